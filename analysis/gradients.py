@@ -1,0 +1,131 @@
+"""Do the errors reach the first layers? Mean absolute weight gradient of every layer (the U-curve)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from neurosim_ep.analysis.load import NothingToDraw, Run
+from neurosim_ep.analysis.style import INK, MARKERS, PALETTE, canvas, layer_axis
+
+EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
+
+
+def draw(runs: Sequence[Run]) -> Figure:
+    """Mean |dW| per layer at the first, middle and last epoch on a log scale, all ``runs`` in one picture.
+
+    Colour and marker tell the runs apart, the dash tells the epoch. A gradient of exactly zero has no
+    logarithm: it is a cross on the lower edge.
+    """
+    tables = [_gradients(run) for run in runs]
+    labels = _labels(runs)
+    figure = canvas(
+        "Weight gradient of every layer",
+        runs[0].label if len(runs) == 1 else ", ".join(labels),
+        "A level curve: errors reach every layer. A valley or a slope of decades: they vanish on the way.",
+        height=5.6,
+    )
+    axes = figure.add_subplot()
+    axes.set_yscale("log")
+    axes.grid(axis="y")
+    layers = _layers(tables)
+    for index, table in enumerate(tables):
+        _draw_run(axes, table, layers, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)])
+    _widen(axes)
+    layer_axis(axes, layers)
+    axes.set_xlabel("layer (input side on the left)")
+    axes.set_ylabel("mean |dW|  (EP weight gradient, batch mean)")
+    figure.legend(handles=_run_legend(tables, labels), loc="outside lower center")
+    axes.legend(handles=_line_legend(tables), loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    return figure
+
+
+def _gradients(run: Run) -> pd.DataFrame:
+    """Mean |dW|: one row (layer, name) per layer in order of depth, one column per epoch."""
+    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW")).dropna(subset=["mean_abs_dW"])
+    if frame.empty:
+        raise NothingToDraw(
+            f"{run.path / 'layers.csv'} holds no gradient yet; one batch of training makes one"
+        )
+    return frame.pivot(index=["layer", "name"], columns="epoch", values="mean_abs_dW").sort_index()
+
+
+def _chosen_epochs(table: pd.DataFrame) -> dict[str, int]:
+    """The last, middle and first epoch, each one once."""
+    epochs = [int(epoch) for epoch in table.columns]
+    chosen = {"last": epochs[-1]}
+    if len(epochs) > 2:
+        chosen["middle"] = epochs[len(epochs) // 2]
+    if len(epochs) > 1:
+        chosen["first"] = epochs[0]
+    return chosen
+
+
+def _layers(tables: Sequence[pd.DataFrame]) -> list[str]:
+    """The names of the deepest run, then those that only other runs have."""
+    names = [table.index.get_level_values("name") for table in sorted(tables, key=len, reverse=True)]
+    return list(dict.fromkeys(chain.from_iterable(names)))
+
+
+def _draw_run(axes: Axes, table: pd.DataFrame, layers: Sequence[str], colour: str, marker: str) -> None:
+    places = np.array([layers.index(name) for name in table.index.get_level_values("name")])
+    for which, epoch in _chosen_epochs(table).items():
+        dash, opacity = EPOCH_LINES[which]
+        values = table[epoch].to_numpy()
+        positive = np.where(values > 0, values, np.nan)
+        axes.plot(places, positive, color=colour, marker=marker, linestyle=dash, alpha=opacity)
+        for place in places[values == 0]:
+            axes.plot(
+                place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+
+
+def _widen(axes: Axes) -> None:
+    """Show at least three decades, so that a level curve looks level."""
+    low, high = np.log10(axes.get_ylim())
+    margin = max(0.0, 3.0 - (high - low)) / 2
+    axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
+
+
+def _run_legend(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> list[Line2D]:
+    """What each colour is, and how far the gradients of that run lie apart."""
+    handles = []
+    for index, (label, table) in enumerate(zip(labels, tables, strict=True)):
+        last = table.drop(index="readout", level="name", errors="ignore").iloc[:, -1]
+        text = f"{label}: smallest / largest = {last.min() / last.max():.2g} (last epoch, readout aside)"
+        colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+        handles.append(Line2D([], [], color=colour, marker=marker, label=text))
+    return handles
+
+
+def _line_legend(tables: Sequence[pd.DataFrame]) -> list[Line2D]:
+    """What each dash is."""
+    handles = [
+        Line2D([], [], color=INK, linestyle=EPOCH_LINES[which][0], label=_epochs(which, tables))
+        for which in ("first", "middle", "last")
+        if any(which in _chosen_epochs(table) for table in tables)
+    ]
+    if any((table[list(_chosen_epochs(table).values())] == 0).any(axis=None) for table in tables):
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="exactly zero (lower edge)"))
+    return handles
+
+
+def _epochs(which: str, tables: Sequence[pd.DataFrame]) -> str:
+    """ "first epoch (1)", or "first epoch (1, 2)" when the runs differ."""
+    numbers = sorted({_chosen_epochs(table)[which] for table in tables if which in _chosen_epochs(table)})
+    return f"{which} epoch ({', '.join(map(str, numbers))})"
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """The scenario names where they differ, the directory names where they do not."""
+    count = Counter(run.name for run in runs)
+    return [run.name if count[run.name] == 1 else run.label for run in runs]

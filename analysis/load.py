@@ -1,0 +1,109 @@
+"""Reading a run directory."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.errors import CheckpointError
+
+SCHEMA_VERSION = 1
+
+
+class NothingToDraw(Exception):
+    """The run recorded nothing for this picture; the message says what is missing and how to get it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory opened for reading."""
+
+    path: Path
+    name: str
+    scenario: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The name of the scenario and, where it says more, of the directory."""
+        directory = self.path.resolve().name
+        return directory if self.name in directory else f"{self.name} ({directory})"
+
+    def table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
+        """The rows of a CSV file of the run that have a value in all of ``columns``.
+
+        Raises :class:`NothingToDraw` when the file is missing or has no such row, and
+        :class:`CheckpointError` when it is broken or lacks one of ``columns``.
+        """
+        path = self.path / file
+        if not path.exists():
+            raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")
+        try:
+            frame = pd.read_csv(path)
+        except (ValueError, OSError) as problem:
+            raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
+        frame = frame.dropna(subset=list(columns))
+        if frame.empty:
+            raise NothingToDraw(f"{path} has no values of {columns[-1]}; it is filled at the end of an epoch")
+        return frame
+
+    def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:
+        """Events per neuron, tick and sample of the last recorded epoch, from ``traffic.h5``.
+
+        Returns ``{phase: array (ticks, layers)}``, the names of the layers and that epoch.
+        Raises :class:`NothingToDraw` without recorded traffic and :class:`CheckpointError` for a broken file.
+        """
+        path = self.path / "traffic.h5"
+        if not path.exists():
+            raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every = 1 or more records traffic")
+        try:
+            with h5py.File(path) as file:
+                epochs = file["batches/epoch"][:]
+                if not len(epochs):
+                    raise NothingToDraw(f"{path} holds no batch yet; it grows at the end of an epoch")
+                last = epochs == epochs[-1]
+                samples = file["batches/samples"][last].sum()
+                neurons = file["layers/neurons"][:]
+                names = file["layers/name"].asstr()[:].tolist()
+                rates = {
+                    phase: events[last].sum(axis=0) / (samples * neurons)
+                    for phase, events in file["events"].items()
+                }
+        except (KeyError, OSError) as problem:
+            raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
+        return rates, names, int(epochs[-1])
+
+
+def open_run(path: Path) -> Run:
+    """The run directory at ``path``; raises :class:`CheckpointError` when it is none this version reads."""
+    run_json = path / "run.json"
+    if not run_json.is_file():
+        raise CheckpointError(f"{path}: is not a run directory (it has no run.json)")
+    try:
+        info = json.loads(run_json.read_text(encoding="utf-8"))
+        version, name = info["schema_version"], info["name"]
+    except (ValueError, KeyError, TypeError) as problem:
+        raise CheckpointError(f"{run_json}: is not the run.json of a run ({problem!r})") from problem
+    if version != SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{run_json}: schema_version = {version}: these pictures read {SCHEMA_VERSION} only; "
+            "use the neurosim-ep version that made the run"
+        )
+    return Run(path, name, _scenario(path / "scenario.toml"))
+
+
+def _scenario(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as problem:
+        raise CheckpointError(f"{path}: cannot be read as TOML ({problem})") from problem

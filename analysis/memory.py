@@ -1,0 +1,89 @@
+"""What must the chip remember to learn? Memory of EP against backpropagation through time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from neurosim_ep.analysis.load import Run
+from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
+from neurosim_ep.units import format_bits
+
+METHODS = {
+    "ep": "EP",
+    "bptt_K": "BPTT over K = {nudge_steps} ticks",
+    "bptt_T": "BPTT over T = {free_steps} ticks",
+}
+MARKERS = (("o", 6.0), ("s", 8.5), ("D", 11.0))
+BITS_PER_MIB = 8 * 2**20
+SMALL_SHARE = 0.02
+
+
+def draw(run: Run) -> Figure:
+    """Memory of EP and of BPTT over K and T ticks. Above: totals in MiB. Below: every item, log scale."""
+    frame = run.table("memory.csv", ("method", "item", "bits"))
+    bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
+    bits = bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
+    names = [name.format(**run.scenario["relaxation"]) for name in METHODS.values()]
+    figure = canvas(
+        "On-chip memory to train",
+        run.label,
+        "The same network, one image on the chip, trained by EP or by backpropagation through time (BPTT).",
+        height=3.9 + 0.25 * len(bits),
+    )
+    upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 0.7 + 0.25 * len(bits)))
+    _draw_totals(upper, bits, names)
+    _draw_items(lower, bits, names)
+    return figure
+
+
+def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
+    """One bar per method, stacked by item; the items that are small in every method are one part."""
+    small = (bits / bits.sum()).max(axis=1) < SMALL_SHARE
+    parts = bits[~small].loc[lambda large: large.min(axis=1).sort_values(ascending=False).index]
+    if small.any():
+        parts = pd.concat([parts, bits[small].sum().to_frame(f"{small.sum()} smaller items").T])
+    left = np.zeros(len(names))
+    for index, (item, row) in enumerate(zip(parts.index, parts.to_numpy() / BITS_PER_MIB, strict=True)):
+        colour = PALETTE[index % len(PALETTE)]
+        axes.barh(names, row, 0.7, left, label=item, color=colour, edgecolor="white", linewidth=0.4)
+        left += row
+    total = bits.sum()
+    for row, (method, size) in enumerate(total.items()):
+        factor = "" if method == "ep" else f" = {size / total['ep']:.2f} × EP"
+        place = (size / BITS_PER_MIB, row)
+        axes.annotate(f"{format_bits(size)}{factor}", place, (6, 0), textcoords="offset points", va="center")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    axes.invert_yaxis()
+    axes.grid(axis="x")
+    axes.set_xlim(0, 1.28 * left.max())
+    axes.set_xlabel("total memory (MiB)")
+
+
+def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
+    """One row per item with a mark for every method that needs it; marks of equal size lie in one another."""
+    rows = np.arange(len(bits))
+    axes.set_xscale("log")
+    axes.hlines(
+        rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1
+    )
+    for method, name, (marker, size), colour in zip(bits.columns, names, MARKERS, PALETTE, strict=False):
+        fill = colour if method == "ep" else "white"
+        needed = bits[method].where(bits[method] > 0)
+        axes.plot(
+            needed, rows, linestyle="", marker=marker, markersize=size, color=colour, markerfacecolor=fill,
+            markeredgewidth=1.6, label=name, zorder=3 - size / 100,
+        )  # fmt: skip
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    axes.set_yticks(rows, bits.index.tolist())
+    axes.set_ylim(len(bits) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_locator(FixedLocator([8 * 32**power for power in range(10)]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: format_bits(size).replace(".00", "")))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("memory of one item (logarithmic)")

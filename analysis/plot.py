@@ -1,0 +1,61 @@
+"""All pictures of one or several runs: ``plot_runs``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
+from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
+from neurosim_ep.analysis.style import save
+
+PICTURES: dict[str, Callable[[Run], Figure]] = {
+    "states": states.draw,
+    "gradients": lambda run: gradients.draw([run]),
+    "residual": residual.draw,
+    "events": events.draw,
+    "energy": energy.draw,
+    "memory": memory.draw,
+}
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def plot_runs(
+    run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = _say
+) -> list[Path]:
+    """Draw every picture as SVG and PNG and return the files written.
+
+    One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
+    ``out/<directory name>/``, or its own ``plots/``, and all gradient curves in one picture,
+    ``gradients_compared``, into ``out``, or the ``plots/`` of the first run. A picture whose input was not
+    recorded is left out, and ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run
+    directory or one of its files is broken.
+    """
+    runs = [open_run(Path(path)) for path in run_dirs]
+    jobs = [
+        (partial(draw, run), _folder(run, out, several=len(runs) > 1) / name)
+        for run in runs
+        for name, draw in PICTURES.items()
+    ]
+    if len(runs) > 1:
+        jobs.append((partial(gradients.draw, runs), (out or runs[0].path / "plots") / "gradients_compared"))
+    written: list[Path] = []
+    for draw, stem in jobs:
+        try:
+            written += save(draw, stem)
+        except NothingToDraw as reason:
+            say(f"no picture {stem.name}: {reason}")
+    return written
+
+
+def _folder(run: Run, out: Path | None, several: bool) -> Path:
+    if out is None:
+        return run.path / "plots"
+    return out / run.path.resolve().name if several else out

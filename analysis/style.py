@@ -1,0 +1,81 @@
+"""One look for every picture, with colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+# Okabe & Ito, "Color Universal Design" (2008), without black and yellow.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5F5F5F")
+INK = "#222222"
+GREY = "#6A6A6A"
+FAINT = "#9A9A9A"
+HATCHES = ("", "////", "....", "xxxx")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+SEQUENTIAL = "viridis"
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#777777",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "hatch.linewidth": 0.6,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "neurosim-ep",
+}
+
+
+def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: float = 5.0) -> Figure:
+    """An empty figure (inches) with a headline, the run it shows and one line that explains the picture."""
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height), w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(width, height), layout=layout)
+    left = 0.12 / width
+    figure.text(left, 1 - 0.11 / height, title, fontsize=13, fontweight="bold", va="top")
+    figure.text(left, 1 - 0.38 / height, explanation, fontsize=9.5, va="top")
+    figure.text(left, 1 - 0.61 / height, run, fontsize=9, color=GREY, va="top", parse_math=False)
+    return figure
+
+
+def layer_axis(axes: Axes, names: list[str]) -> None:
+    """One tick per layer on the x axis, in order of depth; the names are turned when they are many."""
+    turned = len(names) > 8
+    axes.set_xticks(
+        range(len(names)),
+        names,
+        rotation=40 if turned else 0,
+        ha="right" if turned else "center",
+        rotation_mode="anchor",
+    )
+    axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
+    """Draw in this style and write ``stem.svg`` and ``stem.png``; the same input gives the same SVG bytes."""
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
+    with matplotlib.style.context(STYLE):
+        figure = draw()
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(paths[0], metadata={"Date": None})
+        figure.savefig(paths[1], dpi=160)
+    return paths

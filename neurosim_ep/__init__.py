@@ -1,0 +1,34 @@
+"""Deep networks trained by equilibrium propagation as a crossbar chip would, with the chip's bill.
+
+The names below are the public API; they are loaded when first used, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurosim_ep.ep.network import build_network
+    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+    from neurosim_ep.scenario.load import load_scenario
+    from neurosim_ep.train.run import RunResult, run
+
+__version__ = "0.1.0"
+__all__ = ["EPGradients", "RunResult", "build_network", "ep_gradients", "load_scenario", "run"]
+
+_HOMES = {
+    "EPGradients": "neurosim_ep.scheduler.presentation",
+    "RunResult": "neurosim_ep.train.run",
+    "build_network": "neurosim_ep.ep.network",
+    "ep_gradients": "neurosim_ep.scheduler.presentation",
+    "load_scenario": "neurosim_ep.scenario.load",
+    "run": "neurosim_ep.train.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module it lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

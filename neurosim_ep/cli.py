@@ -1,0 +1,270 @@
+"""The command line ``neurosim-ep``. Every heavy import waits until its command is called."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neurosim_ep import __version__, resources
+from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
+from neurosim_ep.progress import make_reporter
+
+if TYPE_CHECKING:
+    from neurosim_ep.scenario.schema import Scenario
+    from neurosim_ep.train.run import RunResult
+
+
+class SuggestingGroup(click.Group):
+    """A command group that names the nearest command when one is mistyped."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            raise click.UsageError(f'no such command "{name}"; {_nearest(name, self.commands)}', ctx)
+        return super().resolve_command(ctx, args)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code (see :mod:`neurosim_ep.errors`)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with cli.make_context("neurosim-ep", list(words), obj=["neurosim-ep", *words]) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as finished:
+        return finished.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except NeurosimError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+    except BrokenPipeError:  # the reader of stdout has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        traceback.print_exc()
+        click.echo("this is a bug in neurosim-ep; please report it with the lines above", err=True)
+        return 1
+    return 0
+
+
+@click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="neurosim-ep")
+def cli() -> None:
+    """Train deep networks by equilibrium propagation as a crossbar chip would, and see what the chip costs.
+
+    A scenario file in, a run directory out. Start with: neurosim-ep run smoke
+    """
+
+
+def _check_device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise click.BadParameter(f'"{value}" is not one of auto, cpu, cuda, cuda:N')
+    return value
+
+
+def _run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `run` and `resume` share."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+        click.option(
+            "--device",
+            default="auto",
+            callback=_check_device,
+            metavar="DEVICE",
+            help="auto, cpu, cuda or cuda:N.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
+)
+
+
+@cli.command("run")
+@click.argument("scenario")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>."
+)
+@_set_option
+@_run_options
+@click.pass_obj
+def run_command(
+    argv: list[str],
+    scenario: str,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train the network of SCENARIO, a TOML file or a shipped name."""
+    loaded, path = _load(scenario, overrides)
+    from neurosim_ep.train.run import run
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = run(loaded, out, device=device, reporter=reporter, argv=argv, source=path)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@_run_options
+def resume(run_dir: Path, device: str, as_json: bool, quiet: bool) -> None:
+    """Continue the interrupted run in RUN_DIR."""
+    from neurosim_ep.train.run import resume
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = resume(run_dir, device=device, reporter=reporter)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command()
+@click.argument("scenario")
+@_set_option
+def check(scenario: str, overrides: tuple[str, ...]) -> None:
+    """Validate SCENARIO and show its network, tiles and memory.
+
+    Nothing is run.
+    """
+    loaded, path = _load(scenario, overrides)
+    from neurosim_ep.train.inspect import inspect_scenario
+
+    inspection = inspect_scenario(loaded)
+    click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+    for title in ("network", "tiles", "memory", "notes"):
+        if rows := getattr(inspection, title):
+            click.echo(f"\n{title.capitalize()}\n{_table(rows)}")
+
+
+@cli.command()
+@click.argument("section", required=False)
+def schema(section: str | None) -> None:
+    """Explain the keys of scenario files, or of one SECTION.
+
+    Each key with its default, unit, meaning and rule.
+    """
+    from neurosim_ep.scenario import describe
+
+    sections = describe.names_at(())
+    if section is not None and section not in sections:
+        raise UsageError(f'no section "{section}"; {_nearest(section, sections)}')
+    for name in [section] if section else sections:
+        meaning, keys = describe.describe_section(name)
+        click.echo(f"[{name}]  # {meaning}")
+        for key in keys:
+            default = f"= {key.default}" if key.default else "(required)"
+            unit = f" [{key.unit}]" if key.unit else ""
+            click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+        click.echo()
+
+
+@cli.command("list")
+def list_command() -> None:
+    """List the shipped scenarios and hardware models."""
+    for title, folder, section in (
+        ("Scenarios", "scenarios", "scenario"),
+        ("Hardware models", "hwmodels", "model"),
+    ):
+        rows = [
+            {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
+            for name, path in resources.shipped_files(folder).items()
+        ]
+        click.echo(f"{title}\n{_table(rows)}\n")
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("dest", type=click.Path(path_type=Path), default=Path())
+def copy(name: str, dest: Path) -> None:
+    """Copy a shipped scenario or hardware model, to edit it.
+
+    DEST is a file or a folder; nothing is overwritten.
+    """
+    shipped = resources.shipped_files("hwmodels") | resources.shipped_files("scenarios")
+    stem = name.removesuffix(".toml")
+    if stem not in shipped:
+        raise UsageError(f'nothing shipped is called "{name}"; {_nearest(stem, shipped)}')
+    target = dest / f"{stem}.toml" if dest.is_dir() else dest
+    try:
+        with target.open("xb") as file:
+            file.write(shipped[stem].read_bytes())
+    except FileExistsError as error:
+        raise UsageError(f"{target}: exists already; name another file, or move it away") from error
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    click.echo(target)
+
+
+@cli.command()
+@click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots."
+)
+def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
+    """Draw the pictures of runs.
+
+    Several runs are also compared in one U-curve.
+    """
+    from neurosim_ep.analysis.plot import plot_runs
+
+    for path in plot_runs(list(run_dirs), out):
+        click.echo(path)
+
+
+def _load(name: str, overrides: Sequence[str]) -> tuple[Scenario, Path]:
+    """The scenario ``name`` and its file; says on stderr when a shipped one is used."""
+    from neurosim_ep.scenario.load import load_scenario
+
+    path, shipped = resources.resolve(name, "scenarios", ScenarioError)
+    if shipped:
+        click.echo(f"using the shipped scenario {path.stem} ({path})", err=True)
+    return load_scenario(path, overrides), path
+
+
+def _print_result(result: RunResult, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(result), default=str))
+    elif not quiet:
+        width = max(len(label) for label, _ in result.summary())
+        for label, value in result.summary():
+            click.echo(f"{label:<{width}}  {value}")
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Aligned columns under their names; columns of numbers stand to the right."""
+    lines = [""] * (len(rows) + 1)
+    for name in rows[0]:
+        cells = [row[name] for row in rows]
+        width = max(len(cell) for cell in (name, *cells))
+        align = str.rjust if all(cell[:1].isdigit() for cell in cells) else str.ljust
+        lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""Equilibrium propagation: primitive function, networks, signals and plasticity. Knows no tiles and no files."""

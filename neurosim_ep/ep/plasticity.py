@@ -1,0 +1,121 @@
+"""Local learning rules: from the states of the phases to a gradient estimate for every synapse.
+
+``ĝ = −(1/2β)[∂Φ/∂θ(s⁺) − ∂Φ/∂θ(s⁻)]`` (arXiv 2508.15989, Eq 4 and 12), an estimate of +∂L/∂θ. The one-sided
+rules contrast one nudged end point with the free state over β (Eq 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.primitive import Routed
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What each synapse sees at one moment: per connection the pre state u and the routed post state v."""
+
+    pre: list[Tensor]
+    routed: list[Tensor]
+
+
+def local_signals(
+    network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]
+) -> Signals:
+    """Pre and routed post signals of every connection at ``states``, each routed by its own argmax κ."""
+    pre = [x, *states[:-1]]
+    routed = []
+    for n, connection in enumerate(network.connections):
+        routing = input_routing if n == 0 else connection(pre[n])[1]
+        routed.append(connection.route(states[n], routing))
+    return Signals(pre, routed)
+
+
+def gradient_names(network: Network) -> list[tuple[str, str]]:
+    """Parameter names (weight, bias) of every connection, as in ``network.named_parameters()``."""
+    return [(f"connections.{n}.weight", f"connections.{n}.bias") for n in range(len(network.connections))]
+
+
+@torch.no_grad()
+def contrastive(network: Network, plus: Signals, minus: Signals, scale: float) -> dict[str, Tensor]:
+    """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection.
+
+    Computed as ``(v⁺−v⁻)·½(u⁺+u⁻) + ½(v⁺+v⁻)·(u⁺−u⁻)``, the same number as ``v⁺u⁺ − v⁻u⁻`` without the
+    cancellation of two large sums, so that a vanishing gradient is measured and not rounding noise.
+    """
+    grads = {}
+    for n, (weight_name, bias_name) in enumerate(gradient_names(network)):
+        u, v = _contrast(plus.pre[n], minus.pre[n]), _contrast(plus.routed[n], minus.routed[n])
+        weight, bias = network.connections[n].update(u.middle, v.difference)
+        if plus.pre[n] is not minus.pre[n]:
+            weight = weight + network.connections[n].update(u.difference, v.middle)[0]
+        grads[weight_name], grads[bias_name] = weight * -scale, bias * -scale
+    return grads
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    middle: Tensor
+    difference: Tensor
+
+
+def _contrast(plus: Tensor, minus: Tensor) -> _Contrast:
+    if plus is minus:
+        return _Contrast(plus, torch.zeros_like(plus))
+    return _Contrast((plus + minus).mul_(0.5), plus - minus)
+
+
+class StdpAccumulator:
+    """Spike-timing-like rule: each synapse integrates local changes over the ticks of the nudge phases.
+
+    ``Δw_t = (v_{t+1} − v_t) u_t + v_{t+1} (u_{t+1} − u_t)``: a post-synaptic change times the pre-synaptic state
+    plus a pre-synaptic change times the post-synaptic state. The sum over a phase telescopes to the end-point
+    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (batch,) is each sample's sign of β.
+    """
+
+    def __init__(self, network: Network, x: Tensor, input_routing: Tensor | None, sign: Tensor) -> None:
+        self.network, self.x, self.input_routing, self.sign = network, x, input_routing, sign
+        self.previous: Signals | None = None
+        self.sums = [
+            (torch.zeros_like(connection.weight), torch.zeros_like(connection.bias))
+            for connection in network.connections
+        ]
+
+    def see(self, states: Sequence[Tensor], reads: Sequence[Routed] | None = None) -> None:
+        """Integrate the change from the states seen before to ``states``.
+
+        ``reads`` are the transposed reads made at these states, where a tick has made them.
+        """
+        if reads is None:
+            now = local_signals(self.network, self.x, self.input_routing, states)
+        else:
+            first = self.network.connections[0].route(states[0], self.input_routing)
+            now = Signals([self.x, *states[:-1]], [first, *(read.value for read in reads[1:] if read.value is not None)])
+        if self.previous is not None:
+            self._integrate(self.previous, now)
+        self.previous = now
+
+    def _integrate(self, before: Signals, after: Signals) -> None:
+        for n, (connection, (weight_sum, bias_sum)) in enumerate(
+            zip(self.network.connections, self.sums, strict=True)
+        ):
+            sign = self.sign.view(-1, *(1,) * (after.routed[n].dim() - 1))
+            weight, bias = connection.update(before.pre[n], (after.routed[n] - before.routed[n]) * sign)
+            weight_sum.add_(weight)
+            bias_sum.add_(bias)
+            if n > 0:
+                weight_sum.add_(connection.update(after.pre[n] - before.pre[n], after.routed[n] * sign)[0])
+
+    def gradients(self, scale: float) -> dict[str, Tensor]:
+        """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection."""
+        grads = {}
+        for (weight_name, bias_name), (weight, bias) in zip(
+            gradient_names(self.network), self.sums, strict=True
+        ):
+            grads[weight_name], grads[bias_name] = weight * -scale, bias * -scale
+        return grads

@@ -1,0 +1,135 @@
+"""The primitive function Φ and the closed forms of its derivatives (arXiv 2508.15989, Eq 1).
+
+``Φ(x, {s}) = Σ_conv s^n • P(w_n ⋆ s^{n-1} + b_n) + Σ_linear s^n • (w_n s^{n-1} + b_n)``, per sample.
+
+A connection's part of ∂Φ/∂s is a forward read ``P(w ⋆ pre + b)`` for the layer above and a transposed read
+``w ⋆ᵀ P⁻¹(post; κ)`` for the layer below, κ being the argmax of the forward read's pre-pool value. ∂Φ/∂w
+correlates the pre state with ``P⁻¹(post; κ)``. Autograd of :func:`primitive` is the oracle of all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Coupling(Protocol):
+    """What Φ needs of a connection."""
+
+    weight: Tensor
+    bias: Tensor
+    padding: int
+    pool: str | None
+
+
+class LocalConnection(Protocol):
+    """The operations of a connection, ideal or on analog tiles, that the dynamics need."""
+
+    def __call__(self, pre: Tensor) -> tuple[Tensor, Tensor | None]: ...
+    def route(self, post: Tensor, routing: Tensor | None) -> Tensor: ...
+    def feedback(self, routed: Tensor) -> Tensor: ...
+
+
+class Routed(NamedTuple):
+    """A post state routed to its pre-pool positions, and the argmax that did it (None unless max-pooled)."""
+
+    value: Tensor | None
+    routing: Tensor | None
+
+
+def preactivation(pre: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """``w ⋆ pre + b`` (weight of 4 dimensions) or ``w·vec(pre) + b`` (2 dimensions).
+
+    pre (B, C_in, H, W) or (B, ...) -> (B, C_out, H', W') or (B, out), stride 1.
+    """
+    if weight.dim() == 4:
+        return F.conv2d(pre, weight, bias, padding=padding)
+    return F.linear(pre.flatten(1), weight, bias)
+
+
+def pool_forward(z: Tensor, pool: str | None) -> tuple[Tensor, Tensor | None]:
+    """P: 2x2 pooling of z (B, C, H, W), and the argmax κ of each window (None unless max-pooled).
+
+    Ties go to the first element in row order, as in autograd of ``max_pool2d``.
+    """
+    if pool == "max":
+        pooled, routing = F.max_pool2d(z, 2, return_indices=True)
+        return pooled, routing
+    if pool == "avg":
+        return F.avg_pool2d(z, 2), None
+    return z, None
+
+
+def pool_adjoint(post: Tensor, routing: Tensor | None, pool: str | None, pre_pool: Sequence[int]) -> Tensor:
+    """P⁻¹: post (B, C, H/2, W/2) placed at its argmax (max) or spread evenly (avg), zeros elsewhere.
+
+    ``pre_pool`` is the (C, H, W) of the result; an odd last row or column that pooling drops stays zero.
+    """
+    if pool == "max":
+        assert routing is not None
+        return F.max_unpool2d(post, routing, 2, output_size=list(pre_pool[1:]))
+    if pool == "avg":
+        spread = F.interpolate(post, scale_factor=2, mode="nearest").mul_(0.25)
+        return F.pad(spread, (0, pre_pool[2] - spread.shape[3], 0, pre_pool[1] - spread.shape[2]))
+    return post
+
+
+def transposed_read(routed: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """``w ⋆ᵀ routed`` (conv) or ``wᵀ routed`` (linear): the same synapses, driven from their outputs."""
+    if weight.dim() == 4:
+        return F.conv_transpose2d(routed, weight, padding=padding)
+    return routed @ weight
+
+
+def weight_derivative(
+    pre: Tensor, routed: Tensor, weight: Tensor, padding: int
+) -> tuple[Tensor, Tensor]:
+    """∂Φ/∂w and ∂Φ/∂b summed over the batch: correlation (conv) or outer product (linear) of pre and routed.
+
+    Raises nothing; shapes as in :func:`preactivation`. Local: sees its own pre and post signals only.
+    """
+    if weight.dim() == 4:
+        _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+            routed, pre, weight, [weight.shape[0]], [1, 1], [padding, padding], [1, 1], False, [0, 0], 1,
+            [False, True, True],
+        )  # fmt: skip
+        return grad_weight, grad_bias
+    return routed.T @ pre.flatten(1), routed.sum(0)
+
+
+def primitive(connections: Sequence[Coupling], x: Tensor, states: Sequence[Tensor]) -> Tensor:
+    """Φ of each sample, (B,): Eq 1 written out, differentiable. Used as the test oracle, never on the hot path."""
+    total = x.new_zeros(x.shape[0])
+    pre = x
+    for connection, state in zip(connections, states, strict=True):
+        z = preactivation(pre, connection.weight, connection.bias, connection.padding)
+        pooled, _ = pool_forward(z, connection.pool)
+        total = total + (state * pooled).flatten(1).sum(1)
+        pre = state
+    return total
+
+
+def local_drives(
+    connections: Sequence[LocalConnection], input_drive: Tensor, states: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Routed]]:
+    """∂Φ/∂s^n of every layer in closed form, and what each connection drove back into its columns.
+
+    ``input_drive`` is the constant ``P(w_1 ⋆ x + b_1)``. Each convolution is computed once: its pooled value drives
+    the layer above, its argmax routes that layer's state back. The first entry of the second list stands for the
+    clamped input's connection, which is never read backwards.
+    """
+    drives, reads = [input_drive], [Routed(None, None)]
+    for n in range(1, len(states)):
+        drive, routing = connections[n](states[n - 1])
+        routed = connections[n].route(states[n], routing)
+        feedback = connections[n].feedback(routed)
+        drives[-1] = drives[-1] + feedback if n == 1 else drives[-1].add_(feedback)
+        drives.append(drive)
+        reads.append(Routed(routed, routing))
+    if len(states) == 1:
+        drives[0] = input_drive.clone()
+    return drives, reads

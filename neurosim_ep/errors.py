@@ -1,0 +1,63 @@
+"""Everything that can go wrong for a user, each with the exit code the command line gives it.
+
+    NeurosimError            exit code
+      UsageError             2    a command that cannot be carried out as typed
+      ScenarioError          2    a scenario file or override that is not understood
+      HardwareModelError     2    a hardware model file that is not understood
+      DataError              2    input images that are missing or malformed
+      CheckpointError        2    a checkpoint or run directory that cannot be used
+      DivergenceError        3    the physics left the range of numbers
+      RunInterrupted         130  stopped by the user; a checkpoint was saved
+
+User errors derive from ``ValueError``; anything else that escapes is a bug and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class NeurosimError(Exception):
+    """Base of every error neurosim-ep raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(NeurosimError, ValueError):
+    """A command or call whose arguments do not fit together."""
+
+    exit_code = 2
+
+
+class ScenarioError(NeurosimError, ValueError):
+    """A scenario that is not understood; the message lists every problem found."""
+
+    exit_code = 2
+
+
+class HardwareModelError(NeurosimError, ValueError):
+    """A hardware model file that is not understood."""
+
+    exit_code = 2
+
+
+class DataError(NeurosimError, ValueError):
+    """Input data that are missing or malformed; the message says what was looked for and where."""
+
+    exit_code = 2
+
+
+class CheckpointError(NeurosimError, ValueError):
+    """A checkpoint or run directory that cannot be used."""
+
+    exit_code = 2
+
+
+class DivergenceError(NeurosimError, ArithmeticError):
+    """States, loss or weights stopped being finite numbers."""
+
+    exit_code = 3
+
+
+class RunInterrupted(NeurosimError):
+    """The user stopped the run after its last checkpoint was saved."""
+
+    exit_code = 130

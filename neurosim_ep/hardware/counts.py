@@ -1,0 +1,125 @@
+"""Exact activity counts of recorded batches: what the cost model multiplies with action costs.
+
+Lines: a forward read drives rows, a transposed read drives physical columns. A line is active at (sample,
+tick, p) in *clocked* accounting when its input is not zero, in *event* accounting when its neuron sent an
+event this tick. Per tile, phase and direction:
+
+- ``reads``: number of (sample, tick, p) with an active line in the tile; clocked: every (sample, tick, p);
+- ``active_lines``: number of active (line, sample, tick, p);
+- ``adc_conversions`` = reads x used lines on the sensing side x slices;
+- ``dac_conversions`` = active_lines x input pulses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.tiles.mapping import TilePlan
+
+READ_PHASES = ("free", "nudge_plus", "nudge_minus")
+ACCOUNTINGS = ("clocked", "event")
+DIRECTIONS = ("forward", "transposed")
+READ_QUANTITIES = ("reads", "active_lines", "adc_conversions", "dac_conversions")
+UPDATE_QUANTITIES = ("accumulate_adds", "pulses_up", "pulses_down")
+
+
+@dataclass
+class TileCounts:
+    """Integer counts, summed over ``batches`` recorded batches of ``samples`` samples in all.
+
+    ``traffic``: int64 [phase, accounting, direction, quantity, tile], axes in the order of ``READ_PHASES``,
+    ``ACCOUNTINGS``, ``DIRECTIONS``, ``READ_QUANTITIES``.
+    ``update``: int64 [quantity, tile] in the order of ``UPDATE_QUANTITIES``: additions into the digital
+    update accumulators, and programming pulses that raise and lower a weight. Each weight counts once, in
+    the tile of its first column.
+    ``events``, ``messages``, ``presentations``: phase -> int64 [tick, layer]: events sent; events times the
+    tiles each must reach (its row blocks in the next connection, its column blocks in its own); samples that
+    took part in the tick.
+    """
+
+    traffic: np.ndarray
+    update: np.ndarray
+    events: dict[str, np.ndarray] = field(default_factory=dict)
+    messages: dict[str, np.ndarray] = field(default_factory=dict)
+    presentations: dict[str, np.ndarray] = field(default_factory=dict)
+    samples: int = 0
+    batches: int = 0
+
+    @classmethod
+    def zeros(cls, tiles: int) -> TileCounts:
+        """Nothing recorded yet, for ``tiles`` tiles."""
+        shape = (len(READ_PHASES), len(ACCOUNTINGS), len(DIRECTIONS), len(READ_QUANTITIES), tiles)
+        return cls(np.zeros(shape, np.int64), np.zeros((len(UPDATE_QUANTITIES), tiles), np.int64))
+
+    def __add__(self, other: TileCounts) -> TileCounts:
+        """Counts of both recordings; the shorter phase is padded with zero ticks."""
+        return TileCounts(
+            traffic=self.traffic + other.traffic,
+            update=self.update + other.update,
+            events=_add_ticks(self.events, other.events),
+            messages=_add_ticks(self.messages, other.messages),
+            presentations=_add_ticks(self.presentations, other.presentations),
+            samples=self.samples + other.samples,
+            batches=self.batches + other.batches,
+        )
+
+    def of(self, phase: str, accounting: str, direction: str, quantity: str) -> np.ndarray:
+        """One read quantity of every tile, int64 [tiles]."""
+        return self.traffic[
+            READ_PHASES.index(phase),
+            ACCOUNTINGS.index(accounting),
+            DIRECTIONS.index(direction),
+            READ_QUANTITIES.index(quantity),
+        ]
+
+    def updates(self, quantity: str) -> np.ndarray:
+        """One update quantity of every tile, int64 [tiles]."""
+        return self.update[UPDATE_QUANTITIES.index(quantity)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (tile, phase, direction, accounting) with the four read quantities."""
+        axes = [READ_PHASES, ACCOUNTINGS, DIRECTIONS, range(self.traffic.shape[-1])]
+        index = pd.MultiIndex.from_product(axes, names=["phase", "accounting", "direction", "tile"])
+        table = np.moveaxis(self.traffic, 3, -1).reshape(-1, len(READ_QUANTITIES))
+        frame = pd.DataFrame(table, index=index, columns=list(READ_QUANTITIES)).reset_index()
+        keys = ["tile", "phase", "direction", "accounting"]
+        return frame[keys + list(READ_QUANTITIES)].sort_values("tile", kind="stable", ignore_index=True)
+
+    def update_frame(self) -> pd.DataFrame:
+        """One row per tile with the three update quantities."""
+        frame = pd.DataFrame(self.update.T, columns=list(UPDATE_QUANTITIES))
+        frame.insert(0, "tile", range(len(frame)))
+        return frame
+
+    def event_frame(self) -> pd.DataFrame:
+        """One row per (phase, tick, layer) with events, messages and presentations."""
+        frames = []
+        for phase, events in self.events.items():
+            ticks, layers = np.indices(events.shape)
+            columns = {
+                "tick": ticks.ravel(),
+                "layer": layers.ravel(),
+                "events": events.ravel(),
+                "messages": self.messages[phase].ravel(),
+                "presentations": self.presentations[phase].ravel(),
+            }
+            frames.append(pd.DataFrame(columns).assign(phase=phase))
+        names = ["phase", "tick", "layer", "events", "messages", "presentations"]
+        return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
+
+
+def tile_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
+    """The tile plan joined with the read counts: the rows of tiles.csv."""
+    return plan.to_frame().merge(counts.to_frame(), on="tile", validate="one_to_many")
+
+
+def _add_ticks(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    total = {phase: ticks.copy() for phase, ticks in first.items()}
+    for phase, ticks in second.items():
+        longer, shorter = sorted((total.get(phase, ticks[:0]), ticks), key=len, reverse=True)
+        total[phase] = longer.copy()
+        total[phase][: len(shorter)] += shorter
+    return total

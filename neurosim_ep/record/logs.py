@@ -1,0 +1,101 @@
+"""CSV tables with fixed columns: rows appended once per epoch, or a table written whole.
+
+A cell is empty where a quantity does not exist. Floats are written with the fewest digits that read back to
+the same value. ``seconds`` is in s; ``energy_J`` in J, in layers.csv per sample (clocked), in cost.csv summed
+over ``samples``; accuracies and fractions lie in [0, 1].
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.rundir import write_atomic
+
+EPOCH_COLUMNS = (
+    "epoch", "loss", "train_accuracy", "test_accuracy", "alpha", "learning_rate", "mean_ticks",
+    "not_converged", "seconds",
+)  # fmt: skip
+LAYER_COLUMNS = (
+    "epoch", "layer", "name", "mean_abs_state", "std_across_samples", "fraction_zero", "fraction_upper",
+    "dead_fraction", "mean_abs_nudge_difference", "mean_abs_dW", "norm_dW", "norm_W", "readout_accuracy",
+    "events_per_neuron_tick", "energy_J",
+)  # fmt: skip
+RESIDUAL_COLUMNS = ("epoch", "phase", "tick", "mean_residual", "max_residual")
+TILE_COLUMNS = (
+    "tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse", "phase",
+    "direction", "accounting", "reads", "active_lines", "adc_conversions", "dac_conversions",
+)  # fmt: skip
+COST_COLUMNS = (
+    "tile", "layer", "name", "phase", "component", "accounting", "count", "unit_energy_J", "energy_J",
+    "samples",
+)  # fmt: skip
+MEMORY_COLUMNS = ("method", "layer", "name", "item", "bits")
+
+
+class CsvTable:
+    """A CSV file that grows by the rows of one epoch at a time; its first column is ``epoch``.
+
+    Append an epoch's rows before its checkpoint is saved. A run killed in between has rows of an epoch it
+    will compute again: :meth:`truncate_to` drops them, and a torn last line, before the run goes on.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self.path = path
+        self.columns = tuple(columns)
+
+    def append(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add ``rows``; a missing or None value is an empty cell. The header comes with the first rows."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        if not self.path.exists():
+            writer.writeheader()
+        writer.writerows(rows)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def truncate_to(self, epoch: int) -> None:
+        """Drop the rows of epochs after ``epoch``, atomically; the remaining bytes stay as they are.
+
+        Raises :class:`CheckpointError` when the file is not a table of these columns.
+        """
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        header = ",".join(self.columns) + "\n"
+        whole = [line for line in lines if line.endswith("\n")]
+        if not whole:
+            self.path.unlink()
+            return
+        if whole[0] != header:
+            raise CheckpointError(
+                f"{self.path}: its first line is {whole[0].strip()!r}: must be {header.strip()!r}; "
+                "restore the file or start a new run"
+            )
+        kept = [line for line in whole[1:] if self._epoch(line) <= epoch]
+        write_atomic(self.path, (header + "".join(kept)).encode())
+
+    def _epoch(self, line: str) -> int:
+        first = line.split(",", 1)[0]
+        if not first.isdecimal():
+            raise CheckpointError(
+                f"{self.path}: epoch = {first.strip()!r}: must be a whole number; "
+                "restore the file or start a new run"
+            )
+        return int(first)
+
+
+def write_table(
+    path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]
+) -> None:
+    """Write ``columns`` of ``table`` (a frame, or rows) to a CSV file, atomically."""
+    frame = pd.DataFrame(table)
+    write_atomic(path, frame[list(columns)].to_csv(index=False, lineterminator="\n").encode())

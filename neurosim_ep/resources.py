@@ -1,0 +1,43 @@
+"""Files that ship with the package: scenarios and hardware models.
+
+An installed wheel carries them as ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``; in a source
+checkout that has not been installed they lie beside the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from neurosim_ep.errors import NeurosimError
+
+
+def shipped_files(folder: str) -> dict[str, Path]:
+    """Shipped ``*.toml`` files of ``folder`` ("scenarios" or "hwmodels"), keyed by their stem."""
+    try:
+        root = Path(str(resources.files(f"neurosim_ep.{folder}")))
+    except ModuleNotFoundError:
+        root = Path(__file__).resolve().parent.parent / folder
+    return {path.stem: path for path in sorted(root.glob("*.toml"))}
+
+
+def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:
+    """Path of ``name`` and whether it is a shipped file: an existing path, else a shipped name.
+
+    Accepts ``vgg11_le``, ``vgg11_le.toml`` and ``scenarios/vgg11_le.toml``. Raises ``error(message)`` with
+    the closest shipped names otherwise.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path, False
+    if path.is_dir():
+        raise error(f"{name}: is a directory, not a TOML file; name the file inside it")
+    shipped = shipped_files(folder)
+    looks_shipped = path.suffix in ("", ".toml") and path.parent.name in ("", folder)
+    if looks_shipped and path.stem in shipped:
+        return shipped[path.stem], True
+    close = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(close)}?" if close else f"shipped names: {', '.join(shipped)}"
+    raise error(f"{name}: no such file and no shipped name of {folder}; {hint}")

@@ -1,0 +1,1 @@
+"""Scenario files: the TOML sections, their validation, and writing them back."""

@@ -1,0 +1,199 @@
+"""Scenario files: read, override, validate, write back.
+
+Precedence: overrides (``--set``) > file > defaults of the schema. Everything that is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from neurosim_ep import resources
+from neurosim_ep.errors import ScenarioError
+from neurosim_ep.scenario import describe
+from neurosim_ep.scenario.schema import Scenario
+
+Document = dict[str, Any]
+
+
+def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of the file ``path`` or of the shipped name ``path``, with ``overrides`` applied.
+
+    Each override is ``section.key=value`` with a TOML value; text needs no quotes. Raises
+    :class:`ScenarioError` with every problem found.
+    """
+    file, _ = resources.resolve(str(path), "scenarios", ScenarioError)
+    return parse_scenario(_read_document(file), str(file), overrides)
+
+
+def parse_scenario(document: Document, source: str, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a TOML ``document``; ``source`` names it in the :class:`ScenarioError`."""
+    merged = {name: dict(table) if isinstance(table, dict) else table for name, table in document.items()}
+    problems = []
+    overridden = set()
+    for override in overrides:
+        try:
+            section, key, value = _parse_override(override)
+        except ValueError as error:
+            problems.append(f"--set {override}: {error}")
+            continue
+        overridden.add((section, key))
+        table = merged.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+    try:
+        scenario = Scenario.model_validate(merged)
+    except ValidationError as error:
+        problems += _problems(error, merged, overridden)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ScenarioError(f"{source}: {count}{lines}\n`neurosim-ep schema` lists all keys with their rules")
+    return scenario
+
+
+def dump_scenario(scenario: Scenario) -> str:
+    """TOML text of every key of ``scenario``; parsing it gives an equal scenario."""
+    return tomli_w.dumps(scenario.model_dump())
+
+
+def _read_document(file: Path) -> Document:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ScenarioError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{file}: {_explain_syntax(str(error), text)}") from error
+
+
+def _explain_syntax(message: str, text: str) -> str:
+    """The parser's message with the line it stopped at; ``message`` ends in "(at line 3, column 7)"."""
+    reason, _, place = message.partition(" (at ")
+    lines = text.splitlines()
+    line = re.match(r"line (\d+)", place)
+    number = int(line[1]) if line else len(lines)
+    if reason.startswith(("Cannot overwrite a value", "Cannot declare")):
+        reason += "; each key and section may appear only once"
+    return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()}"
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    name, _, text = override.partition("=")
+    section, _, key = name.strip().partition(".")
+    text = text.strip()
+    if not (section and key and text):
+        raise ValueError("must be section.key=value, for example --set training.epochs=3")
+    try:
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except ValueError as error:
+        if text[0] in "[{\"'":
+            raise ValueError(
+                "is not valid TOML; write lists as [1, 2] and text in lists in quotes"
+            ) from error
+        return section, key, text
+    return section, key, value
+
+
+def _problems(
+    error: ValidationError, document: Document, overridden: Collection[describe.KeyPath]
+) -> list[str]:
+    """One line per key that is not understood."""
+    found: dict[describe.KeyPath, str] = {}
+    for item in error.errors(include_url=False):
+        path = _path_of(item, document)
+        for key, text in _explain(item, path, document):
+            mark = " (--set)" if key[:2] in overridden else ""
+            found.setdefault(key, f"{_spell(key)}{mark}{text}")
+    return [text for key, text in found.items() if not _has_deeper(key, found)]
+
+
+def _has_deeper(key: describe.KeyPath, keys: Iterable[describe.KeyPath]) -> bool:
+    """Whether a problem inside the value of ``key`` is known, which says more than one with the value."""
+    return any(len(other) > len(key) and other[: len(key)] == key for other in keys)
+
+
+def _path_of(item: ErrorDetails, document: Document) -> describe.KeyPath:
+    """Where the error is in the document: its location without the names pydantic gives to union members."""
+    path: describe.KeyPath = ()
+    value: Any = document
+    for part in item["loc"]:
+        inside = (
+            part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
+        )
+        if inside:
+            value = value[part]
+        if inside or item["type"] == "missing":
+            path += (part,)
+    return path
+
+
+def _explain(
+    item: ErrorDetails, path: describe.KeyPath, document: Document
+) -> Iterable[tuple[describe.KeyPath, str]]:
+    """Pairs (path, text after the key) for one pydantic error."""
+    value = _value_at(path, document)
+    if item["type"] == "extra_forbidden":
+        yield path, _unknown(path, value)
+    elif item["type"] == "value_error":
+        for name, rule in item["ctx"]["error"].broken:
+            key = (*path, *name.split("."))
+            yield key, f" = {describe.show(_value_at(key, document))}: {rule}"
+    else:
+        node = describe.node_at(path)
+        rule = "finite" if item["type"] == "finite_number" else describe.rule_text(node)
+        given = "is missing and" if item["type"] == "missing" else f"= {describe.show(value)}:"
+        yield path, f" {given} must be {rule}{_remedy(value, node)}"
+
+
+def _value_at(path: describe.KeyPath, document: Document) -> Any:
+    value: Any = document
+    for part in path:
+        if isinstance(value, dict) and part not in value:
+            return describe.node_at(path).get("default")
+        value = value[part]
+    return value
+
+
+def _unknown(path: describe.KeyPath, value: object) -> str:
+    *parents, name = path
+    homes = [section for section in describe.names_at(()) if name in describe.names_at((section,))]
+    if not parents and not isinstance(value, dict):
+        hint = f"did you mean {homes[0]}.{name}?" if homes else "keys stand under a [section]"
+        return f" = {describe.show(value)}: stands outside of the sections; {hint}"
+    valid = describe.names_at(parents)
+    close = difflib.get_close_matches(str(name), valid, n=1)
+    if not parents:
+        hint = f"did you mean {close[0]}?" if close else f"sections: {', '.join(valid)}"
+        return f": unknown section; {hint}"
+    if homes and not close:
+        hint = f"did you mean {homes[0]}.{name}?"
+    elif close:
+        hint = f"did you mean {_spell((*parents, close[0]))}?"
+    else:
+        hint = f"keys of {_spell(parents)}: {', '.join(valid)}"
+    return f" = {describe.show(value)}: unknown key; {hint}"
+
+
+def _remedy(value: object, node: describe.Node) -> str:
+    if isinstance(value, str):
+        close = difflib.get_close_matches(value, describe.choices(node), n=1)
+        return f'; did you mean "{close[0]}"?' if close else ""
+    quotable = node.get("type") == "string" and not isinstance(value, dict | list | None)
+    return "; put it in quotes" if quotable else ""
+
+
+def _spell(path: Sequence[str | int]) -> str:
+    """``network.layers[0].size`` for ``("network", "layers", 0, "size")``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)[1:]

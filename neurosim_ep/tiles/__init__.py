@@ -1,0 +1,1 @@
+"""Where synapses lie: connection matrices cut into crossbar tiles."""

@@ -1,0 +1,1 @@
+"""Where data, dynamics, tiles and records meet: training runs."""

@@ -1,0 +1,172 @@
+"""The tables of a run directory, kept epoch by epoch from what the trainer recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from neurosim_ep.hardware.cost import energy_by, ledger
+from neurosim_ep.hardware.counts import ACCOUNTINGS, TileCounts, tile_table
+from neurosim_ep.hardware.latency import phase_latency_s
+from neurosim_ep.hardware.memory import memory_table
+from neurosim_ep.record.logs import (
+    COST_COLUMNS,
+    EPOCH_COLUMNS,
+    LAYER_COLUMNS,
+    MEMORY_COLUMNS,
+    RESIDUAL_COLUMNS,
+    TILE_COLUMNS,
+    CsvTable,
+    write_table,
+)
+from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.model import Model
+from neurosim_ep.train.trainer import EpochRecord, TestRecord
+
+
+class Books:
+    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, cost.csv, memory.csv and traffic.h5."""
+
+    def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
+        self.directory, self.scenario, self.model = directory, scenario, model
+        self.epochs = CsvTable(directory.path / "epochs.csv", EPOCH_COLUMNS)
+        self.layers = CsvTable(directory.path / "layers.csv", LAYER_COLUMNS)
+        self.residual = CsvTable(directory.path / "residual.csv", RESIDUAL_COLUMNS)
+        self.traffic = TrafficWriter(
+            directory.path / "traffic.h5",
+            model.plan,
+            scenario_name=scenario.scenario.name,
+            seed=scenario.scenario.seed,
+            event_threshold=scenario.telemetry.event_threshold,
+        )
+        self.counts = TileCounts.zeros(len(model.plan.tiles))
+
+    def open(self) -> None:
+        """Write what is known before training: memory.csv."""
+        table = memory_table(
+            self.model.plan,
+            self.model.hardware,
+            free_steps=self.scenario.relaxation.free_steps,
+            nudge_steps=self.scenario.relaxation.nudge_steps,
+            signals=self.model.signal_projections,
+            readout=self.model.readout_projection,
+        )
+        write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
+
+    def write(self, epoch: int, record: EpochRecord, test: TestRecord, seconds: float) -> dict[str, float]:
+        """Enter ``epoch`` (from 1) into every table; returns its row of epochs.csv."""
+        counts = TileCounts.zeros(len(self.model.plan.tiles))
+        for _, batch in record.traffic:
+            counts += batch
+        self.counts += counts
+        self.traffic.append(epoch, record.traffic)
+        self.layers.append(self._layer_rows(epoch, record, test, counts))
+        self.residual.append({"epoch": epoch, **row} for row in record.residuals)
+        if self.counts.batches:
+            write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
+            write_table(self.directory.path / "cost.csv", self._ledger(self.counts), COST_COLUMNS)
+        row = {
+            "epoch": epoch,
+            "loss": record.loss,
+            "train_accuracy": record.train_accuracy,
+            "test_accuracy": test.accuracy,
+            "alpha": record.alpha,
+            "learning_rate": record.learning_rate,
+            "mean_ticks": record.mean_ticks,
+            "not_converged": record.not_converged,
+            "seconds": seconds,
+        }
+        self.epochs.append([row])
+        return row
+
+    def cost_per_sample(self) -> dict[str, float]:
+        """Energy and latency of one training sample in either accounting, from all recorded batches."""
+        if not self.counts.batches:
+            return {}
+        totals = energy_by(self._ledger(self.counts)).set_index("accounting")["energy_J"]
+        costs = {}
+        for accounting in ACCOUNTINGS:
+            latency = phase_latency_s(self.counts, self.model.plan, self.model.hardware, accounting)
+            costs[f"energy_{accounting}_J"] = float(totals[accounting]) / self.counts.samples
+            costs[f"latency_{accounting}_s"] = sum(latency.values()) / self.counts.samples
+        return costs
+
+    def truncate_to(self, epoch: int) -> None:
+        """Drop what was written after ``epoch``, which will be computed again."""
+        for table in (self.epochs, self.layers, self.residual, self.traffic):
+            table.truncate_to(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts so far, as tensors and plain values."""
+        counts = self.counts
+        return {
+            "traffic": torch.from_numpy(counts.traffic),
+            "update": torch.from_numpy(counts.update),
+            **{
+                name: {phase: torch.from_numpy(table) for phase, table in getattr(counts, name).items()}
+                for name in ("events", "messages", "presentations")
+            },
+            "samples": counts.samples,
+            "batches": counts.batches,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. Raises ValueError when the counts belong to other tiles."""
+        if state["traffic"].shape != self.counts.traffic.shape:
+            raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
+        tables = {
+            name: {phase: table.cpu().numpy() for phase, table in state[name].items()}
+            for name in ("events", "messages", "presentations")
+        }
+        self.counts = TileCounts(
+            state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
+            samples=state["samples"], batches=state["batches"],
+        )  # fmt: skip
+
+    def _ledger(self, counts: TileCounts) -> pd.DataFrame:
+        return ledger(
+            counts,
+            self.model.plan,
+            self.model.hardware,
+            signals=self.model.signal_projections,
+            readout=self.model.readout_projection,
+        )
+
+    def _layer_rows(
+        self, epoch: int, record: EpochRecord, test: TestRecord, counts: TileCounts
+    ) -> list[dict[str, object]]:
+        names = [*self.model.network.layer_names, "readout"]
+        events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
+        return [
+            {
+                "epoch": epoch,
+                "layer": layer,
+                "name": name,
+                **values,
+                "readout_accuracy": test.layer_accuracy.get(layer),
+                "events_per_neuron_tick": events.get(layer),
+                "energy_J": energy.get(layer),
+            }
+            for layer, (name, values) in enumerate(zip(names, record.layers, strict=False))
+        ]
+
+    def _events_per_neuron_tick(self, counts: TileCounts) -> dict[int, float]:
+        """Events sent per neuron, sample and tick, over all phases of the recorded batches."""
+        if not counts.batches:
+            return {}
+        events = sum(table.sum(0) for table in counts.events.values())
+        chances = sum(table.sum(0) for table in counts.presentations.values())
+        neurons = [geometry.neurons for geometry in self.model.plan.geometries]
+        return {layer: float(events[layer] / (chances[layer] * n)) for layer, n in enumerate(neurons)}
+
+    def _energy_per_sample(self, counts: TileCounts) -> dict[int, float]:
+        """Clocked energy per sample of each layer, over all phases of the recorded batches."""
+        if not counts.batches:
+            return {}
+        energy = energy_by(self._ledger(counts), "layer")
+        clocked = energy[energy["accounting"] == "clocked"].set_index("layer")["energy_J"]
+        return {int(layer): float(joules) / counts.samples for layer, joules in clocked.items()}

@@ -1,0 +1,48 @@
+"""Checkpoints: everything a run needs to go on after its last finished epoch, in one atomically replaced file."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+
+from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.rundir import write_atomic
+
+FORMAT = 1
+NAME = "last.pt"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors and plain values) to ``folder``; a kill leaves the old checkpoint or the new one."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomic(folder / NAME, buffer.getvalue())
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
+    """The checkpoint in ``folder``. Raises :class:`CheckpointError` when it is missing, damaged or of another format.
+
+    Only tensors and plain values are read: a checkpoint cannot run code.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint there; the run cannot be resumed, start it again")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, BadZipFile) as problem:
+        reason = str(problem).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: not a readable checkpoint ({reason}); restore the file from a copy, or start the run again"
+        ) from problem
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(
+            f"{path}: format = {found}: this version reads format {FORMAT} only; "
+            "use the neurosim-ep version that made the run"
+        )
+    return state

@@ -1,0 +1,27 @@
+"""Choosing the device a run computes on."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from neurosim_ep.errors import UsageError
+
+
+def select_device(name: str) -> torch.device:
+    """The device of ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises :class:`UsageError` for another name or a device this machine lacks.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UsageError(f"device = {name!r}: must be auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device = {name!r}: this machine offers {torch.cuda.device_count()} CUDA devices to PyTorch "
+            f"{torch.__version__}; use --device auto or cpu"
+        )
+    return device

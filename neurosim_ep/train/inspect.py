@@ -1,0 +1,144 @@
+"""What ``neurosim-ep check`` shows: network, tiles and memory of a scenario, without running it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from neurosim_ep.hardware.memory import memory_table
+from neurosim_ep.scenario.schema import DataSection, Scenario
+from neurosim_ep.train.data import load_data
+from neurosim_ep.train.model import Model, build_model
+from neurosim_ep.train.optimiser import connection_rates
+from neurosim_ep.units import format_bits
+
+Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Tables of formatted strings, one dictionary per row."""
+
+    network: Rows
+    tiles: Rows
+    memory: Rows
+    notes: Rows
+
+
+def inspect_scenario(scenario: Scenario) -> Inspection:
+    """Build everything ``scenario`` names, train nothing, and describe it.
+
+    Raises what a run would raise for a scenario or hardware model that does not fit. Image files are read only
+    where their size and classes are not fixed by the format.
+    """
+    num_classes, image_shape = _classes_and_shape(scenario.data, scenario.scenario.seed)
+    model = build_model(scenario, num_classes, image_shape)
+    rates = connection_rates(scenario.training, len(model.network.connections))
+    return Inspection(
+        _network_rows(model, rates), _tile_rows(model), _memory_rows(scenario, model), _notes(model, image_shape)
+    )
+
+
+def _classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, ...]]:
+    if section.kind in ("idx", "folder"):
+        data = load_data(section, seed)
+        return data.num_classes, data.image_shape
+    classes = {"textures": section.classes, "cifar10": 10, "cifar100": 100}[section.kind]
+    return classes, (3, 32, 32)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _network_rows(model: Model, rates: list[float]) -> Rows:
+    network = model.network
+    signal_layers = model.signals.layers if model.signals is not None else []
+    rows = [
+        {
+            "layer": str(n),
+            "name": connection.name,
+            "weights": _shape(tuple(connection.weight.shape)),
+            "pool": connection.pool or "-",
+            "state": _shape(connection.out_shape),
+            "neurons": f"{math.prod(connection.out_shape):,}",
+            "parameters": f"{connection.weight.numel() + connection.bias.numel():,}",
+            "activation": network.activations[n],
+            "rate": f"{rates[n]:g}",
+            "signal": "yes" if n in signal_layers else "-",
+        }
+        for n, connection in enumerate(network.connections)
+    ]
+    if network.readout is not None:
+        readout = network.readout
+        rows.append(
+            {
+                **dict.fromkeys(rows[0], "-"),
+                "layer": str(len(rows)),
+                "name": "readout",
+                "weights": _shape(tuple(readout.weight.shape)),
+                "parameters": f"{readout.weight.numel() + readout.bias.numel():,}",
+                "activation": "softmax",
+            }
+        )
+    return rows
+
+
+def _tile_rows(model: Model) -> Rows:
+    tiles = model.plan.to_frame()
+    rows = []
+    for layer, mine in tiles.groupby("layer", sort=True):
+        row_blocks, col_blocks = model.plan.grid(int(str(layer)))
+        rows.append(
+            {
+                "layer": str(layer),
+                "name": str(mine["name"].iloc[0]),
+                "tiles": str(len(mine)),
+                "grid": f"{row_blocks}x{col_blocks}",
+                "utilisation": f"{mine['utilisation'].mean():.1%}",
+                "reuse": f"{mine['reuse'].iloc[0]}",
+            }
+        )
+    total = {"layer": "-", "name": "all", "tiles": str(len(tiles)), "grid": "-", "reuse": "-"}
+    return [*rows, {**total, "utilisation": f"{tiles['utilisation'].mean():.1%}"}]
+
+
+def _memory_rows(scenario: Scenario, model: Model) -> Rows:
+    table = memory_table(
+        model.plan,
+        model.hardware,
+        free_steps=scenario.relaxation.free_steps,
+        nudge_steps=scenario.relaxation.nudge_steps,
+        signals=model.signal_projections,
+        readout=model.readout_projection,
+    )
+    bits = pd.pivot_table(table, index="item", columns="method", values="bits", aggfunc="sum", sort=False)
+    bits.loc["total"] = bits.sum()
+    titles = {
+        "ep": "EP",
+        "bptt_K": f"BPTT over K = {scenario.relaxation.nudge_steps}",
+        "bptt_T": f"BPTT over T = {scenario.relaxation.free_steps}",
+    }
+    return [
+        {
+            "item": str(item),
+            **{title: "-" if pd.isna(row[key]) else format_bits(row[key]) for key, title in titles.items()},
+        }
+        for item, row in bits.iterrows()
+    ]
+
+
+def _notes(model: Model, image_shape: tuple[int, ...]) -> Rows:
+    array = model.plan.array
+    return [
+        {"what": "images", "value": f"{_shape(image_shape)}, {model.network.num_classes} classes"},
+        {"what": "hardware", "value": f"{model.hardware.model.name}: {model.hardware.model.description}"},
+        {
+            "what": "array",
+            "value": f"{array.rows}x{array.columns} cells, {array.cells_per_weight} per weight, {array.slices} slices",
+        },
+        {"what": "reuse", "value": "output positions that read a tile per sample, tick and direction"},
+        {"what": "memory", "value": "on chip, for one sample at a time"},
+    ]

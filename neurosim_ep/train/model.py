@@ -1,0 +1,53 @@
+"""Everything a scenario describes, built: data, network, signals, tiles and hardware."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from neurosim_ep.ep.network import Network, build_network
+from neurosim_ep.ep.signals import LocalErrors, build_signals
+from neurosim_ep.hardware.model import HardwareModel, load_hardware_model
+from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its signals, mapped onto the tiles of a hardware model."""
+
+    network: Network
+    signals: LocalErrors | None
+    hardware: HardwareModel
+    plan: TilePlan
+
+    @property
+    def signal_projections(self) -> list[Projection]:
+        """Shapes of the projections, for the cost model."""
+        if self.signals is None:
+            return []
+        return [
+            Projection(layer, matrix.shape[1], matrix.shape[0], self.signals.learned)
+            for layer, matrix in self.signals.projections.items()
+        ]
+
+    @property
+    def readout_projection(self) -> Projection | None:
+        """Shape of the readout, for the cost model."""
+        if self.network.readout is None:
+            return None
+        last = len(self.network.connections) - 1
+        return Projection(last, math.prod(self.network.state_shapes[last]), self.network.num_classes, True)
+
+
+def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ...]) -> Model:
+    """Network, signals, hardware model and tile plan of ``scenario``, on the CPU.
+
+    Raises :class:`ScenarioError` or :class:`HardwareModelError` where they do not fit together.
+    """
+    hardware = load_hardware_model(scenario.hardware.model)
+    network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
+    signals = build_signals(scenario.signals, network, scenario.scenario.seed)
+    geometries = [ConnectionGeometry.from_connection(connection) for connection in network.connections]
+    return Model(network, signals, hardware, plan_tiles(geometries, hardware.array_geometry()))

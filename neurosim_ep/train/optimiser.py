@@ -1,0 +1,96 @@
+"""From gradient estimates to weight changes: SGD with momentum and one rate per connection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.signals import LocalErrors
+from neurosim_ep.errors import ScenarioError
+from neurosim_ep.scenario.schema import TrainingSection
+
+
+class Optimiser:
+    """Applies EP gradients to the parameters of ``network`` and of learned ``signals``.
+
+    Weight decay and momentum are those of ``torch.optim.SGD``. ``update_limit`` scales a connection's gradient down
+    where, kept up, it would change the weights by more than that fraction of their norm per update:
+    ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
+    """
+
+    def __init__(
+        self, network: Network, signals: LocalErrors | None, section: TrainingSection, updates: int
+    ) -> None:
+        self.section, self.updates, self.done = section, updates, 0
+        self.parameters = dict(network.named_parameters())
+        if signals is not None and signals.learned:
+            self.parameters |= {f"signals.{name}": tensor for name, tensor in signals.named_parameters()}
+        rates = connection_rates(section, len(network.connections))
+        groups = [
+            {"params": [tensor], "lr": self._base_rate(name, rates)} for name, tensor in self.parameters.items()
+        ]
+        self.base_rates = {name: group["lr"] for name, group in zip(self.parameters, groups, strict=True)}
+        self.sgd = torch.optim.SGD(
+            groups, lr=0.0, momentum=section.momentum, weight_decay=section.weight_decay, foreach=False
+        )
+
+    def _base_rate(self, name: str, rates: list[float]) -> float:
+        owner, *rest = name.split(".")
+        if owner == "connections":
+            return rates[int(rest[0])]
+        return self.section.readout_learning_rate if owner == "readout" else self.section.projection_learning_rate
+
+    @property
+    def factor(self) -> float:
+        """Factor of the learning rates at this update: 1, or half a cosine over all updates."""
+        if self.section.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * self.done / self.updates))
+
+    @property
+    def learning_rate(self) -> float:
+        """Largest learning rate of the connections at this update."""
+        return self.factor * max(rate for name, rate in self.base_rates.items() if name.startswith("connections"))
+
+    @torch.no_grad()
+    def step(self, grads: Mapping[str, Tensor]) -> None:
+        """One update with ``grads`` (parameter name → tensor)."""
+        for group, (name, tensor) in zip(self.sgd.param_groups, self.parameters.items(), strict=True):
+            group["lr"] = self.factor * self.base_rates[name]
+            tensor.grad = grads[name] * self._limit(name, grads)
+        self.sgd.step()
+        self.done += 1
+
+    def _limit(self, name: str, grads: Mapping[str, Tensor]) -> Tensor | float:
+        """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device."""
+        if not self.section.update_limit or not name.startswith("connections") or self.base_rates[name] == 0:
+            return 1.0
+        weight_name = name.rsplit(".", 1)[0] + ".weight"
+        allowed = self.section.update_limit * self.parameters[weight_name].norm() * (1 - self.section.momentum)
+        return (allowed / (self.base_rates[name] * grads[weight_name].norm() + 1e-30)).clamp(max=1.0)
+
+    def state_dict(self) -> dict[str, object]:
+        """Momentum and the number of updates done."""
+        return {"sgd": self.sgd.state_dict(), "done": self.done}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.sgd.load_state_dict(state["sgd"])  # type: ignore[arg-type]
+        self.done = int(state["done"])  # type: ignore[call-overload]
+
+
+def connection_rates(section: TrainingSection, connections: int) -> list[float]:
+    """One learning rate per connection. Raises :class:`ScenarioError` when a list has another length."""
+    rates = section.learning_rate
+    if isinstance(rates, float):
+        return [rates] * connections
+    if len(rates) != connections:
+        raise ScenarioError(
+            f"training.learning_rate = {rates}: has {len(rates)} rates for {connections} connections; "
+            "give one rate for all, or exactly one per connection"
+        )
+    return list(rates)

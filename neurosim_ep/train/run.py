@@ -1,0 +1,255 @@
+"""A whole run: from a scenario to a complete run directory, and on from where an interrupted one stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, NeurosimError, RunInterrupted
+from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
+from neurosim_ep.scenario.load import dump_scenario, load_scenario
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.books import Books
+from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
+from neurosim_ep.train.data import load_data
+from neurosim_ep.train.device import select_device
+from neurosim_ep.train.model import build_model
+from neurosim_ep.train.trainer import EpochRecord, Trainer
+from neurosim_ep.units import format_si
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: its directory, status ("done"), final metrics, epochs trained, and seconds taken.
+
+    ``metrics`` holds ``loss``, ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``, ``mean_ticks``,
+    ``not_converged``, and, where traffic was recorded, per training sample ``energy_clocked_J``, ``energy_event_J``,
+    ``latency_clocked_s`` and ``latency_event_s``.
+    """
+
+    out: Path
+    status: str
+    metrics: dict[str, float | None]
+    epochs: int
+    seconds: float
+    plots: list[Path] = field(default_factory=list)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Rows (label, value) for people."""
+        metrics = self.metrics
+        rows = [
+            ("test accuracy", f"{metrics['test_accuracy']:.1%} (best {metrics['best_test_accuracy']:.1%})"),
+            ("train accuracy", f"{metrics['train_accuracy']:.1%}"),
+            ("loss", f"{metrics['loss']:.4f}"),
+            ("ticks to settle", f"{metrics['mean_ticks']:.1f} (mean of sampled batches)"),
+            ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick"),
+        ]
+        for accounting in ("clocked", "event"):
+            energy, latency = metrics.get(f"energy_{accounting}_J"), metrics.get(f"latency_{accounting}_s")
+            if energy is not None and latency is not None:
+                text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
+                rows.append((f"chip, {accounting}", text))
+        return [*rows, ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"), ("run directory", str(self.out))]
+
+
+def run(
+    scenario: Scenario,
+    out: Path | str | None = None,
+    *,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+    argv: Sequence[str] = (),
+    source: Path | None = None,
+) -> RunResult:
+    """Train ``scenario`` and leave a run directory at ``out`` (default: a new one under ``runs/``).
+
+    ``source`` is the file the scenario came from, kept as ``source.toml``; ``argv`` is recorded. Bad scenarios, data
+    and hardware models raise before anything is written. Raises :class:`DivergenceError` when the physics leaves
+    the range of numbers and :class:`RunInterrupted` on Ctrl-C or SIGTERM, the last finished epoch being saved.
+    """
+    target = select_device(device)
+    data = load_data(scenario.data, scenario.scenario.seed)
+    model = build_model(scenario, data.num_classes, data.image_shape)
+    trainer = Trainer(scenario, model, data, target)
+    resolved = dump_scenario(scenario)
+    directory = RunDirectory.create(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
+    write_atomic(directory.path / "scenario.toml", resolved.encode())
+    write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved.encode())
+    directory.update_run_json(
+        seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
+        data={"source": data.source, "digest": data.digest}, metrics={},
+    )  # fmt: skip
+    books = Books(directory, scenario, model)
+    books.open()
+    _save(directory, trainer, books, 0, {})
+    return _train(directory, scenario, trainer, books, reporter or QuietReporter(), 0, {})
+
+
+def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | None = None) -> RunResult:
+    """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
+
+    Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
+    data are not those the run started with.
+    """
+    directory = RunDirectory.open(Path(run_dir))
+    reporter = reporter or QuietReporter()
+    info = directory.info()
+    if not (directory.path / "scenario.toml").is_file():
+        raise CheckpointError(f"{directory.path}: has no scenario.toml, it was stopped before it began; run it again")
+    scenario = load_scenario(directory.path / "scenario.toml")
+    target = select_device(device)
+    state = load_checkpoint(directory.checkpoints, target)
+    if info["status"] == "done":
+        reporter.note(f"{directory.path}: this run is complete; nothing to resume")
+        return RunResult(directory.path, "done", info["metrics"], scenario.training.epochs, info["seconds"])
+    data = load_data(scenario.data, scenario.scenario.seed)
+    if data.digest != info["data"]["digest"]:
+        raise DataError(
+            f"{data.source}: not the images this run started with ({info['data']['source']}); "
+            "restore them, or start a new run"
+        )
+    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
+    books = Books(directory, scenario, trainer.model)
+    try:
+        trainer.load_state_dict(state["trainer"])
+        books.load_state_dict(state["books"])
+        epoch, metrics = int(state["epoch"]), dict(state["metrics"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as problem:
+        raise CheckpointError(
+            f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({problem}); "
+            "restore both from a copy, or start the run again"
+        ) from problem
+    books.truncate_to(epoch)
+    directory.update_run_json(status="running")
+    return _train(directory, scenario, trainer, books, reporter, epoch, metrics)
+
+
+def _train(
+    directory: RunDirectory,
+    scenario: Scenario,
+    trainer: Trainer,
+    books: Books,
+    reporter: Reporter,
+    first: int,
+    metrics: dict[str, float | None],
+) -> RunResult:
+    """Train the epochs from ``first`` on, book each of them, and close the run directory."""
+    epochs = scenario.training.epochs
+    before, started = float(directory.info().get("seconds", 0.0)), time.perf_counter()
+
+    def seconds() -> float:
+        return before + time.perf_counter() - started
+
+    reporter.start(f"{scenario.scenario.name}: {epochs} epochs into {directory.path}", epochs, trainer.batches)
+    directory.log(f"start at epoch {first + 1} of {epochs} on {trainer.device}")
+    try:
+        with _terminate_as_interrupt():
+            for epoch in range(first, epochs):
+                metrics = _one_epoch(directory, trainer, books, reporter, epoch, metrics)
+                directory.update_run_json(metrics=metrics, seconds=seconds())
+    except KeyboardInterrupt:
+        _close(directory, "interrupted", seconds(), metrics)
+        raise RunInterrupted(
+            f"interrupted; finished epochs are saved, go on with: neurosim-ep resume {directory.path}"
+        ) from None
+    except DivergenceError as problem:
+        directory.log(str(problem))
+        _close(directory, "diverged", seconds(), metrics)
+        raise
+    except Exception as problem:
+        directory.log(f"failed: {problem!r}")
+        _close(directory, "failed", seconds(), metrics)
+        raise
+    plots = _draw(directory, reporter)
+    _close(directory, "done", seconds(), metrics)
+    return RunResult(directory.path, "done", metrics, epochs, seconds(), plots)
+
+
+def _one_epoch(
+    directory: RunDirectory,
+    trainer: Trainer,
+    books: Books,
+    reporter: Reporter,
+    epoch: int,
+    metrics: dict[str, float | None],
+) -> dict[str, float | None]:
+    began = time.perf_counter()
+    record = trainer.train_epoch(epoch, lambda batch: reporter.batch(epoch + 1, batch))
+    test = trainer.evaluate()
+    row = books.write(epoch + 1, record, test, time.perf_counter() - began)
+    best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
+    kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
+    metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **books.cost_per_sample()}
+    _save(directory, trainer, books, epoch + 1, metrics)
+    reporter.epoch(row)
+    directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items()))
+    for message in _warnings(trainer, record):
+        reporter.warn(message)
+        directory.log(f"warning: {message}")
+    return metrics
+
+
+def _save(
+    directory: RunDirectory, trainer: Trainer, books: Books, epoch: int, metrics: dict[str, float | None]
+) -> None:
+    """Checkpoint after ``epoch`` finished epochs."""
+    state = {"epoch": epoch, "metrics": metrics, "trainer": trainer.state_dict(), "books": books.state_dict()}
+    save_checkpoint(directory.checkpoints, state)
+
+
+def _warnings(trainer: Trainer, record: EpochRecord) -> Iterator[str]:
+    """Layers that carry no information any more: the two silent ways deep EP fails."""
+    for connection, row in zip(trainer.model.network.connections, record.layers, strict=False):
+        if row["dead_fraction"] == 1:
+            yield f"layer {connection.name} is dead: all its states are 0 for every sample"
+        elif row["std_across_samples"] == 0:
+            yield f"layer {connection.name} no longer depends on the input: its states are equal for every sample"
+
+
+def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
+    from neurosim_ep.analysis.plot import plot_runs
+
+    try:
+        return plot_runs([directory.path])
+    except NeurosimError as problem:
+        reporter.warn(str(problem))
+        return []
+
+
+def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:
+    directory.log(status)
+    directory.update_run_json(
+        status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM, as batch systems send it, like Ctrl-C while the block runs."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,1 @@
+"""Readers of images, one module per format; each gives an ``ImageSet``."""

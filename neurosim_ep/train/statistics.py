@@ -1,0 +1,68 @@
+"""Per-layer statistics of an epoch, accumulated on the device and read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.activations import upper_bound
+from neurosim_ep.ep.network import Network
+from neurosim_ep.scheduler.presentation import EPGradients
+
+STATE_COLUMNS = ("mean_abs_state", "std_across_samples", "fraction_zero", "fraction_upper", "dead_fraction")
+GRADIENT_COLUMNS = ("mean_abs_dW", "norm_dW", "norm_W")
+
+
+def state_statistics(state: Tensor, bound: float) -> Tensor:
+    """One value per name of ``STATE_COLUMNS`` for a state (B, *shape): the mean of |s|, the deviation across samples
+    (mean over neurons), the fractions of states at 0 and at ``bound``, and the fraction of neurons at 0 in all samples.
+    """
+    flat = state.flatten(1)
+    zero = flat == 0
+    upper = flat >= bound if math.isfinite(bound) else torch.zeros_like(zero)
+    dead = zero.all(0)
+    deviation = flat.std(0, correction=0)
+    return torch.stack([flat.abs().mean(), deviation.mean(), *(mask.float().mean() for mask in (zero, upper, dead))])
+
+
+class LayerStatistics:
+    """Means over the batches given to :meth:`add`."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.bounds = [upper_bound(name) for name in network.activations]
+        self.sums: list[Tensor] = []
+        self.batches = 0
+
+    @torch.no_grad()
+    def add(self, result: EPGradients) -> None:
+        """Add one batch's states, nudge differences and gradients."""
+        rows = []
+        for n, bound in enumerate(self.bounds):
+            nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
+            rows.append(torch.cat([state_statistics(result.free[n], bound), nudge[None], self._weights(f"connections.{n}", result)]))
+        if self.network.readout is not None:
+            rows.append(torch.cat([rows[0].new_full((len(STATE_COLUMNS) + 1,), math.nan), self._weights("readout", result)]))
+        self.sums = [total + row for total, row in zip(self.sums, rows, strict=True)] if self.sums else rows
+        self.batches += 1
+
+    def _weights(self, owner: str, result: EPGradients) -> Tensor:
+        gradient = result.grads[f"{owner}.weight"]
+        weight = self.network.get_parameter(f"{owner}.weight")
+        return torch.stack([gradient.abs().mean(), gradient.norm(), weight.norm()])
+
+    @staticmethod
+    def _end(states: Sequence[Tensor] | None, result: EPGradients) -> Sequence[Tensor]:
+        return result.free if states is None else states
+
+    def rows(self) -> list[dict[str, float | None]]:
+        """One dictionary per layer (and one for the readout) with the columns of layers.csv known here."""
+        names = (*STATE_COLUMNS, "mean_abs_nudge_difference", *GRADIENT_COLUMNS)
+        table = (torch.stack(self.sums) / self.batches).tolist()
+        return [
+            {name: None if math.isnan(value) else value for name, value in zip(names, row, strict=True)}
+            for row in table
+        ]

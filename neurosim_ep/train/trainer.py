@@ -1,0 +1,238 @@
+"""One epoch of training and one of testing, with what is recorded on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.seeds import Stream, generator
+from neurosim_ep.ep.signals import alpha_at
+from neurosim_ep.errors import DivergenceError
+from neurosim_ep.hardware.counts import TileCounts
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scheduler.counters import TileCounter
+from neurosim_ep.scheduler.engine import Observer
+from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, settling_ticks
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.train.data import Data, augment, prepare
+from neurosim_ep.train.model import Model
+from neurosim_ep.train.optimiser import Optimiser
+from neurosim_ep.train.statistics import LayerStatistics
+
+TEST_BATCH = 250
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one training epoch leaves: scalars, rows per layer, residual curves, and recorded traffic."""
+
+    loss: float
+    train_accuracy: float
+    alpha: float
+    learning_rate: float
+    mean_ticks: float
+    not_converged: float
+    layers: list[dict[str, float | None]]
+    residuals: list[dict[str, float | str]]
+    traffic: list[tuple[int, TileCounts]]
+
+
+@dataclass(frozen=True)
+class TestRecord:
+    """Test accuracy of the readout, and of each layer's own signal readout."""
+
+    accuracy: float
+    layer_accuracy: dict[int, float]
+
+
+class Trainer:
+    """Trains ``model`` on ``data`` as ``scenario`` says. Every epoch's randomness starts from (seed, epoch)."""
+
+    def __init__(self, scenario: Scenario, model: Model, data: Data, device: torch.device) -> None:
+        self.scenario, self.model, self.data, self.device = scenario, model, data, device
+        model.network.to(device)
+        if model.signals is not None:
+            model.signals.to(device)
+        self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
+        updates = self.batches * scenario.training.epochs
+        self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
+
+    def train_epoch(self, epoch: int, on_batch: Callable[[int], None]) -> EpochRecord:
+        """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done.
+
+        Raises :class:`DivergenceError` when loss or states stop being finite.
+        """
+        telemetry = self.scenario.telemetry
+        alpha = alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
+        learning_rate = self.optimiser.learning_rate
+        totals = torch.zeros(3, dtype=torch.float64, device=self.device)
+        statistics, watched = LayerStatistics(self.model.network), _Residuals(self.scenario.relaxation.tolerance)
+        traffic: list[tuple[int, TileCounts]] = []
+        states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
+        for number, (x, y) in enumerate(self._training_batches(epoch)):
+            recorded = telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
+            sampled = number % telemetry.stats_every == 0
+            counter = TileCounter(self.model.plan, self.device) if recorded else None
+            residual = ResidualObserver() if sampled else None
+            result = self._present(x, y, alpha, states_random, counter, residual)
+            totals += torch.stack(
+                [
+                    result.loss.sum(),
+                    (result.logits.argmax(1) == y).sum(),
+                    (result.residual > self.scenario.relaxation.tolerance).sum(),
+                ]
+            )
+            if residual is not None:
+                statistics.add(result)
+                watched.add(residual)
+                self._refuse_divergence(result, epoch, number)
+            traffic += self._update(result, counter, number, len(y))
+            on_batch(number + 1)
+        loss, correct, moving = (totals / len(self.data.train_labels)).tolist()
+        if not math.isfinite(loss):
+            raise DivergenceError(_divergence_text(epoch, self.batches))
+        return EpochRecord(
+            loss, correct, alpha, learning_rate, watched.mean_ticks(), moving, statistics.rows(), watched.rows(), traffic
+        )
+
+    def _present(
+        self,
+        x: Tensor,
+        y: Tensor,
+        alpha: float,
+        states_random: torch.Generator,
+        counter: TileCounter | None,
+        residual: ResidualObserver | None,
+    ) -> EPGradients:
+        relaxation, network = self.scenario.relaxation, self.model.network
+        observers: list[Observer] = [residual] if residual is not None else []
+        if counter is not None:
+            observers.append(TrafficObserver(network, counter, x, self.scenario.telemetry.event_threshold))
+        return ep_gradients(
+            network,
+            x,
+            y,
+            free_steps=relaxation.free_steps,
+            nudge_steps=relaxation.nudge_steps,
+            beta=relaxation.beta,
+            signals=self.model.signals,
+            alpha=alpha,
+            rule=self.scenario.plasticity.rule,
+            loss=network.loss,
+            nudging=relaxation.nudging,
+            states=network.initial_states(len(y), relaxation.state_init, states_random),
+            observers=observers,
+        )
+
+    def _update(
+        self, result: EPGradients, counter: TileCounter | None, number: int, samples: int
+    ) -> list[tuple[int, TileCounts]]:
+        """Change the weights; where the batch is recorded, count what that does on the tiles."""
+        if counter is None:
+            self.optimiser.step(result.grads)
+            return []
+        connections = self.model.network.connections
+        before = [connection.weight.clone() for connection in connections]
+        self.optimiser.step(result.grads)
+        for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
+            for signals in result.local:
+                counter.update(layer, signals.pre[layer], signals.routed[layer])
+            counter.programmed(layer, old, connection.weight)
+        return [(number, counter.result(samples))]
+
+    def evaluate(self) -> TestRecord:
+        """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
+        relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
+        layers = [] if signals is None else signals.layers
+        correct = torch.zeros(1 + len(layers), dtype=torch.int64, device=self.device)
+        random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
+        for images, labels in zip(
+            self.data.test_images.split(TEST_BATCH), self.data.test_labels.split(TEST_BATCH), strict=True
+        ):
+            x, y = self._prepare(images), labels.to(self.device)
+            states = network.initial_states(len(y), relaxation.state_init, random)
+            free = free_phase(network, x, relaxation.free_steps, states).states
+            scores = [network.logits(free)]
+            if signals is not None:
+                scores += [signals.logits(layer, free[layer]) for layer in layers]
+            correct += torch.stack([(score.argmax(1) == y).sum() for score in scores])
+        readout, *own = (correct.double() / len(self.data.test_labels)).tolist()
+        return TestRecord(readout, dict(zip(layers, own, strict=True)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, learned projections and optimiser: all that one epoch hands to the next."""
+        signals = self.model.signals
+        return {
+            "network": self.model.network.state_dict(),
+            "signals": {} if signals is None else signals.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. Raises KeyError or RuntimeError when it is another network's."""
+        self.model.network.load_state_dict(state["network"])
+        if self.model.signals is not None:
+            self.model.signals.load_state_dict(state["signals"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        seed, data = self.scenario.scenario.seed, self.data
+        order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
+        random = generator(seed, Stream.AUGMENTATION, epoch)
+        for chosen in order.split(self.scenario.training.batch_size):
+            images = data.train_images[chosen].to(self.device)
+            images = augment(images, self.scenario.data.augment, random)
+            yield self._prepare(images), data.train_labels[chosen].to(self.device)
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        return prepare(images.to(self.device), self.data.mean, self.data.std)
+
+    def _refuse_divergence(self, result: EPGradients, epoch: int, number: int) -> None:
+        if not bool(torch.isfinite(result.loss.sum() + result.residual.sum())):
+            raise DivergenceError(_divergence_text(epoch, number))
+
+
+def _divergence_text(epoch: int, number: int) -> str:
+    return (
+        f"diverged: loss or states are not finite by batch {number} of epoch {epoch + 1}; lower "
+        "training.learning_rate, network.weight_scale or relaxation.beta, or set training.update_limit"
+    )
+
+
+class _Residuals:
+    """Residual curves of the sampled batches of an epoch."""
+
+    def __init__(self, tolerance: float) -> None:
+        self.tolerance = tolerance
+        self.curves: list[dict[Phase, Tensor]] = []
+        self.settling: list[Tensor] = []
+
+    def add(self, observer: ResidualObserver) -> None:
+        """Reduce one batch's residuals to their mean and maximum per tick, and its settling ticks to their mean."""
+        curves = observer.curves()
+        self.curves.append(
+            {phase: torch.stack([curve.mean(1), curve.amax(1)], 1) for phase, curve in curves.items()}
+        )
+        self.settling.append(settling_ticks(curves[Phase.FREE], self.tolerance).double().mean())
+
+    def mean_ticks(self) -> float:
+        """Mean over the sampled batches of the ticks a sample needed to settle in the free phase."""
+        return float(torch.stack(self.settling).mean())
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """Rows of residual.csv: mean over samples and batches, and maximum, per phase and tick."""
+        rows: list[dict[str, float | str]] = []
+        for phase in self.curves[0]:
+            stacked = torch.stack([curves[phase] for curves in self.curves])
+            means, peaks = stacked[..., 0].mean(0).tolist(), stacked[..., 1].amax(0).tolist()
+            rows += [
+                {"phase": str(phase), "tick": tick, "mean_residual": mean, "max_residual": peak}
+                for tick, (mean, peak) in enumerate(zip(means, peaks, strict=True), 1)
+            ]
+        return rows

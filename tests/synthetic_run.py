@@ -1,0 +1,141 @@
+"""A made-up but lifelike run directory: VGG-11, U-shaped gradients, settling states, decaying events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from neurosim_ep.hardware.cost import ledger
+from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.memory import memory_table
+from neurosim_ep.hardware.model import load_hardware_model
+from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.record import logs
+from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
+
+CHANNELS = (16, 32, 64, 64, 128, 128, 128, 128)
+POOLED = (0, 1, 3, 5, 7)
+HIDDEN = (128, 128)
+SIGNALS = [Projection(1, 32 * 256, 10), Projection(3, 64 * 64, 10), Projection(7, 128, 10)]
+READOUT = Projection(len(CHANNELS) + len(HIDDEN) - 1, HIDDEN[-1], 10, learned=True)
+HARDWARE = load_hardware_model("rram_32nm")
+TICKS = {"free": 60, "nudge_plus": 15, "nudge_minus": 15}
+SCENARIO = """
+[relaxation]
+free_steps = 60
+nudge_steps = 15
+tolerance = 1e-3
+
+[telemetry]
+event_threshold = 1e-3
+"""
+
+
+def vgg11_plan() -> TilePlan:
+    """Tiles of eight convolutions and two hidden linear layers on 32x32 RGB images."""
+    geometries, shape = [], (3, 32, 32)
+    for index, channels in enumerate(CHANNELS):
+        side = shape[1]
+        out = (channels, *(2 * [side // 2 if index in POOLED else side]))
+        pool = "max" if index in POOLED else None
+        geometries.append(
+            ConnectionGeometry(
+                f"conv{index + 1}", "conv", shape, (channels, side, side), out, (3, 3), padding=1, pool=pool
+            )
+        )
+        shape = out
+    features = shape
+    for index, neurons in enumerate(HIDDEN):
+        geometries.append(ConnectionGeometry(f"fc{index + 1}", "linear", features, (neurons,), (neurons,)))
+        features = (neurons,)
+    return plan_tiles(geometries, HARDWARE.array_geometry())
+
+
+def synthetic_run(
+    path: Path, name: str = "vgg11_le", *, epochs: int = 12, valley: float = 0.3, traffic: bool = True
+) -> RunDirectory:
+    """Write a complete run directory; ``valley``: depth of the U-curve in decades per layer."""
+    rng = np.random.default_rng(0)
+    plan = vgg11_plan()
+    run = RunDirectory.create(path, name, "0000")
+    (run.path / "scenario.toml").write_text(SCENARIO)
+    names = [geometry.name for geometry in plan.geometries]
+    layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
+    residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
+    writer = TrafficWriter(run.path / "traffic.h5", plan, scenario_name=name, seed=0, event_threshold=1e-3)
+    for epoch in range(1, epochs + 1):
+        layers.append(_layer_rows(rng, names, epoch, epochs, valley))
+        residual.append(_residual_rows(rng, epoch))
+        if traffic:
+            writer.append(epoch, [(number, _counts(rng, plan)) for number in (0, 100)])
+    digital = {"signals": SIGNALS, "readout": READOUT}
+    cost = ledger(_counts(rng, plan), plan, HARDWARE, **digital)
+    memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
+    logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
+    logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
+    run.update_run_json(status="done", metrics={"test_accuracy": 0.62})
+    return run
+
+
+def _layer_rows(
+    rng: np.random.Generator, names: list[str], epoch: int, epochs: int, valley: float
+) -> list[dict[str, object]]:
+    depth = len(names)
+    rows: list[dict[str, object]] = []
+    for layer, name in enumerate([*names, "readout"]):
+        distance = min(layer * 0.6, depth - layer)
+        gradient = 10 ** (-1.5 - valley * distance - 0.4 * epoch / epochs + 0.08 * rng.standard_normal())
+        row: dict[str, object] = {"epoch": epoch, "layer": layer, "name": name, "mean_abs_dW": gradient}
+        if layer < depth:
+            row["mean_abs_state"] = 0.12 + 0.3 * epoch / epochs * layer / depth + 0.01 * rng.random()
+        rows.append(row)
+    return rows
+
+
+def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for phase, ticks in TICKS.items():
+        start = 0.9 if phase == "free" else 0.08
+        for tick in range(1, ticks + 1):
+            mean = start * np.exp(-0.14 * tick) * (1 + 0.05 * rng.standard_normal()) + 2e-5
+            worst = mean * (2 + 0.1 * tick)
+            rows.append(
+                {"epoch": epoch, "phase": phase, "tick": tick, "mean_residual": mean, "max_residual": worst}
+            )
+    return rows
+
+
+def _counts(rng: np.random.Generator, plan: TilePlan, samples: int = 32) -> TileCounts:
+    """Activity that starts at the input side and dies out; a third of the states are not zero."""
+    counts = TileCounts.zeros(len(plan.tiles))
+    counts.samples, counts.batches = samples, 1
+    counts.update += rng.integers(0, 10_000, counts.update.shape)
+    neurons = np.array([geometry.neurons for geometry in plan.geometries])
+    layers = np.arange(len(neurons))
+    layer = plan.layer_of_tile
+    positions = np.array([tile.reuse for tile in plan.tiles])
+    for index, phase in enumerate(READ_PHASES):
+        tick = np.arange(TICKS[phase])[:, None]
+        start = 0.5 if phase == "free" else 0.1
+        rate = start * np.exp(-(0.07 + 0.01 * layers) * tick) * np.clip(tick - layers + 1, 0, 1)
+        counts.events[phase] = rng.binomial(samples * neurons, rate)
+        counts.messages[phase] = 2 * counts.events[phase]
+        counts.presentations[phase] = np.full(rate.shape, samples)
+
+        once = samples if phase == "free" else 0
+        every_tick = samples * TICKS[phase]
+        lines = (plan.rows, plan.columns)
+        for direction, presentations in enumerate(
+            (np.where(layer, every_tick, once), np.where(layer, every_tick, 0))
+        ):
+            reads = presentations * positions
+            sent = rate.mean(axis=0)[layer]
+            for accounting, share in enumerate((np.ones(len(layer)), np.minimum(1, 6 * sent))):
+                used = (reads * share).astype(np.int64)
+                active = used * lines[direction] // 3
+                quantities = (used, active, used * lines[1 - direction], 8 * active)
+                counts.traffic[index, accounting, direction] = quantities
+    return counts

@@ -1,0 +1,219 @@
+"""Every picture shows the numbers of the run directory and repeats byte for byte."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from synthetic_run import TICKS, synthetic_run
+
+from neurosim_ep import analysis
+from neurosim_ep.analysis import energy, events, gradients, memory, plot, residual, states
+from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
+from neurosim_ep.analysis.plot import PICTURES, plot_runs
+from neurosim_ep.analysis.style import STYLE, save
+from neurosim_ep.errors import CheckpointError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return open_run(synthetic_run(tmp_path_factory.mktemp("runs") / "first_vgg11_le", epochs=5).path)
+
+
+@pytest.fixture
+def own_run(tmp_path: Path) -> Run:
+    """A run that the test may damage."""
+    return open_run(synthetic_run(tmp_path / "own", "vgg11_plain", epochs=2, traffic=False).path)
+
+
+def change(run: Run, file: str, column: str, value: object, **where: object) -> None:
+    """Overwrite the cells of ``column`` in the rows that match ``where``."""
+    frame = pd.read_csv(run.path / file)
+    rows = np.logical_and.reduce([frame[key] == wanted for key, wanted in where.items()])
+    frame.loc[rows, column] = value
+    frame.to_csv(run.path / file, index=False)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_a_run_leaves_every_picture_as_svg_and_png(run: Run) -> None:
+    said: list[str] = []
+    files = plot_runs([run.path], say=said.append)
+    assert [file.name for file in files] == [f"{name}{end}" for name in PICTURES for end in (".svg", ".png")]
+    assert all(file.parent == run.path / "plots" and file.stat().st_size > 5000 for file in files)
+    assert said == []
+
+
+def test_the_same_run_gives_the_same_svg_bytes(run: Run, tmp_path: Path) -> None:
+    first, _ = save(lambda: memory.draw(run), tmp_path / "first")
+    second, _ = save(lambda: memory.draw(run), tmp_path / "second")
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_everything_lies_inside_the_picture(run: Run, name: str) -> None:
+    with matplotlib.style.context(STYLE):
+        figure = PICTURES[name](run)
+        FigureCanvasAgg(figure).draw()
+        drawn = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
+    assert "first_vgg11_le" in texts(figure)
+
+
+def test_states_shows_every_layer_and_epoch(run: Run) -> None:
+    frame = pd.read_csv(run.path / "layers.csv").dropna(subset=["mean_abs_state"])
+    image = states.draw(run).axes[0].images[0].get_array()
+    assert image is not None and image.shape == (10, 5)
+    np.testing.assert_array_equal(image.T.ravel(), frame["mean_abs_state"])
+
+
+def test_gradients_shows_first_middle_and_last_epoch(run: Run) -> None:
+    frame = pd.read_csv(run.path / "layers.csv").set_index("epoch")
+    figure = gradients.draw([run])
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    for line, epoch in zip(axes.lines, (5, 3, 1), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), frame.loc[epoch, "mean_abs_dW"])
+    assert {"first epoch (1)", "middle epoch (3)", "last epoch (5)"} <= set(texts(figure))
+    assert len({line.get_linestyle() for line in axes.lines}) == 3
+
+
+def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, own_run: Run) -> None:
+    figure = gradients.draw([run, own_run])
+    lines = figure.axes[0].lines
+    assert len(lines) == 3 + 2
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
+    labels = [text for text in texts(figure) if "smallest / largest" in text]
+    assert [label.split(":")[0] for label in labels] == ["vgg11_le", "vgg11_plain"]
+
+
+def test_gradients_of_runs_of_one_scenario_are_told_apart_by_directory(run: Run, tmp_path: Path) -> None:
+    twin = open_run(synthetic_run(tmp_path / "second_vgg11_le", epochs=1, traffic=False).path)
+    labels = [text for text in texts(gradients.draw([run, twin])) if "smallest / largest" in text]
+    assert [label.split(":")[0] for label in labels] == ["first_vgg11_le", "second_vgg11_le"]
+
+
+def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
+    change(own_run, "layers.csv", "mean_abs_dW", 0.0, layer=4)
+    figure = gradients.draw([own_run])
+    crosses = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert crosses == [[4], [4]]
+    assert "exactly zero (lower edge)" in texts(figure)
+    assert any("smallest / largest = 0 " in text for text in texts(figure))
+
+
+def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
+    figure = residual.draw(run)
+    free, nudges = figure.axes
+    frame = pd.read_csv(run.path / "residual.csv").query("phase == 'free' and epoch == 5")
+    np.testing.assert_array_equal(free.lines[1].get_ydata(), frame["mean_residual"])
+    np.testing.assert_array_equal(free.lines[2].get_ydata(), frame["max_residual"])
+    assert len(nudges.lines) == 2 * 3 + 1
+    assert "settled: below 0.001" in texts(figure)
+
+
+def test_events_are_shares_of_the_neurons(run: Run) -> None:
+    rates, names, epoch = run.events()
+    assert {phase: rate.shape for phase, rate in rates.items()} == {
+        phase: (ticks, 10) for phase, ticks in TICKS.items()
+    }
+    assert (names[0], names[-1], epoch) == ("conv1", "fc2", 5)
+    np.testing.assert_allclose(rates["free"][0], [0.5, *[0.0] * 9], rtol=0.02)
+    figure = events.draw(run)
+    np.testing.assert_array_equal(figure.axes[0].lines[3].get_ydata(), rates["free"][:, 3])
+
+
+@pytest.mark.parametrize("accounting", ["clocked", "event"])
+def test_energy_bars_sum_to_the_ledger(run: Run, accounting: str) -> None:
+    frame = pd.read_csv(run.path / "cost.csv").query(f"accounting == '{accounting}'")
+    figure = energy.draw(run)
+    axes = figure.axes[("clocked", "event").index(accounting)]
+    bars = sum(bar.get_height() for bar in axes.patches)
+    assert bars == pytest.approx((frame["energy_J"] / frame["samples"]).sum())
+
+
+def test_energy_without_costs_is_not_drawn(own_run: Run) -> None:
+    change(own_run, "cost.csv", "energy_J", 0.0, samples=32)
+    with pytest.raises(NothingToDraw, match="every energy is zero"):
+        energy.draw(own_run)
+
+
+def test_memory_bars_sum_to_the_table(run: Run) -> None:
+    bits = pd.read_csv(run.path / "memory.csv").groupby("method")["bits"].sum()
+    figure = memory.draw(run)
+    totals, items = figure.axes
+    assert sum(bar.get_width() for bar in totals.patches) * 8 * 2**20 == pytest.approx(bits.sum())
+    assert [np.nansum(line.get_xdata()) for line in items.lines] == bits[["ep", "bptt_K", "bptt_T"]].to_list()
+    assert f"= {bits['bptt_T'] / bits['ep']:.2f} × EP" in " ".join(texts(figure))
+
+
+def test_several_runs_also_give_one_picture_of_all_gradients(
+    run: Run, own_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "PICTURES", {"events": events.draw})
+    said: list[str] = []
+    files = plot_runs([run.path, own_run.path], tmp_path / "out", say=said.append)
+    assert [str(file.relative_to(tmp_path / "out")) for file in files] == [
+        "first_vgg11_le/events.svg",
+        "first_vgg11_le/events.png",
+        "gradients_compared.svg",
+        "gradients_compared.png",
+    ]
+    assert len(said) == 1 and "no picture events" in said[0] and "telemetry.traffic_every" in said[0]
+
+
+@pytest.mark.parametrize("file", ["layers.csv", "residual.csv", "cost.csv", "memory.csv"])
+def test_a_missing_or_empty_table_is_skipped_and_a_broken_one_refused(own_run: Run, file: str) -> None:
+    users = {"layers.csv": states, "residual.csv": residual, "cost.csv": energy, "memory.csv": memory}
+    path = own_run.path / file
+    header = path.read_text().splitlines()[0]
+    path.write_text(header + "\n")
+    with pytest.raises(NothingToDraw, match="has no rows"):
+        users[file].draw(own_run)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(CheckpointError, match="lacks the columns"):
+        users[file].draw(own_run)
+    path.write_text("")
+    with pytest.raises(CheckpointError, match="cannot be read as a CSV table"):
+        users[file].draw(own_run)
+    path.unlink()
+    with pytest.raises(NothingToDraw, match="does not exist"):
+        users[file].draw(own_run)
+
+
+def test_broken_traffic_is_refused(own_run: Run) -> None:
+    (own_run.path / "traffic.h5").write_bytes(b"not HDF5")
+    with pytest.raises(CheckpointError, match="cannot be read as recorded traffic"):
+        events.draw(own_run)
+
+
+def test_what_is_no_run_directory_is_refused(own_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"not a run directory \(it has no run.json\)"):
+        plot_runs([tmp_path / "nowhere"])
+    run_json = own_run.path / "run.json"
+    document = json.loads(run_json.read_text())
+    run_json.write_text(json.dumps({**document, "schema_version": 2}))
+    with pytest.raises(CheckpointError, match="schema_version = 2: these pictures read 1 only"):
+        plot_runs([own_run.path])
+    run_json.write_text("[]")
+    with pytest.raises(CheckpointError, match=r"not the run.json of a run"):
+        plot_runs([own_run.path])
+
+
+def test_analysis_reads_run_directories_only() -> None:
+    allowed = {"neurosim_ep.errors", "neurosim_ep.units"}
+    for file in Path(analysis.__path__[0]).glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("neurosim_ep"):
+                assert str(node.module).startswith("neurosim_ep.analysis") or node.module in allowed, file

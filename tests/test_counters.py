@@ -1,0 +1,317 @@
+"""Tile counters against a literal loop over samples, ticks, positions, rows and columns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosim_ep.hardware.counts import (
+    ACCOUNTINGS,
+    READ_QUANTITIES,
+    TileCounts,
+    tile_table,
+)
+from neurosim_ep.scheduler.counters import TileCounter
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
+
+BATCH = 2
+ARRAYS = [
+    ArrayGeometry(rows=7, columns=5, cells_per_weight=2, slices=3, input_pulses=8, levels=16),
+    ArrayGeometry(rows=8, columns=4, cells_per_weight=1),
+    ArrayGeometry(rows=128, columns=128, cells_per_weight=2),
+]
+
+
+def conv(
+    name: str, in_shape: tuple, out: int, kernel: int, padding: int, pool: str | None
+) -> SimpleNamespace:
+    """A connection as the network offers it, with random weights."""
+    side = in_shape[1] + 2 * padding - kernel + 1
+    state = side // 2 if pool else side
+    weight = torch.randn(out, in_shape[0], kernel, kernel)
+    return SimpleNamespace(
+        name=name, kind="conv", pool=pool, padding=padding, weight=weight, in_shape=in_shape,
+        pre_pool_shape=(out, side, side), out_shape=(out, state, state),
+    )  # fmt: skip
+
+
+def linear(name: str, in_shape: tuple, out: int) -> SimpleNamespace:
+    features = int(np.prod(in_shape))
+    return SimpleNamespace(
+        name=name, kind="linear", pool=None, padding=0, weight=torch.randn(out, features),
+        in_shape=in_shape, pre_pool_shape=(out,), out_shape=(out,),
+    )  # fmt: skip
+
+
+def network(pool: str | None) -> list[SimpleNamespace]:
+    """conv 3x3 padded, conv 2x2 unpadded, linear on a (C, H, W) state, linear."""
+    first = conv("conv1", (3, 5, 5), 4, 3, 1, pool)
+    second = conv("conv2", first.out_shape, 3, 2, 0, None)
+    third = linear("fc1", second.out_shape, 6)
+    return [first, second, third, linear("fc2", (6,), 3)]
+
+
+def sparse(shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(BATCH, *shape) * (torch.rand(BATCH, *shape) < 0.3)
+
+
+def route(connection: SimpleNamespace, post: Tensor) -> Tensor:
+    """P^-1 of a post state: zeros off a random argmax, or spread evenly."""
+    if connection.pool is None:
+        return post
+    height, width = connection.pre_pool_shape[1:]
+    if connection.pool == "avg":
+        routed = F.interpolate(post, scale_factor=2, mode="nearest") / 4
+    else:
+        _, indices = F.max_pool2d(torch.randn(BATCH, *connection.pre_pool_shape), 2, return_indices=True)
+        return F.max_unpool2d(post, indices, 2, output_size=(height, width))
+    return F.pad(routed, (0, width - routed.shape[-1], 0, height - routed.shape[-2]))
+
+
+def row_vectors(connection: SimpleNamespace, value: np.ndarray) -> Iterator[tuple[tuple, list[float]]]:
+    """(position, im2col vector in row order) of one sample, written out index by index."""
+    if connection.kind == "linear":
+        yield (), [value[i] for i in np.ndindex(*value.shape)]
+        return
+    channels, height, width = value.shape
+    kernel, pad = connection.weight.shape[2], connection.padding
+    for y, x in np.ndindex(*connection.pre_pool_shape[1:]):
+        vector = []
+        for i, j, c in np.ndindex(kernel, kernel, channels):
+            row, column = y + i - pad, x + j - pad
+            inside = 0 <= row < height and 0 <= column < width
+            vector.append(value[c, row, column] if inside else 0.0)
+        yield (y, x), vector
+
+
+def column_vectors(routed: np.ndarray, cells: int) -> Iterator[tuple[tuple, list[float]]]:
+    """(position, what drives the physical columns) of one sample."""
+    for position in np.ndindex(*routed.shape[1:]):
+        yield position, [routed[(c, *position)] for c in range(routed.shape[0]) for _ in range(cells)]
+
+
+class BruteForce:
+    """The definitions of reads and lines, one line at a time, with tiles found by division."""
+
+    def __init__(self, plan: TilePlan) -> None:
+        self.plan, self.array = plan, plan.array
+        self.counts: dict[tuple, int] = defaultdict(int)
+        self.adds: dict[int, int] = defaultdict(int)
+
+    def tile(self, layer: int, row: int, column: int) -> int:
+        found = [
+            t.index
+            for t in self.plan.tiles
+            if (t.layer, t.row_block, t.col_block)
+            == (layer, row // self.array.rows, column // self.array.columns)
+        ]
+        return found[0]
+
+    def tiles(self, layer: int) -> list:
+        return [tile for tile in self.plan.tiles if tile.layer == layer]
+
+    def read(self, layer: int, phase: str, direction: str, accounting: str, vectors: list) -> None:
+        forward = direction == "forward"
+        for _, vector in vectors:
+            for tile in self.tiles(layer):
+                block, size = (
+                    (tile.row_block, self.array.rows) if forward else (tile.col_block, self.array.columns)
+                )
+                active = sum(1 for line, v in enumerate(vector) if v != 0 and line // size == block)
+                read = 1 if accounting == "clocked" or active else 0
+                sensed = tile.columns if forward else tile.rows
+                key = (phase, accounting, direction)
+                self.counts[(*key, "reads", tile.index)] += read
+                self.counts[(*key, "active_lines", tile.index)] += active
+                self.counts[(*key, "adc_conversions", tile.index)] += read * sensed * self.array.slices
+                self.counts[(*key, "dac_conversions", tile.index)] += active * self.array.input_pulses
+
+    def update(self, layer: int, rows: list, columns: list) -> None:
+        for (_, row_values), (_, column_values) in zip(rows, columns, strict=True):
+            for row, u in enumerate(row_values):
+                for column in range(0, len(column_values), self.array.cells_per_weight):
+                    if u != 0 and column_values[column] != 0:
+                        self.adds[self.tile(layer, row, column)] += 1
+
+
+@pytest.mark.parametrize(
+    ("array", "pool"),
+    [*((ARRAYS[0], pool) for pool in (None, "max", "avg")), *((a, "max") for a in ARRAYS[1:])],
+)
+def test_counter_equals_brute_force(array: ArrayGeometry, pool: str | None) -> None:
+    torch.manual_seed(3)
+    connections = network(pool)
+    plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], array)
+    counter, brute = TileCounter(plan, "cpu"), BruteForce(plan)
+    for phase, ticks in (("free", 2), ("nudge_plus", 1)):
+        for _ in range(ticks):
+            for layer, connection in enumerate(connections):
+                value, sent = sparse(connection.in_shape), sparse(connection.in_shape) != 0
+                routed = route(connection, sparse(connection.out_shape))
+                routed_sent = route(connection, sparse(connection.out_shape)) != 0
+                if value.dim() == 4:
+                    value = value.contiguous(memory_format=torch.channels_last)
+                counter.forward(layer, phase, value, sent)
+                counter.transposed(layer, phase, routed, routed_sent)
+                counter.update(layer, value, routed)
+                masks = ((value, routed), (sent, routed_sent))
+                for sample in range(BATCH):
+                    for accounting, (ins, outs) in zip(ACCOUNTINGS, masks, strict=True):
+                        rows = list(row_vectors(connection, ins[sample].numpy()))
+                        columns = list(column_vectors(outs[sample].numpy(), array.cells_per_weight))
+                        brute.read(layer, phase, "forward", accounting, rows)
+                        brute.read(layer, phase, "transposed", accounting, columns)
+                        if accounting == "clocked":
+                            brute.update(layer, rows, columns)
+    counts = counter.result(BATCH)
+    frame = counts.to_frame().set_index(["phase", "accounting", "direction", "tile"])
+    for (*key, quantity, tile), expected in brute.counts.items():
+        assert frame.loc[(*key, tile), quantity] == expected
+        assert counts.of(*key, quantity)[tile] == expected
+    assert frame.to_numpy().sum() == sum(brute.counts.values())
+    assert counts.updates("accumulate_adds").tolist() == [brute.adds[t.index] for t in plan.tiles]
+    assert counts.updates("accumulate_adds").sum() > 0
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_pulses_equal_brute_force(array: ArrayGeometry) -> None:
+    torch.manual_seed(5)
+    connections = network("max")
+    plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], array)
+    counter, brute = TileCounter(plan, "cpu"), BruteForce(plan)
+    up, down = np.zeros(len(plan.tiles), int), np.zeros(len(plan.tiles), int)
+    for layer, connection in enumerate(connections):
+        old = connection.weight
+        new = old + 0.3 * torch.randn_like(old)
+        counter.programmed(layer, old, new)
+        step = 2 * max(old.abs().max().item(), new.abs().max().item()) / array.levels
+        for index in np.ndindex(*old.shape):
+            out, inputs = index[0], index[1:]
+            if connection.kind == "conv":
+                c, i, j = inputs
+                row = (i * old.shape[3] + j) * old.shape[1] + c
+            else:
+                row = inputs[0]
+            pulses = round(new[index].item() / step) - round(old[index].item() / step)
+            tile = brute.tile(layer, row, out * array.cells_per_weight)
+            up[tile] += max(pulses, 0)
+            down[tile] += max(-pulses, 0)
+    counts = counter.result(1)
+    assert counts.updates("pulses_up").tolist() == up.tolist()
+    assert counts.updates("pulses_down").tolist() == down.tolist()
+    assert up.sum() > 0 and down.sum() > 0
+
+
+def test_all_zero_weights_take_no_pulses() -> None:
+    connection = linear("fc1", (4,), 2)
+    plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ARRAYS[0])
+    counter = TileCounter(plan, "cpu")
+    counter.programmed(0, torch.zeros(2, 4), torch.zeros(2, 4))
+    assert counter.result(1).update.sum() == 0
+
+
+def test_events_messages_and_presentations() -> None:
+    torch.manual_seed(7)
+    connections = network("max")
+    plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], ARRAYS[0])
+    counter = TileCounter(plan, "cpu")
+    expected = np.zeros((3, 2, len(connections)), int)
+    for tick in range(2):
+        for layer, connection in enumerate(connections):
+            sent = sparse(connection.out_shape)[: 2 - tick] != 0
+            counter.events(layer, Phase.FREE, tick, sent)
+            reached = plan.event_destinations(layer)
+            for sample in sent.numpy():
+                expected[0, tick, layer] += sample.sum()
+                expected[1, tick, layer] += reached[sample].sum()
+                expected[2, tick, layer] += 1
+    counts = counter.result(BATCH)
+    assert (counts.events["free"] == expected[0]).all()
+    assert (counts.messages["free"] == expected[1]).all()
+    assert (counts.presentations["free"] == expected[2]).all()
+    frame = counts.event_frame()
+    row = frame[(frame.tick == 1) & (frame.layer == 2)].iloc[0]
+    assert (row.phase, row.events, row.presentations) == ("free", expected[0, 1, 2], 1)
+
+
+def test_addition_pads_the_shorter_phase() -> None:
+    def counted(ticks: int) -> TileCounts:
+        counts = TileCounts.zeros(3)
+        counts.traffic += 1
+        counts.update += 2
+        counts.events["free"] = counts.messages["free"] = np.ones((ticks, 2), np.int64)
+        counts.presentations["free"] = np.full((ticks, 2), 5)
+        counts.samples, counts.batches = 5, 1
+        return counts
+
+    short, long = counted(1), counted(3)
+    for total in (short + long, long + short):
+        assert total.events["free"].tolist() == [[2, 2], [1, 1], [1, 1]]
+        assert total.presentations["free"].sum() == 5 * 8
+        assert (total.traffic == 2).all() and (total.update == 4).all()
+        assert (total.samples, total.batches) == (10, 2)
+    assert short.events["free"].tolist() == [[1, 1]]
+    assert (TileCounts.zeros(3) + long).events["free"].sum() == 6
+
+
+def test_wide_layers_count_exactly() -> None:
+    """256 channels over many blocks: where fast convolution algorithms round."""
+    torch.manual_seed(11)
+    connection = conv("conv1", (256, 8, 8), 96, 3, 1, "max")
+    plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ArrayGeometry(rows=100, columns=33))
+    value, sent = sparse((256, 8, 8)), sparse((256, 8, 8)) != 0
+    counter = TileCounter(plan, "cpu")
+    counter.forward(0, "free", value, sent)
+    counts = counter.result(BATCH)
+    padded = F.pad(torch.stack([value != 0, sent]).long(), (1, 1, 1, 1))
+    taps = [padded[..., i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
+    rows = torch.cat(taps, 2)  # [accounting, sample, (kh, kw, c_in), y, x]
+    for tile in plan.tiles:
+        lines = rows[:, :, tile.row_block * 100 : tile.row_block * 100 + tile.rows].sum(2)
+        for accounting, active in zip(ACCOUNTINGS, lines, strict=True):
+            assert counts.of("free", accounting, "forward", "active_lines")[tile.index] == active.sum()
+        assert counts.of("free", "event", "forward", "reads")[tile.index] == (lines[1] > 0).sum()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_counts_do_not_depend_on_the_device() -> None:
+    def counted(device: str) -> TileCounts:
+        torch.manual_seed(13)
+        connection = conv("conv1", (64, 16, 16), 96, 3, 1, "max")
+        plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ARRAYS[2])
+        counter = TileCounter(plan, device)
+        value, routed = sparse((64, 16, 16)), route(connection, sparse(connection.out_shape))
+        sent = (sparse((64, 16, 16)) != 0).to(device)
+        old, new = connection.weight, connection.weight + 0.1 * torch.randn_like(connection.weight)
+        counter.forward(0, "free", value.to(device), sent)
+        counter.transposed(0, "free", routed.to(device), (routed != 0).to(device))
+        counter.update(0, value.to(device), routed.to(device))
+        counter.programmed(0, old.to(device), new.to(device))
+        counter.events(0, "free", 0, (sparse(connection.out_shape) != 0).to(device))
+        return counter.result(BATCH)
+
+    cpu, cuda = counted("cpu"), counted("cuda")
+    assert (cpu.traffic == cuda.traffic).all()
+    assert (cpu.update == cuda.update).all()
+    assert (cpu.messages["free"] == cuda.messages["free"]).all()
+
+
+def test_tile_table_joins_plan_and_counts() -> None:
+    connections = network(None)
+    plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], ARRAYS[1])
+    counter = TileCounter(plan, "cpu")
+    counter.forward(0, "free", torch.ones(1, 3, 5, 5), torch.ones(1, 3, 5, 5, dtype=torch.bool))
+    table = tile_table(plan, counter.result(1))
+    assert len(table) == len(plan.tiles) * 3 * 2 * 2
+    assert list(table.columns[-4:]) == list(READ_QUANTITIES)
+    keys = (table.phase == "free") & (table.direction == "forward") & (table.accounting == "clocked")
+    assert (table[keys & (table.layer == 0)].reads == 25).all()
+    assert (table[keys & (table.layer > 0)].reads == 0).all()

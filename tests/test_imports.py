@@ -1,0 +1,84 @@
+"""Imports point one way, and light commands load nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import neurosim_ep
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "neurosim_ep"
+HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL"}
+
+BASE = {"errors", "units"}
+FILES = BASE | {"resources", "scenario"}
+# What each room may import besides itself; hardware gets tile plans and counts, never a network.
+ALLOWED = {
+    "errors": set(),
+    "units": set(),
+    "progress": set(),
+    "resources": {"errors"},
+    "scenario": FILES,
+    "ep": BASE | {"scenario"},
+    "tiles": BASE,
+    "hardware": FILES | {"tiles"},
+    "record": FILES | {"tiles", "hardware"},
+    "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
+    "train": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "analysis"},
+    "analysis": BASE,
+}
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    """Rooms of neurosim_ep that the file imports anywhere, lazily or for types included."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            top, *rest = name.split(".")
+            if top == "neurosim_ep" and rest and not rest[0].startswith("_"):
+                yield rest[0]
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_imports_point_one_way(room: str) -> None:
+    folder = ROOT / room if room == "analysis" else PACKAGE / room
+    files = list(folder.rglob("*.py")) or [PACKAGE / f"{room}.py"]
+    for path in files:
+        found = set(imported_rooms(path)) - {room}
+        assert found <= ALLOWED[room], f"{path.relative_to(ROOT)} imports {sorted(found - ALLOWED[room])}"
+
+
+def test_every_room_has_its_rule() -> None:
+    rooms = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith(("_", "."))}
+    assert rooms - {"cli", "py"} <= set(ALLOWED)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["schema"], ["run", "no_such_scenario"]])
+def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from neurosim_ep.cli import main; "
+        f"main({arguments!r}); print(' '.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stderr.split())
+
+
+def test_public_names_are_lazy_and_complete() -> None:
+    code = f"import sys, neurosim_ep; assert not {HEAVY | {'pydantic'}!r} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    for name in neurosim_ep.__all__:
+        assert callable(getattr(neurosim_ep, name))
+    with pytest.raises(AttributeError, match="no attribute 'rnu'"):
+        _ = neurosim_ep.rnu

@@ -1,0 +1,401 @@
+"""Scenario files: defaults, overrides, writing back, and what each bad scenario is told."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from neurosim_ep import resources
+from neurosim_ep.errors import ScenarioError
+from neurosim_ep.scenario import describe
+from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenario
+from neurosim_ep.scenario.schema import NetworkSection, Scenario
+
+
+def parse(text: str, *overrides: str) -> Scenario:
+    return parse_scenario(tomllib.loads(text), "test.toml", overrides)
+
+
+def message_of(text: str, *overrides: str) -> str:
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, *overrides)
+    return str(caught.value)
+
+
+CUSTOM = """
+[network]
+preset = "custom"
+activation = ["hard_sigmoid", "relu"]
+[[network.layers]]
+kind = "conv"
+size = 8
+pool = "max"
+[[network.layers]]
+kind = "linear"
+size = 10
+[signals]
+kind = "le"
+layers = [0]
+[training]
+learning_rate = [1, 0.5]
+"""
+
+
+def test_an_empty_document_is_all_defaults() -> None:
+    assert parse("") == Scenario()
+
+
+def test_precedence_is_override_then_file_then_default() -> None:
+    scenario = parse("[training]\nepochs = 3\nbatch_size = 16", "training.epochs=4")
+    assert (scenario.training.epochs, scenario.training.batch_size) == (4, 16)
+    assert scenario.training.momentum == Scenario().training.momentum
+
+
+def test_the_last_override_of_a_key_wins() -> None:
+    assert parse("", "training.epochs=4", "training.epochs=5").training.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("data.kind=cifar10", "data", "kind", "cifar10"),
+        ('data.kind="cifar10"', "data", "kind", "cifar10"),
+        ("data.root=/data/my images", "data", "root", "/data/my images"),
+        ("data.root=a=b", "data", "root", "a=b"),
+        ("data.normalise=false", "data", "normalise", False),
+        ("relaxation.beta=1", "relaxation", "beta", 1.0),
+        ("relaxation.tolerance=1e-4", "relaxation", "tolerance", 1e-4),
+        (" training.epochs = 7 ", "training", "epochs", 7),
+        ("training.learning_rate=[0.1, 1]", "training", "learning_rate", [0.1, 1.0]),
+        ('network.activation=["relu", "relu"]', "network", "activation", ["relu", "relu"]),
+        ("network.activation=relu", "network", "activation", "relu"),
+    ],
+)
+def test_override_values(override: str, section: str, key: str, value: object) -> None:
+    found = getattr(getattr(parse("", override), section), key)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_overrides_leave_the_document_as_it_was() -> None:
+    document = {"training": {"epochs": 3}}
+    parse_scenario(document, "test.toml", ["training.epochs=4"])
+    assert document == {"training": {"epochs": 3}}
+
+
+def test_sections_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        NetworkSection().width = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["", CUSTOM, '[scenario]\ndescription = "two\\nlines, \\"quoted\\", µ"'])
+def test_dump_is_read_back_as_the_same_scenario(text: str) -> None:
+    scenario = parse(text)
+    assert parse(dump_scenario(scenario)) == scenario
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    description=st.text(),
+    beta=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
+    rates=st.lists(st.floats(min_value=0, allow_infinity=False), min_size=1),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_dump_keeps_every_number_and_text(
+    description: str, beta: float, rates: list[float], seed: int
+) -> None:
+    document = {
+        "scenario": {"description": description, "seed": seed},
+        "relaxation": {"beta": beta},
+        "training": {"learning_rate": rates},
+    }
+    scenario = parse_scenario(document, "drawn")
+    assert parse(dump_scenario(scenario)) == scenario
+
+
+# What a bad file is told: TOML text and what the one line about it must say.
+BAD_FILES = {
+    "unknown section, near": ("[netwrok]\nwidth = 1", "netwrok: unknown section; did you mean network?"),
+    "unknown section, far": ("[zzz]", "zzz: unknown section; sections: scenario, data, network,"),
+    "unknown key, near": (
+        "[training]\nepoch = 3",
+        "training.epoch = 3: unknown key; did you mean training.epochs?",
+    ),
+    "unknown key, far": ("[training]\nzzz = 3", "training.zzz = 3: unknown key; keys of training: epochs,"),
+    "key of another section": (
+        "[training]\nseed = 3",
+        "training.seed = 3: unknown key; did you mean scenario.seed?",
+    ),
+    "key outside of sections": (
+        "epochs = 3",
+        "epochs = 3: stands outside of the sections; did you mean training.epochs?",
+    ),
+    "unknown key outside": ("zzz = 3", "zzz = 3: stands outside of the sections; keys stand under"),
+    "section is a number": ("network = 3", "network = 3: must be a table of keys"),
+    "section is a list": ("[[network]]\nwidth = 1.0", 'network = [{"width": 1.0}]: must be a table of keys'),
+    "nested section": ("[training.sgd]\nx = 1", 'training.sgd = {"x": 1}: unknown key'),
+    "text for an integer": ('[training]\nepochs = "3"', 'training.epochs = "3": must be an integer >= 1'),
+    "fraction for an integer": ("[training]\nepochs = 2.5", "training.epochs = 2.5: must be an integer >= 1"),
+    "boolean for an integer": ("[training]\nepochs = true", "training.epochs = true: must be an integer"),
+    "boolean for a number": (
+        "[network]\nwidth = true",
+        "network.width = true: must be a number > 0 and <= 8",
+    ),
+    "number for a boolean": ("[data]\nnormalise = 1", "data.normalise = 1: must be true or false"),
+    "number for text": ("[data]\nroot = 3", "data.root = 3: must be text; put it in quotes"),
+    "date for an integer": (
+        "[scenario]\nseed = 1979-05-27",
+        'scenario.seed = "1979-05-27": must be an integer',
+    ),
+    "list for a number": ("[relaxation]\nbeta = [0.1]", "relaxation.beta = [0.1]: must be a number > 0"),
+    "table for a choice": ("[network]\npreset = {a = 1}", 'network.preset = {"a": 1}: must be one of "vgg7"'),
+    "too small": ("[training]\nepochs = 0", "training.epochs = 0: must be an integer >= 1"),
+    "too large": ("[network]\nwidth = 9", "network.width = 9: must be a number > 0 and <= 8"),
+    "at an open bound": ("[training]\nmomentum = 1", "training.momentum = 1: must be a number >= 0 and < 1"),
+    "seed too large": (
+        "[scenario]\nseed = 2147483648",
+        "scenario.seed = 2147483648: must be an integer >= 0 and < 2147483648",
+    ),
+    "infinite": ("[relaxation]\nbeta = inf", "relaxation.beta = Infinity: must be finite"),
+    "not a number": ("[network]\nweight_scale = nan", "network.weight_scale = NaN: must be finite"),
+    "bad choice, near": (
+        '[data]\nkind = "cifar"',
+        '"textures", "cifar10", "cifar100", "idx", "folder"; did you mean "cifar10"?',
+    ),
+    "bad choice, far": ('[data]\nkind = "zzz"', 'data.kind = "zzz": must be one of "textures"'),
+    "bad number of classes": ("[data]\nclasses = 20", "data.classes = 20: must be one of 10, 100"),
+    "bad name": ('[scenario]\nname = "a b"', 'scenario.name = "a b": must be text of the form'),
+    "activation, bad text": ('[network]\nactivation = "relo"', 'or a list of these; did you mean "relu"?'),
+    "activation, bad item": (
+        '[network]\nactivation = ["relu", "relo"]',
+        'network.activation[1] = "relo": must be one of "hard_sigmoid"',
+    ),
+    "rates, none": (
+        "[training]\nlearning_rate = []",
+        "training.learning_rate = []: must be a number >= 0 or a non-empty list of these",
+    ),
+    "rates, bad item": (
+        "[training]\nlearning_rate = [0.1, -1]",
+        "training.learning_rate[1] = -1: must be a number >= 0",
+    ),
+    "rate, negative": (
+        "[training]\nlearning_rate = -0.1",
+        "training.learning_rate = -0.1: must be a number >= 0",
+    ),
+    "rate, text": ('[training]\nlearning_rate = "fast"', 'learning_rate = "fast": must be a number >= 0'),
+    "layer without size": (
+        '[network]\npreset = "custom"\nlayers = [{kind = "conv"}]',
+        "network.layers[0].size is missing and must be an integer >= 1",
+    ),
+    "layer is a number": (
+        '[network]\npreset = "custom"\nlayers = [64]',
+        "network.layers[0] = 64: must be a table of keys",
+    ),
+    "unknown key of a layer": (
+        '[[network.layers]]\nkind = "conv"\nsize = 8\npol = "max"',
+        'network.layers[0].pol = "max": unknown key; did you mean network.layers[0].pool?',
+    ),
+    "pooled linear layer": (
+        '[[network.layers]]\nkind = "linear"\nsize = 8\npool = "max"',
+        'network.layers[0].pool = "max": belongs to conv layers; remove it',
+    ),
+    "conv after linear": (
+        '[network]\npreset = "custom"\nlayers = [{kind = "linear", size = 8}, {kind = "conv", size = 8}]',
+        "conv layers must come before linear layers",
+    ),
+    "mlp without hidden": (
+        '[network]\npreset = "mlp"',
+        'network.hidden = []: lists the layer sizes of preset = "mlp"',
+    ),
+    "hidden without mlp": ("[network]\nhidden = [64]", "network.hidden = [64]: lists the layer sizes"),
+    "custom without layers": ('[network]\npreset = "custom"', "network.layers = []: lists the layers of"),
+    "signals without layers": (
+        '[signals]\nkind = "le"',
+        "signals.layers = []: must list the layers that get a signal",
+    ),
+    "layers without signals": ("[signals]\nlayers = [1]", "signals.layers = [1]: no layer has a signal"),
+    "signal layer twice": (
+        '[signals]\nkind = "le"\nlayers = [1, 1]',
+        "signals.layers = [1, 1]: names a layer twice",
+    ),
+    "negative signal layer": (
+        '[signals]\nkind = "le"\nlayers = [-1]',
+        "signals.layers[0] = -1: must be an integer >= 0",
+    ),
+    "alpha_min above alpha": ("[signals]\nalpha_min = 2", "signals.alpha_min = 2: must not exceed alpha (1)"),
+}
+
+# What a bad --set is told: the override and what the one line about it must say.
+BAD_OVERRIDES = {
+    "without value": ("training.epochs", "--set training.epochs: must be section.key=value"),
+    "of nothing": ("training.epochs=", "--set training.epochs=: must be section.key=value"),
+    "without section": ("epochs=3", "--set epochs=3: must be section.key=value"),
+    "without key": ("training.=3", "--set training.=3: must be section.key=value"),
+    "open list": ("network.hidden=[1", "--set network.hidden=[1: is not valid TOML"),
+    "bare list": ("network.activation=[relu]", "write lists as [1, 2] and text in lists in"),
+    "open quote": ('data.kind="idx', '--set data.kind="idx: is not valid TOML'),
+    "unknown section": ("netwrok.width=1", "netwrok: unknown section; did you mean network?"),
+    "unknown key": ("network.widht=1", "network.widht (--set) = 1: unknown key; did you mean network.width?"),
+    "dotted index": (
+        "network.layers.0.size=3",
+        "network.layers.0.size (--set) = 3: unknown key; did you mean network.layers?",
+    ),
+    "word for a number": (
+        "training.epochs=many",
+        'training.epochs (--set) = "many": must be an integer >= 1',
+    ),
+    "Python boolean": ("data.normalise=True", 'data.normalise (--set) = "True": must be true or false'),
+    "date as name": (
+        "scenario.name=2020-01-01",
+        'scenario.name (--set) = "2020-01-01": must be text of the form',
+    ),
+    "second key smuggled in": (
+        "training.epochs=3\n[data]",
+        'training.epochs (--set) = "3\\n[data]": must be an integer',
+    ),
+}
+
+
+def check_single_problem(message: str, expected: str) -> None:
+    first, *problem, last = message.splitlines()
+    assert first == "test.toml: 1 problem"
+    assert len(problem) == 1 and expected in problem[0]
+    assert last == "`neurosim-ep schema` lists all keys with their rules"
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_gets_one_line_with_key_value_rule_and_remedy(case: str) -> None:
+    text, expected = BAD_FILES[case]
+    check_single_problem(message_of(text), expected)
+
+
+@pytest.mark.parametrize("case", BAD_OVERRIDES)
+def test_a_bad_override_gets_one_line(case: str) -> None:
+    override, expected = BAD_OVERRIDES[case]
+    check_single_problem(message_of("", override), expected)
+
+
+def test_an_override_cannot_mend_a_section_that_is_no_table() -> None:
+    check_single_problem(message_of("network = 3", "network.width=1"), "network = 3: must be a table of keys")
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    message = message_of(
+        '[network]\nwidht = 1\npool = "mx"\n[training]\nepochs = 0\nlearning_rate = [1, "a", -1]\n[foo]',
+        "relaxation.beta=0",
+        "bad",
+    )
+    assert message.splitlines()[0] == "test.toml: 8 problems"
+    for key in (
+        "--set bad:",
+        "network.widht =",
+        'network.pool = "mx"',
+        "relaxation.beta (--set) = 0",
+        "training.epochs = 0",
+        'training.learning_rate[1] = "a"',
+        "training.learning_rate[2] = -1",
+        "foo: unknown section",
+    ):
+        assert message.count(f"\n  {key}") == 1
+
+
+def test_several_broken_rules_of_one_section_are_reported_at_once() -> None:
+    message = message_of('[signals]\nkind = "le"\nalpha_min = 2.0')
+    assert "signals.layers = []" in message
+    assert "signals.alpha_min = 2.0" in message
+
+
+def write(folder: Path, content: bytes) -> Path:
+    path = folder / "bad.toml"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"[data]\nkind = cifar10\n", "line 2 is not valid TOML: Invalid value\n  kind = cifar10"),
+        (b"[data]\nroot = 'a\n", "line 2 is not valid TOML"),
+        (b"[training]\nlearning_rate = [0.1,", "line 2 is not valid TOML"),
+        (b"[training\nepochs = 3", "line 1 is not valid TOML"),
+        (
+            b"[data]\nroot = ''\nroot = ''\n[network]",
+            "line 3 is not valid TOML: Cannot overwrite a value; each key",
+        ),
+        (
+            b"[data]\n[network]\n[data]\n",
+            "line 3 is not valid TOML: Cannot declare ('data',) twice; each key",
+        ),
+        (b"[scenario]\nname = 'caf\xe9'", "is not UTF-8 text (byte 22); save it as UTF-8"),
+        (b"PK\x03\x04\x00\x00", "line 1 is not valid TOML"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused_with_its_line(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert expected in str(caught.value)
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="is a directory"):
+        load_scenario(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="no such file"):
+        load_scenario(tmp_path / "nowhere.toml")
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ScenarioError, match="cannot be read: Permission denied"):
+        load_scenario(write(tmp_path, b""))
+
+
+def test_an_empty_file_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
+    assert load_scenario(write(tmp_path, b"")) == Scenario()
+    assert load_scenario(write(tmp_path, b"\xef\xbb\xbf[training]\r\nepochs = 3\r\n")).training.epochs == 3
+
+
+def test_shipped_names_resolve_and_near_misses_are_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny_net.toml"
+    path.write_text("[training]\nepochs = 3")
+    monkeypatch.setattr(resources, "shipped_files", lambda folder: {"tiny_net": path})
+    for name in ("tiny_net", "tiny_net.toml", "scenarios/tiny_net.toml"):
+        assert load_scenario(name, ["training.batch_size=2"]).training.epochs == 3
+    with pytest.raises(ScenarioError, match="did you mean tiny_net"):
+        load_scenario("tinynet")
+
+
+def test_every_shipped_scenario_is_valid_and_described() -> None:
+    for path in resources.shipped_files("scenarios").values():
+        assert load_scenario(path).scenario.description
+
+
+def test_every_key_is_described_and_its_default_keeps_its_rule() -> None:
+    for section in describe.names_at(()):
+        meaning, keys = describe.describe_section(section)
+        assert meaning
+        for key in keys:
+            assert key.meaning and key.rule
+            assert "[]" in key.name or key.default
+    layer_keys = [key.name for key in describe.describe_section("network")[1] if "[]" in key.name]
+    assert layer_keys[:2] == ["layers[].kind", "layers[].size"]
+
+
+def test_long_values_are_shortened_in_messages() -> None:
+    assert len(describe.show("x" * 1000)) == 80
