@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import HATCHES, PALETTE, canvas, layer_axis
+
 from neurosim_ep.units import format_si
 
 ACCOUNTINGS = {
@@ -57,9 +57,7 @@ def draw(run: Run) -> Figure:
     panels = figure.subplots(1, len(ACCOUNTINGS), sharey=True)
     for axes, (accounting, meaning) in zip(panels, ACCOUNTINGS.items(), strict=True):
         _draw_bars(axes, _large_components(energy).loc[[accounting]])
-        share = (
-            f", {total_J[accounting] / total_J['clocked']:.0%} of clocked" if accounting == "event" else ""
-        )
+        share = f", {total_J[accounting] / total_J['clocked']:.0%} of clocked" if accounting == "event" else ""
         axes.set_title(f"{meaning}\ntotal {format_si(total_J[accounting], 'J')} per image{share}")
     panels[0].set_ylabel("energy per image")
     panels[0].yaxis.set_major_formatter(EngFormatter(unit="J"))

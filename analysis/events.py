@@ -8,7 +8,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas
 
@@ -24,7 +23,7 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "Events sent by every layer",
         run.label,
-        f"A neuron sends its state once that lies more than {threshold:g} from the value it sent last. "
+        f"A neuron sends an event when its state is more than {threshold:g} from the value it sent last. "
         f"Recorded batches of epoch {epoch}.",
         width=10.0,
     )

@@ -12,8 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from neurosim_ep.analysis.load import NothingToDraw, Run
+from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import INK, MARKERS, PALETTE, canvas, layer_axis
 
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
@@ -50,11 +49,7 @@ def draw(runs: Sequence[Run]) -> Figure:
 
 def _gradients(run: Run) -> pd.DataFrame:
     """Mean |dW|: one row (layer, name) per layer in order of depth, one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW")).dropna(subset=["mean_abs_dW"])
-    if frame.empty:
-        raise NothingToDraw(
-            f"{run.path / 'layers.csv'} holds no gradient yet; one batch of training makes one"
-        )
+    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"))
     return frame.pivot(index=["layer", "name"], columns="epoch", values="mean_abs_dW").sort_index()
 
 
@@ -101,7 +96,8 @@ def _run_legend(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> list[L
     handles = []
     for index, (label, table) in enumerate(zip(labels, tables, strict=True)):
         last = table.drop(index="readout", level="name", errors="ignore").iloc[:, -1]
-        text = f"{label}: smallest / largest = {last.min() / last.max():.2g} (last epoch, readout aside)"
+        ratio = last.min() / last.max() if last.any() else 0.0
+        text = f"{label}: smallest / largest = {ratio:.2g} (last epoch, readout aside)"
         colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
         handles.append(Line2D([], [], color=colour, marker=marker, label=text))
     return handles
@@ -120,7 +116,7 @@ def _line_legend(tables: Sequence[pd.DataFrame]) -> list[Line2D]:
 
 
 def _epochs(which: str, tables: Sequence[pd.DataFrame]) -> str:
-    """ "first epoch (1)", or "first epoch (1, 2)" when the runs differ."""
+    """The label "first epoch (1)", or "first epoch (1, 2)" when the runs differ."""
     numbers = sorted({_chosen_epochs(table)[which] for table in tables if which in _chosen_epochs(table)})
     return f"{which} epoch ({', '.join(map(str, numbers))})"
 

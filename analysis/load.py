@@ -37,7 +37,7 @@ class Run:
         return directory if self.name in directory else f"{self.name} ({directory})"
 
     def table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
-        """The rows of a CSV file of the run that have a value in all of ``columns``.
+        """The rows of a CSV file of the run that have a finite value in all of ``columns``.
 
         Raises :class:`NothingToDraw` when the file is missing or has no such row, and
         :class:`CheckpointError` when it is broken or lacks one of ``columns``.
@@ -52,7 +52,7 @@ class Run:
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
-        frame = frame.dropna(subset=list(columns))
+        frame = frame.replace([np.inf, -np.inf], np.nan).dropna(subset=list(columns))
         if frame.empty:
             raise NothingToDraw(f"{path} has no values of {columns[-1]}; it is filled at the end of an epoch")
         return frame
@@ -76,8 +76,7 @@ class Run:
                 neurons = file["layers/neurons"][:]
                 names = file["layers/name"].asstr()[:].tolist()
                 rates = {
-                    phase: events[last].sum(axis=0) / (samples * neurons)
-                    for phase, events in file["events"].items()
+                    phase: events[last].sum(axis=0) / (samples * neurons) for phase, events in file["events"].items()
                 }
         except (KeyError, OSError) as problem:
             raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem

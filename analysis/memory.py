@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
+
 from neurosim_ep.units import format_bits
 
 METHODS = {
@@ -61,7 +61,7 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     axes.invert_yaxis()
     axes.grid(axis="x")
-    axes.set_xlim(0, 1.28 * left.max())
+    axes.set_xlim(0, 1.32 * left.max())
     axes.set_xlabel("total memory (MiB)")
 
 
@@ -69,9 +69,7 @@ def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     """One row per item with a mark for every method that needs it; marks of equal size lie in one another."""
     rows = np.arange(len(bits))
     axes.set_xscale("log")
-    axes.hlines(
-        rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1
-    )
+    axes.hlines(rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1)
     for method, name, (marker, size), colour in zip(bits.columns, names, MARKERS, PALETTE, strict=False):
         fill = colour if method == "ep" else "white"
         needed = bits[method].where(bits[method] > 0)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
-
 from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.style import save
@@ -27,9 +26,7 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def plot_runs(
-    run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = _say
-) -> list[Path]:
+def plot_runs(run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = _say) -> list[Path]:
     """Draw every picture as SVG and PNG and return the files written.
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into

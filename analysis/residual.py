@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas
 
@@ -54,9 +53,7 @@ def draw(run: Run) -> Figure:
         dashes.append(Line2D([], [], color=FAINT, linewidth=1.4, label=f"mean at epoch {first}"))
     tolerance = run.scenario["relaxation"]["tolerance"]
     if tolerance > 0:
-        dashes.append(
-            Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"settled: below {tolerance:g}")
-        )
+        dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"settled: below {tolerance:g}"))
         for axes in panels:
             axes.axhline(tolerance, color=INK, linewidth=1, linestyle=":")
     columns = zip_longest(colours, dashes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas
 
@@ -27,15 +26,11 @@ def draw(run: Run) -> Figure:
         height=max(3.4, 2.1 + 0.3 * len(names)),
     )
     axes = figure.add_subplot()
-    image = axes.imshow(
-        values, cmap=SEQUENTIAL, vmin=0.0, aspect="auto", interpolation="nearest", extent=extent
-    )
+    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0.0, aspect="auto", interpolation="nearest", extent=extent)
     figure.colorbar(image, ax=axes, label="mean |s| (state units)", pad=0.015)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylabel("layer (input side on top)")
-    axes.xaxis.set_major_locator(
-        MaxNLocator(CELLS_WITH_NUMBERS, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
-    )
+    axes.xaxis.set_major_locator(MaxNLocator(CELLS_WITH_NUMBERS, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

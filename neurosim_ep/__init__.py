@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurosim_ep.ep.network import build_network
-    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
     from neurosim_ep.scenario.load import load_scenario
+    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
     from neurosim_ep.train.run import RunResult, run
 
 __version__ = "0.1.0"

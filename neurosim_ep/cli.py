@@ -105,9 +105,7 @@ _set_option = click.option(
 
 @cli.command("run")
 @click.argument("scenario")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
 @_set_option
 @_run_options
 @click.pass_obj
@@ -220,9 +218,7 @@ def copy(name: str, dest: Path) -> None:
 
 @cli.command()
 @click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots.")
 def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
     """Draw the pictures of runs.
 

@@ -37,9 +37,7 @@ def python2_pickle(entries: dict[str, Any]) -> bytes:
         if isinstance(item, list):
             return b"](" + b"".join(map(value, item)) + b"e"
         rows, columns = item.shape
-        dtype = (
-            b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-        )
+        dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
         content = b"T" + struct.pack("<i", item.size) + item.tobytes()
         empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
         return empty + b"(K\x01" + value(rows) + value(columns) + b"\x86" + dtype + b"\x89" + content + b"tb"
@@ -95,9 +93,7 @@ def cifar10_binary(root: Path) -> Path:
 def cifar100_python(root: Path) -> Path:
     train, test = cifar_split(100)
     files = {
-        name: python2_pickle(
-            {"coarse_labels": [0] * len(y), "fine_labels": y.tolist(), "data": x.reshape(len(x), -1)}
-        )
+        name: python2_pickle({"coarse_labels": [0] * len(y), "fine_labels": y.tolist(), "data": x.reshape(len(x), -1)})
         for name, (x, y) in (("train", train), ("test", test))
     }
     names = {"fine_label_names": [f"c{i}" for i in range(100)], "coarse_label_names": ["all"]}

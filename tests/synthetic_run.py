@@ -102,9 +102,7 @@ def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, objec
         for tick in range(1, ticks + 1):
             mean = start * np.exp(-0.14 * tick) * (1 + 0.05 * rng.standard_normal()) + 2e-5
             worst = mean * (2 + 0.1 * tick)
-            rows.append(
-                {"epoch": epoch, "phase": phase, "tick": tick, "mean_residual": mean, "max_residual": worst}
-            )
+            rows.append({"epoch": epoch, "phase": phase, "tick": tick, "mean_residual": mean, "max_residual": worst})
     return rows
 
 
@@ -128,9 +126,7 @@ def _counts(rng: np.random.Generator, plan: TilePlan, samples: int = 32) -> Tile
         once = samples if phase == "free" else 0
         every_tick = samples * TICKS[phase]
         lines = (plan.rows, plan.columns)
-        for direction, presentations in enumerate(
-            (np.where(layer, every_tick, once), np.where(layer, every_tick, 0))
-        ):
+        for direction, presentations in enumerate((np.where(layer, every_tick, once), np.where(layer, every_tick, 0))):
             reads = presentations * positions
             sent = rate.mean(axis=0)[layer]
             for accounting, share in enumerate((np.ones(len(layer)), np.minimum(1, 6 * sent))):

@@ -30,9 +30,7 @@ ARRAYS = [
 ]
 
 
-def conv(
-    name: str, in_shape: tuple, out: int, kernel: int, padding: int, pool: str | None
-) -> SimpleNamespace:
+def conv(name: str, in_shape: tuple, out: int, kernel: int, padding: int, pool: str | None) -> SimpleNamespace:
     """A connection as the network offers it, with random weights."""
     side = in_shape[1] + 2 * padding - kernel + 1
     state = side // 2 if pool else side
@@ -110,8 +108,7 @@ class BruteForce:
         found = [
             t.index
             for t in self.plan.tiles
-            if (t.layer, t.row_block, t.col_block)
-            == (layer, row // self.array.rows, column // self.array.columns)
+            if (t.layer, t.row_block, t.col_block) == (layer, row // self.array.rows, column // self.array.columns)
         ]
         return found[0]
 
@@ -122,9 +119,7 @@ class BruteForce:
         forward = direction == "forward"
         for _, vector in vectors:
             for tile in self.tiles(layer):
-                block, size = (
-                    (tile.row_block, self.array.rows) if forward else (tile.col_block, self.array.columns)
-                )
+                block, size = (tile.row_block, self.array.rows) if forward else (tile.col_block, self.array.columns)
                 active = sum(1 for line, v in enumerate(vector) if v != 0 and line // size == block)
                 read = 1 if accounting == "clocked" or active else 0
                 sensed = tile.columns if forward else tile.rows

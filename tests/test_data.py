@@ -114,8 +114,7 @@ def test_textures_are_the_same_bytes_on_every_machine(textures: Data) -> None:
 
 def test_train_and_test_textures_differ(textures: Data) -> None:
     train, test = (
-        {image.numpy().tobytes() for image in images}
-        for images in (textures.train_images, textures.test_images)
+        {image.numpy().tobytes() for image in images} for images in (textures.train_images, textures.test_images)
     )
     assert len(train) == 10_000 and len(test) == 2_000 and not train & test
 

@@ -238,9 +238,7 @@ def test_broken_image_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "idx", "folder"])
-def test_missing_data_says_what_where_and_how(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_missing_data_says_what_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.delenv("NEUROSIM_EP_DATA", raising=False)
     with pytest.raises(DataError, match=r"data\.root is empty and NEUROSIM_EP_DATA is not set"):
         load(kind)

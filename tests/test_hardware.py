@@ -188,9 +188,7 @@ def test_tick_driven_lines(rram: HardwareModel, plan: TilePlan) -> None:
     for accounting in ACCOUNTINGS:
         for layer, geometry in enumerate(plan.geometries):
             assert count["free", accounting, "neuron", layer] == 7 * 4 * geometry.neurons
-            assert (
-                count["nudge_plus", accounting, "register", layer] == (2 * 3 * 4 + 4) * 8 * geometry.neurons
-            )
+            assert count["nudge_plus", accounting, "register", layer] == (2 * 3 * 4 + 4) * 8 * geometry.neurons
         assert count["free", accounting, "pool", 0] == 4 * 70 * 64  # static drive: once per sample
         assert ("nudge_plus", accounting, "pool", 0) not in count.index
         assert count["nudge_plus", accounting, "pool", 1] == 3 * 4 * 20 * 16

@@ -72,9 +72,7 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch, no_color: bool) 
 @pytest.mark.parametrize(
     ("tty", "term", "quiet"), [(False, "xterm", False), (True, "dumb", False), (True, "xterm", True)]
 )
-def test_no_bar_where_it_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch, tty: bool, term: str, quiet: bool
-) -> None:
+def test_no_bar_where_it_does_not_fit(monkeypatch: pytest.MonkeyPatch, tty: bool, term: str, quiet: bool) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal() if tty else io.StringIO())
     monkeypatch.setenv("TERM", term)
     assert type(make_reporter(quiet)) is (QuietReporter if quiet else LineReporter)

@@ -21,9 +21,7 @@ from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 
 
-def test_create_names_the_directory_after_time_scenario_and_id(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_create_names_the_directory_after_time_scenario_and_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = RunDirectory.create(None, "vgg11_le", "3f2a")
     time, name = run.path.name.split("_", 1)
@@ -83,9 +81,7 @@ def test_open_refuses_what_is_no_run(tmp_path: Path, content: str | None, messag
         RunDirectory.open(tmp_path / "missing")
 
 
-def test_write_atomic_leaves_the_old_file_when_the_write_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_atomic_leaves_the_old_file_when_the_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "checkpoint"
     write_atomic(path, b"old")
 
@@ -173,9 +169,7 @@ def test_write_table_takes_rows_or_frames_and_fixes_the_columns(tmp_path: Path) 
     rows = [{"bits": 2**40, "item": "cells", "name": "conv1", "layer": 0, "method": "ep", "extra": 1}]
     for table in (rows, pd.DataFrame(rows)):
         write_table(tmp_path / "memory.csv", table, MEMORY_COLUMNS)
-        assert (
-            tmp_path / "memory.csv"
-        ).read_text() == "method,layer,name,item,bits\nep,0,conv1,cells,1099511627776\n"
+        assert (tmp_path / "memory.csv").read_text() == "method,layer,name,item,bits\nep,0,conv1,cells,1099511627776\n"
 
 
 @pytest.fixture

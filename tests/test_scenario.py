@@ -106,9 +106,7 @@ def test_dump_is_read_back_as_the_same_scenario(text: str) -> None:
     rates=st.lists(st.floats(min_value=0, allow_infinity=False), min_size=1),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_dump_keeps_every_number_and_text(
-    description: str, beta: float, rates: list[float], seed: int
-) -> None:
+def test_dump_keeps_every_number_and_text(description: str, beta: float, rates: list[float], seed: int) -> None:
     document = {
         "scenario": {"description": description, "seed": seed},
         "relaxation": {"beta": beta},
@@ -335,9 +333,7 @@ def write(folder: Path, content: bytes) -> Path:
         (b"PK\x03\x04\x00\x00", "line 1 is not valid TOML"),
     ],
 )
-def test_a_file_that_is_not_toml_is_refused_with_its_line(
-    tmp_path: Path, content: bytes, expected: str
-) -> None:
+def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, content: bytes, expected: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(ScenarioError) as caught:
         load_scenario(path)
@@ -369,9 +365,7 @@ def test_an_empty_file_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
     assert load_scenario(write(tmp_path, b"\xef\xbb\xbf[training]\r\nepochs = 3\r\n")).training.epochs == 3
 
 
-def test_shipped_names_resolve_and_near_misses_are_suggested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shipped_names_resolve_and_near_misses_are_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "tiny_net.toml"
     path.write_text("[training]\nepochs = 3")
     monkeypatch.setattr(resources, "shipped_files", lambda folder: {"tiny_net": path})

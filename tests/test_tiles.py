@@ -71,14 +71,10 @@ def test_destinations_equal_a_loop_over_tiles(columns: int) -> None:
             if layer < 2:
                 row = np.ravel_multi_index(neuron, shape)
                 first = [4 * t.row_block for t in plan.tiles]
-                reached |= {
-                    t.index for t in plan.tiles if t.layer == layer + 1 and 0 <= row - first[t.index] < 4
-                }
+                reached |= {t.index for t in plan.tiles if t.layer == layer + 1 and 0 <= row - first[t.index] < 4}
             if layer > 0:
                 for column in (2 * neuron[0], 2 * neuron[0] + 1):
-                    reached |= {
-                        t.index for t in plan.tiles if t.layer == layer and t.col_block == column // columns
-                    }
+                    reached |= {t.index for t in plan.tiles if t.layer == layer and t.col_block == column // columns}
             assert found[neuron] == len(reached)
 
 

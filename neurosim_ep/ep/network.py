@@ -97,6 +97,9 @@ class Network(nn.Module):
     last neuron layer is the class layer).
     """
 
+    connections: Sequence[Connection]
+    readout: Readout | None
+
     def __init__(
         self,
         plans: Sequence[LayerPlan],
@@ -113,7 +116,7 @@ class Network(nn.Module):
             name = f"{'conv' if plan.kind == 'conv' else 'fc'}{seen[plan.kind]}"
             connections.append(Connection(name, plan, shape))
             shape = connections[-1].out_shape
-        self.connections = nn.ModuleList(connections)
+        self.connections = nn.ModuleList(connections)  # type: ignore[assignment]
         self.activations = activations.per_layer(activation, [plan.kind for plan in plans])
         self.readout = Readout(math.prod(shape), num_classes) if loss == "cross_entropy" else None
 
@@ -157,7 +160,10 @@ def channels_last(value: Tensor) -> Tensor:
 def initialise(network: Network, weight_init: str, weight_scale: float, seed: int) -> None:
     """Draw every weight and bias of ``network`` from the seed, connection by connection, then the readout."""
     random = generator(seed, Stream.WEIGHTS)
-    for layer in [*network.connections, *([network.readout] if network.readout is not None else [])]:
+    layers: list[Connection | Readout] = [*network.connections]
+    if network.readout is not None:
+        layers.append(network.readout)
+    for layer in layers:
         fan_in = layer.weight[0].numel()
         bound = math.sqrt(6 / fan_in) if weight_init == "he_uniform" else math.sqrt(1 / fan_in)
         bias_bound = 0.0 if weight_init == "he_uniform" else bound
@@ -166,9 +172,7 @@ def initialise(network: Network, weight_init: str, weight_scale: float, seed: in
             tensor.copy_(drawn * (limit * weight_scale))
 
 
-def build_network(
-    section: NetworkSection, num_classes: int, image_shape: Sequence[int], seed: int
-) -> Network:
+def build_network(section: NetworkSection, num_classes: int, image_shape: Sequence[int], seed: int) -> Network:
     """The network of a scenario's ``[network]`` section, initialised from ``seed``, float32 on the CPU.
 
     ``image_shape`` is (C, H, W). Raises :class:`ScenarioError` when the layers do not fit the images.

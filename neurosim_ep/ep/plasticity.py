@@ -24,9 +24,7 @@ class Signals:
     routed: list[Tensor]
 
 
-def local_signals(
-    network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]
-) -> Signals:
+def local_signals(network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]) -> Signals:
     """Pre and routed post signals of every connection at ``states``, each routed by its own argmax κ."""
     pre = [x, *states[:-1]]
     routed = []
@@ -95,15 +93,15 @@ class StdpAccumulator:
             now = local_signals(self.network, self.x, self.input_routing, states)
         else:
             first = self.network.connections[0].route(states[0], self.input_routing)
-            now = Signals([self.x, *states[:-1]], [first, *(read.value for read in reads[1:] if read.value is not None)])
+            now = Signals(
+                [self.x, *states[:-1]], [first, *(read.value for read in reads[1:] if read.value is not None)]
+            )
         if self.previous is not None:
             self._integrate(self.previous, now)
         self.previous = now
 
     def _integrate(self, before: Signals, after: Signals) -> None:
-        for n, (connection, (weight_sum, bias_sum)) in enumerate(
-            zip(self.network.connections, self.sums, strict=True)
-        ):
+        for n, (connection, (weight_sum, bias_sum)) in enumerate(zip(self.network.connections, self.sums, strict=True)):
             sign = self.sign.view(-1, *(1,) * (after.routed[n].dim() - 1))
             weight, bias = connection.update(before.pre[n], (after.routed[n] - before.routed[n]) * sign)
             weight_sum.add_(weight)
@@ -114,8 +112,6 @@ class StdpAccumulator:
     def gradients(self, scale: float) -> dict[str, Tensor]:
         """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection."""
         grads = {}
-        for (weight_name, bias_name), (weight, bias) in zip(
-            gradient_names(self.network), self.sums, strict=True
-        ):
+        for (weight_name, bias_name), (weight, bias) in zip(gradient_names(self.network), self.sums, strict=True):
             grads[weight_name], grads[bias_name] = weight * -scale, bias * -scale
         return grads

@@ -71,7 +71,7 @@ def pool_adjoint(post: Tensor, routing: Tensor | None, pool: str | None, pre_poo
     """
     if pool == "max":
         assert routing is not None
-        return F.max_unpool2d(post, routing, 2, output_size=list(pre_pool[1:]))
+        return F.max_unpool2d(post, routing, (2, 2), output_size=list(pre_pool[1:]))
     if pool == "avg":
         spread = F.interpolate(post, scale_factor=2, mode="nearest").mul_(0.25)
         return F.pad(spread, (0, pre_pool[2] - spread.shape[3], 0, pre_pool[1] - spread.shape[2]))
@@ -85,9 +85,7 @@ def transposed_read(routed: Tensor, weight: Tensor, padding: int) -> Tensor:
     return routed @ weight
 
 
-def weight_derivative(
-    pre: Tensor, routed: Tensor, weight: Tensor, padding: int
-) -> tuple[Tensor, Tensor]:
+def weight_derivative(pre: Tensor, routed: Tensor, weight: Tensor, padding: int) -> tuple[Tensor, Tensor]:
     """∂Φ/∂w and ∂Φ/∂b summed over the batch: correlation (conv) or outer product (linear) of pre and routed.
 
     Raises nothing; shapes as in :func:`preactivation`. Local: sees its own pre and post signals only.

@@ -21,9 +21,7 @@ def read_time_s(plan: TilePlan, model: HardwareModel, direction: str) -> np.ndar
     return drive_s + conversions * model.adc.conversion_time.value
 
 
-def phase_latency_s(
-    counts: TileCounts, plan: TilePlan, model: HardwareModel, accounting: str
-) -> dict[str, float]:
+def phase_latency_s(counts: TileCounts, plan: TilePlan, model: HardwareModel, accounting: str) -> dict[str, float]:
     """Seconds of each read phase, and of "update", summed over the recorded samples.
 
     A phase lasts as long as the reads of its slowest tile: tiles work at the same time, positions and

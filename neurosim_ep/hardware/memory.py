@@ -82,9 +82,7 @@ def ep_memory(
         name = plan.geometries[signal.layer].name
         bits = signal.weights * (2 * accumulator_bits if signal.learned else state_bits)
         items.append(MemoryItem("ep", signal.layer, name, "projections", bits))
-        items.append(
-            MemoryItem("ep", signal.layer, name, "targets", batch_on_chip * signal.classes * state_bits)
-        )
+        items.append(MemoryItem("ep", signal.layer, name, "targets", batch_on_chip * signal.classes * state_bits))
     return items
 
 
@@ -157,9 +155,7 @@ def _common(
     return items
 
 
-def _per_layer(
-    plan: TilePlan, method: str, items: dict[str, Callable[[ConnectionGeometry], int]]
-) -> list[MemoryItem]:
+def _per_layer(plan: TilePlan, method: str, items: dict[str, Callable[[ConnectionGeometry], int]]) -> list[MemoryItem]:
     """One row per item and layer."""
     return [
         MemoryItem(method, layer, geometry.name, item, bits(geometry))

@@ -196,10 +196,7 @@ class HardwareModel(Strict):
 
     def projection_mac_energy_J(self) -> float:
         """One multiply-add of a readout or signal projection, its weight read from memory."""
-        return (
-            self.digital.multiply_add_energy.value
-            + self.digital.state_bits.value * self.memory.access_energy.value
-        )
+        return self.digital.multiply_add_energy.value + self.digital.state_bits.value * self.memory.access_energy.value
 
     def weight_bits(self) -> int:
         """Bits that tell the levels of a weight apart, ⌈log2 levels⌉."""
@@ -228,9 +225,7 @@ def parse_hardware_model(document: dict[str, Any], source: str) -> HardwareModel
     try:
         return HardwareModel.model_validate(document)
     except ValidationError as error:
-        problems = [
-            _explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()
-        ]
+        problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise HardwareModelError("\n  ".join([f"{source}: {count}", *problems]))
 
@@ -244,9 +239,7 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -
     if kind == "extra_forbidden":
         known = _keys_of(path[:-1])
         close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        return f"{key}: unknown key; " + (
-            f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-        )
+        return f"{key}: unknown key; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
     rule = message.removeprefix("Value error, ")
     return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {value!r}: {rule}"
 

@@ -87,15 +87,12 @@ class CsvTable:
         first = line.split(",", 1)[0]
         if not first.isdecimal():
             raise CheckpointError(
-                f"{self.path}: epoch = {first.strip()!r}: must be a whole number; "
-                "restore the file or start a new run"
+                f"{self.path}: epoch = {first.strip()!r}: must be a whole number; restore the file or start a new run"
             )
         return int(first)
 
 
-def write_table(
-    path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]
-) -> None:
+def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Write ``columns`` of ``table`` (a frame, or rows) to a CSV file, atomically."""
     frame = pd.DataFrame(table)
     write_atomic(path, frame[list(columns)].to_csv(index=False, lineterminator="\n").encode())

@@ -124,13 +124,9 @@ def _require_empty(path: Path) -> None:
     if not path.is_dir():
         raise UsageError(f"{path}: exists and is not a directory; choose another --out")
     if (path / "run.json").exists():
-        raise UsageError(
-            f"{path}: already holds a run; choose another --out or use `neurosim-ep resume {path}`"
-        )
+        raise UsageError(f"{path}: already holds a run; choose another --out or use `neurosim-ep resume {path}`")
     if any(path.iterdir()):
-        raise UsageError(
-            f"{path}: is not empty and holds no run that `neurosim-ep resume` reads; choose another --out"
-        )
+        raise UsageError(f"{path}: is not empty and holds no run that `neurosim-ep resume` reads; choose another --out")
 
 
 def iso_time(moment: datetime) -> str:

@@ -74,9 +74,7 @@ class TrafficWriter:
     Each epoch is added to a copy that then replaces the file, so a kill at any moment leaves a whole file.
     """
 
-    def __init__(
-        self, path: Path, plan: TilePlan, *, scenario_name: str, seed: int, event_threshold: float
-    ) -> None:
+    def __init__(self, path: Path, plan: TilePlan, *, scenario_name: str, seed: int, event_threshold: float) -> None:
         self.path = path
         self.plan = plan
         self.meta = {"scenario": scenario_name, "seed": seed, "event_threshold": event_threshold}
@@ -100,9 +98,7 @@ class TrafficWriter:
             for phase in counts[0].events:
                 _extend(file, f"events/{phase}", recorded, [one.events[phase] for one in counts])
                 _extend(file, f"messages/{phase}", recorded, [one.messages[phase] for one in counts])
-                _extend(
-                    file, f"presentations/{phase}", recorded, [one.presentations[phase] for one in counts]
-                )
+                _extend(file, f"presentations/{phase}", recorded, [one.presentations[phase] for one in counts])
 
     def truncate_to(self, epoch: int) -> None:
         """Drop the batches of epochs after ``epoch``. Raises :class:`CheckpointError` for a broken file."""
@@ -117,8 +113,7 @@ class TrafficWriter:
                     )
         except (OSError, KeyError) as problem:
             raise CheckpointError(
-                f"{self.path}: cannot be read as recorded traffic ({problem}); "
-                "restore the file or start a new run"
+                f"{self.path}: cannot be read as recorded traffic ({problem}); restore the file or start a new run"
             ) from problem
 
     def _write_plan(self, file: h5py.File) -> None:

@@ -38,9 +38,7 @@ def _describe_keys(node: Node, prefix: str) -> list[KeyDescription]:
     for name, raw in node["properties"].items():
         key = _follow(raw)
         default = show(raw["default"]) if "default" in raw else ""
-        keys.append(
-            KeyDescription(prefix + name, default, rule_text(key), raw.get("unit", ""), key["description"])
-        )
+        keys.append(KeyDescription(prefix + name, default, rule_text(key), raw.get("unit", ""), key["description"]))
         items = _follow(key.get("items", {}))
         if "properties" in items:
             keys += _describe_keys(items, f"{prefix}{name}[].")

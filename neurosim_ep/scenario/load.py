@@ -99,16 +99,12 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
         (value,) = tomllib.loads(f"value = {text}").values()
     except ValueError as error:
         if text[0] in "[{\"'":
-            raise ValueError(
-                "is not valid TOML; write lists as [1, 2] and text in lists in quotes"
-            ) from error
+            raise ValueError("is not valid TOML; write lists as [1, 2] and text in lists in quotes") from error
         return section, key, text
     return section, key, value
 
 
-def _problems(
-    error: ValidationError, document: Document, overridden: Collection[describe.KeyPath]
-) -> list[str]:
+def _problems(error: ValidationError, document: Document, overridden: Collection[describe.KeyPath]) -> list[str]:
     """One line per key that is not understood."""
     found: dict[describe.KeyPath, str] = {}
     for item in error.errors(include_url=False):
@@ -129,9 +125,7 @@ def _path_of(item: ErrorDetails, document: Document) -> describe.KeyPath:
     path: describe.KeyPath = ()
     value: Any = document
     for part in item["loc"]:
-        inside = (
-            part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
-        )
+        inside = part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int)
         if inside:
             value = value[part]
         if inside or item["type"] == "missing":
@@ -139,9 +133,7 @@ def _path_of(item: ErrorDetails, document: Document) -> describe.KeyPath:
     return path
 
 
-def _explain(
-    item: ErrorDetails, path: describe.KeyPath, document: Document
-) -> Iterable[tuple[describe.KeyPath, str]]:
+def _explain(item: ErrorDetails, path: describe.KeyPath, document: Document) -> Iterable[tuple[describe.KeyPath, str]]:
     """Pairs (path, text after the key) for one pydantic error."""
     value = _value_at(path, document)
     if item["type"] == "extra_forbidden":

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Activation = Literal[
-    "hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"
-]
+Activation = Literal["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"]
 Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
 Rate = Annotated[float, Field(ge=0)]
 Rates = Annotated[list[Rate], Field(min_length=1)]
@@ -68,13 +66,9 @@ class DataSection(Section):
     )
     root: str = described("", "where the files are; empty: the environment variable NEUROSIM_EP_DATA")
     classes: Literal[10, 100] = described(10, "number of classes of the procedural textures")
-    train_samples: int = described(
-        0, "training images used (class-balanced); 0: all (textures: 10,000)", ge=0
-    )
+    train_samples: int = described(0, "training images used (class-balanced); 0: all (textures: 10,000)", ge=0)
     test_samples: int = described(0, "test images used (class-balanced); 0: all (textures: 2,000)", ge=0)
-    image_size: int = described(
-        32, "height and width folder images are resized to", unit="pixel", ge=4, le=512
-    )
+    image_size: int = described(32, "height and width folder images are resized to", unit="pixel", ge=4, le=512)
     augment: Literal["none", "flip", "crop_flip"] = described(
         "crop_flip", "random horizontal flip and random crop after 4-pixel zero padding, training only"
     )
@@ -152,9 +146,7 @@ class SignalsSection(Section):
     alpha_decay: float = described(0.95, "factor per epoch of the exponential schedule", gt=0, le=1)
     temperature: float = described(4.0, "temperature of the softmax of the layer readouts", gt=0)
     temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0)
-    targets: Literal["hard", "soft"] = described(
-        "hard", "one-hot labels, or labels softened by the temperature"
-    )
+    targets: Literal["hard", "soft"] = described("hard", "one-hot labels, or labels softened by the temperature")
     learned: bool = described(False, "also learn the projections")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:

@@ -39,7 +39,9 @@ class TrafficObserver:
         parts = len(phases)
         for index, phase in enumerate(phases):
             mine = [state.chunk(parts)[index] for state in states]
-            my_reads = [Routed(*(None if part is None else part.chunk(parts)[index] for part in read)) for read in reads]
+            my_reads = [
+                Routed(*(None if part is None else part.chunk(parts)[index] for part in read)) for read in reads
+            ]
             self._count(phase, tick, mine, my_reads)
 
     def _count(self, phase: Phase, tick: int, states: Sequence[Tensor], reads: Sequence[Routed]) -> None:

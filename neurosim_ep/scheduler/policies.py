@@ -22,7 +22,5 @@ def synchronous(
     drives, reads = local_drives(network.connections, input_drive, states)
     if nudge is not None:
         nudge.add_(drives, states)
-    new = [
-        activations.activate_(name, drive) for name, drive in zip(network.activations, drives, strict=True)
-    ]
+    new = [activations.activate_(name, drive) for name, drive in zip(network.activations, drives, strict=True)]
     return new, reads

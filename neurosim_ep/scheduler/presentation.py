@@ -121,7 +121,14 @@ def ep_gradients(
     logits = network.logits(free.states)
     criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy
     return EPGradients(
-        grads, free.states, plus, minus, free.residual, criterion(logits, onehot), logits, (local_plus, local_minus)
+        grads,
+        free.states,
+        plus,
+        minus,
+        free.residual,
+        criterion(logits, onehot),
+        logits,
+        (local_plus, local_minus),
     )
 
 

@@ -169,4 +169,4 @@ class Books:
             return {}
         energy = energy_by(self._ledger(counts), "layer")
         clocked = energy[energy["accounting"] == "clocked"].set_index("layer")["energy_J"]
-        return {int(layer): float(joules) / counts.samples for layer, joules in clocked.items()}
+        return {int(str(layer)): float(joules) / counts.samples for layer, joules in clocked.items()}

@@ -34,7 +34,15 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no checkpoint there; the run cannot be resumed, start it again")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, BadZipFile) as problem:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        BadZipFile,
+    ) as problem:
         reason = str(problem).splitlines()[0]
         raise CheckpointError(
             f"{path}: not a readable checkpoint ({reason}); restore the file from a copy, or start the run again"

@@ -100,9 +100,7 @@ def _subset(images: Images, labels: Labels, count: int, key: str) -> tuple[Image
     if count == 0:
         return images, labels
     if count > len(labels):
-        raise DataError(
-            f"data.{key} = {count}: only {len(labels)} images exist; choose at most that, or 0 for all"
-        )
+        raise DataError(f"data.{key} = {count}: only {len(labels)} images exist; choose at most that, or 0 for all")
     by_class = np.argsort(labels, kind="stable")
     first_of_class = np.searchsorted(labels[by_class], labels[by_class])
     rank = np.empty_like(labels)

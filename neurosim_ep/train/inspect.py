@@ -37,7 +37,10 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     model = build_model(scenario, num_classes, image_shape)
     rates = connection_rates(scenario.training, len(model.network.connections))
     return Inspection(
-        _network_rows(model, rates), _tile_rows(model), _memory_rows(scenario, model), _notes(model, image_shape)
+        _network_rows(model, rates),
+        _tile_rows(model),
+        _memory_rows(scenario, model),
+        _notes(model, image_shape),
     )
 
 

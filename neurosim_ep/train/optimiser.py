@@ -22,18 +22,14 @@ class Optimiser:
     ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
     """
 
-    def __init__(
-        self, network: Network, signals: LocalErrors | None, section: TrainingSection, updates: int
-    ) -> None:
+    def __init__(self, network: Network, signals: LocalErrors | None, section: TrainingSection, updates: int) -> None:
         self.section, self.updates, self.done = section, updates, 0
         self.parameters = dict(network.named_parameters())
         if signals is not None and signals.learned:
             self.parameters |= {f"signals.{name}": tensor for name, tensor in signals.named_parameters()}
         rates = connection_rates(section, len(network.connections))
-        groups = [
-            {"params": [tensor], "lr": self._base_rate(name, rates)} for name, tensor in self.parameters.items()
-        ]
-        self.base_rates = {name: group["lr"] for name, group in zip(self.parameters, groups, strict=True)}
+        self.base_rates = {name: self._base_rate(name, rates) for name in self.parameters}
+        groups = [{"params": [tensor]} for tensor in self.parameters.values()]
         self.sgd = torch.optim.SGD(
             groups, lr=0.0, momentum=section.momentum, weight_decay=section.weight_decay, foreach=False
         )

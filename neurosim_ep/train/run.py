@@ -60,7 +60,11 @@ class RunResult:
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
                 rows.append((f"chip, {accounting}", text))
-        return [*rows, ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"), ("run directory", str(self.out))]
+        return [
+            *rows,
+            ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
+            ("run directory", str(self.out)),
+        ]
 
 
 def run(
@@ -229,9 +233,7 @@ def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
 
 def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:
     directory.log(status)
-    directory.update_run_json(
-        status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics
-    )
+    directory.update_run_json(status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics)
 
 
 def _device_name(device: torch.device) -> str:

@@ -43,9 +43,19 @@ class LayerStatistics:
         rows = []
         for n, bound in enumerate(self.bounds):
             nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
-            rows.append(torch.cat([state_statistics(result.free[n], bound), nudge[None], self._weights(f"connections.{n}", result)]))
+            rows.append(
+                torch.cat(
+                    [
+                        state_statistics(result.free[n], bound),
+                        nudge[None],
+                        self._weights(f"connections.{n}", result),
+                    ]
+                )
+            )
         if self.network.readout is not None:
-            rows.append(torch.cat([rows[0].new_full((len(STATE_COLUMNS) + 1,), math.nan), self._weights("readout", result)]))
+            rows.append(
+                torch.cat([rows[0].new_full((len(STATE_COLUMNS) + 1,), math.nan), self._weights("readout", result)])
+            )
         self.sums = [total + row for total, row in zip(self.sums, rows, strict=True)] if self.sums else rows
         self.batches += 1
 

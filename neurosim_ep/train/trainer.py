@@ -72,7 +72,10 @@ class Trainer:
         alpha = alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
         learning_rate = self.optimiser.learning_rate
         totals = torch.zeros(3, dtype=torch.float64, device=self.device)
-        statistics, watched = LayerStatistics(self.model.network), _Residuals(self.scenario.relaxation.tolerance)
+        statistics, watched = (
+            LayerStatistics(self.model.network),
+            _Residuals(self.scenario.relaxation.tolerance),
+        )
         traffic: list[tuple[int, TileCounts]] = []
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
         for number, (x, y) in enumerate(self._training_batches(epoch)):
@@ -98,7 +101,15 @@ class Trainer:
         if not math.isfinite(loss):
             raise DivergenceError(_divergence_text(epoch, self.batches))
         return EpochRecord(
-            loss, correct, alpha, learning_rate, watched.mean_ticks(), moving, statistics.rows(), watched.rows(), traffic
+            loss,
+            correct,
+            alpha,
+            learning_rate,
+            watched.mean_ticks(),
+            moving,
+            statistics.rows(),
+            watched.rows(),
+            traffic,
         )
 
     def _present(
@@ -216,9 +227,7 @@ class _Residuals:
     def add(self, observer: ResidualObserver) -> None:
         """Reduce one batch's residuals to their mean and maximum per tick, and its settling ticks to their mean."""
         curves = observer.curves()
-        self.curves.append(
-            {phase: torch.stack([curve.mean(1), curve.amax(1)], 1) for phase, curve in curves.items()}
-        )
+        self.curves.append({phase: torch.stack([curve.mean(1), curve.amax(1)], 1) for phase, curve in curves.items()})
         self.settling.append(settling_ticks(curves[Phase.FREE], self.tolerance).double().mean())
 
     def mean_ticks(self) -> float:

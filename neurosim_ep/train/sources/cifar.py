@@ -152,9 +152,7 @@ def load_cifar(root: str, kind: Literal["cifar10", "cifar100"]) -> ImageSet:
     test_images, test_labels = _read_split(archive, files, (archive.test,), place)
     class_names = archive.class_names(files[archive.names], f"{place}: {archive.names}")
     if len(class_names) != archive.classes:
-        raise DataError(
-            f"{place}: {archive.names} has {len(class_names)} class names, not {archive.classes}; {FETCH}"
-        )
+        raise DataError(f"{place}: {archive.names} has {len(class_names)} class names, not {archive.classes}; {FETCH}")
     return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"{kind}: {place}")
 
 

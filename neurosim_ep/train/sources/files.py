@@ -18,9 +18,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except _UNREADABLE as error:
-        raise DataError(
-            f"{path}: cannot be read ({error}); fetch it again, the download may be cut short"
-        ) from error
+        raise DataError(f"{path}: cannot be read ({error}); fetch it again, the download may be cut short") from error
 
 
 def read_members(place: Path, folder: str, names: Iterable[str]) -> dict[str, bytes]:

@@ -50,9 +50,7 @@ def _read_split(split: Path, class_names: list[str], image_size: int) -> tuple[I
     for label, name in enumerate(class_names):
         found = sorted(entry for entry in (split / name).iterdir() if entry.suffix.lower() in SUFFIXES)
         if not found:
-            raise DataError(
-                f"{split / name}: no images in this class folder; it must hold png, jpg, jpeg or bmp"
-            )
+            raise DataError(f"{split / name}: no images in this class folder; it must hold png, jpg, jpeg or bmp")
         files += found
         labels += [label] * len(found)
     images = np.empty((len(files), 3, image_size, image_size), np.uint8)

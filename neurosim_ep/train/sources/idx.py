@@ -43,9 +43,7 @@ def _read_split(folder: Path, prefix: str) -> tuple[Images, Labels]:
     images = _read_array(folder, f"{prefix}-images-idx3-ubyte", 3)
     labels = _read_array(folder, f"{prefix}-labels-idx1-ubyte", 1)
     if len(images) != len(labels):
-        raise DataError(
-            f"{folder}: {len(labels)} labels for {len(images)} {prefix} images; fetch the files again"
-        )
+        raise DataError(f"{folder}: {len(labels)} labels for {len(images)} {prefix} images; fetch the files again")
     if not images.size:
         raise DataError(f"{folder}: {prefix}-images-idx3-ubyte holds no images; fetch the file again")
     return images[:, None], labels.astype(np.int64)
@@ -60,13 +58,9 @@ def _read_array(folder: Path, name: str, dimensions: int) -> Images:
     magic = bytes((0, 0, UNSIGNED_BYTE, dimensions))
     header = len(magic) + 4 * dimensions
     if content[:4] != magic or len(content) < header:
-        raise DataError(
-            f"{path}: starts with 0x{content[:4].hex()}, an IDX file of this kind with 0x{magic.hex()}"
-        )
+        raise DataError(f"{path}: starts with 0x{content[:4].hex()}, an IDX file of this kind with 0x{magic.hex()}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     expected = header + math.prod(shape)
     if len(content) != expected:
-        raise DataError(
-            f"{path}: {len(content)} bytes, its header announces {expected}; fetch the file again"
-        )
+        raise DataError(f"{path}: {len(content)} bytes, its header announces {expected}; fetch the file again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

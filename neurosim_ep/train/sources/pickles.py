@@ -68,7 +68,5 @@ def unpickle(content: bytes, source: str) -> dict[str, Any]:
         if not isinstance(loaded, dict):
             raise pickle.UnpicklingError(f"it holds a {type(loaded).__name__}, not a dictionary")
     except Exception as error:  # damaged pickles raise almost any exception
-        raise DataError(
-            f"{source}: not a CIFAR pickle ({error}); fetch the official archive again"
-        ) from error
+        raise DataError(f"{source}: not a CIFAR pickle ({error}); fetch the official archive again") from error
     return {text(key): value for key, value in loaded.items()}

@@ -1,0 +1,79 @@
+"""Small random networks for tests."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from neurosim_ep.ep.network import Network, build_network
+from neurosim_ep.ep.signals import LocalErrors, build_signals
+from neurosim_ep.scenario.schema import LayerSpec, NetworkSection, SignalsSection
+
+NAMES = ("hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid")
+
+
+def custom(*layers: LayerSpec, **options: object) -> NetworkSection:
+    return NetworkSection(preset="custom", layers=list(layers), **options)  # type: ignore[arg-type]
+
+
+def conv(size: int, kernel: int = 3, padding: int = 1, pool: str = "none") -> LayerSpec:
+    return LayerSpec(kind="conv", size=size, kernel=kernel, padding=padding, pool=pool)  # type: ignore[arg-type]
+
+
+def linear(size: int) -> LayerSpec:
+    return LayerSpec(kind="linear", size=size)
+
+
+@st.composite
+def sections(draw: st.DrawFn) -> NetworkSection:
+    """One to four layers: convolutions with any pool, kernel and padding, then linear ones; either loss."""
+    convs = [
+        conv(
+            draw(st.integers(1, 4)),
+            draw(st.sampled_from([1, 2, 3])),
+            draw(st.sampled_from([0, 1])),
+            draw(st.sampled_from(["none", "max", "avg"])),
+        )
+        for _ in range(draw(st.integers(0, 2)))
+    ]
+    linears = [linear(draw(st.integers(1, 6))) for _ in range(draw(st.integers(0 if convs else 1, 2)))]
+    return custom(
+        *convs,
+        *linears,
+        activation=draw(st.sampled_from(NAMES)),
+        loss=draw(st.sampled_from(["cross_entropy", "squared_error"])),
+        weight_init=draw(st.sampled_from(["kaiming_uniform", "he_uniform"])),
+    )
+
+
+def double_network(
+    section: NetworkSection, classes: int = 3, image: tuple[int, ...] = (2, 13, 11), seed: int = 0
+) -> Network:
+    return build_network(section, classes, image, seed).double()
+
+
+def double_signals(
+    network: Network, layers: list[int], *, learned: bool = False, targets: str = "hard", seed: int = 0
+) -> LocalErrors | None:
+    if not layers:
+        return None
+    section = SignalsSection(kind="le", layers=layers, learned=learned, targets=targets, temperature=2.5)  # type: ignore[arg-type]
+    signals = build_signals(section, network, seed)
+    assert signals is not None
+    return signals.double()
+
+
+def batch(network: Network, samples: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random float64 images and labels."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(samples, *network.image_shape, generator=random, dtype=torch.float64)
+    return x, torch.randint(0, network.num_classes, (samples,), generator=random)
+
+
+def random_states(network: Network, samples: int, seed: int = 0) -> list[torch.Tensor]:
+    """Uniform states with many exact zeros and ones, as hard activations give them."""
+    random = torch.Generator().manual_seed(seed)
+    return [
+        (torch.rand(samples, *shape, generator=random, dtype=torch.float64) * 3 - 1).clamp(0, 1)
+        for shape in network.state_shapes
+    ]

@@ -1,0 +1,61 @@
+"""Slow, plain versions of what the product computes in closed form: autograd of Φ and backpropagation through time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep import signals as ep_signals
+from neurosim_ep.ep.activations import activate_
+from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.primitive import primitive
+from neurosim_ep.ep.signals import LocalErrors, one_hot
+
+
+def augmented_loss(
+    network: Network, states: list[Tensor], onehot: Tensor, signals: LocalErrors | None, alpha: float
+) -> Tensor:
+    """``l_out + α Σ l_l`` of each sample, (B,) (Eq 9)."""
+    logits = network.logits(states)
+    criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy
+    loss = criterion(logits, onehot)
+    return loss if signals is None else loss + alpha * signals.loss(states, onehot)
+
+
+def augmented_primitive(
+    network: Network,
+    x: Tensor,
+    states: list[Tensor],
+    onehot: Tensor,
+    beta: Tensor,
+    signals: LocalErrors | None,
+    alpha: float,
+) -> Tensor:
+    """``Φ − β L`` summed over the batch (Eq 10), ``beta`` (B,) signed."""
+    phi = primitive(network.connections, x, states)
+    return (phi - beta * augmented_loss(network, states, onehot, signals, alpha)).sum()
+
+
+def bptt_gradients(
+    network: Network,
+    x: Tensor,
+    y: Tensor,
+    free_states: list[Tensor],
+    steps: int,
+    signals: LocalErrors | None = None,
+    alpha: float = 1.0,
+) -> dict[str, Tensor]:
+    """Gradient of the batch-mean loss at the end of ``steps`` free ticks from ``free_states`` (Eq 5), by autograd."""
+    parameters = {name: value for name, value in network.named_parameters() if name.startswith("connections")}
+    for value in parameters.values():
+        value.requires_grad_(True)
+    states = [state.clone().requires_grad_(True) for state in free_states]
+    for _ in range(steps):
+        phi = primitive(network.connections, x, states).sum()
+        drives = torch.autograd.grad(phi, states, create_graph=True)
+        states = [activate_(name, drive * 1.0) for name, drive in zip(network.activations, drives, strict=True)]
+    loss = augmented_loss(network, states, one_hot(y, network.num_classes, x), signals, alpha).mean()
+    grads = torch.autograd.grad(loss, list(parameters.values()))
+    for value in parameters.values():
+        value.requires_grad_(False)
+    return dict(zip(parameters, grads, strict=True))

@@ -1,0 +1,120 @@
+"""Drives and local gradients in closed form against autograd of Φ and Φ_aug, on random nets in float64."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import batch, conv, custom, double_network, double_signals, linear, random_states, sections
+from oracles import augmented_loss, augmented_primitive
+from torch import Tensor
+
+from neurosim_ep.ep.plasticity import contrastive, gradient_names, local_signals
+from neurosim_ep.ep.primitive import local_drives, primitive
+from neurosim_ep.ep.signals import Nudge, one_hot, projection_gradient, readout_gradient
+from neurosim_ep.scenario.schema import NetworkSection
+
+RELATIVE = 1e-10
+
+
+def assert_close(ours: Tensor, oracle: Tensor) -> None:
+    scale = oracle.abs().max().clamp(min=1e-3)
+    assert ours.shape == oracle.shape
+    assert (ours - oracle).abs().max() <= RELATIVE * scale
+
+
+@settings(max_examples=60, deadline=None)
+@given(section=sections(), seed=st.integers(0, 2**16), samples=st.integers(1, 3), data=st.data())
+def test_drives_equal_autograd(section: NetworkSection, seed: int, samples: int, data: st.DataObject) -> None:
+    network = double_network(section, seed=seed)
+    layers = data.draw(st.lists(st.integers(0, len(network.connections) - 1), unique=True))
+    signals = double_signals(network, layers, targets=data.draw(st.sampled_from(["hard", "soft"])), seed=seed)
+    x, y = batch(network, samples, seed)
+    onehot, alpha = one_hot(y, network.num_classes, x), 0.7
+    beta = torch.linspace(-0.5, 0.5, samples, dtype=torch.float64)
+    states = [state.requires_grad_(True) for state in random_states(network, samples, seed)]
+    phi = augmented_primitive(network, x, states, onehot, beta, signals, alpha)
+    oracle = torch.autograd.grad(phi, states)
+
+    with torch.no_grad():
+        drives, _ = local_drives(network.connections, network.input_drive(x)[0], states)
+        Nudge(network, onehot, beta, signals, alpha).add_(drives, states)
+    for ours, theirs in zip(drives, oracle, strict=True):
+        assert_close(ours, theirs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(section=sections(), seed=st.integers(0, 2**16), samples=st.integers(1, 3))
+def test_local_gradients_equal_autograd(section: NetworkSection, seed: int, samples: int) -> None:
+    network = double_network(section, seed=seed)
+    x, _ = batch(network, samples, seed)
+    ends = [random_states(network, samples, seed + shift) for shift in (1, 2)]
+    _, routing = network.input_drive(x)
+    plus, minus = (local_signals(network, x, routing, states) for states in ends)
+    ours = contrastive(network, plus, minus, scale=0.25)
+
+    parameters = [network.get_parameter(name) for pair in gradient_names(network) for name in pair]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    phi = primitive(network.connections, x, ends[0]) - primitive(network.connections, x, ends[1])
+    oracle = torch.autograd.grad(-0.25 * phi.sum(), parameters)
+    for (_, tensor), theirs in zip(ours.items(), oracle, strict=True):
+        assert_close(tensor, theirs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    targets=st.sampled_from(["hard", "soft"]),
+    layers=st.sets(st.integers(0, 2), min_size=1),
+)
+def test_readout_and_projection_gradients_equal_autograd(seed: int, targets: str, layers: set[int]) -> None:
+    network = double_network(custom(conv(3, pool="max"), conv(4, pool="avg"), linear(5)), seed=seed)
+    signals = double_signals(network, sorted(layers), learned=True, targets=targets, seed=seed)
+    assert signals is not None and network.readout is not None
+    x, y = batch(network, 4, seed)
+    onehot, alpha = one_hot(y, network.num_classes, x), 0.6
+    states = random_states(network, 4, seed)
+    weights = torch.full((4,), 0.25, dtype=torch.float64)
+    ours = {
+        **readout_gradient(network, states[-1], onehot, weights),
+        **projection_gradient(signals, states, onehot, weights * alpha),
+    }
+    parameters = dict(network.readout.named_parameters(prefix="readout"))
+    parameters |= {f"signals.{name}": value for name, value in signals.named_parameters()}
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    loss = augmented_loss(network, states, onehot, signals, alpha).mean()
+    oracle = torch.autograd.grad(loss, list(parameters.values()))
+    assert ours.keys() == parameters.keys()
+    for name, theirs in zip(parameters, oracle, strict=True):
+        assert_close(ours[name], theirs)
+
+
+def test_ties_route_feedback_to_the_first_of_the_window() -> None:
+    """All-zero inputs tie in every pooling window; autograd sends the gradient to the first element."""
+    network = double_network(custom(conv(2, pool="max"), conv(2, pool="max")))
+    x = torch.zeros(1, *network.image_shape, dtype=torch.float64)
+    states = [torch.zeros(1, *shape, dtype=torch.float64) for shape in network.state_shapes]
+    states[1] += 1
+    states = [state.requires_grad_(True) for state in states]
+    oracle = torch.autograd.grad(primitive(network.connections, x, states).sum(), states)
+    with torch.no_grad():
+        drives, _ = local_drives(network.connections, network.input_drive(x)[0], states)
+    for ours, theirs in zip(drives, oracle, strict=True):
+        assert_close(ours, theirs)
+
+
+def test_initial_weights_follow_their_rule() -> None:
+    """PyTorch's default is U(±1/√fan_in) for weights and biases, He's U(±√(6/fan_in)) with zero biases."""
+    for rule, bound, bias in (
+        ("kaiming_uniform", 1 / math.sqrt(18), True),
+        ("he_uniform", math.sqrt(6 / 18), False),
+    ):
+        network = double_network(custom(conv(64), weight_init=rule, weight_scale=0.5))
+        weight, biases = network.connections[0].weight, network.connections[0].bias
+        assert 0.95 * bound / 2 < weight.abs().max() <= bound / 2
+        assert abs(float(weight.std()) - bound / 2 / math.sqrt(3)) < 0.03 * bound
+        assert bool(biases.any()) is bias

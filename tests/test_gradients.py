@@ -1,0 +1,149 @@
+"""The learning rules against each other and against backpropagation through time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import batch, conv, custom, double_network, double_signals, linear, sections
+from oracles import bptt_gradients
+
+from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.signals import LocalErrors
+from neurosim_ep.errors import UsageError
+from neurosim_ep.scenario.schema import NetworkSection
+from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    section=sections(),
+    seed=st.integers(0, 2**16),
+    nudging=st.sampled_from(["three_phase", "one_sided_plus", "one_sided_minus"]),
+    learned=st.booleans(),
+)
+def test_stdp_equals_contrastive(section: NetworkSection, seed: int, nudging: str, learned: bool) -> None:
+    network = double_network(section, seed=seed)
+    signals = double_signals(network, [0], learned=learned, seed=seed)
+    x, y = batch(network, 3, seed)
+    results = [
+        ep_gradients(
+            network,
+            x,
+            y,
+            free_steps=6,
+            nudge_steps=5,
+            beta=0.3,
+            signals=signals,
+            rule=rule,
+            nudging=nudging,
+            loss=network.loss,
+        )
+        for rule in ("contrastive", "stdp")
+    ]
+    assert results[0].grads.keys() == results[1].grads.keys()
+    for name, contrastive in results[0].grads.items():
+        difference = (contrastive - results[1].grads[name]).abs().max()
+        assert difference <= 1e-9 * contrastive.abs().max().clamp(min=1e-3), name
+
+
+def smooth_network(loss: str) -> Network:
+    section = custom(
+        conv(4, pool="avg"), conv(5, pool="avg"), linear(6), activation="sigmoid", loss=loss, weight_scale=0.7
+    )
+    return double_network(section, seed=3)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+@pytest.mark.parametrize("layers", [[], [0, 1]])
+def test_three_phase_error_falls_as_beta_squared(loss: str, layers: list[int]) -> None:
+    """Against BPTT over the same K ticks from the same fixed point (Eq 6, Laborieux et al. 2021)."""
+    network, betas = smooth_network(loss), np.array([0.2, 0.1, 0.05, 0.025])
+    signals = double_signals(network, layers, seed=1)
+    x, y = batch(network, 4, 5)
+    free = free_phase(network, x, 400)
+    assert float(free.residual.max()) < 1e-13
+    oracle = bptt_gradients(network, x, y, free.states, 12, signals, alpha=0.5)
+    errors = [_relative_error(network, signals, x, y, float(beta), oracle, "three_phase") for beta in betas]
+    slope = np.polyfit(np.log(betas), np.log(errors), 1)[0]
+    assert slope == pytest.approx(2, abs=0.2)
+    assert errors[-1] < 3e-3
+
+
+@pytest.mark.parametrize("nudging", ["one_sided_plus", "one_sided_minus"])
+def test_one_sided_error_falls_as_beta(nudging: str) -> None:
+    network, betas = smooth_network("cross_entropy"), np.array([0.1, 0.05, 0.025])
+    x, y = batch(network, 4, 5)
+    oracle = bptt_gradients(network, x, y, free_phase(network, x, 400).states, 12)
+    errors = [_relative_error(network, None, x, y, float(beta), oracle, nudging) for beta in betas]
+    assert np.polyfit(np.log(betas), np.log(errors), 1)[0] == pytest.approx(1, abs=0.2)
+
+
+def _relative_error(
+    network: Network,
+    signals: LocalErrors | None,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    beta: float,
+    oracle: dict[str, torch.Tensor],
+    nudging: str,
+) -> float:
+    ours = ep_gradients(
+        network,
+        x,
+        y,
+        free_steps=400,
+        nudge_steps=12,
+        beta=beta,
+        signals=signals,
+        alpha=0.5,
+        loss=network.loss,
+        nudging=nudging,
+    ).grads
+    difference = torch.cat([(ours[name] - grad).flatten() for name, grad in oracle.items()])
+    return float(difference.norm() / torch.cat([grad.flatten() for grad in oracle.values()]).norm())
+
+
+def test_alpha_follows_the_sign_of_beta() -> None:
+    """A signal of fixed sign would cancel between the nudge phases; ours moves them apart."""
+    network = smooth_network("cross_entropy")
+    signals = double_signals(network, [0])
+    x, y = batch(network, 4)
+    alone = ep_gradients(network, x, y, free_steps=60, nudge_steps=8, beta=0.1)
+    together = ep_gradients(network, x, y, free_steps=60, nudge_steps=8, beta=0.1, signals=signals)
+
+    def first_layer_difference(result: object) -> float:
+        return float((result.plus[0] - result.minus[0]).abs().mean())  # type: ignore[attr-defined]
+
+    assert first_layer_difference(together) > 3 * first_layer_difference(alone)
+
+
+def test_phases_start_from_the_free_state_and_leave_it_alone() -> None:
+    network = smooth_network("cross_entropy")
+    x, y = batch(network, 3)
+    result = ep_gradients(network, x, y, free_steps=30, nudge_steps=4, beta=0.2)
+    for ours, alone in zip(result.free, free_phase(network, x, 30).states, strict=True):
+        assert torch.equal(ours, alone)
+    assert result.residual.shape == (3,)
+    one_sided = ep_gradients(network, x, y, free_steps=30, nudge_steps=4, beta=0.2, nudging="one_sided_minus")
+    assert one_sided.plus is None
+    assert one_sided.minus is not None and result.minus is not None
+    for alone, together in zip(one_sided.minus, result.minus, strict=True):
+        torch.testing.assert_close(alone, together)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "names"),
+    [
+        ("rule", "hebbian", "'contrastive' or 'stdp'"),
+        ("nudging", "both", "'three_phase'"),
+        ("loss", "squared_error", "network.loss"),
+    ],
+)
+def test_unknown_choices_are_refused(argument: str, value: str, names: str) -> None:
+    network = smooth_network("cross_entropy")
+    x, y = batch(network, 2)
+    with pytest.raises(UsageError, match=names):
+        ep_gradients(network, x, y, free_steps=2, nudge_steps=2, beta=0.1, **{argument: value})  # type: ignore[arg-type]
