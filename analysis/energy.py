@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import HATCHES, PALETTE, canvas, layer_axis
-
 from neurosim_ep.units import format_si
 
 ACCOUNTINGS = {

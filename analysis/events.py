@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas
 

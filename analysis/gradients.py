@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import INK, MARKERS, PALETTE, canvas, layer_axis
 

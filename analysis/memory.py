@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
-
 from neurosim_ep.units import format_bits
 
 METHODS = {

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
 from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.style import save

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas
 

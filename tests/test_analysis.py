@@ -13,12 +13,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from synthetic_run import TICKS, synthetic_run
+
 from neurosim_ep.analysis import energy, events, gradients, memory, plot, residual, states
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
 from neurosim_ep.analysis.style import STYLE, save
-from synthetic_run import TICKS, synthetic_run
-
 from neurosim_ep.errors import CheckpointError
 
 

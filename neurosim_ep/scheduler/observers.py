@@ -46,15 +46,15 @@ class TrafficObserver:
 
     def _count(self, phase: Phase, tick: int, states: Sequence[Tensor], reads: Sequence[Routed]) -> None:
         if phase is Phase.FREE and tick == 0:
-            self.counter.forward(0, phase, self.x, self.x.abs() > self.threshold)
+            self.counter.forward(0, phase.value, self.x, self.x.abs() > self.threshold)
         sent = self._send(phase, states)
         for layer, connection in enumerate(self.network.connections):
-            self.counter.events(layer, phase, tick, sent[layer])
+            self.counter.events(layer, phase.value, tick, sent[layer])
             value, routing = reads[layer]
             if value is not None:
-                self.counter.forward(layer, phase, states[layer - 1], sent[layer - 1])
+                self.counter.forward(layer, phase.value, states[layer - 1], sent[layer - 1])
                 routed_sent = connection.route(sent[layer].to(value.dtype), routing) != 0
-                self.counter.transposed(layer, phase, value, routed_sent)
+                self.counter.transposed(layer, phase.value, value, routed_sent)
 
     def _send(self, phase: Phase, states: Sequence[Tensor]) -> list[Tensor]:
         """Mask of the neurons that send now; their last sent value is brought up to date."""

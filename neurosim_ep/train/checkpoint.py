@@ -43,9 +43,9 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
         pickle.UnpicklingError,
         BadZipFile,
     ) as problem:
-        reason = str(problem).splitlines()[0]
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); restore the file from a copy, or start the run again"
+            f"{path}: not a readable checkpoint ({type(problem).__name__}); "
+            "restore the file from a copy, or start the run again"
         ) from problem
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__

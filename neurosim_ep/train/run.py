@@ -15,7 +15,7 @@ from types import FrameType
 
 import torch
 
-from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, NeurosimError, RunInterrupted
+from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, RunInterrupted
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
@@ -224,11 +224,7 @@ def _warnings(trainer: Trainer, record: EpochRecord) -> Iterator[str]:
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
-    try:
-        return plot_runs([directory.path])
-    except NeurosimError as problem:
-        reporter.warn(str(problem))
-        return []
+    return plot_runs([directory.path], say=reporter.note)
 
 
 def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:

@@ -1,0 +1,217 @@
+"""Whole runs: what they leave, that they repeat, and that an interrupted one goes on bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+import torch
+
+import neurosim_ep
+from neurosim_ep.errors import DivergenceError, RunInterrupted
+from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record import rundir
+from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.run import resume, run
+
+FILES = (
+    "scenario.toml", "source.toml", "run.json", "epochs.csv", "layers.csv", "residual.csv", "tiles.csv", "cost.csv",
+    "memory.csv", "traffic.h5", "run.log", "checkpoints/last.pt",
+)  # fmt: skip
+PLOTS = ("states", "gradients", "residual", "events", "energy", "memory")
+TINY = (
+    "data.train_samples=60", "data.test_samples=40", "training.epochs=3", "relaxation.free_steps=4",
+    "relaxation.nudge_steps=3", "telemetry.stats_every=2", "telemetry.traffic_every=2",
+)  # fmt: skip
+
+
+def tiny(*overrides: str) -> Scenario:
+    return load_scenario("smoke", [*TINY, *overrides])
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than these runs."""
+    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
+
+
+def outcome(path: Path) -> dict[str, object]:
+    """Everything a run determines: weights and tables, the wall-clock column left out."""
+    state = torch.load(path / "checkpoints/last.pt", weights_only=True)
+    found: dict[str, object] = {
+        f"weights {name}": value.tolist() for name, value in state["trainer"]["network"].items()
+    }
+    for table in ("layers.csv", "residual.csv", "tiles.csv", "cost.csv", "memory.csv"):
+        found[table] = (path / table).read_bytes()
+    found["epochs.csv"] = pd.read_csv(path / "epochs.csv", dtype=str).drop(columns="seconds").to_csv()
+    with h5py.File(path / "traffic.h5") as file:
+        file.visititems(
+            lambda name, node: found.update({name: node[()].tolist()}) if isinstance(node, h5py.Dataset) else None
+        )
+    return found
+
+
+def test_a_run_leaves_everything(tmp_path: Path) -> None:
+    result = neurosim_ep.run(tiny(), tmp_path / "out")
+    for name in FILES + tuple(f"plots/{plot}.{kind}" for plot in PLOTS for kind in ("svg", "png")):
+        assert (result.out / name).stat().st_size > 0, name
+    info = json.loads((result.out / "run.json").read_text())
+    assert info["status"] == "done"
+    assert info["metrics"] == result.metrics
+    assert info["seed"] == 0
+    epochs = pd.read_csv(result.out / "epochs.csv")
+    assert epochs["epoch"].tolist() == [1, 2, 3]
+    assert epochs["test_accuracy"].between(0, 1).all()
+    layers = pd.read_csv(result.out / "layers.csv")
+    assert layers.groupby("epoch").size().tolist() == [4, 4, 4]
+    assert layers["readout_accuracy"].notna().sum() == 3  # one signal layer
+    assert (layers["energy_J"] > 0).all()
+    costs = pd.read_csv(result.out / "cost.csv")
+    clocked = costs[costs["accounting"] == "clocked"]
+    per_sample = clocked["energy_J"].sum() / clocked["samples"].iloc[0]
+    assert result.metrics["energy_clocked_J"] == pytest.approx(per_sample)
+    assert sum(pd.read_csv(result.out / "tiles.csv")["reads"]) > 0
+
+
+@pytest.mark.usefixtures("no_plots")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("plasticity.rule=stdp", "signals.learned=true", "relaxation.state_init=uniform"),
+        ("network.loss=squared_error", "relaxation.nudging=one_sided_plus", "data.augment=crop_flip"),
+    ],
+)
+def test_the_resolved_scenario_repeats_the_run(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    first = run(tiny("training.epochs=2", *overrides), tmp_path / "first")
+    second = run(load_scenario(first.out / "scenario.toml"), tmp_path / "second")
+    assert outcome(first.out) == outcome(second.out)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def writes(monkeypatch: pytest.MonkeyPatch, kill_at: int) -> Iterator[int]:
+    """Count the moments at which a file changes; die at number ``kill_at``, before or in the middle of the write."""
+    done = iter(range(1, 10_000))
+
+    def dying(original):  # type: ignore[no-untyped-def]
+        def wrapper(*arguments, **options):  # type: ignore[no-untyped-def]
+            number = next(done)
+            if number == kill_at:
+                raise Killed
+            return original(*arguments, **options)
+
+        return wrapper
+
+    monkeypatch.setattr(rundir, "_fsync", dying(rundir._fsync))
+    monkeypatch.setattr(os, "fsync", dying(os.fsync))
+    return done
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    """Every fourth moment at which a file reaches the disk, from the first checkpoint on."""
+    scenario = tiny("training.epochs=2")
+    whole = outcome(run(scenario, tmp_path / "whole").out)
+    with pytest.MonkeyPatch.context() as patch:
+        counter = writes(patch, kill_at=-1)
+        run(scenario, tmp_path / "counted")
+        moments = next(counter)
+    resumed = 0
+    for kill_at in range(1, moments, 4):
+        out = tmp_path / f"killed{kill_at}"
+        with pytest.MonkeyPatch.context() as patch:
+            writes(patch, kill_at)
+            with pytest.raises(Killed):
+                run(scenario, out)
+        if not (out / "checkpoints/last.pt").exists():
+            continue  # killed before the run began: nothing to lose
+        assert resume(out).status == "done"
+        assert outcome(out) == whole, f"killed at write {kill_at} of {moments}"
+        resumed += 1
+    assert resumed > 5
+
+
+def test_sigkill_and_resume_equals_uninterrupted(tmp_path: Path) -> None:
+    """A real SIGKILL, the moment the first epoch is reported."""
+    options = [option for override in TINY for option in ("--set", override)]
+    command = [sys.executable, "-m", "neurosim_ep", "run", "smoke", "--out", str(tmp_path / "killed"), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 1/3"):
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL
+    resume(tmp_path / "killed")
+    assert outcome(tmp_path / "killed") == outcome(run(tiny(), tmp_path / "whole").out)
+
+
+class InterruptingReporter(QuietReporter):
+    def batch(self, epoch: int, batch: int) -> None:
+        if (epoch, batch) == (2, 2):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(RunInterrupted, match="neurosim-ep resume"):
+        run(tiny(), out, reporter=InterruptingReporter())
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+    assert resume(out).status == "done"
+    assert outcome(out) == outcome(run(tiny(), tmp_path / "whole").out)
+    again = resume(out)  # complete: reports, changes nothing
+    assert again.metrics == json.loads((out / "run.json").read_text())["metrics"]
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_divergence_is_a_result_with_a_remedy(tmp_path: Path) -> None:
+    scenario = tiny("network.activation=relu", "training.learning_rate=1e6", "training.update_limit=0")
+    with pytest.raises(DivergenceError, match=r"lower training\.learning_rate"):
+        run(scenario, tmp_path / "out")
+    assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "diverged"
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
+    result = run(tiny("telemetry.traffic_every=0", "training.epochs=1"), tmp_path / "out")
+    assert not (result.out / "traffic.h5").exists()
+    assert "energy_clocked_J" not in result.metrics
+    assert pd.read_csv(result.out / "layers.csv")["energy_J"].isna().all()
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_update_limit_bounds_every_update(tmp_path: Path) -> None:
+    """With a huge rate, no connection moves by more than the limit times its norm, momentum included."""
+    from neurosim_ep.train.data import load_data
+    from neurosim_ep.train.model import build_model
+    from neurosim_ep.train.trainer import Trainer
+
+    scenario = tiny("training.learning_rate=1000.0", "training.update_limit=0.01", "training.weight_decay=0")
+    data = load_data(scenario.data, 0)
+    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    connections = trainer.model.network.connections
+    before = [connection.weight.clone() for connection in connections]
+    updates = []
+
+    def compare(batch: int) -> None:
+        for n, connection in enumerate(connections):
+            updates.append(float((connection.weight - before[n]).norm() / before[n].norm()))
+            before[n].copy_(connection.weight)
+
+    trainer.train_epoch(0, compare)
+    assert max(updates) <= 0.0101
+    assert max(updates) > 0.0015  # momentum adds aligned updates up to the limit; the first is a tenth of it
