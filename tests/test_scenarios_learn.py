@@ -1,0 +1,32 @@
+"""The shipped scenarios at full length: minutes each, off by default (python -m pytest -m slow)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.train.run import run
+
+pytestmark = pytest.mark.slow
+
+
+def gradient_spread(out: Path) -> float:
+    """Smallest over largest mean |dW| of the connections in the last epoch."""
+    layers = pd.read_csv(out / "layers.csv")
+    last = layers[(layers["epoch"] == layers["epoch"].max()) & (layers["name"] != "readout")]["mean_abs_dW"]
+    return float(last.min() / last.max())
+
+
+def test_local_errors_make_vgg11_learn_and_keep_its_gradients(tmp_path: Path) -> None:
+    result = run(load_scenario("vgg11_le"), tmp_path / "le")
+    assert result.metrics["test_accuracy"] >= 0.3
+    assert gradient_spread(result.out) > 1e-2
+
+
+def test_plain_vgg11_stays_at_chance_and_its_gradients_vanish(tmp_path: Path) -> None:
+    result = run(load_scenario("vgg11_plain"), tmp_path / "plain")
+    assert result.metrics["test_accuracy"] <= 0.15
+    assert gradient_spread(result.out) < 1e-3
