@@ -20,7 +20,7 @@ def draw(run: Run) -> Figure:
     """Share of neurons that sent an event against the tick, a line per layer; dark is the input side."""
     rates, names, epoch = run.events()
     phases = [phase for phase in PHASES if phase in rates]
-    threshold = run.scenario["telemetry"]["event_threshold"]
+    threshold = run.setting("telemetry", "event_threshold")
     figure = canvas(
         "Events sent by every layer",
         run.label,

@@ -12,10 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 
 SCHEMA_VERSION = 1
+TEXT_COLUMNS = {"name", "phase", "component", "accounting", "method", "item"}
 
 
 class NothingToDraw(Exception):
@@ -36,11 +38,18 @@ class Run:
         directory = self.path.resolve().name
         return directory if self.name in directory else f"{self.name} ({directory})"
 
+    def setting(self, section: str, key: str) -> Any:
+        """A value of the run's scenario. Raises :class:`CheckpointError` when ``scenario.toml`` lacks it."""
+        try:
+            return self.scenario[section][key]
+        except (KeyError, TypeError) as problem:
+            raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
+
     def table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
         """The rows of a CSV file of the run that have a finite value in all of ``columns``.
 
         Raises :class:`NothingToDraw` when the file is missing or has no such row, and
-        :class:`CheckpointError` when it is broken or lacks one of ``columns``.
+        :class:`CheckpointError` when it is broken, lacks one of ``columns`` or holds text for a number.
         """
         path = self.path / file
         if not path.exists():
@@ -55,6 +64,9 @@ class Run:
         frame = frame.replace([np.inf, -np.inf], np.nan).dropna(subset=list(columns))
         if frame.empty:
             raise NothingToDraw(f"{path} has no values of {columns[-1]}; it is filled at the end of an epoch")
+        words = [name for name in columns if name not in TEXT_COLUMNS and not is_numeric_dtype(frame[name])]
+        if words:
+            raise CheckpointError(f"{path}: holds text in the columns {', '.join(words)}; was it edited?")
         return frame
 
     def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:

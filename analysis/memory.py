@@ -29,7 +29,8 @@ def draw(run: Run) -> Figure:
     frame = run.table("memory.csv", ("method", "item", "bits"))
     bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
     bits = bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
-    names = [name.format(**run.scenario["relaxation"]) for name in METHODS.values()]
+    steps = {key: run.setting("relaxation", key) for key in ("nudge_steps", "free_steps")}
+    names = [name.format(**steps) for name in METHODS.values()]
     figure = canvas(
         "On-chip memory to train",
         run.label,

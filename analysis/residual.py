@@ -52,7 +52,7 @@ def draw(run: Run) -> Figure:
     ]
     if first != last:
         dashes.append(Line2D([], [], color=FAINT, linewidth=1.4, label=f"mean at epoch {first}"))
-    tolerance = run.scenario["relaxation"]["tolerance"]
+    tolerance = run.setting("relaxation", "tolerance")
     if tolerance > 0:
         dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"settled: below {tolerance:g}"))
         for axes in panels:

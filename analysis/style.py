@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from neurosim_ep.errors import UsageError
+
 # Okabe & Ito, "Color Universal Design" (2008), without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5F5F5F")
 INK = "#222222"
@@ -71,11 +73,19 @@ def layer_axis(axes: Axes, names: list[str]) -> None:
 
 
 def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
-    """Draw in this style and write ``stem.svg`` and ``stem.png``; the same input gives the same SVG bytes."""
+    """Draw in this style and write ``stem.svg`` and ``stem.png``; the same input gives the same SVG bytes.
+
+    Raises :class:`UsageError` when they cannot be written.
+    """
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
     with matplotlib.style.context(STYLE):
         figure = draw()
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=160)
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(paths[0], metadata={"Date": None})
+            figure.savefig(paths[1], dpi=160)
+        except OSError as problem:
+            raise UsageError(
+                f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
+            ) from problem
     return paths

@@ -6,25 +6,32 @@ The names below are the public API; they are loaded when first used, so that the
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurosim_ep.ep.network import build_network
+    from neurosim_ep.ep.signals import build_signals
     from neurosim_ep.scenario.load import load_scenario
     from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
     from neurosim_ep.train.run import RunResult, run
 
 __version__ = "0.1.0"
-__all__ = ["EPGradients", "RunResult", "build_network", "ep_gradients", "load_scenario", "run"]
+__all__ = ["EPGradients", "RunResult", "build_network", "build_signals", "ep_gradients", "load_scenario", "run"]
 
 _HOMES = {
     "EPGradients": "neurosim_ep.scheduler.presentation",
     "RunResult": "neurosim_ep.train.run",
     "build_network": "neurosim_ep.ep.network",
+    "build_signals": "neurosim_ep.ep.signals",
     "ep_gradients": "neurosim_ep.scheduler.presentation",
     "load_scenario": "neurosim_ep.scenario.load",
     "run": "neurosim_ep.train.run",
 }
+
+_BESIDE = Path(__file__).resolve().parent.parent
+if (_BESIDE / "pyproject.toml").is_file():  # a checkout: hwmodels, scenarios and analysis lie beside the package
+    __path__.append(str(_BESIDE))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 """Files that ship with the package: scenarios and hardware models.
 
-An installed wheel carries them as ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``; in a source
-checkout that has not been installed they lie beside the package.
+They are ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``: inside the package in a wheel, beside it in a checkout.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from neurosim_ep.errors import NeurosimError
 
 def shipped_files(folder: str) -> dict[str, Path]:
     """Shipped ``*.toml`` files of ``folder`` ("scenarios" or "hwmodels"), keyed by their stem."""
-    try:
-        root = Path(str(resources.files(f"neurosim_ep.{folder}")))
-    except ModuleNotFoundError:
-        root = Path(__file__).resolve().parent.parent / folder
+    root = Path(str(resources.files(f"neurosim_ep.{folder}")))
     return {path.stem: path for path in sorted(root.glob("*.toml"))}
 
 
@@ -32,12 +28,12 @@ def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tu
     path = Path(name)
     if path.is_file():
         return path, False
-    if path.is_dir():
-        raise error(f"{name}: is a directory, not a TOML file; name the file inside it")
     shipped = shipped_files(folder)
     looks_shipped = path.suffix in ("", ".toml") and path.parent.name in ("", folder)
     if looks_shipped and path.stem in shipped:
         return shipped[path.stem], True
+    if path.is_dir():
+        raise error(f"{name}: is a directory, not a TOML file; name the file inside it")
     close = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(close)}?" if close else f"shipped names: {', '.join(shipped)}"
     raise error(f"{name}: no such file and no shipped name of {folder}; {hint}")

@@ -155,26 +155,27 @@ def broken_cifar(case: str, root: Path) -> None:
             (folder / "batches.meta").write_bytes(python2_pickle({"label_names": 10}))
 
 
-@pytest.mark.parametrize(
-    ("case", "said"),
-    [
-        ("truncated archive", "cannot be read"),
-        ("archive of something else", "cannot be read"),
-        ("missing batch", "data_batch_3 missing"),
-        ("garbage pickle", "data_batch_3: not a CIFAR pickle"),
-        ("truncated pickle", "data_batch_3: not a CIFAR pickle"),
-        ("malicious pickle", "touch, which no image file needs"),
-        ("pickled list", "holds a list, not a dictionary"),
-        ("no data", "no entry data"),
-        ("float data", "data is not a uint8 array"),
-        ("text labels", "labels are not a list of integers"),
-        ("too few labels", "1 labels for 2 images"),
-        ("label out of range", "label 10 is not a class"),
-        ("no images", "holds no images"),
-        ("too few names", "1 class names, not 10"),
-        ("names are a number", "label_names is not a list"),
-    ],
-)
+# What each broken CIFAR file is told.
+BROKEN_CIFAR = {
+    "truncated archive": "cannot be read",
+    "archive of something else": "cannot be read",
+    "missing batch": "data_batch_3 missing",
+    "garbage pickle": "data_batch_3: not a CIFAR pickle",
+    "truncated pickle": "data_batch_3: not a CIFAR pickle",
+    "malicious pickle": "touch, which no image file needs",
+    "pickled list": "holds a list, not a dictionary",
+    "no data": "no entry data",
+    "float data": "data is not a uint8 array",
+    "text labels": "labels are not a list of integers",
+    "too few labels": "1 labels for 2 images",
+    "label out of range": "label 10 is not a class",
+    "no images": "holds no images",
+    "too few names": "1 class names, not 10",
+    "names are a number": "label_names is not a list",
+}
+
+
+@pytest.mark.parametrize(("case", "said"), BROKEN_CIFAR.items())
 def test_broken_cifar_python_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, said: str
 ) -> None:
@@ -194,25 +195,30 @@ def test_binary_batch_cut_short_is_refused(tmp_path: Path) -> None:
         load("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("train-images-idx3-ubyte", None, "no train-images-idx3-ubyte or .*gz"),
-        ("train-images-idx3-ubyte", idx_bytes(np.zeros(12)), "starts with 0x00000801, .* with 0x00000803"),
-        ("train-labels-idx1-ubyte", idx_bytes(np.zeros(11)), "11 labels for 12 train images"),
-        ("train-labels-idx1-ubyte", idx_bytes(np.zeros(12))[:-1], "19 bytes, its header announces 20"),
-        ("train-labels-idx1-ubyte", b"", "starts with 0x,"),
-        ("t10k-labels-idx1-ubyte", idx_bytes(np.full(8, 9)), "label 9 is not a class"),
-        ("t10k-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(np.zeros(8)))[:-9], "cannot be read"),
-        ("t10k-images-idx3-ubyte", idx_bytes(np.zeros((8, 20, 20))), "differ in size .28x28 and 20x20"),
-    ],
-)
-def test_broken_idx_files_are_refused(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
-    idx_files(tmp_path)
+def broken_idx(root: Path, name: str, content: bytes | None) -> None:
+    idx_files(root)
     if content is None:
-        (tmp_path / name).unlink()
+        (root / name).unlink()
     else:
-        (tmp_path / name).write_bytes(content)
+        (root / name).write_bytes(content)
+
+
+# File, its broken content (None: missing), and what is said about it.
+BROKEN_IDX = [
+    ("train-images-idx3-ubyte", None, "no train-images-idx3-ubyte or .*gz"),
+    ("train-images-idx3-ubyte", idx_bytes(np.zeros(12)), "starts with 0x00000801, .* with 0x00000803"),
+    ("train-labels-idx1-ubyte", idx_bytes(np.zeros(11)), "11 labels for 12 train images"),
+    ("train-labels-idx1-ubyte", idx_bytes(np.zeros(12))[:-1], "19 bytes, its header announces 20"),
+    ("train-labels-idx1-ubyte", b"", "starts with 0x,"),
+    ("t10k-labels-idx1-ubyte", idx_bytes(np.full(8, 9)), "label 9 is not a class"),
+    ("t10k-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(np.zeros(8)))[:-9], "cannot be read"),
+    ("t10k-images-idx3-ubyte", idx_bytes(np.zeros((8, 20, 20))), "differ in size .28x28 and 20x20"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), BROKEN_IDX)
+def test_broken_idx_files_are_refused(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
+    broken_idx(tmp_path, name, content)
     with pytest.raises(DataError, match=said):
         load("idx", tmp_path)
 

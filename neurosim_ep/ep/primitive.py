@@ -88,7 +88,7 @@ def transposed_read(routed: Tensor, weight: Tensor, padding: int) -> Tensor:
 def weight_derivative(pre: Tensor, routed: Tensor, weight: Tensor, padding: int) -> tuple[Tensor, Tensor]:
     """∂Φ/∂w and ∂Φ/∂b summed over the batch: correlation (conv) or outer product (linear) of pre and routed.
 
-    Raises nothing; shapes as in :func:`preactivation`. Local: sees its own pre and post signals only.
+    Shapes as in :func:`preactivation`. Local: it sees its own pre and post signals only.
     """
     if weight.dim() == 4:
         _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(

@@ -69,7 +69,12 @@ class CsvTable:
         """
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        except UnicodeDecodeError as problem:
+            raise CheckpointError(
+                f"{self.path}: is not UTF-8 text (byte {problem.start}); restore the file or start a new run"
+            ) from problem
         header = ",".join(self.columns) + "\n"
         whole = [line for line in lines if line.endswith("\n")]
         if not whole:

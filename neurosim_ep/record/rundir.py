@@ -47,10 +47,10 @@ class RunDirectory:
         """
         started = datetime.now(UTC)
         path = out or Path("runs") / f"{started:%Y%m%d-%H%M%S}_{scenario_name}_{run_id}"
-        if path.exists():
-            _require_empty(path)
         run = cls(path)
         try:
+            if path.exists():
+                _require_empty(path)
             path.mkdir(parents=True, exist_ok=True)
             document = {
                 "schema_version": SCHEMA_VERSION,

@@ -132,9 +132,12 @@ def _rewrite(path: Path) -> Iterator[h5py.File]:
     temporary.unlink(missing_ok=True)
     if path.exists():
         shutil.copyfile(path, temporary)
-    with h5py.File(temporary, "a") as file:
-        yield file
-    replace_atomic(temporary, path)
+    try:
+        with h5py.File(temporary, "a") as file:
+            yield file
+        replace_atomic(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(file: h5py.File, name: str, values: Sequence[object]) -> None:

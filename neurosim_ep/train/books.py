@@ -25,7 +25,7 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.model import Model
-from neurosim_ep.train.trainer import EpochRecord, TestRecord
+from neurosim_ep.train.trainer import EpochRecord, Evaluation
 
 
 class Books:
@@ -57,7 +57,7 @@ class Books:
         )
         write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
 
-    def write(self, epoch: int, record: EpochRecord, test: TestRecord, seconds: float) -> dict[str, float]:
+    def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float]:
         """Enter ``epoch`` (from 1) into every table; returns its row of epochs.csv."""
         counts = TileCounts.zeros(len(self.model.plan.tiles))
         for _, batch in record.traffic:
@@ -137,7 +137,7 @@ class Books:
         )
 
     def _layer_rows(
-        self, epoch: int, record: EpochRecord, test: TestRecord, counts: TileCounts
+        self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
     ) -> list[dict[str, object]]:
         names = [*self.model.network.layer_names, "readout"]
         events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)

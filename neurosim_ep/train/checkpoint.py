@@ -6,7 +6,7 @@ import io
 import pickle
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -32,20 +32,14 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
     path = folder / NAME
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint there; the run cannot be resumed, start it again")
+    if not _is_whole(path):
+        raise CheckpointError(f"{path}: damaged or cut short; restore the file from a copy, or start the run again")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        BadZipFile,
-    ) as problem:
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
         raise CheckpointError(
-            f"{path}: not a readable checkpoint ({type(problem).__name__}); "
-            "restore the file from a copy, or start the run again"
+            f"{path}: holds something else than tensors and plain values ({type(problem).__name__}), which is never "
+            "loaded; restore the file from a copy, or start the run again"
         ) from problem
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
@@ -54,3 +48,12 @@ def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
             "use the neurosim-ep version that made the run"
         )
     return state
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether ``path`` is a zip archive, as checkpoints are, whose checksums all hold: ``torch.load`` checks none."""
+    try:
+        with ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, BadZipFile):
+        return False

@@ -114,14 +114,20 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     scenario = load_scenario(directory.path / "scenario.toml")
     target = select_device(device)
     state = load_checkpoint(directory.checkpoints, target)
-    if info["status"] == "done":
+    try:
+        status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
+    except (KeyError, TypeError) as problem:
+        raise CheckpointError(
+            f"{directory.run_json}: lacks what a run writes there ({problem}); "
+            "restore the file from a copy, or start the run again"
+        ) from problem
+    if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return RunResult(directory.path, "done", info["metrics"], scenario.training.epochs, info["seconds"])
     data = load_data(scenario.data, scenario.scenario.seed)
-    if data.digest != info["data"]["digest"]:
+    if data.digest != digest:
         raise DataError(
-            f"{data.source}: not the images this run started with ({info['data']['source']}); "
-            "restore them, or start a new run"
+            f"{data.source}: not the images this run started with ({began_with}); restore them, or start a new run"
         )
     trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
     books = Books(directory, scenario, trainer.model)
@@ -129,9 +135,10 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
         trainer.load_state_dict(state["trainer"])
         books.load_state_dict(state["books"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
-    except (KeyError, RuntimeError, ValueError, TypeError) as problem:
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
+        reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
         raise CheckpointError(
-            f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({problem}); "
+            f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({reason}); "
             "restore both from a copy, or start the run again"
         ) from problem
     books.truncate_to(epoch)

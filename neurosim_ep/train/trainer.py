@@ -44,7 +44,7 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
-class TestRecord:
+class Evaluation:
     """Test accuracy of the readout, and of each layer's own signal readout."""
 
     accuracy: float
@@ -157,7 +157,7 @@ class Trainer:
             counter.programmed(layer, old, connection.weight)
         return [(number, counter.result(samples))]
 
-    def evaluate(self) -> TestRecord:
+    def evaluate(self) -> Evaluation:
         """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
         relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
         layers = [] if signals is None else signals.layers
@@ -174,7 +174,7 @@ class Trainer:
                 scores += [signals.logits(layer, free[layer]) for layer in layers]
             correct += torch.stack([(score.argmax(1) == y).sum() for score in scores])
         readout, *own = (correct.double() / len(self.data.test_labels)).tolist()
-        return TestRecord(readout, dict(zip(layers, own, strict=True)))
+        return Evaluation(readout, dict(zip(layers, own, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, learned projections and optimiser: all that one epoch hands to the next."""
