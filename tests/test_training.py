@@ -189,6 +189,9 @@ def test_divergence_is_a_result_with_a_remedy(tmp_path: Path) -> None:
 def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
     result = run(tiny("telemetry.traffic_every=0", "training.epochs=1"), tmp_path / "out")
     assert not (result.out / "traffic.h5").exists()
+    tiles = pd.read_csv(result.out / "tiles.csv")  # the plan is there, nothing is counted
+    assert len(tiles) > 0
+    assert tiles["reads"].sum() == 0
     assert "energy_clocked_J" not in result.metrics
     assert pd.read_csv(result.out / "layers.csv")["energy_J"].isna().all()
 

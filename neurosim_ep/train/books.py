@@ -46,7 +46,7 @@ class Books:
         self.counts = TileCounts.zeros(len(model.plan.tiles))
 
     def open(self) -> None:
-        """Write what is known before training: memory.csv."""
+        """Write what is known before training: memory.csv, and the tile plan with nothing counted yet."""
         table = memory_table(
             self.model.plan,
             self.model.hardware,
@@ -56,6 +56,7 @@ class Books:
             readout=self.model.readout_projection,
         )
         write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
+        self._write_tiles()
 
     def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float]:
         """Enter ``epoch`` (from 1) into every table; returns its row of epochs.csv."""
@@ -67,7 +68,7 @@ class Books:
         self.layers.append(self._layer_rows(epoch, record, test, counts))
         self.residual.append({"epoch": epoch, **row} for row in record.residuals)
         if self.counts.batches:
-            write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
+            self._write_tiles()
             write_table(self.directory.path / "cost.csv", self._ledger(self.counts), COST_COLUMNS)
         row = {
             "epoch": epoch,
@@ -126,6 +127,9 @@ class Books:
             state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
             samples=state["samples"], batches=state["batches"],
         )  # fmt: skip
+
+    def _write_tiles(self) -> None:
+        write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
 
     def _ledger(self, counts: TileCounts) -> pd.DataFrame:
         return ledger(
