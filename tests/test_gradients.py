@@ -147,3 +147,18 @@ def test_unknown_choices_are_refused(argument: str, value: str, names: str) -> N
     x, y = batch(network, 2)
     with pytest.raises(UsageError, match=names):
         ep_gradients(network, x, y, free_steps=2, nudge_steps=2, beta=0.1, **{argument: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("beta", [0.0, -0.5, float("nan")])
+def test_beta_must_be_positive(beta: float) -> None:
+    network = smooth_network("cross_entropy")
+    x, y = batch(network, 2)
+    with pytest.raises(UsageError, match="must be greater than 0"):
+        ep_gradients(network, x, y, free_steps=2, nudge_steps=2, beta=beta)
+
+
+def test_mixed_number_formats_are_refused() -> None:
+    network = smooth_network("cross_entropy")
+    x, y = batch(network, 2)
+    with pytest.raises(UsageError, match=r"network torch\.float64, x torch\.float32: must all be of one format"):
+        ep_gradients(network, x.float(), y, free_steps=2, nudge_steps=2, beta=0.1)

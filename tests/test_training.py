@@ -19,13 +19,17 @@ import neurosim_ep
 from neurosim_ep.errors import DivergenceError, RunInterrupted
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record import rundir
+from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.data import load_data
+from neurosim_ep.train.model import build_model
 from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.trainer import Trainer
 
 FILES = (
-    "scenario.toml", "source.toml", "run.json", "epochs.csv", "layers.csv", "residual.csv", "tiles.csv", "cost.csv",
-    "memory.csv", "traffic.h5", "run.log", "checkpoints/last.pt",
+    "scenario.toml", "source.toml", "hardware.toml", "run.json", "run.log", "epochs.csv", "layers.csv", "residual.csv",
+    "tiles.csv", "cost.csv", "memory.csv", "traffic.h5", "checkpoints/last.pt",
 )  # fmt: skip
 PLOTS = ("states", "gradients", "residual", "events", "energy", "memory")
 TINY = (
@@ -135,8 +139,8 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) ->
             writes(patch, kill_at)
             with pytest.raises(Killed):
                 run(scenario, out)
-        if not (out / "checkpoints/last.pt").exists():
-            continue  # killed before the run began: nothing to lose
+        if not out.exists():
+            continue  # killed before the run began: nothing there, nothing in the way
         assert resume(out).status == "done"
         assert outcome(out) == whole, f"killed at write {kill_at} of {moments}"
         resumed += 1
@@ -185,6 +189,51 @@ def test_divergence_is_a_result_with_a_remedy(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/run.json").read_text())["status"] == "diverged"
 
 
+def trainer_of(scenario: Scenario) -> Trainer:
+    data = load_data(scenario.data, scenario.scenario.seed)
+    return Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+
+
+def test_weights_that_end_infinite_are_a_divergence() -> None:
+    """Even when the last update does it, after the last loss was seen."""
+    trainer = trainer_of(tiny())
+
+    def break_after_the_last(batch: int) -> None:
+        if batch == trainer.batches:
+            trainer.model.network.connections[1].weight[0, 0, 0, 0] = float("inf")
+
+    with pytest.raises(DivergenceError, match="weights are not finite"):
+        trainer.train_epoch(0, break_after_the_last)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_the_stdp_rule_is_charged_for_every_tick(tmp_path: Path) -> None:
+    """It forms two outer products per nudge tick where the contrastive rule forms one per end point."""
+    adds = {}
+    for rule in ("contrastive", "stdp"):
+        result = run(tiny("training.epochs=1", f"plasticity.rule={rule}"), tmp_path / rule)
+        with h5py.File(result.out / "traffic.h5") as file:
+            adds[rule] = file["update/accumulate_adds"][()].sum()
+    assert 1.5 < adds["stdp"] / adds["contrastive"] < 2 * 3
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_run_prices_with_its_own_copy_of_the_hardware_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths are pinned, and a model edited between interruption and resume changes nothing."""
+    monkeypatch.chdir(tmp_path)
+    model = Path("mine.toml")
+    model.write_bytes(shipped_files("hwmodels")["rram_32nm"].read_bytes())
+    scenario = tiny("hardware.model=mine.toml")
+    whole = outcome(run(scenario, Path("whole")).out)
+    with pytest.raises(RunInterrupted):
+        run(scenario, Path("stopped"), reporter=InterruptingReporter())
+    model.write_bytes(shipped_files("hwmodels")["ideal"].read_bytes())
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_scenario(tmp_path / "stopped/scenario.toml").hardware.model == str(tmp_path / "mine.toml")
+    resume(tmp_path / "stopped")
+    assert outcome(tmp_path / "stopped") == whole
+
+
 @pytest.mark.usefixtures("no_plots")
 def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
     result = run(tiny("telemetry.traffic_every=0", "training.epochs=1"), tmp_path / "out")
@@ -196,16 +245,9 @@ def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
     assert pd.read_csv(result.out / "layers.csv")["energy_J"].isna().all()
 
 
-@pytest.mark.usefixtures("no_plots")
-def test_update_limit_bounds_every_update(tmp_path: Path) -> None:
+def test_update_limit_bounds_every_update() -> None:
     """With a huge rate, no connection moves by more than the limit times its norm, momentum included."""
-    from neurosim_ep.train.data import load_data
-    from neurosim_ep.train.model import build_model
-    from neurosim_ep.train.trainer import Trainer
-
-    scenario = tiny("training.learning_rate=1000.0", "training.update_limit=0.01", "training.weight_decay=0")
-    data = load_data(scenario.data, 0)
-    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    trainer = trainer_of(tiny("training.learning_rate=1000.0", "training.update_limit=0.01", "training.weight_decay=0"))
     connections = trainer.model.network.connections
     before = [connection.weight.clone() for connection in connections]
     updates = []

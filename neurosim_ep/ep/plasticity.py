@@ -6,7 +6,7 @@ rules contrast one nudged end point with the free state over β (Eq 3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,21 +17,23 @@ from neurosim_ep.ep.primitive import Routed
 
 
 @dataclass(frozen=True)
-class Signals:
+class SynapticActivity:
     """What each synapse sees at one moment: per connection the pre state u and the routed post state v."""
 
     pre: list[Tensor]
     routed: list[Tensor]
 
 
-def local_signals(network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]) -> Signals:
+def synaptic_activity(
+    network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]
+) -> SynapticActivity:
     """Pre and routed post signals of every connection at ``states``, each routed by its own argmax κ."""
     pre = [x, *states[:-1]]
     routed = []
     for n, connection in enumerate(network.connections):
         routing = input_routing if n == 0 else connection(pre[n])[1]
         routed.append(connection.route(states[n], routing))
-    return Signals(pre, routed)
+    return SynapticActivity(pre, routed)
 
 
 def gradient_names(network: Network) -> list[tuple[str, str]]:
@@ -39,8 +41,12 @@ def gradient_names(network: Network) -> list[tuple[str, str]]:
     return [(f"connections.{n}.weight", f"connections.{n}.bias") for n in range(len(network.connections))]
 
 
+OuterProduct = Callable[[int, Tensor, Tensor], None]
+"""Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
+
+
 @torch.no_grad()
-def contrastive(network: Network, plus: Signals, minus: Signals, scale: float) -> dict[str, Tensor]:
+def contrastive(network: Network, plus: SynapticActivity, minus: SynapticActivity, scale: float) -> dict[str, Tensor]:
     """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection.
 
     Computed as ``(v⁺−v⁻)·½(u⁺+u⁻) + ½(v⁺+v⁻)·(u⁺−u⁻)``, the same number as ``v⁺u⁺ − v⁻u⁻`` without the
@@ -73,12 +79,21 @@ class StdpAccumulator:
 
     ``Δw_t = (v_{t+1} − v_t) u_t + v_{t+1} (u_{t+1} − u_t)``: a post-synaptic change times the pre-synaptic state
     plus a pre-synaptic change times the post-synaptic state. The sum over a phase telescopes to the end-point
-    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (batch,) is each sample's sign of β.
+    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (batch,) is each sample's sign of β;
+    ``on_product`` is told of every outer product.
     """
 
-    def __init__(self, network: Network, x: Tensor, input_routing: Tensor | None, sign: Tensor) -> None:
+    def __init__(
+        self,
+        network: Network,
+        x: Tensor,
+        input_routing: Tensor | None,
+        sign: Tensor,
+        on_product: OuterProduct | None = None,
+    ) -> None:
         self.network, self.x, self.input_routing, self.sign = network, x, input_routing, sign
-        self.previous: Signals | None = None
+        self.on_product = on_product
+        self.previous: SynapticActivity | None = None
         self.sums = [
             (torch.zeros_like(connection.weight), torch.zeros_like(connection.bias))
             for connection in network.connections
@@ -90,24 +105,29 @@ class StdpAccumulator:
         ``reads`` are the transposed reads made at these states, where a tick has made them.
         """
         if reads is None:
-            now = local_signals(self.network, self.x, self.input_routing, states)
+            now = synaptic_activity(self.network, self.x, self.input_routing, states)
         else:
             first = self.network.connections[0].route(states[0], self.input_routing)
-            now = Signals(
+            now = SynapticActivity(
                 [self.x, *states[:-1]], [first, *(read.value for read in reads[1:] if read.value is not None)]
             )
         if self.previous is not None:
             self._integrate(self.previous, now)
         self.previous = now
 
-    def _integrate(self, before: Signals, after: Signals) -> None:
-        for n, (connection, (weight_sum, bias_sum)) in enumerate(zip(self.network.connections, self.sums, strict=True)):
+    def _integrate(self, before: SynapticActivity, after: SynapticActivity) -> None:
+        for n, (weight_sum, bias_sum) in enumerate(self.sums):
             sign = self.sign.view(-1, *(1,) * (after.routed[n].dim() - 1))
-            weight, bias = connection.update(before.pre[n], (after.routed[n] - before.routed[n]) * sign)
+            weight, bias = self._product(n, before.pre[n], (after.routed[n] - before.routed[n]) * sign)
             weight_sum.add_(weight)
             bias_sum.add_(bias)
             if n > 0:
-                weight_sum.add_(connection.update(after.pre[n] - before.pre[n], after.routed[n] * sign)[0])
+                weight_sum.add_(self._product(n, after.pre[n] - before.pre[n], after.routed[n] * sign)[0])
+
+    def _product(self, n: int, pre: Tensor, routed: Tensor) -> tuple[Tensor, Tensor]:
+        if self.on_product is not None:
+            self.on_product(n, pre, routed)
+        return self.network.connections[n].update(pre, routed)
 
     def gradients(self, scale: float) -> dict[str, Tensor]:
         """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection."""

@@ -88,28 +88,6 @@ class TileCounts:
         keys = ["tile", "phase", "direction", "accounting"]
         return frame[keys + list(READ_QUANTITIES)].sort_values("tile", kind="stable", ignore_index=True)
 
-    def update_frame(self) -> pd.DataFrame:
-        """One row per tile with the three update quantities."""
-        frame = pd.DataFrame(self.update.T, columns=list(UPDATE_QUANTITIES))
-        frame.insert(0, "tile", range(len(frame)))
-        return frame
-
-    def event_frame(self) -> pd.DataFrame:
-        """One row per (phase, tick, layer) with events, messages and presentations."""
-        frames = []
-        for phase, events in self.events.items():
-            ticks, layers = np.indices(events.shape)
-            columns = {
-                "tick": ticks.ravel(),
-                "layer": layers.ravel(),
-                "events": events.ravel(),
-                "messages": self.messages[phase].ravel(),
-                "presentations": self.presentations[phase].ravel(),
-            }
-            frames.append(pd.DataFrame(columns).assign(phase=phase))
-        names = ["phase", "tick", "layer", "events", "messages", "presentations"]
-        return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
-
 
 def tile_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
     """The tile plan joined with the read counts: the rows of tiles.csv."""

@@ -2,6 +2,7 @@
 
     run.json          what ran, on what, and how it ended (fields below)
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
+    hardware.toml     the hardware model it was priced with
     epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
     tiles.csv cost.csv memory.csv                      written whole, see ``logs``
     traffic.h5        exact tile counts, see ``traffic``
@@ -19,7 +20,9 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -40,31 +43,55 @@ class RunDirectory:
 
     @classmethod
     def create(cls, out: Path | None, scenario_name: str, run_id: str) -> Self:
-        """Make ``out``, or ``runs/<YYYYmmdd-HHMMSS>_<scenario_name>_<run_id>`` (UTC) where the command runs.
+        """Make the directory that :meth:`target` names, with a ``run.json`` of status "running"."""
+        path = cls.target(out, scenario_name, run_id)
+        return cls._make(path, path, scenario_name)
 
-        ``run.json`` is written first, with status "running". Raises :class:`UsageError` when the
-        directory exists and is not empty, or cannot be made.
+    @staticmethod
+    def target(out: Path | None, scenario_name: str, run_id: str) -> Path:
+        """``out``, or ``runs/<YYYYmmdd-HHMMSS>_<scenario_name>_<run_id>`` (UTC) where the command runs.
+
+        Raises :class:`UsageError` when something is there already; an empty directory is taken over.
         """
-        started = datetime.now(UTC)
-        path = out or Path("runs") / f"{started:%Y%m%d-%H%M%S}_{scenario_name}_{run_id}"
-        run = cls(path)
+        path = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario_name}_{run_id}"
         try:
             if path.exists():
                 _require_empty(path)
+        except OSError as problem:
+            raise _cannot_be_made(path, problem) from problem
+        return path
+
+    @classmethod
+    @contextmanager
+    def staged(cls, path: Path, scenario_name: str) -> Iterator[Self]:
+        """A new run directory that appears at ``path`` whole, when the block ends without an exception.
+
+        It is prepared under a hidden name beside ``path``; a kill leaves that behind, and the next attempt clears it.
+        """
+        staging = path.with_name(f".{path.name}.new")
+        try:
+            shutil.rmtree(staging, ignore_errors=True)
+            yield cls._make(staging, path, scenario_name)
+            staging.replace(path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @classmethod
+    def _make(cls, path: Path, shown: Path, scenario_name: str) -> Self:
+        run = cls(path)
+        try:
             path.mkdir(parents=True, exist_ok=True)
+            run.checkpoints.mkdir()
+            run.plots.mkdir()
             document = {
                 "schema_version": SCHEMA_VERSION,
                 "status": "running",
                 "name": scenario_name,
-                "started": iso_time(started),
+                "started": iso_time(datetime.now(UTC)),
             }
             write_json(run.run_json, document)
-            run.checkpoints.mkdir()
-            run.plots.mkdir()
         except OSError as problem:
-            raise UsageError(
-                f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out"
-            ) from problem
+            raise _cannot_be_made(shown, problem) from problem
         return run
 
     @classmethod
@@ -117,6 +144,10 @@ class RunDirectory:
         """Append ``message`` to ``run.log`` with the time."""
         with (self.path / "run.log").open("a", encoding="utf-8") as file:
             file.write(f"{iso_time(datetime.now(UTC))} {message}\n")
+
+
+def _cannot_be_made(path: Path, problem: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out")
 
 
 def _require_empty(path: Path) -> None:

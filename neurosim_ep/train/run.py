@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -15,18 +16,22 @@ from types import FrameType
 
 import torch
 
-from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, RunInterrupted
+from neurosim_ep import resources
+from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, HardwareModelError, RunInterrupted
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
-from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.books import Books
+from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.device import select_device
 from neurosim_ep.train.model import build_model
+from neurosim_ep.train.sources.base import ROOT_VARIABLE
+from neurosim_ep.train.tables import RunTables
 from neurosim_ep.train.trainer import EpochRecord, Trainer
 from neurosim_ep.units import format_si
+
+HARDWARE = "hardware.toml"
 
 
 @dataclass(frozen=True)
@@ -82,22 +87,38 @@ def run(
     and hardware models raise before anything is written. Raises :class:`DivergenceError` when the physics leaves
     the range of numbers and :class:`RunInterrupted` on Ctrl-C or SIGTERM, the last finished epoch being saved.
     """
+    path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
     target = select_device(device)
     data = load_data(scenario.data, scenario.scenario.seed)
-    model = build_model(scenario, data.num_classes, data.image_shape)
-    trainer = Trainer(scenario, model, data, target)
-    resolved = dump_scenario(scenario)
-    directory = RunDirectory.create(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
-    write_atomic(directory.path / "scenario.toml", resolved.encode())
-    write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved.encode())
-    directory.update_run_json(
-        seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
-        data={"source": data.source, "digest": data.digest}, metrics={},
-    )  # fmt: skip
-    books = Books(directory, scenario, model)
-    books.open()
-    _save(directory, trainer, books, 0, {})
-    return _train(directory, scenario, trainer, books, reporter or QuietReporter(), 0, {})
+    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
+    resolved = dump_scenario(_pinned(scenario)).encode()
+    hardware, _ = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
+    with RunDirectory.staged(path, scenario.scenario.name) as directory:
+        write_atomic(directory.path / "scenario.toml", resolved)
+        write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
+        write_atomic(directory.path / HARDWARE, hardware.read_bytes())
+        directory.update_run_json(
+            seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
+            data={"source": data.source, "digest": data.digest}, metrics={},
+        )  # fmt: skip
+        tables = RunTables(directory, scenario, trainer.model)
+        tables.open()
+        _save(directory, trainer, tables, 0, {})
+    directory = RunDirectory(path)
+    tables = RunTables(directory, scenario, trainer.model)
+    return _train(directory, scenario, trainer, tables, reporter or QuietReporter(), 0, {})
+
+
+def _pinned(scenario: Scenario) -> Scenario:
+    """``scenario`` with its files named so that it repeats the run from any directory."""
+    changes: dict[str, Section] = {}
+    root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
+    if scenario.data.kind != "textures":
+        changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
+    path, shipped = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
+    if not shipped:
+        changes["hardware"] = scenario.hardware.model_copy(update={"model": str(path.resolve())})
+    return scenario.model_copy(update=changes)
 
 
 def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | None = None) -> RunResult:
@@ -109,8 +130,9 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or QuietReporter()
     info = directory.info()
-    if not (directory.path / "scenario.toml").is_file():
-        raise CheckpointError(f"{directory.path}: has no scenario.toml, it was stopped before it began; run it again")
+    for name in ("scenario.toml", HARDWARE):
+        if not (directory.path / name).is_file():
+            raise CheckpointError(f"{directory.path}: has no {name}; restore it from a copy, or start the run again")
     scenario = load_scenario(directory.path / "scenario.toml")
     target = select_device(device)
     state = load_checkpoint(directory.checkpoints, target)
@@ -129,11 +151,13 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
         raise DataError(
             f"{data.source}: not the images this run started with ({began_with}); restore them, or start a new run"
         )
-    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
-    books = Books(directory, scenario, trainer.model)
+    priced = scenario.hardware.model_copy(update={"model": str(directory.path / HARDWARE)})
+    model = build_model(scenario.model_copy(update={"hardware": priced}), data.num_classes, data.image_shape)
+    trainer = Trainer(scenario, model, data, target)
+    tables = RunTables(directory, scenario, model)
     try:
         trainer.load_state_dict(state["trainer"])
-        books.load_state_dict(state["books"])
+        tables.load_state_dict(state["tables"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
         reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
@@ -141,16 +165,16 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
             f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({reason}); "
             "restore both from a copy, or start the run again"
         ) from problem
-    books.truncate_to(epoch)
-    directory.update_run_json(status="running")
-    return _train(directory, scenario, trainer, books, reporter, epoch, metrics)
+    tables.truncate_to(epoch)
+    directory.update_run_json(status="running", versions=versions(), device=_device_name(target))
+    return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
 
 
 def _train(
     directory: RunDirectory,
     scenario: Scenario,
     trainer: Trainer,
-    books: Books,
+    tables: RunTables,
     reporter: Reporter,
     first: int,
     metrics: dict[str, float | None],
@@ -167,8 +191,10 @@ def _train(
     try:
         with _terminate_as_interrupt():
             for epoch in range(first, epochs):
-                metrics = _one_epoch(directory, trainer, books, reporter, epoch, metrics)
+                metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 directory.update_run_json(metrics=metrics, seconds=seconds())
+            reporter.note("drawing the pictures")
+            plots = _draw(directory, reporter)
     except KeyboardInterrupt:
         _close(directory, "interrupted", seconds(), metrics)
         raise RunInterrupted(
@@ -182,7 +208,6 @@ def _train(
         directory.log(f"failed: {problem!r}")
         _close(directory, "failed", seconds(), metrics)
         raise
-    plots = _draw(directory, reporter)
     _close(directory, "done", seconds(), metrics)
     return RunResult(directory.path, "done", metrics, epochs, seconds(), plots)
 
@@ -190,7 +215,7 @@ def _train(
 def _one_epoch(
     directory: RunDirectory,
     trainer: Trainer,
-    books: Books,
+    tables: RunTables,
     reporter: Reporter,
     epoch: int,
     metrics: dict[str, float | None],
@@ -198,11 +223,11 @@ def _one_epoch(
     began = time.perf_counter()
     record = trainer.train_epoch(epoch, lambda batch: reporter.batch(epoch + 1, batch))
     test = trainer.evaluate()
-    row = books.write(epoch + 1, record, test, time.perf_counter() - began)
+    row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
-    metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **books.cost_per_sample()}
-    _save(directory, trainer, books, epoch + 1, metrics)
+    metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **tables.cost_per_sample()}
+    _save(directory, trainer, tables, epoch + 1, metrics)
     reporter.epoch(row)
     directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items()))
     for message in _warnings(trainer, record):
@@ -212,15 +237,20 @@ def _one_epoch(
 
 
 def _save(
-    directory: RunDirectory, trainer: Trainer, books: Books, epoch: int, metrics: dict[str, float | None]
+    directory: RunDirectory, trainer: Trainer, tables: RunTables, epoch: int, metrics: dict[str, float | None]
 ) -> None:
     """Checkpoint after ``epoch`` finished epochs."""
-    state = {"epoch": epoch, "metrics": metrics, "trainer": trainer.state_dict(), "books": books.state_dict()}
+    state = {"epoch": epoch, "metrics": metrics, "trainer": trainer.state_dict(), "tables": tables.state_dict()}
     save_checkpoint(directory.checkpoints, state)
 
 
 def _warnings(trainer: Trainer, record: EpochRecord) -> Iterator[str]:
-    """Layers that carry no information any more: the two silent ways deep EP fails."""
+    """States that do not settle, and layers that carry no information any more: how deep EP fails silently."""
+    if record.not_converged > 0.5:
+        yield (
+            f"{record.not_converged:.0%} of the samples still moved at the last free tick; "
+            "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
+        )
     for connection, row in zip(trainer.model.network.connections, record.layers, strict=False):
         if row["dead_fraction"] == 1:
             yield f"layer {connection.name} is dead: all its states are 0 for every sample"

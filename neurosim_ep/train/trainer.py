@@ -66,7 +66,7 @@ class Trainer:
     def train_epoch(self, epoch: int, on_batch: Callable[[int], None]) -> EpochRecord:
         """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done.
 
-        Raises :class:`DivergenceError` when loss or states stop being finite.
+        Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """
         telemetry = self.scenario.telemetry
         alpha = alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
@@ -98,7 +98,8 @@ class Trainer:
             traffic += self._update(result, counter, number, len(y))
             on_batch(number + 1)
         loss, correct, moving = (totals / len(self.data.train_labels)).tolist()
-        if not math.isfinite(loss):
+        weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
+        if not (math.isfinite(loss) and bool(weights.isfinite().all())):
             raise DivergenceError(_divergence_text(epoch, self.batches))
         return EpochRecord(
             loss,
@@ -139,6 +140,7 @@ class Trainer:
             nudging=relaxation.nudging,
             states=network.initial_states(len(y), relaxation.state_init, states_random),
             observers=observers,
+            on_product=None if counter is None else counter.update,
         )
 
     def _update(
@@ -152,8 +154,6 @@ class Trainer:
         before = [connection.weight.clone() for connection in connections]
         self.optimiser.step(result.grads)
         for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
-            for signals in result.local:
-                counter.update(layer, signals.pre[layer], signals.routed[layer])
             counter.programmed(layer, old, connection.weight)
         return [(number, counter.result(samples))]
 
@@ -211,7 +211,7 @@ class Trainer:
 
 def _divergence_text(epoch: int, number: int) -> str:
     return (
-        f"diverged: loss or states are not finite by batch {number} of epoch {epoch + 1}; lower "
+        f"diverged: loss, states or weights are not finite by batch {number} of epoch {epoch + 1}; lower "
         "training.learning_rate, network.weight_scale or relaxation.beta, or set training.update_limit"
     )
 

@@ -28,7 +28,7 @@ from neurosim_ep.train.model import Model
 from neurosim_ep.train.trainer import EpochRecord, Evaluation
 
 
-class Books:
+class RunTables:
     """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, cost.csv, memory.csv and traffic.h5."""
 
     def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
