@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import HATCHES, PALETTE, canvas, layer_axis
+from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis
 from neurosim_ep.units import format_si
 
 ACCOUNTINGS = {
-    "clocked": "clocked: every tile works at every tick",
-    "event": "event-driven: only tiles that got events",
+    "clocked": "clocked: every tile read at every tick (first layer: once)",
+    "event": "event-driven: only reads of tiles that got events",
 }
 SMALL_SHARE = 0.01
 COMPONENTS = {
@@ -42,15 +42,16 @@ def draw(run: Run) -> Figure:
 
     Components below 1 % of the total in both accountings are drawn together as "other".
     """
-    frame = run.table("cost.csv", ("layer", "name", "component", "accounting", "energy_J", "samples"))
+    frame = run.table("cost.csv", ("layer", "name", "phase", "component", "accounting", "energy_J", "samples"))
     energy = _per_image(frame)
     total_J = energy.sum(axis=1).groupby("accounting").sum()
     if not total_J["clocked"]:
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
+    *phases, last = [name for phase, name in PHASES.items() if phase in set(frame["phase"])]
     figure = canvas(
         "Energy per training image by layer and component",
         run.label,
-        "All phases of one presentation: free, nudge +β, nudge −β and update. Mean of the recorded batches.",
+        f"All phases of one presentation: {', '.join(phases)} and {last}. Mean of the recorded batches.",
         width=10.5,
         height=5.4,
     )
@@ -94,10 +95,8 @@ def _draw_bars(axes: Axes, energy: pd.DataFrame) -> None:
     bottom = np.zeros(len(energy.columns))
     components = energy.index.get_level_values("component")
     for index, (component, height) in enumerate(zip(components, energy.to_numpy(), strict=True)):
-        axes.bar(
-            range(len(height)), height, 0.75, bottom, label=component, edgecolor="white", linewidth=0.4,
-            color=PALETTE[index % len(PALETTE)], hatch=HATCHES[index // len(PALETTE)],
-        )  # fmt: skip
+        style = REST if component.startswith("other") else fill(index)
+        axes.bar(range(len(height)), height, 0.75, bottom, label=component, edgecolor="white", linewidth=0.4, **style)
         bottom += height
     axes.grid(axis="y")
     axes.set_xlabel("layer (input side on the left)")

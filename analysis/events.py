@@ -6,41 +6,56 @@ from itertools import cycle
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import SEQUENTIAL, canvas
-
-PHASES = {"free": "free phase", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β"}
-PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
+from neurosim_ep.analysis.style import PHASES, SEQUENTIAL, canvas, log_floor, tick_axis
 
 
 def draw(run: Run) -> Figure:
-    """Share of neurons that sent an event against the tick, a line per layer; dark is the input side."""
+    """Share of neurons that sent an event against the tick, a line per layer; dark is the input side.
+
+    The scale is logarithmic; no event at all has no logarithm and lies on the lower edge.
+    """
     rates, names, epoch = run.events()
     phases = [phase for phase in PHASES if phase in rates]
     threshold = run.setting("telemetry", "event_threshold")
     figure = canvas(
         "Events sent by every layer",
         run.label,
-        f"A neuron sends an event when its state is more than {threshold:g} from the value it sent last. "
-        f"Recorded batches of epoch {epoch}.",
+        f"A neuron sends an event when its state is more than {threshold:g} from the value last sent. "
+        f"Recorded batches of epoch {epoch}. Lower edge: 0.",
         width=10.0,
     )
     widths = [max(len(rates[phase]), 0.45 * len(rates["free"])) for phase in phases]
     panels = figure.subplots(1, len(phases), sharey=True, width_ratios=widths, squeeze=False)[0]
     colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.92, len(names)))
+    floor = log_floor(np.concatenate([rates[phase].ravel() for phase in phases]))
+    _share_axis(panels[0], floor)
     for axes, phase in zip(panels, phases, strict=True):
         axes.grid(axis="y")
-        axes.set_title(PHASES[phase])
-        axes.set_xlabel("tick of the phase")
-        axes.set_yscale("log", nonpositive="mask")
-        axes.yaxis.set_major_formatter(PERCENT)
+        axes.set_title(f"{PHASES[phase]} phase")
+        tick_axis(axes)
         ticks = np.arange(1, len(rates[phase]) + 1)
         for rate, name, colour, dash in zip(rates[phase].T, names, colours, cycle(("-", "--")), strict=False):
-            axes.plot(ticks, rate, color=colour, linestyle=dash, linewidth=1.5, label=name)
+            axes.plot(
+                ticks, np.maximum(rate, floor), color=colour, linestyle=dash, linewidth=1.5, label=name,
+                marker="o", markersize=3, clip_on=False,
+            )  # fmt: skip
     panels[0].set_ylabel("events per neuron and tick")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", title="layer")
     return figure
+
+
+def _share_axis(axes: Axes, floor: float) -> None:
+    """A log scale in percent from 0, which stands at ``floor``, to 100."""
+    axes.set_yscale("log")
+    axes.set_ylim(floor, 1.15)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if floor >= 0.01 else (1,)))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda share, _: f"{100 * share:g} %" if share > 1.01 * floor else "0")
+    )
+    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim_ep.analysis.load import Run
+from neurosim_ep.analysis.load import Run, directory_names
 from neurosim_ep.analysis.style import INK, MARKERS, PALETTE, canvas, layer_axis
 
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
@@ -22,16 +22,17 @@ EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--"
 def draw(runs: Sequence[Run]) -> Figure:
     """Mean |dW| per layer at the first, middle and last epoch on a log scale, all ``runs`` in one picture.
 
-    Colour and marker tell the runs apart, the dash tells the epoch. A gradient of exactly zero has no
-    logarithm: it is a cross on the lower edge.
+    Colour and marker tell the runs apart, the dash tells the epoch. The upper legend states, for every run, the
+    smallest of the layers' values over the largest. A gradient of exactly zero has no logarithm: it is a cross
+    on the lower edge.
     """
     tables = [_gradients(run) for run in runs]
     labels = _labels(runs)
     figure = canvas(
-        "Weight gradient of every layer",
-        runs[0].label if len(runs) == 1 else ", ".join(labels),
+        "Weight gradient of every layer" + (f": {len(runs)} runs compared" if len(runs) > 1 else ""),
+        runs[0].label if len(runs) == 1 else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
         "A level curve: errors reach every layer. A valley or a slope of decades: they vanish on the way.",
-        height=5.6,
+        height=5.4 + 0.2 * len(runs),
     )
     axes = figure.add_subplot()
     axes.set_yscale("log")
@@ -43,8 +44,11 @@ def draw(runs: Sequence[Run]) -> Figure:
     layer_axis(axes, layers)
     axes.set_xlabel("layer (input side on the left)")
     axes.set_ylabel("mean |dW|  (EP weight gradient, batch mean)")
-    figure.legend(handles=_run_legend(tables, labels), loc="outside lower center")
-    axes.legend(handles=_line_legend(tables), loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    axes.legend(
+        handles=_run_legend(tables, labels), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10.5, alignment="left",
+        title="smallest / largest mean |dW| of the layers at the last epoch, readout aside:", title_fontsize=10.5,
+    )  # fmt: skip
+    figure.legend(handles=_line_legend(tables), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -93,12 +97,12 @@ def _widen(axes: Axes) -> None:
 
 
 def _run_legend(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> list[Line2D]:
-    """What each colour is, and how far the gradients of that run lie apart."""
+    """What each colour is, and how far the gradients of that run lie apart at its last epoch."""
     handles = []
     for index, (label, table) in enumerate(zip(labels, tables, strict=True)):
         last = table.drop(index="readout", level="name", errors="ignore").iloc[:, -1]
         ratio = last.min() / last.max() if last.any() else 0.0
-        text = f"{label}: smallest / largest = {ratio:.2g} (last epoch, readout aside)"
+        text = f"{label}, epoch {table.columns[-1]}: {ratio:.1e}"
         colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
         handles.append(Line2D([], [], color=colour, marker=marker, label=text))
     return handles
@@ -117,12 +121,16 @@ def _line_legend(tables: Sequence[pd.DataFrame]) -> list[Line2D]:
 
 
 def _epochs(which: str, tables: Sequence[pd.DataFrame]) -> str:
-    """The label "first epoch (1)", or "first epoch (1, 2)" when the runs differ."""
-    numbers = sorted({_chosen_epochs(table)[which] for table in tables if which in _chosen_epochs(table)})
-    return f"{which} epoch ({', '.join(map(str, numbers))})"
+    """The label "last epoch (20)", or "last epoch (20 / 30)", in the order of the runs, when they differ."""
+    numbers = [str(_chosen_epochs(table).get(which, "–")) for table in tables]
+    return f"{which} epoch ({' / '.join(numbers if len(set(numbers)) > 1 else numbers[:1])})"
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
-    """The scenario names where they differ, the directory names where they do not."""
+    """The scenario names where they differ, with the directory names where they do not."""
     count = Counter(run.name for run in runs)
-    return [run.name if count[run.name] == 1 else run.label for run in runs]
+    directories = directory_names(runs)
+    return [
+        run.name if count[run.name] == 1 else run.label_in(directory)
+        for run, directory in zip(runs, directories, strict=True)
+    ]

@@ -17,6 +17,7 @@ from pandas.api.types import is_numeric_dtype
 from neurosim_ep.errors import CheckpointError
 
 SCHEMA_VERSION = 1
+TRAFFIC_FILES = {"cost.csv", "traffic.h5"}
 TEXT_COLUMNS = {"name", "phase", "component", "accounting", "method", "item"}
 
 
@@ -35,7 +36,10 @@ class Run:
     @property
     def label(self) -> str:
         """The name of the scenario and, where it says more, of the directory."""
-        directory = self.path.resolve().name
+        return self.label_in(self.path.resolve().name)
+
+    def label_in(self, directory: str) -> str:
+        """:attr:`label` with another name for the directory."""
         return directory if self.name in directory else f"{self.name} ({directory})"
 
     def setting(self, section: str, key: str) -> Any:
@@ -51,9 +55,7 @@ class Run:
         Raises :class:`NothingToDraw` when the file is missing or has no such row, and
         :class:`CheckpointError` when it is broken, lacks one of ``columns`` or holds text for a number.
         """
-        path = self.path / file
-        if not path.exists():
-            raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")
+        path = self._existing(file)
         try:
             frame = pd.read_csv(path)
         except (ValueError, OSError) as problem:
@@ -61,6 +63,8 @@ class Run:
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise CheckpointError(f"{path}: has a row with more cells than the header; was it edited?")
         frame = frame.replace([np.inf, -np.inf], np.nan).dropna(subset=list(columns))
         if frame.empty:
             raise NothingToDraw(f"{path} has no values of {columns[-1]}; it is filled at the end of an epoch")
@@ -75,9 +79,7 @@ class Run:
         Returns ``{phase: array (ticks, layers)}``, the names of the layers and that epoch.
         Raises :class:`NothingToDraw` without recorded traffic and :class:`CheckpointError` for a broken file.
         """
-        path = self.path / "traffic.h5"
-        if not path.exists():
-            raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every = 1 or more records traffic")
+        path = self._existing("traffic.h5")
         try:
             with h5py.File(path) as file:
                 epochs = file["batches/epoch"][:]
@@ -93,6 +95,21 @@ class Run:
         except (KeyError, OSError) as problem:
             raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
         return rates, names, int(epochs[-1])
+
+    def _existing(self, file: str) -> Path:
+        path = self.path / file
+        if path.exists():
+            return path
+        if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
+            raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")
+        raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")
+
+
+def directory_names(runs: Sequence[Run]) -> list[str]:
+    """The shortest ends of the runs' paths, no two the same: ``r`` and ``s``, but ``A/r`` and ``B/r``."""
+    parts = [run.path.resolve().parts[1:] for run in runs]
+    ends = (["/".join(path[-depth:]) for path in parts] for depth in range(1, 1 + max(map(len, parts))))
+    return next(names for names in ends if len(set(names)) == len(runs))
 
 
 def open_run(path: Path) -> Run:

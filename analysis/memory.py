@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
+from neurosim_ep.analysis.style import FAINT, INK, REST, canvas, fill
 from neurosim_ep.units import format_bits
 
 METHODS = {
@@ -19,13 +20,13 @@ METHODS = {
     "bptt_K": "BPTT over K = {nudge_steps} ticks",
     "bptt_T": "BPTT over T = {free_steps} ticks",
 }
-MARKERS = (("o", 6.0), ("s", 8.5), ("D", 11.0))
-BITS_PER_MIB = 8 * 2**20
+MARKERS = (("o", 3.5), ("s", 8.0), ("D", 11.5))
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 SMALL_SHARE = 0.02
 
 
 def draw(run: Run) -> Figure:
-    """Memory of EP and of BPTT over K and T ticks. Above: totals in MiB. Below: every item, log scale."""
+    """Memory of EP and of BPTT over K and T ticks. Above: totals. Below: every item, log scale."""
     frame = run.table("memory.csv", ("method", "item", "bits"))
     bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
     bits = bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
@@ -49,21 +50,23 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     parts = bits[~small].loc[lambda large: large.min(axis=1).sort_values(ascending=False).index]
     if small.any():
         parts = pd.concat([parts, bits[small].sum().to_frame(f"{small.sum()} smaller items").T])
-    left = np.zeros(len(names))
-    for index, (item, row) in enumerate(zip(parts.index, parts.to_numpy() / BITS_PER_MIB, strict=True)):
-        colour = PALETTE[index % len(PALETTE)]
-        axes.barh(names, row, 0.7, left, label=item, color=colour, edgecolor="white", linewidth=0.4)
-        left += row
     total = bits.sum()
-    for row, (method, size) in enumerate(total.items()):
-        factor = "" if method == "ep" else f" = {size / total['ep']:.2f} × EP"
-        place = (size / BITS_PER_MIB, row)
-        axes.annotate(f"{format_bits(size)}{factor}", place, (6, 0), textcoords="offset points", va="center")
+    power = int(math.log(total.max() / 8, 1024))
+    bits_per_unit = 8 * 1024**power
+    left = np.zeros(len(names))
+    for index, (item, row) in enumerate(zip(parts.index, parts.to_numpy() / bits_per_unit, strict=True)):
+        style = fill(index) if item in bits.index else REST
+        axes.barh(names, row, 0.7, left, label=item, edgecolor="white", linewidth=0.4, **style)
+        left += row
+    for row, (method, size) in enumerate((total / bits_per_unit).items()):
+        factor = "" if method == "ep" else f" = {total[method] / total['ep']:.2f} × EP"
+        text = f"{size:.2f} {UNITS[power]}{factor}"
+        axes.annotate(text, (size, row), (6, 0), textcoords="offset points", va="center")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.set_xlim(0, 1.32 * left.max())
-    axes.set_xlabel("total memory (MiB)")
+    axes.set_xlabel(f"total memory ({UNITS[power]})")
 
 
 def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
@@ -71,12 +74,11 @@ def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     rows = np.arange(len(bits))
     axes.set_xscale("log")
     axes.hlines(rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1)
-    for method, name, (marker, size), colour in zip(bits.columns, names, MARKERS, PALETTE, strict=False):
-        fill = colour if method == "ep" else "white"
+    for method, name, (marker, size) in zip(bits.columns, names, MARKERS, strict=True):
         needed = bits[method].where(bits[method] > 0)
         axes.plot(
-            needed, rows, linestyle="", marker=marker, markersize=size, color=colour, markerfacecolor=fill,
-            markeredgewidth=1.6, label=name, zorder=3 - size / 100,
+            needed, rows, linestyle="", marker=marker, markersize=size, color=INK,
+            markerfacecolor=INK if method == "ep" else "white", markeredgewidth=1.4, label=name, zorder=3 - size / 100,
         )  # fmt: skip
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     axes.set_yticks(rows, bits.index.tolist())

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
-from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
+from neurosim_ep.analysis.load import NothingToDraw, Run, directory_names, open_run
 from neurosim_ep.analysis.style import save
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
@@ -32,14 +32,15 @@ def plot_runs(run_dirs: Sequence[Path], out: Path | None = None, *, say: Callabl
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
     ``out/<directory name>/``, or its own ``plots/``, and all gradient curves in one picture,
-    ``gradients_compared``, into ``out``, or the ``plots/`` of the first run. A picture whose input was not
-    recorded is left out, and ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run
-    directory or one of its files is broken.
+    ``gradients_compared``, into ``out``, or the ``plots/`` of the first run. Where directories have the same
+    name, their parents come in front: ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once.
+    A picture whose input was not recorded is left out, and ``say`` is told why. Raises ``CheckpointError``
+    when a directory is not a run directory or one of its files is broken.
     """
-    runs = [open_run(Path(path)) for path in run_dirs]
+    runs = [open_run(path) for path in {Path(path).resolve(): Path(path) for path in run_dirs}.values()]
     jobs = [
-        (partial(draw, run), _folder(run, out, several=len(runs) > 1) / name)
-        for run in runs
+        (partial(draw, run), folder / name)
+        for run, folder in zip(runs, _folders(runs, out), strict=True)
         for name, draw in PICTURES.items()
     ]
     if len(runs) > 1:
@@ -53,7 +54,8 @@ def plot_runs(run_dirs: Sequence[Path], out: Path | None = None, *, say: Callabl
     return written
 
 
-def _folder(run: Run, out: Path | None, several: bool) -> Path:
+def _folders(runs: Sequence[Run], out: Path | None) -> list[Path]:
+    """The folder for the pictures of each run."""
     if out is None:
-        return run.path / "plots"
-    return out / run.path.resolve().name if several else out
+        return [run.path / "plots" for run in runs]
+    return [out / name for name in directory_names(runs)] if len(runs) > 1 else [out]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from neurosim_ep.errors import UsageError
 
@@ -21,6 +24,9 @@ FAINT = "#9A9A9A"
 HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
+PHASES = {"free": "free", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β", "update": "update"}
+REST: dict[str, Any] = {"color": "#CFCFCF"}
+"""The fill of the part of a stack that holds all small parts."""
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -70,6 +76,23 @@ def layer_axis(axes: Axes, names: list[str]) -> None:
         rotation_mode="anchor",
     )
     axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def tick_axis(axes: Axes) -> None:
+    """An x axis that counts the ticks of a phase: whole numbers only."""
+    axes.set_xlabel("tick of the phase")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def log_floor(values: np.ndarray) -> float:
+    """The power of ten below the smallest positive of ``values`` and below 1: where a log axis shows zero."""
+    smallest = values[values > 0].min(initial=1.0)
+    return 10.0 ** (math.ceil(math.log10(smallest)) - 1)
+
+
+def fill(part: int) -> dict[str, Any]:
+    """Colour and hatch of the part with this number in a stack; the first 28 all differ."""
+    return {"color": PALETTE[part % len(PALETTE)], "hatch": HATCHES[part // len(PALETTE)]}
 
 
 def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:

@@ -119,7 +119,7 @@ def run_command(
     quiet: bool,
 ) -> None:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
-    loaded, path = _load(scenario, overrides)
+    loaded, path = _load(scenario, overrides, quiet)
     from neurosim_ep.train.run import run
 
     with closing(make_reporter(quiet)) as reporter:
@@ -230,12 +230,12 @@ def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
         click.echo(path)
 
 
-def _load(name: str, overrides: Sequence[str]) -> tuple[Scenario, Path]:
-    """The scenario ``name`` and its file; says on stderr when a shipped one is used."""
+def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:
+    """The scenario ``name`` and its file; says on stderr when a shipped one is used, unless ``quiet``."""
     from neurosim_ep.scenario.load import load_scenario
 
     path, shipped = resources.resolve(name, "scenarios", ScenarioError)
-    if shipped:
+    if shipped and not quiet:
         click.echo(f"using the shipped scenario {path.stem} ({path})", err=True)
     return load_scenario(path, overrides), path
 

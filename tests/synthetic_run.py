@@ -30,6 +30,7 @@ nudge_steps = 15
 tolerance = 1e-3
 
 [telemetry]
+traffic_every = {traffic_every}
 event_threshold = 1e-3
 """
 
@@ -57,11 +58,14 @@ def vgg11_plan() -> TilePlan:
 def synthetic_run(
     path: Path, name: str = "vgg11_le", *, epochs: int = 12, valley: float = 0.3, traffic: bool = True
 ) -> RunDirectory:
-    """Write a complete run directory; ``valley``: depth of the U-curve in decades per layer."""
+    """Write a complete run directory; ``valley``: depth of the U-curve in decades per layer.
+
+    Without ``traffic`` no batch is recorded: neither traffic.h5 nor cost.csv exists.
+    """
     rng = np.random.default_rng(0)
     plan = vgg11_plan()
     run = RunDirectory.create(path, name, "0000")
-    (run.path / "scenario.toml").write_text(SCENARIO)
+    (run.path / "scenario.toml").write_text(SCENARIO.format(traffic_every=100 if traffic else 0))
     names = [geometry.name for geometry in plan.geometries]
     layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
     residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
@@ -72,9 +76,10 @@ def synthetic_run(
         if traffic:
             writer.append(epoch, [(number, _counts(rng, plan)) for number in (0, 100)])
     digital = {"signals": SIGNALS, "readout": READOUT}
-    cost = ledger(_counts(rng, plan), plan, HARDWARE, **digital)
+    if traffic:
+        cost = ledger(_counts(rng, plan), plan, HARDWARE, **digital)
+        logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
     memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
-    logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
     logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})
     return run

@@ -6,11 +6,13 @@ import json
 import math
 from pathlib import Path
 
+import h5py
 import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic_run import TICKS, synthetic_run
@@ -18,7 +20,7 @@ from synthetic_run import TICKS, synthetic_run
 from neurosim_ep.analysis import energy, events, gradients, memory, plot, residual, states
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
-from neurosim_ep.analysis.style import STYLE, save
+from neurosim_ep.analysis.style import PALETTE, REST, STYLE, fill, log_floor, save
 from neurosim_ep.errors import CheckpointError
 
 
@@ -30,7 +32,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def own_run(tmp_path: Path) -> Run:
     """A run that the test may damage."""
-    return open_run(synthetic_run(tmp_path / "own", "vgg11_plain", epochs=2, traffic=False).path)
+    return open_run(synthetic_run(tmp_path / "own", "vgg11_plain", epochs=2).path)
+
+
+@pytest.fixture
+def one_sided_run(own_run: Run) -> Run:
+    """A run without the phase nudge −β."""
+    for file in ("residual.csv", "cost.csv"):
+        frame = pd.read_csv(own_run.path / file)
+        frame[frame["phase"] != "nudge_minus"].to_csv(own_run.path / file, index=False)
+    with h5py.File(own_run.path / "traffic.h5", "a") as traffic:
+        del traffic["events/nudge_minus"]
+    return own_run
 
 
 def change(run: Run, file: str, column: str, value: object, **where: object) -> None:
@@ -39,6 +52,11 @@ def change(run: Run, file: str, column: str, value: object, **where: object) -> 
     rows = np.logical_and.reduce([frame[key] == wanted for key, wanted in where.items()])
     frame.loc[rows, column] = value
     frame.to_csv(run.path / file, index=False)
+
+
+def ratios(figure: Figure) -> list[str]:
+    """The rows "run, epoch: ratio" of the gradient picture."""
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -93,14 +111,18 @@ def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, ow
     lines = figure.axes[0].lines
     assert len(lines) == 3 + 2
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
-    labels = [text for text in texts(figure) if "smallest / largest" in text]
-    assert [label.split(":")[0] for label in labels] == ["vgg11_le", "vgg11_plain"]
+    frame = pd.read_csv(run.path / "layers.csv").query("epoch == 5 and name != 'readout'")["mean_abs_dW"]
+    le, plain = ratios(figure)
+    assert le == f"vgg11_le, epoch 5: {frame.min() / frame.max():.1e}"
+    assert plain.startswith("vgg11_plain, epoch 2: ")
+    assert {"first epoch (1)", "middle epoch (3 / –)", "last epoch (5 / 2)"} <= set(texts(figure))
+    assert "Weight gradient of every layer: 2 runs compared" in texts(figure)
 
 
 def test_gradients_of_runs_of_one_scenario_are_told_apart_by_directory(run: Run, tmp_path: Path) -> None:
     twin = open_run(synthetic_run(tmp_path / "second_vgg11_le", epochs=1, traffic=False).path)
-    labels = [text for text in texts(gradients.draw([run, twin])) if "smallest / largest" in text]
-    assert [label.split(":")[0] for label in labels] == ["first_vgg11_le", "second_vgg11_le"]
+    labels = [row.split(",")[0] for row in ratios(gradients.draw([run, twin]))]
+    assert labels == ["first_vgg11_le", "second_vgg11_le"]
 
 
 def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
@@ -109,7 +131,7 @@ def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
     crosses = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert crosses == [[4], [4]]
     assert "exactly zero (lower edge)" in texts(figure)
-    assert any("smallest / largest = 0 " in text for text in texts(figure))
+    assert ratios(figure) == ["vgg11_plain, epoch 2: 0.0e+00"]
 
 
 def test_a_network_that_died_or_diverged_is_still_drawn(own_run: Run) -> None:
@@ -133,7 +155,25 @@ def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
     np.testing.assert_array_equal(free.lines[1].get_ydata(), frame["mean_residual"])
     np.testing.assert_array_equal(free.lines[2].get_ydata(), frame["max_residual"])
     assert len(nudges.lines) == 2 * 3 + 1
-    assert "settled: below 0.001" in texts(figure)
+    assert {"free", "nudge +β", "nudge −β", "settled: below 0.001"} <= set(texts(figure))
+
+
+def test_a_one_sided_run_shows_only_its_phases(one_sided_run: Run) -> None:
+    assert "nudge −β" not in texts(residual.draw(one_sided_run))
+    assert [axes.get_title() for axes in events.draw(one_sided_run).axes] == ["free phase", "nudge +β phase"]
+    explanation = "All phases of one presentation: free, nudge +β and update. Mean of the recorded batches."
+    assert explanation in texts(energy.draw(one_sided_run))
+
+
+def test_a_residual_of_zero_lies_on_the_lower_edge(own_run: Run) -> None:
+    change(own_run, "residual.csv", "mean_residual", 0.0, epoch=2, phase="free", tick=60)
+    axes = residual.draw(own_run).axes[0]
+    assert axes.lines[1].get_ydata()[-1] == axes.get_ylim()[0]
+
+
+@pytest.mark.parametrize(("smallest", "floor"), [(0.17, 0.1), (0.1, 0.01), (0.0012, 1e-3), (40.0, 0.1)])
+def test_zero_stands_at_the_power_of_ten_below_the_smallest_value(smallest: float, floor: float) -> None:
+    assert log_floor(np.array([0.0, smallest, 50.0])) == pytest.approx(floor)
 
 
 def test_events_are_shares_of_the_neurons(run: Run) -> None:
@@ -144,7 +184,26 @@ def test_events_are_shares_of_the_neurons(run: Run) -> None:
     assert (names[0], names[-1], epoch) == ("conv1", "fc2", 5)
     np.testing.assert_allclose(rates["free"][0], [0.5, *[0.0] * 9], rtol=0.02)
     figure = events.draw(run)
-    np.testing.assert_array_equal(figure.axes[0].lines[3].get_ydata(), rates["free"][:, 3])
+    line, lower_edge = figure.axes[0].lines[3], figure.axes[0].get_ylim()[0]
+    np.testing.assert_array_equal(line.get_ydata()[:3], lower_edge)
+    np.testing.assert_array_equal(line.get_ydata()[3:], rates["free"][3:, 3])
+
+
+@pytest.mark.parametrize("busy_ticks", [0, 1])
+def test_events_of_one_layer_that_is_hardly_ever_busy_are_visible(
+    run: Run, monkeypatch: pytest.MonkeyPatch, busy_ticks: int
+) -> None:
+    rates = {"free": np.zeros((15, 1)), "nudge_plus": np.zeros((1, 1))}
+    rates["free"][3 : 3 + busy_ticks] = 0.25
+    monkeypatch.setattr(Run, "events", lambda _: (rates, ["fc1"], 1))
+    figure = events.draw(run)
+    FigureCanvasAgg(figure).draw()
+    free, nudge = figure.axes
+    assert all(line.get_marker() == "o" for axes in figure.axes for line in axes.lines)
+    assert sorted(set(free.lines[0].get_ydata())) == [0.1, 0.25][: 1 + busy_ticks]
+    shown = [label.get_text() for label in free.get_yticklabels() if 0.1 <= label.get_position()[1] <= 1]
+    assert shown == ["0", "20 %", "50 %", "100 %"]
+    assert all(float(tick).is_integer() for axes in (free, nudge) for tick in axes.get_xticks())
 
 
 @pytest.mark.parametrize("accounting", ["clocked", "event"])
@@ -169,21 +228,47 @@ def test_memory_bars_sum_to_the_table(run: Run) -> None:
     assert sum(bar.get_width() for bar in totals.patches) * 8 * 2**20 == pytest.approx(bits.sum())
     assert [np.nansum(line.get_xdata()) for line in items.lines] == bits[["ep", "bptt_K", "bptt_T"]].to_list()
     assert f"= {bits['bptt_T'] / bits['ep']:.2f} × EP" in " ".join(texts(figure))
+    assert totals.get_xlabel() == "total memory (MiB)"
+    assert sum("MiB" in text.get_text() for text in totals.texts) == 3
+    colours = [to_hex(bars.patches[0].get_facecolor()).upper() for bars in totals.containers]
+    assert colours == [*PALETTE[: len(colours) - 1], REST["color"]]
+
+
+def test_the_parts_of_a_stack_differ() -> None:
+    assert len({tuple(fill(part).values()) for part in range(28)}) == 28
 
 
 def test_several_runs_also_give_one_picture_of_all_gradients(
-    run: Run, own_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plot, "PICTURES", {"events": events.draw})
+    monkeypatch.setattr(plot, "PICTURES", {"events": events.draw, "energy": energy.draw})
+    silent = synthetic_run(tmp_path / "silent", "vgg11_plain", epochs=1, traffic=False).path
     said: list[str] = []
-    files = plot_runs([run.path, own_run.path], tmp_path / "out", say=said.append)
+    files = plot_runs([run.path, silent], tmp_path / "out", say=said.append)
     assert [str(file.relative_to(tmp_path / "out")) for file in files] == [
         "first_vgg11_le/events.svg",
         "first_vgg11_le/events.png",
+        "first_vgg11_le/energy.svg",
+        "first_vgg11_le/energy.png",
         "gradients_compared.svg",
         "gradients_compared.png",
     ]
-    assert len(said) == 1 and "no picture events" in said[0] and "telemetry.traffic_every" in said[0]
+    reason = "does not exist; telemetry.traffic_every is 0, 1 or more records traffic"
+    assert said == [
+        f"no picture events: {silent / 'traffic.h5'} {reason}",
+        f"no picture energy: {silent / 'cost.csv'} {reason}",
+    ]
+
+
+def test_runs_with_the_same_directory_name_get_folders_and_names_of_their_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "PICTURES", {"memory": memory.draw})
+    twins = [synthetic_run(tmp_path / parent / "r", epochs=1, traffic=False).path for parent in "AB"]
+    files = plot_runs([*twins, twins[0]], tmp_path / "out")
+    assert {file.parent.relative_to(tmp_path / "out") for file in files} == {Path("A/r"), Path("B/r"), Path()}
+    labels = [row.split(",")[0] for row in ratios(gradients.draw([open_run(path) for path in twins]))]
+    assert labels == ["vgg11_le (A/r)", "vgg11_le (B/r)"]
 
 
 @pytest.mark.parametrize("file", ["layers.csv", "residual.csv", "cost.csv", "memory.csv"])
@@ -203,6 +288,16 @@ def test_a_missing_or_empty_table_is_skipped_and_a_broken_one_refused(own_run: R
     path.unlink()
     with pytest.raises(NothingToDraw, match="does not exist"):
         users[file].draw(own_run)
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_row_with_too_many_cells_is_refused(own_run: Run, damaged: int) -> None:
+    path = own_run.path / "layers.csv"
+    rows = path.read_text().splitlines()
+    rows[damaged] += ",7"
+    path.write_text("\n".join(rows))
+    with pytest.raises(CheckpointError, match=r"layers.csv: (has a row with more cells|cannot be read as a CSV)"):
+        plot_runs([own_run.path])
 
 
 def test_broken_traffic_is_refused(own_run: Run) -> None:

@@ -181,7 +181,7 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
         "lacks what a run writes there ('data')",
     ),
     "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: this"),
-    "no scenario": (remove("scenario.toml"), "has no scenario.toml, it was stopped before it began"),
+    "no scenario": (remove("scenario.toml"), "has no scenario.toml; restore it from a copy, or start the run again"),
     "scenario not TOML": (write("scenario.toml", b"[network"), "scenario.toml: line 1 is not valid TOML"),
     "scenario of other keys": (replace("scenario.toml", "image_size", "image_sise"), "did you mean data.image_size?"),
     "wider network": (replace("scenario.toml", "size = 4", "size = 5"), "size mismatch for connections.0.weight"),
@@ -202,8 +202,8 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "checkpoint of another format": (update(format=2), "format = 2: this version reads format 1 only"),
     "checkpoint without weights": (save({"format": 1}), "does not fit scenario.toml ('trainer')"),
     "checkpoint with a number for weights": (update(trainer=3), "does not fit scenario.toml ('int' object"),
-    "checkpoint with a number for counts": (update(books={"traffic": 3}), "does not fit scenario.toml ('int' object"),
-    "checkpoint of other tiles": (update(books={"traffic": torch.zeros(1)}), "(counts of 1 tiles, not"),
+    "checkpoint with a number for counts": (update(tables={"traffic": 3}), "does not fit scenario.toml ('int' object"),
+    "checkpoint of other tiles": (update(tables={"traffic": torch.zeros(1)}), "(counts of 1 tiles, not"),
     "other columns": (replace("epochs.csv", "loss", "cost"), "its first line is 'epoch,cost,"),
     "epoch not a number": (
         replace("layers.csv", "\n1,", "\none,"),
@@ -232,10 +232,26 @@ BROKEN_PICTURES: dict[str, tuple[Change, str]] = {
 BAD_TOGETHER: dict[str, tuple[str, str]] = {
     "signal layer beyond the network": (
         "signals.layers=[0, 2]",
-        "layer 2 does not exist; this network's layers are",
+        "layer 2 does not exist; this network has layers 0 to 1",
     ),
-    "activations for other layers": ('network.activation=["relu"]', "has 1 names for 2 layers; give one name for all"),
-    "rates for other layers": ("training.learning_rate=[1, 1, 1]", "has 3 rates for 2 connections; give one rate"),
+    "activations for other layers": ('network.activation=["relu"]', "has 1 name for 2 layers; give one name for all"),
+    "rates for other layers": ("training.learning_rate=[1, 1, 1]", "has 3 rates for 2 layers; give one rate for all"),
+    "too many weights": (
+        'network.layers=[{kind = "linear", size = 1_000}, {kind = "linear", size = 1_000_000}]',
+        "network: layer fc2 would have 1,001,000,000 parameters, more than 268,435,456; make it or the layer below",
+    ),
+    "too many outputs": (
+        'network.layers=[{kind = "conv", size = 400_000}]',
+        "network: layer conv1 would have 313,600,000 outputs, more than 268,435,456; make it or the layer below",
+    ),
+    "too large a readout": (
+        'network.layers=[{kind = "conv", size = 300_000}]',
+        "network: the readout would have 940,800,004 parameters, more than 268,435,456; make it or the layer below",
+    ),
+    "too large a signal": (
+        'network.layers=[{kind = "conv", size = 300_000}, {kind = "conv", size = 1}]',
+        "network: the signal of conv1 would have 940,800,000 parameters, more than 268,435,456; make it or the layer",
+    ),
     "images pooled away": (
         "network.layers=[" + 5 * '{kind = "conv", size = 2, pool = "max"}, ' + "]",
         "layer conv5 would have shape (2, 0, 0) on inputs of (2, 1, 1); use larger images, fewer pooled layers",
@@ -246,8 +262,14 @@ BAD_TOGETHER: dict[str, tuple[str, str]] = {
     ),
     "more images than there are": ("data.train_samples=13", "data.train_samples = 13: only 12 images exist"),
     "images of another kind": ("data.kind=folder", "no such folder; data.root must hold one folder per class"),
-    "hardware model, near": ("hardware.model=rram_32", "no shipped name of hwmodels; did you mean rram_32nm?"),
-    "hardware model, far": ("hardware.model=zzz", "zzz: no such file and no shipped name of hwmodels; shipped names: "),
+    "hardware model, near": (
+        "hardware.model=rram_32",
+        'hardware.model = "rram_32": no such file and no shipped name of hwmodels; did you mean rram_32nm?',
+    ),
+    "hardware model, far": (
+        "hardware.model=zzz",
+        'hardware.model = "zzz": no such file and no shipped name of hwmodels; shipped names: ',
+    ),
 }
 
 # What is done to a shipped hardware model, and what is said about it.
@@ -295,6 +317,20 @@ def test_broken_runs_are_not_drawn(place: Path, refuse: Refusal, change: Change,
 def test_pictures_are_not_written_over_a_file(refuse: Refusal) -> None:
     message = refuse("plot", "run", "--out", "tiny.toml")
     assert message.startswith("tiny.toml: pictures cannot be written there (File exists); choose another --out")
+
+
+def test_the_largest_values_diverge_at_worst(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
+    rates = [f"training.{key}=1e6" for key in ("learning_rate", "readout_learning_rate", "projection_learning_rate")]
+    others = [
+        "training.weight_decay=1e6", "training.batch_size=1_000_000", "network.weight_scale=1e6", "relaxation.beta=1e6",
+        "signals.alpha=1e6", "signals.temperature=1e3", "signals.temperature_exponent=10", "signals.learned=true",
+    ]  # fmt: skip
+    sets = [word for override in (*rates, *others, "network.activation=relu") for word in ("--set", override)]
+    assert main(["run", "tiny.toml", "--device", "cpu", *sets]) == 3
+    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

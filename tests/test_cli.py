@@ -130,6 +130,14 @@ def test_a_shipped_scenario_is_announced_on_stderr(
     assert capsys.readouterr().err == f"using the shipped scenario smoke ({path})\n"
 
 
+def test_quiet_does_not_announce_the_shipped_scenario(
+    install: Callable[..., None], shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("neurosim_ep.train.run", "run", Recorder(FakeResult()))
+    assert main(["run", "smoke", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_resume(install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Recorder(FakeResult())
     install("neurosim_ep.train.run", "resume", fake)
@@ -176,7 +184,7 @@ def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "relaxation"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("[relaxation]  # The phases")
-    assert "  free_steps = 250 [tick]\n      ticks T of the free phase\n      an integer >= 1\n" in text
+    assert "  free_steps = 250 [tick]\n      ticks T of the free phase\n      an integer >= 1 and <= 1000000\n" in text
     assert "[training]" not in text
 
 

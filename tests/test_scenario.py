@@ -71,13 +71,15 @@ def test_the_last_override_of_a_key_wins() -> None:
         ("relaxation.beta=1", "relaxation", "beta", 1.0),
         ("relaxation.tolerance=1e-4", "relaxation", "tolerance", 1e-4),
         (" training.epochs = 7 ", "training", "epochs", 7),
-        ("training.learning_rate=[0.1, 1]", "training", "learning_rate", [0.1, 1.0]),
-        ('network.activation=["relu", "relu"]', "network", "activation", ["relu", "relu"]),
+        ("training.learning_rate=[0.1, 1]", "training", "learning_rate", (0.1, 1.0)),
+        ('network.activation=["relu", "relu"]', "network", "activation", ("relu", "relu")),
+        ("network.hidden=[8, 4]", "network", "hidden", (8, 4)),
         ("network.activation=relu", "network", "activation", "relu"),
     ],
 )
 def test_override_values(override: str, section: str, key: str, value: object) -> None:
-    found = getattr(getattr(parse("", override), section), key)
+    document = '[data]\nkind = "folder"\n[network]\npreset = "mlp"\nhidden = [16, 8]'
+    found = getattr(getattr(parse(document, override), section), key)
     assert found == value
     assert type(found) is type(value)
 
@@ -91,6 +93,7 @@ def test_overrides_leave_the_document_as_it_was() -> None:
 def test_sections_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         NetworkSection().width = 2.0  # type: ignore[misc]
+    hash(parse(CUSTOM))  # no list or dictionary anywhere inside
 
 
 @pytest.mark.parametrize("text", ["", CUSTOM, '[scenario]\ndescription = "two\\nlines, \\"quoted\\", µ"'])
@@ -102,13 +105,14 @@ def test_dump_is_read_back_as_the_same_scenario(text: str) -> None:
 @settings(max_examples=50, deadline=None)
 @given(
     description=st.text(),
-    beta=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
-    rates=st.lists(st.floats(min_value=0, allow_infinity=False), min_size=1),
+    beta=st.floats(min_value=1e-6, max_value=10**6),
+    rates=st.lists(st.floats(min_value=0, max_value=10**6), min_size=1),
     seed=st.integers(0, 2**31 - 1),
 )
 def test_dump_keeps_every_number_and_text(description: str, beta: float, rates: list[float], seed: int) -> None:
     document = {
         "scenario": {"description": description, "seed": seed},
+        "network": {"preset": "mlp", "hidden": [8] * len(rates)},
         "relaxation": {"beta": beta},
         "training": {"learning_rate": rates},
     }
@@ -137,7 +141,10 @@ BAD_FILES = {
     "section is a number": ("network = 3", "network = 3: must be a table of keys"),
     "section is a list": ("[[network]]\nwidth = 1.0", 'network = [{"width": 1.0}]: must be a table of keys'),
     "nested section": ("[training.sgd]\nx = 1", 'training.sgd = {"x": 1}: unknown key'),
-    "text for an integer": ('[training]\nepochs = "3"', 'training.epochs = "3": must be an integer >= 1'),
+    "text for an integer": (
+        '[training]\nepochs = "3"',
+        'training.epochs = "3": must be an integer >= 1 and <= 1000000',
+    ),
     "fraction for an integer": ("[training]\nepochs = 2.5", "training.epochs = 2.5: must be an integer >= 1"),
     "boolean for an integer": ("[training]\nepochs = true", "training.epochs = true: must be an integer"),
     "boolean for a number": (
@@ -150,10 +157,26 @@ BAD_FILES = {
         "[scenario]\nseed = 1979-05-27",
         'scenario.seed = "1979-05-27": must be an integer',
     ),
-    "list for a number": ("[relaxation]\nbeta = [0.1]", "relaxation.beta = [0.1]: must be a number > 0"),
+    "list for a number": ("[relaxation]\nbeta = [0.1]", "relaxation.beta = [0.1]: must be a number >= 1e-06"),
     "table for a choice": ("[network]\npreset = {a = 1}", 'network.preset = {"a": 1}: must be one of "vgg7"'),
     "too small": ("[training]\nepochs = 0", "training.epochs = 0: must be an integer >= 1"),
     "too large": ("[network]\nwidth = 9", "network.width = 9: must be a number > 0 and <= 8"),
+    "learning rate beyond float32": (
+        "[training]\nlearning_rate = 1e42",
+        "training.learning_rate = 1e+42: must be a number >= 0 and <= 1000000 or a non-empty list of these",
+    ),
+    "weight decay beyond float32": (
+        "[training]\nweight_decay = 1e300",
+        "training.weight_decay = 1e+300: must be a number >= 0 and <= 1000000",
+    ),
+    "exponent beyond every number": (
+        "[signals]\ntemperature_exponent = 2000",
+        "signals.temperature_exponent = 2000: must be a number >= 0 and <= 10",
+    ),
+    "batch beyond 64 bits": (
+        f"[training]\nbatch_size = 1{22 * '0'}",
+        f"training.batch_size = 1{22 * '0'}: must be an integer >= 1 and <= 1000000",
+    ),
     "at an open bound": ("[training]\nmomentum = 1", "training.momentum = 1: must be a number >= 0 and < 1"),
     "seed too large": (
         "[scenario]\nseed = 2147483648",
@@ -175,7 +198,7 @@ BAD_FILES = {
     ),
     "rates, none": (
         "[training]\nlearning_rate = []",
-        "training.learning_rate = []: must be a number >= 0 or a non-empty list of these",
+        "training.learning_rate = []: must be a number >= 0 and <= 1000000 or a non-empty list of these",
     ),
     "rates, bad item": (
         "[training]\nlearning_rate = [0.1, -1]",
@@ -202,6 +225,27 @@ BAD_FILES = {
         '[[network.layers]]\nkind = "linear"\nsize = 8\npool = "max"',
         'network.layers[0].pool = "max": belongs to conv layers; remove it',
     ),
+    "kernel of a linear layer": (
+        '[[network.layers]]\nkind = "linear"\nsize = 8\nkernel = 5',
+        "network.layers[0].kernel = 5: belongs to conv layers; remove it",
+    ),
+    "padding of a linear layer": (
+        '[[network.layers]]\nkind = "linear"\nsize = 8\npadding = 0',
+        "network.layers[0].padding = 0: belongs to conv layers; remove it",
+    ),
+    "pool of an mlp": (
+        '[network]\npreset = "mlp"\nhidden = [8]\npool = "avg"',
+        'network.pool = "avg": belongs to the VGG presets; remove it',
+    ),
+    "root of textures": ('[data]\nroot = "images"', 'data.root = "images": textures are made, not read; remove it'),
+    "classes of CIFAR-10": (
+        '[data]\nkind = "cifar10"\nclasses = 100',
+        'data.classes = 100: is for kind = "textures", other images bring their classes; remove it',
+    ),
+    "image size of textures": (
+        "[data]\nimage_size = 64",
+        'data.image_size = 64: is for kind = "folder", other images have one size; remove it',
+    ),
     "conv after linear": (
         '[network]\npreset = "custom"\nlayers = [{kind = "linear", size = 8}, {kind = "conv", size = 8}]',
         "conv layers must come before linear layers",
@@ -216,7 +260,6 @@ BAD_FILES = {
         '[signals]\nkind = "le"',
         "signals.layers = []: must list the layers that get a signal",
     ),
-    "layers without signals": ("[signals]\nlayers = [1]", "signals.layers = [1]: no layer has a signal"),
     "signal layer twice": (
         '[signals]\nkind = "le"\nlayers = [1, 1]',
         "signals.layers = [1, 1]: names a layer twice",
@@ -225,7 +268,22 @@ BAD_FILES = {
         '[signals]\nkind = "le"\nlayers = [-1]',
         "signals.layers[0] = -1: must be an integer >= 0",
     ),
-    "alpha_min above alpha": ("[signals]\nalpha_min = 2", "signals.alpha_min = 2: must not exceed alpha (1)"),
+    "alpha_min above alpha": (
+        '[signals]\nkind = "le"\nlayers = [0]\nalpha_min = 2',
+        "signals.alpha_min = 2: must not exceed alpha (1)",
+    ),
+    "signal layer beyond the network": (
+        '[signals]\nkind = "le"\nlayers = [0, 10]',
+        "signals.layers = [0, 10]: layer 10 does not exist; this network has layers 0 to 9",
+    ),
+    "activations for other layers": (
+        '[network]\nactivation = ["relu"]',
+        'network.activation = ["relu"]: has 1 name for 10 layers; give one name for all layers or exactly one per',
+    ),
+    "rates for other layers": (
+        '[network]\nloss = "squared_error"\n[training]\nlearning_rate = [1, 1]',
+        "training.learning_rate = [1, 1]: has 2 rates for 11 layers; give one rate for all layers or exactly one",
+    ),
 }
 
 # What a bad --set is told: the override and what the one line about it must say.
@@ -306,6 +364,33 @@ def test_several_broken_rules_of_one_section_are_reported_at_once() -> None:
     message = message_of('[signals]\nkind = "le"\nalpha_min = 2.0')
     assert "signals.layers = []" in message
     assert "signals.alpha_min = 2.0" in message
+
+
+def test_broken_rules_between_sections_are_reported_at_once_and_with_problems_of_other_sections() -> None:
+    message = message_of(
+        '[network]\nactivation = ["relu"]\n[signals]\nkind = "le"\nlayers = [10]\n[training]\nlearning_rate = [1, 2]',
+        "relaxation.beta=0",
+        "foo.bar=1",
+    )
+    assert message.splitlines()[0] == "test.toml: 5 problems"
+    for key in (
+        "network.activation =",
+        "signals.layers =",
+        "training.learning_rate =",
+        "relaxation.beta (--set) =",
+        "foo: unknown section",
+    ):
+        assert message.count(f"\n  {key}") == 1
+
+
+def test_layers_are_not_counted_in_a_broken_network() -> None:
+    message = message_of('[network]\npreset = "vgg12"\npool = "mx"\n[signals]\nkind = "le"\nlayers = [10]')
+    check_single_problem(message, 'network.pool = "mx"')
+
+
+def test_signals_are_switched_off_with_their_other_keys_in_place() -> None:
+    signals = load_scenario("vgg11_le", ["signals.kind=none", "signals.alpha_min=2"]).signals
+    assert (signals.kind, signals.layers) == ("none", (1, 3, 5, 7, 8))
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -389,6 +474,28 @@ def test_every_key_is_described_and_its_default_keeps_its_rule() -> None:
             assert "[]" in key.name or key.default
     layer_keys = [key.name for key in describe.describe_section("network")[1] if "[]" in key.name]
     assert layer_keys[:2] == ["layers[].kind", "layers[].size"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "sizes"),
+    [
+        ('preset = "vgg7"', 0.25, [16, 32, 64, 128, 128, 128]),
+        ('preset = "mlp"\nhidden = [256, 128]', 1.0, [256, 128]),
+        ('preset = "mlp"\nhidden = [256, 2]', 0.125, [32, 1]),
+        ('preset = "mlp"\nhidden = [256]\nloss = "squared_error"', 2.0, [512, 10]),
+        ('preset = "custom"\nlayers = [{kind = "conv", size = 8}, {kind = "linear", size = 32}]', 0.5, [4, 16]),
+    ],
+)
+def test_width_scales_every_layer_but_the_classes(text: str, width: float, sizes: list[int]) -> None:
+    network = parse(f"[network]\n{text}", f"network.width={width}").network
+    assert [plan.size for plan in network.layer_plans(num_classes=10)] == sizes
+
+
+def test_vgg_presets_have_the_layers_their_names_count() -> None:
+    for preset, layers in {"vgg7": 6, "vgg10": 9, "vgg11": 10, "vgg12": 11, "vgg13": 12}.items():
+        plans = parse("", f"network.preset={preset}").network.layer_plans(num_classes=10)
+        assert len(plans) == layers  # the readout is outside
+        assert [plan.pool for plan in plans].count("max") == 5
 
 
 def test_long_values_are_shortened_in_messages() -> None:

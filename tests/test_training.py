@@ -77,7 +77,7 @@ def test_a_run_leaves_everything(tmp_path: Path) -> None:
     assert epochs["test_accuracy"].between(0, 1).all()
     layers = pd.read_csv(result.out / "layers.csv")
     assert layers.groupby("epoch").size().tolist() == [4, 4, 4]
-    assert layers["readout_accuracy"].notna().sum() == 3  # one signal layer
+    assert layers["readout_accuracy"].notna().sum() == 2 * 3  # two signal layers
     assert (layers["energy_J"] > 0).all()
     costs = pd.read_csv(result.out / "cost.csv")
     clocked = costs[costs["accounting"] == "clocked"]

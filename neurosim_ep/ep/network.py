@@ -13,10 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from neurosim_ep.ep import activations, primitive
-from neurosim_ep.ep.architectures import LayerPlan, layer_plans
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
+from neurosim_ep.scenario.architectures import LayerPlan
 from neurosim_ep.scenario.schema import NetworkSection
+
+LARGEST_LAYER = 2**28  # parameters or outputs: 1 GiB in float32, more than any layer of a VGG preset on 32x32 images
+
+
+def refuse_oversize(name: str, **counts: int) -> None:
+    """Raises :class:`ScenarioError` when one of the ``counts`` of ``name`` exceeds ``LARGEST_LAYER``."""
+    for what, count in counts.items():
+        if count > LARGEST_LAYER:
+            raise ScenarioError(
+                f"network: {name} would have {count:,} {what}, more than {LARGEST_LAYER:,}; "
+                "make it or the layer below smaller, lower network.width, pool more, or use smaller images"
+            )
 
 
 class Connection(nn.Module):
@@ -49,6 +61,8 @@ class Connection(nn.Module):
                 f"network: layer {name} would have shape {self.out_shape} on inputs of {in_shape}; "
                 "use larger images, fewer pooled layers, or more padding"
             )
+        parameters, outputs = math.prod(shape) + plan.size, math.prod(self.pre_pool_shape)
+        refuse_oversize(f"layer {name}", parameters=parameters, outputs=outputs)
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(plan.size), requires_grad=False)
 
@@ -82,6 +96,7 @@ class Readout(nn.Module):
 
     def __init__(self, features: int, num_classes: int) -> None:
         super().__init__()
+        refuse_oversize("the readout", parameters=num_classes * (features + 1))
         self.weight = nn.Parameter(torch.empty(num_classes, features), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(num_classes), requires_grad=False)
 
@@ -177,7 +192,7 @@ def build_network(section: NetworkSection, num_classes: int, image_shape: Sequen
 
     ``image_shape`` is (C, H, W). Raises :class:`ScenarioError` when the layers do not fit the images.
     """
-    plans = layer_plans(section, num_classes)
+    plans = section.layer_plans(num_classes)
     network = Network(plans, section.activation, section.loss, num_classes, tuple(image_shape))
     initialise(network, section.weight_init, section.weight_scale, seed)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

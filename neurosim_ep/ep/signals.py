@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neurosim_ep.ep.network import Network, Readout
+from neurosim_ep.ep.network import Network, Readout, refuse_oversize
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import SignalsSection
@@ -68,12 +68,13 @@ class LocalErrors(nn.Module):
         beyond = [layer for layer in self.layers if layer >= len(network.state_shapes)]
         if beyond:
             raise ScenarioError(
-                f"signals.layers = {section.layers}: layer {beyond[0]} does not exist; this network's layers are "
+                f"signals.layers = {list(section.layers)}: layer {beyond[0]} does not exist; this network's layers are "
                 f"0 to {len(network.state_shapes) - 1} ({', '.join(network.layer_names)})"
             )
         random = generator(seed, Stream.PROJECTIONS)
         for layer in self.layers:
             features = math.prod(network.state_shapes[layer])
+            refuse_oversize(f"the signal of {network.layer_names[layer]}", parameters=network.num_classes * features)
             entries = torch.randn(network.num_classes, features, generator=random) / math.sqrt(features)
             self.register_parameter(f"R{layer}", nn.Parameter(entries, requires_grad=False))
 

@@ -208,7 +208,11 @@ def load_hardware_model(name: str) -> HardwareModel:
 
     Raises :class:`HardwareModelError` with every problem found.
     """
-    path, _ = resources.resolve(name, "hwmodels", HardwareModelError)
+
+    def not_found(message: str) -> HardwareModelError:
+        return HardwareModelError(f'hardware.model = "{name}"{message.removeprefix(name)}')
+
+    path, _ = resources.resolve(name, "hwmodels", not_found)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,6 +1,7 @@
 """Scenario files: read, override, validate, write back.
 
-Precedence: overrides (``--set``) > file > defaults of the schema. Everything that is wrong is said at once.
+Precedence: overrides (``--set``) > file > defaults of the schema. Everything that is wrong is said at once; only rules
+between keys wait until the keys of their sections are right.
 """
 
 from __future__ import annotations
@@ -107,12 +108,26 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
 def _problems(error: ValidationError, document: Document, overridden: Collection[describe.KeyPath]) -> list[str]:
     """One line per key that is not understood."""
     found: dict[describe.KeyPath, str] = {}
-    for item in error.errors(include_url=False):
+    for item in [*error.errors(), *_errors_between_sections(error, document)]:
         path = _path_of(item, document)
         for key, text in _explain(item, path, document):
             mark = " (--set)" if key[:2] in overridden else ""
             found.setdefault(key, f"{_spell(key)}{mark}{text}")
     return [text for key, text in found.items() if not _has_deeper(key, found)]
+
+
+def _errors_between_sections(error: ValidationError, document: Document) -> list[ErrorDetails]:
+    """Broken rules between sections, which pydantic leaves out while a section is broken.
+
+    They all concern the network: when that is right, broken sections can be left at their defaults, which fit any.
+    """
+    broken = {item["loc"][0] for item in error.errors() if item["loc"]}
+    if broken and "network" not in broken:
+        try:
+            Scenario.model_validate({name: table for name, table in document.items() if name not in broken})
+        except ValidationError as between:
+            return between.errors()
+    return []
 
 
 def _has_deeper(key: describe.KeyPath, keys: Iterable[describe.KeyPath]) -> bool:

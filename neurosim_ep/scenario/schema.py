@@ -1,8 +1,10 @@
 """The sections of a scenario file, one frozen model each.
 
 Every field carries its meaning in ``description`` and, where it has one, its unit in ``json_schema_extra``;
-``neurosim-ep schema`` prints both. Rules that concern one value or one section live here; rules that
-need the whole scenario (layer indices against the network) live in :class:`Scenario`.
+``neurosim-ep schema`` prints both. Rules of one value stand with its field, rules between the keys of a section in the
+section's ``broken_rules``, and rules between sections (layers named in one, made in another) in that of
+:class:`Scenario`. What depends on files, as the shapes of images and the hardware model do, is checked where they
+are read.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neurosim_ep.scenario.architectures import LayerPlan, vgg_plans
+
 Activation = Literal["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"]
 Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
-Rate = Annotated[float, Field(ge=0)]
-Rates = Annotated[list[Rate], Field(min_length=1)]
+LARGEST = 10**6  # of most numbers: far beyond any use, and products of a few still fit float32
+Rate = Annotated[float, Field(ge=0, le=LARGEST)]
+Rates = Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
+Activations = Annotated[tuple[Activation, ...], Field(strict=False)]
 
 
 def described(default: Any, meaning: str, unit: str | None = None, **rules: Any) -> Any:
@@ -35,13 +41,17 @@ class BrokenRules(ValueError):
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys refused, no type coercion, immutable."""
+    """Base of all sections: unknown keys refused, no type coercion, immutable; lists are kept as tuples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         """Pairs (key, rule) of the rules between keys that do not hold; none unless a section says so."""
         yield from ()
+
+    def changed(self, *keys: str) -> list[str]:
+        """Those of ``keys`` that are not at their default."""
+        return [key for key in keys if getattr(self, key) != type(self).model_fields[key].default]
 
     @model_validator(mode="after")
     def _refuse_broken_rules(self) -> Self:
@@ -66,38 +76,51 @@ class DataSection(Section):
     )
     root: str = described("", "where the files are; empty: the environment variable NEUROSIM_EP_DATA")
     classes: Literal[10, 100] = described(10, "number of classes of the procedural textures")
-    train_samples: int = described(0, "training images used (class-balanced); 0: all (textures: 10,000)", ge=0)
-    test_samples: int = described(0, "test images used (class-balanced); 0: all (textures: 2,000)", ge=0)
+    train_samples: int = described(
+        0, "training images used (class-balanced); 0: all (textures: 10,000)", ge=0, le=10**7
+    )
+    test_samples: int = described(0, "test images used (class-balanced); 0: all (textures: 2,000)", ge=0, le=10**7)
     image_size: int = described(32, "height and width folder images are resized to", unit="pixel", ge=4, le=512)
     augment: Literal["none", "flip", "crop_flip"] = described(
         "crop_flip", "random horizontal flip and random crop after 4-pixel zero padding, training only"
     )
     normalise: bool = described(True, "subtract the mean and divide by the deviation of each colour channel")
 
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.kind == "textures" and self.changed("root"):
+            yield "root", "textures are made, not read; remove it or set kind to what the files are"
+        if self.kind != "textures" and self.changed("classes"):
+            yield "classes", 'is for kind = "textures", other images bring their classes; remove it'
+        if self.kind != "folder" and self.changed("image_size"):
+            yield "image_size", 'is for kind = "folder", other images have one size; remove it'
+
 
 class LayerSpec(Section):
     """One layer of a custom network."""
 
     kind: Literal["conv", "linear"] = described(..., "convolution or fully connected")
-    size: int = described(..., "output channels (conv) or neurons (linear)", ge=1)
+    size: int = described(..., "output channels (conv) or neurons (linear)", ge=1, le=LARGEST)
     kernel: int = described(3, "kernel height and width (conv only)", ge=1, le=15)
     padding: int = described(1, "zero padding on each side (conv only)", ge=0, le=7)
     pool: Literal["none", "max", "avg"] = described("none", "2x2 pooling after the convolution")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if self.kind == "linear" and self.pool != "none":
-            yield "pool", "belongs to conv layers; remove it or make this layer a conv"
+        if self.kind == "linear":
+            for key in self.changed("kernel", "padding", "pool"):
+                yield key, "belongs to conv layers; remove it or make this layer a conv"
 
 
 class NetworkSection(Section):
     """The convergent network: layers, activation, loss and initial weights."""
 
     preset: Preset = described("vgg11", "named architecture, `mlp` with `hidden`, or `custom` with `layers`")
-    width: float = described(1.0, "multiplier of the preset's channels and hidden neurons", gt=0, le=8)
-    hidden: list[Annotated[int, Field(ge=1)]] = described([], "hidden layer sizes of the `mlp` preset")
-    layers: list[LayerSpec] = described([], "layers of the `custom` preset, first to last")
+    width: float = described(1.0, "multiplier of all channels and hidden neurons", gt=0, le=8)
+    hidden: tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...] = described(
+        (), "hidden layer sizes of the `mlp` preset", strict=False
+    )
+    layers: tuple[LayerSpec, ...] = described((), "layers of the `custom` preset, first to last", strict=False)
     pool: Literal["max", "avg"] = described("max", "pooling used by the VGG presets")
-    activation: Activation | list[Activation] = described(
+    activation: Activation | Activations = described(
         "hard_sigmoid", "activation of every layer, or a list with one name per layer"
     )
     loss: Literal["cross_entropy", "squared_error"] = described(
@@ -106,7 +129,7 @@ class NetworkSection(Section):
     weight_init: Literal["kaiming_uniform", "he_uniform"] = described(
         "kaiming_uniform", "PyTorch's default (a = sqrt 5, biases too), or He et al. for ReLU (biases zero)"
     )
-    weight_scale: float = described(1.0, "multiplier of the initial weights and biases", gt=0)
+    weight_scale: float = described(1.0, "multiplier of the initial weights and biases", gt=0, le=LARGEST)
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if (self.preset == "mlp") != bool(self.hidden):
@@ -116,43 +139,65 @@ class NetworkSection(Section):
         kinds = [layer.kind for layer in self.layers]
         if kinds != sorted(kinds):
             yield "layers", "conv layers must come before linear layers"
+        if self.preset in ("mlp", "custom") and self.changed("pool"):
+            yield "pool", "belongs to the VGG presets; remove it (each conv layer of `custom` has a pool of its own)"
+
+    def layer_plans(self, num_classes: int) -> list[LayerPlan]:
+        """The layers to build, with ``width`` applied; squared error adds the class layer inside."""
+        if self.preset == "custom":
+            plans = [
+                LayerPlan(spec.kind, spec.size, spec.kernel, spec.padding, None if spec.pool == "none" else spec.pool)
+                for spec in self.layers
+            ]
+        elif self.preset == "mlp":
+            plans = [LayerPlan("linear", size) for size in self.hidden]
+        else:
+            plans = vgg_plans(self.preset, self.pool)
+        plans = [plan._replace(size=max(1, round(plan.size * self.width))) for plan in plans]
+        if self.loss == "squared_error":
+            plans.append(LayerPlan("linear", num_classes))
+        return plans
 
 
 class RelaxationSection(Section):
     """The phases of equilibrium propagation."""
 
-    free_steps: int = described(250, "ticks T of the free phase", unit="tick", ge=1)
-    nudge_steps: int = described(50, "ticks K of each nudge phase", unit="tick", ge=1)
-    beta: float = described(0.25, "nudging strength", gt=0)
+    free_steps: int = described(250, "ticks T of the free phase", unit="tick", ge=1, le=LARGEST)
+    nudge_steps: int = described(50, "ticks K of each nudge phase", unit="tick", ge=1, le=LARGEST)
+    beta: float = described(0.25, "nudging strength", ge=1e-6, le=LARGEST)
     nudging: Literal["three_phase", "one_sided_plus", "one_sided_minus"] = described(
         "three_phase", "+beta and -beta from the free state, or only one of them against the free state"
     )
     state_init: Literal["zeros", "uniform"] = described("zeros", "states at tick 0: 0, or uniform in [0, 1)")
     tolerance: float = described(
-        1e-3, "a sample is settled when no state changed by more than this in the last tick", ge=0
+        1e-3, "a sample is settled when no state changed by more than this in the last tick", ge=0, le=LARGEST
     )
 
 
 class SignalsSection(Section):
     """Intermediate error signals that make depth work."""
 
-    kind: Literal["none", "le"] = described("none", "no signals, or local errors through random projections")
-    layers: list[Annotated[int, Field(ge=0)]] = described([], "layers with a signal, counted from 0")
-    alpha: float = described(1.0, "initial weight of the signals relative to the readout loss", ge=0)
-    alpha_min: float = described(0.0, "weight the schedule ends at", ge=0)
+    kind: Literal["none", "le"] = described(
+        "none", "none: no signals, whatever the other keys here say; le: local errors through random projections"
+    )
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = described(
+        (), "layers with a signal, counted from 0", strict=False
+    )
+    alpha: float = described(1.0, "initial weight of the signals relative to the readout loss", ge=0, le=LARGEST)
+    alpha_min: float = described(0.0, "weight the schedule ends at", ge=0, le=LARGEST)
     alpha_schedule: Literal["constant", "linear", "exponential", "cosine"] = described(
         "constant", "course of alpha over the epochs"
     )
     alpha_decay: float = described(0.95, "factor per epoch of the exponential schedule", gt=0, le=1)
-    temperature: float = described(4.0, "temperature of the softmax of the layer readouts", gt=0)
-    temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0)
+    temperature: float = described(4.0, "temperature of the softmax of the layer readouts", ge=1e-3, le=1000)
+    temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0, le=10)
     targets: Literal["hard", "soft"] = described("hard", "one-hot labels, or labels softened by the temperature")
     learned: bool = described(False, "also learn the projections")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if self.kind == "none" and self.layers:
-            yield "layers", 'no layer has a signal while kind = "none"; set kind = "le" or remove layers'
-        if self.kind != "none" and not self.layers:
+        if self.kind == "none":
+            return
+        if not self.layers:
             yield "layers", "must list the layers that get a signal, counted from 0"
         if len(set(self.layers)) != len(self.layers):
             yield "layers", "names a layer twice"
@@ -171,20 +216,23 @@ class PlasticitySection(Section):
 class TrainingSection(Section):
     """Epochs and the optimiser that turns EP gradients into weight changes."""
 
-    epochs: int = described(10, "passes over the training images", unit="epoch", ge=1)
-    batch_size: int = described(64, "images per weight update", ge=1)
+    epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
+    batch_size: int = described(64, "images per weight update", ge=1, le=LARGEST)
     learning_rate: Rate | Rates = described(
         0.01, "SGD step of the connections: one value, or one per connection, first to last"
     )
-    readout_learning_rate: float = described(0.01, "SGD step of the readout outside the dynamics", ge=0)
-    projection_learning_rate: float = described(0.01, "SGD step of learned signal projections", ge=0)
+    readout_learning_rate: Rate = described(0.01, "SGD step of the readout outside the dynamics")
+    projection_learning_rate: Rate = described(0.01, "SGD step of learned signal projections")
     momentum: float = described(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = described(3e-4, "L2 decay of weights (biases too)", ge=0)
+    weight_decay: float = described(3e-4, "L2 decay of weights (biases too)", ge=0, le=LARGEST)
     schedule: Literal["constant", "cosine"] = described(
         "cosine", "course of the learning rates over all updates: constant, or half a cosine down to 0"
     )
     update_limit: float = described(
-        0.0, "largest change of a connection's weights per update, relative to their norm; 0: no limit", ge=0
+        0.0,
+        "largest change of a connection's weights per update, relative to their norm; 0: no limit",
+        ge=0,
+        le=LARGEST,
     )
 
 
@@ -205,9 +253,9 @@ class SchedulerSection(Section):
 class TelemetrySection(Section):
     """What is recorded, and how often."""
 
-    stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1)
-    traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0)
-    event_threshold: float = described(1e-3, "a neuron sends when its state moved by more than this", ge=0)
+    stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1, le=LARGEST)
+    traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0, le=LARGEST)
+    event_threshold: float = described(1e-3, "a neuron sends when its state moved by more than this", ge=0, le=LARGEST)
 
 
 class Scenario(Section):
@@ -223,3 +271,16 @@ class Scenario(Section):
     hardware: HardwareSection = HardwareSection()
     scheduler: SchedulerSection = SchedulerSection()
     telemetry: TelemetrySection = TelemetrySection()
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        layers = len(self.network.layer_plans(num_classes=1))  # as many for any number of classes
+        beyond = [layer for layer in self.signals.layers if layer >= layers]
+        if self.signals.kind != "none" and beyond:
+            yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
+        for key, given, what in (
+            ("network.activation", self.network.activation, "name"),
+            ("training.learning_rate", self.training.learning_rate, "rate"),
+        ):
+            if isinstance(given, tuple) and len(given) != layers:
+                counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
+                yield key, f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"

@@ -86,7 +86,7 @@ def connection_rates(section: TrainingSection, connections: int) -> list[float]:
         return [rates] * connections
     if len(rates) != connections:
         raise ScenarioError(
-            f"training.learning_rate = {rates}: has {len(rates)} rates for {connections} connections; "
+            f"training.learning_rate = {list(rates)}: has {len(rates)} rates for {connections} connections; "
             "give one rate for all, or exactly one per connection"
         )
     return list(rates)
