@@ -23,7 +23,7 @@ from neurosim_ep.progress import make_reporter
 
 if TYPE_CHECKING:
     from neurosim_ep.scenario.schema import Scenario
-    from neurosim_ep.train.run import RunResult
+    from neurosim_ep.train.result import RunResult
 
 
 class SuggestingGroup(click.Group):

@@ -1,0 +1,46 @@
+"""How a run ended, for programs and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from neurosim_ep.units import format_si
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended: its directory, status ("done"), final metrics, epochs trained, and seconds taken.
+
+    ``metrics`` holds ``loss``, ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``, ``mean_ticks``,
+    ``not_converged``, and, where traffic was recorded, per training sample ``energy_clocked_J``, ``energy_event_J``,
+    ``latency_clocked_s`` and ``latency_event_s``.
+    """
+
+    out: Path
+    status: str
+    metrics: dict[str, float | None]
+    epochs: int
+    seconds: float
+    plots: list[Path] = field(default_factory=list)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Rows (label, value) for people."""
+        metrics = self.metrics
+        rows = [
+            ("test accuracy", f"{metrics['test_accuracy']:.1%} (best {metrics['best_test_accuracy']:.1%})"),
+            ("train accuracy", f"{metrics['train_accuracy']:.1%}"),
+            ("loss", f"{metrics['loss']:.4f}"),
+            ("ticks to settle", f"{metrics['mean_ticks']:.1f} (mean of sampled batches)"),
+            ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick"),
+        ]
+        for accounting in ("clocked", "event"):
+            energy, latency = metrics.get(f"energy_{accounting}_J"), metrics.get(f"latency_{accounting}_s")
+            if energy is not None and latency is not None:
+                text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
+                rows.append((f"chip, {accounting}", text))
+        return [
+            *rows,
+            ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
+            ("run directory", str(self.out)),
+        ]
