@@ -22,7 +22,8 @@ TABLES = {
 }
 PICTURES = ("states", "gradients", "residual", "events", "energy", "memory")
 FILES = (
-    "run.json", "scenario.toml", "source.toml", "run.log", "traffic.h5", "checkpoints/last.pt", *TABLES,
+    "run.json", "scenario.toml", "source.toml", "hardware.toml", "run.log", "traffic.h5", "checkpoints/last.pt",
+    *TABLES,
     *(f"plots/{name}.{suffix}" for name in PICTURES for suffix in ("svg", "png")),
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Observer
+from neurosim_ep.scheduler.engine import Observer, Tick
 from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, settling_ticks
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import ep_gradients
@@ -23,9 +23,9 @@ class Tape:
     def __init__(self) -> None:
         self.states: dict[Phase, list[list[Tensor]]] = {}
 
-    def tick(self, phases, tick, states, reads, new_states) -> None:  # type: ignore[no-untyped-def]
-        for index, phase in enumerate(phases):
-            mine = [state.chunk(len(phases))[index].clone() for state in states]
+    def see(self, tick: Tick) -> None:
+        for index, phase in enumerate(tick.phases):
+            mine = [state.chunk(len(tick.phases))[index].clone() for state in tick.states]
             self.states.setdefault(phase, []).append(mine)
 
 
@@ -76,11 +76,11 @@ def test_receivers_are_never_off_by_more_than_the_threshold() -> None:
     network, threshold = small_network(), 0.05
 
     class Checking(TrafficObserver):
-        def tick(self, phases, tick, states, reads, new_states) -> None:  # type: ignore[no-untyped-def]
-            super().tick(phases, tick, states, reads, new_states)
-            for index, phase in enumerate(phases):
-                for state, received in zip(states, self.last_sent[phase], strict=True):
-                    assert (state.chunk(len(phases))[index] - received).abs().max() <= threshold
+        def see(self, tick: Tick) -> None:
+            super().see(tick)
+            for index, phase in enumerate(tick.phases):
+                for state, received in zip(tick.states, self.last_sent[phase], strict=True):
+                    assert (state.chunk(len(tick.phases))[index] - received).abs().max() <= threshold
 
     present(network, images(), Checking(network, counter_of(network), images(), threshold))
 

@@ -16,21 +16,25 @@ from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.policies import synchronous
 
 
-class Observer(Protocol):
-    """Sees each tick after it was computed: its states, its transposed reads, and the states it led to.
+@dataclass(frozen=True)
+class Tick:
+    """One computed tick: its ``number`` in the phase, its states, its transposed reads, and the states it led to.
 
     ``phases`` names the phases that share the batch, in order: with two, the first half of the batch belongs to
     the first and the second half to the second.
     """
 
-    def tick(
-        self,
-        phases: Sequence[Phase],
-        tick: int,
-        states: Sequence[Tensor],
-        reads: Sequence[Routed],
-        new_states: Sequence[Tensor],
-    ) -> None: ...
+    phases: Sequence[Phase]
+    number: int
+    states: Sequence[Tensor]
+    reads: Sequence[Routed]
+    new_states: Sequence[Tensor]
+
+
+class Observer(Protocol):
+    """Sees each tick after it was computed."""
+
+    def see(self, tick: Tick) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ def relax(
 ) -> Relaxation:
     """Run ``steps`` ticks from ``states`` without a host synchronisation; the given states are not changed."""
     old = new = list(states)
-    for tick in range(steps):
+    for number in range(steps):
         old = new
         new, reads = synchronous(network, input_drive, old, nudge)
         for observer in observers:
-            observer.tick(phases, tick, old, reads, new)
+            observer.see(Tick(phases, number, old, reads, new))
     return Relaxation(new, largest_change(new, old))

@@ -10,7 +10,7 @@ from torch import Tensor
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import Routed
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import largest_change
+from neurosim_ep.scheduler.engine import Tick, largest_change
 from neurosim_ep.scheduler.phases import Phase
 
 
@@ -27,29 +27,22 @@ class TrafficObserver:
         self.x = x
         self.last_sent: dict[Phase, list[Tensor]] = {}
 
-    def tick(
-        self,
-        phases: Sequence[Phase],
-        tick: int,
-        states: Sequence[Tensor],
-        reads: Sequence[Routed],
-        new_states: Sequence[Tensor],
-    ) -> None:
+    def see(self, tick: Tick) -> None:
         """Count this tick of every phase that shares the batch."""
-        parts = len(phases)
-        for index, phase in enumerate(phases):
-            mine = [state.chunk(parts)[index] for state in states]
+        parts = len(tick.phases)
+        for index, phase in enumerate(tick.phases):
+            mine = [state.chunk(parts)[index] for state in tick.states]
             my_reads = [
-                Routed(*(None if part is None else part.chunk(parts)[index] for part in read)) for read in reads
+                Routed(*(None if part is None else part.chunk(parts)[index] for part in read)) for read in tick.reads
             ]
-            self._count(phase, tick, mine, my_reads)
+            self._count(phase, tick.number, mine, my_reads)
 
-    def _count(self, phase: Phase, tick: int, states: Sequence[Tensor], reads: Sequence[Routed]) -> None:
-        if phase is Phase.FREE and tick == 0:
+    def _count(self, phase: Phase, number: int, states: Sequence[Tensor], reads: Sequence[Routed]) -> None:
+        if phase is Phase.FREE and number == 0:
             self.counter.forward(0, phase.value, self.x, self.x.abs() > self.threshold)
         sent = self._send(phase, states)
         for layer, connection in enumerate(self.network.connections):
-            self.counter.events(layer, phase.value, tick, sent[layer])
+            self.counter.events(layer, phase.value, number, sent[layer])
             value, routing = reads[layer]
             if value is not None:
                 self.counter.forward(layer, phase.value, states[layer - 1], sent[layer - 1])
@@ -75,17 +68,10 @@ class ResidualObserver:
     def __init__(self) -> None:
         self.residuals: dict[Phase, list[Tensor]] = {}
 
-    def tick(
-        self,
-        phases: Sequence[Phase],
-        tick: int,
-        states: Sequence[Tensor],
-        reads: Sequence[Routed],
-        new_states: Sequence[Tensor],
-    ) -> None:
+    def see(self, tick: Tick) -> None:
         """Keep this tick's residuals on the device."""
-        changes = largest_change(new_states, states).chunk(len(phases))
-        for phase, change in zip(phases, changes, strict=True):
+        changes = largest_change(tick.new_states, tick.states).chunk(len(tick.phases))
+        for phase, change in zip(tick.phases, changes, strict=True):
             self.residuals.setdefault(phase, []).append(change)
 
     def curves(self) -> dict[Phase, Tensor]:

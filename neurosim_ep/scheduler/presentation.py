@@ -11,10 +11,9 @@ from torch import Tensor
 from neurosim_ep.ep import signals as ep_signals
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.plasticity import OuterProduct, StdpAccumulator, contrastive, synaptic_activity
-from neurosim_ep.ep.primitive import Routed
 from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
 from neurosim_ep.errors import UsageError
-from neurosim_ep.scheduler.engine import Observer, Relaxation, relax
+from neurosim_ep.scheduler.engine import Observer, Relaxation, Tick, relax
 from neurosim_ep.scheduler.phases import NUDGES, Phase
 
 
@@ -174,12 +173,5 @@ class _StdpObserver:
     def __init__(self, accumulator: StdpAccumulator) -> None:
         self.accumulator = accumulator
 
-    def tick(
-        self,
-        phases: Sequence[Phase],
-        tick: int,
-        states: Sequence[Tensor],
-        reads: Sequence[Routed],
-        new_states: Sequence[Tensor],
-    ) -> None:
-        self.accumulator.see(states, reads)
+    def see(self, tick: Tick) -> None:
+        self.accumulator.see(tick.states, tick.reads)

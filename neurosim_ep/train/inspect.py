@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.scenario.schema import DataSection, Scenario
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.model import Model, build_model
@@ -109,14 +108,7 @@ def _tile_rows(model: Model) -> Rows:
 
 
 def _memory_rows(scenario: Scenario, model: Model) -> Rows:
-    table = memory_table(
-        model.plan,
-        model.hardware,
-        free_steps=scenario.relaxation.free_steps,
-        nudge_steps=scenario.relaxation.nudge_steps,
-        signals=model.signal_projections,
-        readout=model.readout_projection,
-    )
+    table = model.memory(scenario.relaxation)
     bits = pd.pivot_table(table, index="item", columns="method", values="bits", aggfunc="sum", sort=False)
     bits.loc["total"] = bits.sum()
     titles = {

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import pandas as pd
+
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import LocalErrors, build_signals
+from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.hardware.model import HardwareModel, load_hardware_model
 from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.schema import RelaxationSection, Scenario
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 
 
@@ -39,6 +42,17 @@ class Model:
             return None
         last = len(self.network.connections) - 1
         return Projection(last, math.prod(self.network.state_shapes[last]), self.network.num_classes, True)
+
+    def memory(self, relaxation: RelaxationSection) -> pd.DataFrame:
+        """On-chip memory for one sample, item by item, against BPTT over the phases of ``relaxation``."""
+        return memory_table(
+            self.plan,
+            self.hardware,
+            free_steps=relaxation.free_steps,
+            nudge_steps=relaxation.nudge_steps,
+            signals=self.signal_projections,
+            readout=self.readout_projection,
+        )
 
 
 def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ...]) -> Model:

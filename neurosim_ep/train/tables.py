@@ -10,7 +10,6 @@ import torch
 from neurosim_ep.hardware.cost import energy_by, ledger
 from neurosim_ep.hardware.counts import ACCOUNTINGS, TileCounts, tile_table
 from neurosim_ep.hardware.latency import phase_latency_s
-from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.record.logs import (
     COST_COLUMNS,
     EPOCH_COLUMNS,
@@ -47,14 +46,7 @@ class RunTables:
 
     def open(self) -> None:
         """Write what is known before training: memory.csv, and the tile plan with nothing counted yet."""
-        table = memory_table(
-            self.model.plan,
-            self.model.hardware,
-            free_steps=self.scenario.relaxation.free_steps,
-            nudge_steps=self.scenario.relaxation.nudge_steps,
-            signals=self.model.signal_projections,
-            readout=self.model.readout_projection,
-        )
+        table = self.model.memory(self.scenario.relaxation)
         write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
         self._write_tiles()
 
