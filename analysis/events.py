@@ -21,11 +21,12 @@ def draw(run: Run) -> Figure:
     """
     rates, names, epoch = run.events()
     phases = [phase for phase in PHASES if phase in rates]
-    threshold = run.setting("telemetry", "event_threshold")
+    threshold = run.setting("scheduler", "threshold")
+    moved = f"more than {threshold:g}" if isinstance(threshold, float) else "more than its layer's threshold"
     figure = canvas(
         "Events sent by every layer",
         run.label,
-        f"A neuron sends an event when its state is more than {threshold:g} from the value last sent. "
+        f"A neuron sends an event when its state is {moved} from the value last sent. "
         f"Recorded batches of epoch {epoch}. Lower edge: 0.",
         width=10.0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ class Reporter(Protocol):
     def batch(self, epoch: int, batch: int) -> None:
         """``batch`` batches of ``epoch`` are done."""
 
-    def epoch(self, row: Mapping[str, float]) -> None:
+    def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is done; ``row`` is its line of epochs.csv."""
 
     def note(self, message: str) -> None:
@@ -34,7 +34,7 @@ class Reporter(Protocol):
         """Leave the terminal as it was."""
 
 
-def epoch_line(row: Mapping[str, float], epochs: int) -> str:
+def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     """One epoch in one line: ``epoch  3/10  loss 1.234  train 45.1 %  test 40.2 %  ...``."""
     number = f"{row['epoch']:.0f}".rjust(len(str(epochs)))
     return (
@@ -53,7 +53,7 @@ class QuietReporter:
     def batch(self, epoch: int, batch: int) -> None:
         pass
 
-    def epoch(self, row: Mapping[str, float]) -> None:
+    def epoch(self, row: Mapping[str, Any]) -> None:
         pass
 
     def note(self, message: str) -> None:
@@ -73,7 +73,7 @@ class LineReporter(QuietReporter):
         self._epochs = epochs
         self.note(title)
 
-    def epoch(self, row: Mapping[str, float]) -> None:
+    def epoch(self, row: Mapping[str, Any]) -> None:
         self.note(epoch_line(row, self._epochs))
 
     def note(self, message: str) -> None:
@@ -106,7 +106,7 @@ class RichReporter:
         done = (epoch - 1) * self._batches + batch
         self._progress.update(self._task, completed=done, description=f"epoch {epoch}/{self._epochs}")
 
-    def epoch(self, row: Mapping[str, float]) -> None:
+    def epoch(self, row: Mapping[str, Any]) -> None:
         self.note(epoch_line(row, self._epochs))
 
     def note(self, message: str) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from neurosim_ep.ep import signals as ep_signals
 from neurosim_ep.ep.activations import activate_
-from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import primitive
-from neurosim_ep.ep.signals import LocalErrors, one_hot
+from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
+from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.kernels import make_kernels
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.policies import POLICIES
 
 
 def augmented_loss(
@@ -34,6 +40,30 @@ def augmented_primitive(
     """``Φ − β L`` summed over the batch (Eq 10), ``beta`` (B,) signed."""
     phi = primitive(network.connections, x, states)
     return (phi - beta * augmented_loss(network, states, onehot, signals, alpha)).sum()
+
+
+class Drives(Field):
+    """A field that keeps the drive of every layer where it would put the layer at its activation."""
+
+    def __init__(self, network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None) -> None:
+        drive, _ = network.input_drive(x)
+        kernels = make_kernels(network, "float32")
+        super().__init__(network, kernels, drive, [*map(channels_last, states)], (Phase.FREE,), nudge=nudge)
+        self.found: dict[int, Tensor] = {}
+
+    def write(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> None:
+        self.found[layer] = self.drive(layer, forward, feedback)
+
+
+@torch.no_grad()
+def closed_form_drives(
+    network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None, policy: str = "synchronous"
+) -> list[Tensor]:
+    """∂Φ_aug/∂s of every layer at ``states``, as the scheduler computes it."""
+    field, chosen = Drives(network, x, states, nudge), POLICIES[policy]()
+    chosen.prepare(field)
+    chosen.step(field)
+    return [field.found[layer] for layer in range(field.layers)]
 
 
 def bptt_gradients(

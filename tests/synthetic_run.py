@@ -31,7 +31,9 @@ tolerance = 1e-3
 
 [telemetry]
 traffic_every = {traffic_every}
-event_threshold = 1e-3
+
+[scheduler]
+threshold = 1e-3
 """
 
 
@@ -107,7 +109,16 @@ def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, objec
         for tick in range(1, ticks + 1):
             mean = start * np.exp(-0.14 * tick) * (1 + 0.05 * rng.standard_normal()) + 2e-5
             worst = mean * (2 + 0.1 * tick)
-            rows.append({"epoch": epoch, "phase": phase, "tick": tick, "mean_residual": mean, "max_residual": worst})
+            rows.append(
+                {
+                    "epoch": epoch,
+                    "phase": phase,
+                    "tick": tick,
+                    "mean_residual": mean,
+                    "max_residual": worst,
+                    "active": 1.0,
+                }
+            )
     return rows
 
 
@@ -127,6 +138,7 @@ def _counts(rng: np.random.Generator, plan: TilePlan, samples: int = 32) -> Tile
         counts.events[phase] = rng.binomial(samples * neurons, rate)
         counts.messages[phase] = 2 * counts.events[phase]
         counts.presentations[phase] = np.full(rate.shape, samples)
+        counts.needed[phase] = np.minimum(samples, counts.events[phase])
 
         once = samples if phase == "free" else 0
         every_tick = samples * TICKS[phase]

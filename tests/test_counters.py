@@ -61,15 +61,15 @@ def sparse(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(BATCH, *shape) * (torch.rand(BATCH, *shape) < 0.3)
 
 
-def route(connection: SimpleNamespace, post: Tensor) -> Tensor:
-    """P^-1 of a post state: zeros off a random argmax, or spread evenly."""
+def route(connection: SimpleNamespace, post: Tensor, z: Tensor) -> Tensor:
+    """P^-1 of a post state: zeros off the argmax of z, or spread evenly."""
     if connection.pool is None:
         return post
     height, width = connection.pre_pool_shape[1:]
     if connection.pool == "avg":
         routed = F.interpolate(post, scale_factor=2, mode="nearest") / 4
     else:
-        _, indices = F.max_pool2d(torch.randn(BATCH, *connection.pre_pool_shape), 2, return_indices=True)
+        _, indices = F.max_pool2d(z, 2, return_indices=True)
         return F.max_unpool2d(post, indices, 2, output_size=(height, width))
     return F.pad(routed, (0, width - routed.shape[-1], 0, height - routed.shape[-2]))
 
@@ -150,12 +150,13 @@ def test_counter_equals_brute_force(array: ArrayGeometry, pool: str | None) -> N
         for _ in range(ticks):
             for layer, connection in enumerate(connections):
                 value, sent = sparse(connection.in_shape), sparse(connection.in_shape) != 0
-                routed = route(connection, sparse(connection.out_shape))
-                routed_sent = route(connection, sparse(connection.out_shape)) != 0
+                post, post_sent = sparse(connection.out_shape), sparse(connection.out_shape) != 0
+                random = torch.randn(BATCH, *connection.pre_pool_shape)
+                routed, routed_sent = (route(connection, state, random) for state in (post, post_sent.float()))
                 if value.dim() == 4:
-                    value = value.contiguous(memory_format=torch.channels_last)
-                counter.forward(layer, phase, value, sent)
-                counter.transposed(layer, phase, routed, routed_sent)
+                    value, sent = (v.contiguous(memory_format=torch.channels_last) for v in (value, sent))
+                counter.forward(layer, [phase], counter.active(value, sent), sent)
+                counter.transposed(layer, [phase], counter.active(post, post_sent), routed_sent)
                 counter.update(layer, value, routed)
                 masks = ((value, routed), (sent, routed_sent))
                 for sample in range(BATCH):
@@ -222,7 +223,8 @@ def test_events_messages_and_presentations() -> None:
     for tick in range(2):
         for layer, connection in enumerate(connections):
             sent = sparse(connection.out_shape)[: 2 - tick] != 0
-            counter.events(layer, Phase.FREE, tick, sent)
+            counter.events(layer, [Phase.FREE], tick, sent.sum(0, keepdim=True))
+            counter.updated(layer, [Phase.FREE], tick, len(sent), sent.flatten(1).any(1).sum()[None])
             reached = plan.event_destinations(layer)
             for sample in sent.numpy():
                 expected[0, tick, layer] += sample.sum()
@@ -261,7 +263,7 @@ def test_wide_layers_count_exactly() -> None:
     plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ArrayGeometry(rows=100, columns=33))
     value, sent = sparse((256, 8, 8)), sparse((256, 8, 8)) != 0
     counter = TileCounter(plan, "cpu")
-    counter.forward(0, "free", value, sent)
+    counter.forward(0, ["free"], counter.active(value, sent), sent)
     counts = counter.result(BATCH)
     padded = F.pad(torch.stack([value != 0, sent]).long(), (1, 1, 1, 1))
     taps = [padded[..., i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
@@ -280,14 +282,15 @@ def test_counts_do_not_depend_on_the_device() -> None:
         connection = conv("conv1", (64, 16, 16), 96, 3, 1, "max")
         plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ARRAYS[2])
         counter = TileCounter(plan, device)
-        value, routed = sparse((64, 16, 16)), route(connection, sparse(connection.out_shape))
-        sent = (sparse((64, 16, 16)) != 0).to(device)
+        value, post = sparse((64, 16, 16)).to(device), sparse(connection.out_shape)
+        routed = route(connection, post, torch.randn(BATCH, *connection.pre_pool_shape)).to(device)
+        sent, post = (sparse((64, 16, 16)) != 0).to(device), post.to(device)
         old, new = connection.weight, connection.weight + 0.1 * torch.randn_like(connection.weight)
-        counter.forward(0, "free", value.to(device), sent)
-        counter.transposed(0, "free", routed.to(device), (routed != 0).to(device))
-        counter.update(0, value.to(device), routed.to(device))
+        counter.forward(0, ["free"], counter.active(value, sent), sent)
+        counter.transposed(0, ["free"], counter.active(post, post != 0), routed)
+        counter.update(0, value, routed)
         counter.programmed(0, old.to(device), new.to(device))
-        counter.events(0, "free", 0, (sparse(connection.out_shape) != 0).to(device))
+        counter.events(0, ["free"], 0, counter.active(post, post != 0)[1])
         return counter.result(BATCH)
 
     cpu, cuda = counted("cpu"), counted("cuda")
@@ -300,7 +303,8 @@ def test_tile_table_joins_plan_and_counts() -> None:
     connections = network(None)
     plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], ARRAYS[1])
     counter = TileCounter(plan, "cpu")
-    counter.forward(0, "free", torch.ones(1, 3, 5, 5), torch.ones(1, 3, 5, 5, dtype=torch.bool))
+    ones = torch.ones(1, 3, 5, 5, dtype=torch.bool)
+    counter.forward(0, ["free"], counter.active(ones.float(), ones), ones)
     table = tile_table(plan, counter.result(1))
     assert len(table) == len(plan.tiles) * 3 * 2 * 2
     assert list(table.columns[-4:]) == list(READ_QUANTITIES)

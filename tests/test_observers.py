@@ -8,24 +8,25 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Observer, Tick
-from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, settling_ticks
+from neurosim_ep.scheduler.field import Field, Observer
+from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, Watcher
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, plan_tiles
 
 SAMPLES, FREE, NUDGE = 3, 7, 4
 
 
-class Tape:
+class Tape(Watcher):
     """Keeps the states of every tick, each nudge phase apart."""
 
     def __init__(self) -> None:
         self.states: dict[Phase, list[list[Tensor]]] = {}
 
-    def see(self, tick: Tick) -> None:
-        for index, phase in enumerate(tick.phases):
-            mine = [state.chunk(len(tick.phases))[index].clone() for state in tick.states]
+    def begin(self, field: Field) -> None:
+        for index, phase in enumerate(field.phases):
+            mine = [field.state(layer)[index :: field.copies].clone() for layer in range(field.layers)]
             self.states.setdefault(phase, []).append(mine)
 
 
@@ -33,9 +34,9 @@ def small_network() -> Network:
     return build_network(custom(conv(3, pool="max"), conv(4, pool="max"), linear(6)), 3, (2, 8, 8), seed=1)
 
 
-def present(network: Network, x: Tensor, *observers: Observer) -> None:
-    y = torch.tensor([0, 1, 2])
-    ep_gradients(network, x, y, free_steps=FREE, nudge_steps=NUDGE, beta=0.5, observers=observers)
+def present(network: Network, x: Tensor, *observers: Observer, threshold: float = 0.0) -> None:
+    y, schedule = torch.tensor([0, 1, 2]), Schedule(thresholds=threshold)
+    ep_gradients(network, x, y, free_steps=FREE, nudge_steps=NUDGE, beta=0.5, schedule=schedule, observers=observers)
 
 
 def counter_of(network: Network) -> TileCounter:
@@ -64,7 +65,7 @@ def test_events_follow_the_sigma_delta_rule() -> None:
     """In every phase; both nudge phases start from the values sent in the free phase."""
     network, threshold, tape = small_network(), 0.01, Tape()
     counter = counter_of(network)
-    present(network, images(), tape, TrafficObserver(network, counter, images(), threshold))
+    present(network, images(), tape, TrafficObserver(network, counter, images()), threshold=threshold)
     events = counter.result(SAMPLES).events
     last = [torch.zeros(SAMPLES, *shape) for shape in network.state_shapes]
     assert events["free"].tolist() == sent_events(tape.states[Phase.FREE], last, threshold)
@@ -76,20 +77,20 @@ def test_receivers_are_never_off_by_more_than_the_threshold() -> None:
     network, threshold = small_network(), 0.05
 
     class Checking(TrafficObserver):
-        def see(self, tick: Tick) -> None:
-            super().see(tick)
-            for index, phase in enumerate(tick.phases):
-                for state, received in zip(tick.states, self.last_sent[phase], strict=True):
-                    assert (state.chunk(len(tick.phases))[index] - received).abs().max() <= threshold
+        def begin(self, field: Field) -> None:
+            super().begin(field)
+            assert field.senders is not None
+            for layer in range(field.layers):
+                assert (field.state(layer) - field.senders.last[layer]).abs().max() <= threshold
 
-    present(network, images(), Checking(network, counter_of(network), images(), threshold))
+    present(network, images(), Checking(network, counter_of(network), images()), threshold=threshold)
 
 
 def test_clocked_reads_count_every_sample_tick_and_position() -> None:
     """The static input is read forward once per presentation and never backwards."""
     network = small_network()
     counter = counter_of(network)
-    present(network, images(), TrafficObserver(network, counter, images(), 0.01))
+    present(network, images(), TrafficObserver(network, counter, images()), threshold=0.01)
     counts, plan = counter.result(SAMPLES), counter.plan
     ticks = {"free": FREE, "nudge_plus": NUDGE, "nudge_minus": NUDGE}
     for phase, steps in ticks.items():
@@ -112,9 +113,3 @@ def test_residuals_are_the_largest_changes() -> None:
     for tick in range(FREE - 1):
         changes = [(b - a).abs().flatten(1).amax(1) for a, b in zip(free[tick], free[tick + 1], strict=True)]
         assert torch.equal(curve[tick], torch.stack(changes).amax(0))
-
-
-def test_settling_ticks() -> None:
-    residuals = torch.tensor([[1.0, 1.0, 0.0], [0.1, 1.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    assert settling_ticks(residuals, 0.05).tolist() == [4, 3, 4]
-    assert settling_ticks(torch.zeros(4, 1), 0.05).tolist() == [1]

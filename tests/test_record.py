@@ -126,7 +126,7 @@ def test_csv_floats_read_back_exactly_and_absent_values_are_empty(tmp_path: Path
     table.append([epoch_row(2)])
     lines = table.path.read_text().splitlines()
     assert lines[0] == ",".join(EPOCH_COLUMNS)
-    assert lines[1] == "1,0.3333333333333333,,0.30000000000000004,,,60,,"
+    assert lines[1] == "1,0.3333333333333333,,0.30000000000000004,,,60" + "," * 12  # and twelve empty cells
     assert float(lines[2].split(",")[1]) == 1 / 6
     with pytest.raises(ValueError, match="typo"):
         table.append([{"epoch": 3, "typo": 1}])
@@ -188,6 +188,7 @@ def random_counts(plan: TilePlan, seed: int, ticks: int = 5) -> TileCounts:
         counts.events[phase] = rng.integers(0, 100, (ticks, 2))
         counts.messages[phase] = rng.integers(0, 100, (ticks, 2))
         counts.presentations[phase] = rng.integers(0, 100, (ticks, 2))
+        counts.needed[phase] = rng.integers(0, 100, (ticks, 2))
     counts.samples, counts.batches = 7, 1
     return counts
 
@@ -235,7 +236,7 @@ def test_every_dataset_has_a_unit_and_a_description(tmp_path: Path, plan: TilePl
     datasets: list[h5py.Dataset] = []
     with h5py.File(writer.path) as file:
         file.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
-        assert len(datasets) == 3 + 9 + 2 + 48 + 3 + 9
+        assert len(datasets) == 3 + 9 + 2 + 48 + 3 + 12
         assert all(dataset.attrs["description"] and "unit" in dataset.attrs for dataset in datasets)
         recorded = file["phases/free/clocked/forward/reads"]
         assert recorded.chunks and recorded.compression == "gzip" and recorded.dtype == np.int64

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import neurosim_ep
-from neurosim_ep.errors import DivergenceError, RunInterrupted
+from neurosim_ep.errors import CheckpointError, DivergenceError, RunInterrupted
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record import rundir
 from neurosim_ep.resources import shipped_files
@@ -179,6 +179,57 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert outcome(out) == outcome(run(tiny(), tmp_path / "whole").out)
     again = resume(out)  # complete: reports, changes nothing
     assert again.metrics == json.loads((out / "run.json").read_text())["metrics"]
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_warm_starts_are_the_same_in_memory_in_a_file_and_after_an_interruption(tmp_path: Path) -> None:
+    """Samples start where they rested in the epoch before, and therefore rest earlier."""
+    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", "training.learning_rate=1e-3")
+    cold = run(tiny(*still), tmp_path / "cold")
+    found = {}
+    for kind in ("memory", "hdf5"):
+        scenario = tiny(*still, f"relaxation.warm_start={kind}")
+        whole, stopped = run(scenario, tmp_path / kind).out, tmp_path / f"{kind}_stopped"
+        with pytest.raises(RunInterrupted):
+            run(scenario, stopped, reporter=InterruptingReporter())
+        resume(stopped)
+        found[kind] = outcome(whole)
+        assert outcome(stopped) == found[kind]
+        assert [path.name for path in sorted((stopped / "checkpoints").iterdir())] == ["last.pt", "warm-3.h5"]
+    assert found["memory"] == found["hdf5"]
+    warm_ticks, cold_ticks = (
+        pd.read_csv(path / "epochs.csv")["mean_ticks"] for path in (tmp_path / "memory", cold.out)
+    )
+    assert warm_ticks[0] == cold_ticks[0]
+    assert (warm_ticks[1:] < 0.8 * cold_ticks[1:]).all()
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_missing_warm_states_stop_a_resumed_run(tmp_path: Path) -> None:
+    with pytest.raises(RunInterrupted):
+        run(tiny("relaxation.warm_start=hdf5"), tmp_path / "out", reporter=InterruptingReporter())
+    for path in (tmp_path / "out/checkpoints").glob("warm-*.h5"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match=r"warm-1\.h5: .* missing"):
+        resume(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("no_plots")
+@pytest.mark.parametrize("policy", ["synchronous", "alternating", "event"])
+def test_the_work_done_and_the_samples_in_motion_are_reported(tmp_path: Path, policy: str) -> None:
+    result = run(tiny(f"scheduler.policy={policy}", "relaxation.nudge_steps=4"), tmp_path / "out")
+    layers, epochs = (pd.read_csv(result.out / name) for name in ("layers.csv", "epochs.csv"))
+    neurons = layers[layers["name"] != "readout"]
+    dense = 60 * (4 + 2 * 4)  # samples x (T + 2 K)
+    assert (neurons["updates_dense"] == dense).all()
+    assert (neurons["updates"] == (dense // 2 if policy == "alternating" else dense)).all()  # too few ticks to rest
+    assert neurons["updates_needed"].between(0.5, 1).all()
+    assert (epochs["not_converged"] > 0.9).all()
+    kinds = epochs[["free_slow", "free_period_2", "free_other"]].sum(axis=1)
+    assert kinds.tolist() == pytest.approx(epochs["not_converged"].tolist())
+    assert (epochs["free_residual"] > 1e-4).all()
+    residual = pd.read_csv(result.out / "residual.csv")
+    assert (residual["active"] == 1).all()
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.primitive import Routed
 
 
 @dataclass(frozen=True)
@@ -79,50 +78,40 @@ class StdpAccumulator:
 
     ``Δw_t = (v_{t+1} − v_t) u_t + v_{t+1} (u_{t+1} − u_t)``: a post-synaptic change times the pre-synaptic state
     plus a pre-synaptic change times the post-synaptic state. The sum over a phase telescopes to the end-point
-    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (batch,) is each sample's sign of β;
+    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (rows,) is each row's sign of β;
     ``on_product`` is told of every outer product.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        x: Tensor,
-        input_routing: Tensor | None,
-        sign: Tensor,
-        on_product: OuterProduct | None = None,
-    ) -> None:
-        self.network, self.x, self.input_routing, self.sign = network, x, input_routing, sign
-        self.on_product = on_product
-        self.previous: SynapticActivity | None = None
+    def __init__(self, network: Network, sign: Tensor, on_product: OuterProduct | None = None) -> None:
+        self.network, self.sign, self.on_product = network, sign, on_product
+        self.previous: dict[int, tuple[Tensor, Tensor]] = {}
         self.sums = [
             (torch.zeros_like(connection.weight), torch.zeros_like(connection.bias))
             for connection in network.connections
         ]
 
-    def see(self, states: Sequence[Tensor], reads: Sequence[Routed] | None = None) -> None:
-        """Integrate the change from the states seen before to ``states``.
+    def see(self, n: int, pre: Tensor, routed: Tensor) -> None:
+        """Integrate the change of connection ``n`` since it was last seen, over the first rows of all.
 
-        ``reads`` are the transposed reads made at these states, where a tick has made them.
+        ``pre`` (R, *in_shape) and ``routed`` (R, *pre_pool_shape) are copied; the first call sees every row.
         """
-        if reads is None:
-            now = synaptic_activity(self.network, self.x, self.input_routing, states)
-        else:
-            first = self.network.connections[0].route(states[0], self.input_routing)
-            now = SynapticActivity(
-                [self.x, *states[:-1]], [first, *(read.value for read in reads[1:] if read.value is not None)]
-            )
-        if self.previous is not None:
-            self._integrate(self.previous, now)
-        self.previous = now
+        if n not in self.previous:
+            self.previous[n] = pre.clone(), routed.clone()
+            return
+        old_pre, old_routed = (value[: len(pre)] for value in self.previous[n])
+        sign = self.sign[: len(pre)].view(-1, *(1,) * (routed.dim() - 1))
+        weight_sum, bias_sum = self.sums[n]
+        weight, bias = self._product(n, old_pre, (routed - old_routed) * sign)
+        weight_sum.add_(weight)
+        bias_sum.add_(bias)
+        if n > 0:
+            weight_sum.add_(self._product(n, pre - old_pre, routed * sign)[0])
+        old_pre.copy_(pre)
+        old_routed.copy_(routed)
 
-    def _integrate(self, before: SynapticActivity, after: SynapticActivity) -> None:
-        for n, (weight_sum, bias_sum) in enumerate(self.sums):
-            sign = self.sign.view(-1, *(1,) * (after.routed[n].dim() - 1))
-            weight, bias = self._product(n, before.pre[n], (after.routed[n] - before.routed[n]) * sign)
-            weight_sum.add_(weight)
-            bias_sum.add_(bias)
-            if n > 0:
-                weight_sum.add_(self._product(n, after.pre[n] - before.pre[n], after.routed[n] * sign)[0])
+    def row_buffers(self) -> list[Tensor]:
+        """What is kept of each row."""
+        return [value for pair in self.previous.values() for value in pair]
 
     def _product(self, n: int, pre: Tensor, routed: Tensor) -> tuple[Tensor, Tensor]:
         if self.on_product is not None:

@@ -26,14 +26,6 @@ class Coupling(Protocol):
     pool: str | None
 
 
-class LocalConnection(Protocol):
-    """The operations of a connection, ideal or on analog tiles, that the dynamics need."""
-
-    def __call__(self, pre: Tensor) -> tuple[Tensor, Tensor | None]: ...
-    def route(self, post: Tensor, routing: Tensor | None) -> Tensor: ...
-    def feedback(self, routed: Tensor) -> Tensor: ...
-
-
 class Routed(NamedTuple):
     """A post state routed to its pre-pool positions, and the argmax that did it (None unless max-pooled)."""
 
@@ -41,7 +33,7 @@ class Routed(NamedTuple):
     routing: Tensor | None
 
 
-def preactivation(pre: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+def preactivation(pre: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
     """``w ⋆ pre + b`` (weight of 4 dimensions) or ``w·vec(pre) + b`` (2 dimensions).
 
     pre (B, C_in, H, W) or (B, ...) -> (B, C_out, H', W') or (B, out), stride 1.
@@ -109,25 +101,3 @@ def primitive(connections: Sequence[Coupling], x: Tensor, states: Sequence[Tenso
         total = total + (state * pooled).flatten(1).sum(1)
         pre = state
     return total
-
-
-def local_drives(
-    connections: Sequence[LocalConnection], input_drive: Tensor, states: Sequence[Tensor]
-) -> tuple[list[Tensor], list[Routed]]:
-    """∂Φ/∂s^n of every layer in closed form, and what each connection drove back into its columns.
-
-    ``input_drive`` is the constant ``P(w_1 ⋆ x + b_1)``. Each convolution is computed once: its pooled value drives
-    the layer above, its argmax routes that layer's state back. The first entry of the second list stands for the
-    clamped input's connection, which is never read backwards.
-    """
-    drives, reads = [input_drive], [Routed(None, None)]
-    for n in range(1, len(states)):
-        drive, routing = connections[n](states[n - 1])
-        routed = connections[n].route(states[n], routing)
-        feedback = connections[n].feedback(routed)
-        drives[-1] = drives[-1] + feedback if n == 1 else drives[-1].add_(feedback)
-        drives.append(drive)
-        reads.append(Routed(routed, routing))
-    if len(states) == 1:
-        drives[0] = input_drive.clone()
-    return drives, reads

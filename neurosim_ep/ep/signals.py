@@ -115,9 +115,9 @@ def build_signals(section: SignalsSection, network: Network, seed: int) -> Local
 
 
 class Nudge:
-    """Everything that is added to the drives in a nudge phase: ``−β_b ∂L/∂s`` with a signed β per sample.
+    """Everything that is added to the drives in a nudge phase: ``−β_r ∂L/∂s`` with a signed β per row.
 
-    ``signed_beta`` (B,) lets both nudge phases run as one batch: +β for its first half, −β for the second.
+    ``onehot`` (R, C) and ``signed_beta`` (R,): rows of +β and of −β relax as one batch.
     """
 
     def __init__(
@@ -128,21 +128,37 @@ class Nudge:
         signals: LocalErrors | None = None,
         alpha: float = 1.0,
     ) -> None:
-        self.network, self.onehot, self.beta = network, onehot, signed_beta
-        self.signals, self.alpha = signals, alpha
+        self.network, self.onehot, self.beta, self.signals = network, onehot, signed_beta, signals
+        self.signal_beta = signed_beta * alpha
 
-    def add_(self, drives: Sequence[Tensor], states: Sequence[Tensor]) -> None:
-        """Add the nudge of ``states`` to ``drives`` in place, layer by layer."""
-        beta = self.beta
-        drives[-1].addcmul_(_per_sample(beta, states[-1]), readout_nudge(states[-1], self.network.readout, self.onehot))
-        if self.signals is not None:
-            for layer in self.signals.layers:
-                push = self.signals.nudge(layer, states[layer], self.onehot)
-                drives[layer].addcmul_(_per_sample(beta * self.alpha, push), push)
+    def add_(self, layer: int, drive: Tensor, state: Tensor) -> None:
+        """Add to ``drive`` of ``layer``, in place, the nudge at its ``state``; both are first rows (r, *shape)."""
+        onehot = self.onehot[: len(state)]
+        if layer == len(self.network.connections) - 1:
+            push = readout_nudge(state, self.network.readout, onehot)
+            drive.addcmul_(_per_row(self.beta, push), push)
+        if self.signals is not None and layer in self.signals.layers:
+            push = self.signals.nudge(layer, state, onehot)
+            drive.addcmul_(_per_row(self.signal_beta, push), push)
+
+    def pushes(self, layer: int) -> bool:
+        """Whether an error acts on ``layer`` directly."""
+        signals = () if self.signals is None else self.signals.layers
+        return layer == len(self.network.connections) - 1 or layer in signals
+
+    def twin(self) -> Nudge:
+        """The same nudge with tensors of its own."""
+        twin = Nudge(self.network, self.onehot.clone(), self.beta.clone(), self.signals)
+        twin.signal_beta = self.signal_beta.clone()
+        return twin
+
+    def tensors(self) -> list[Tensor]:
+        """All that differs from one batch to the next."""
+        return [self.onehot, self.beta, self.signal_beta]
 
 
-def _per_sample(factor: Tensor, like: Tensor) -> Tensor:
-    return factor.view(-1, *(1,) * (like.dim() - 1))
+def _per_row(factor: Tensor, like: Tensor) -> Tensor:
+    return factor[: len(like)].view(-1, *(1,) * (like.dim() - 1))
 
 
 def alpha_at(section: SignalsSection, epoch: int, epochs: int) -> float:

@@ -35,9 +35,9 @@ class TileCounts:
     ``update``: int64 [quantity, tile] in the order of ``UPDATE_QUANTITIES``: additions into the digital
     update accumulators, and programming pulses that raise and lower a weight. Each weight counts once, in
     the tile of its first column.
-    ``events``, ``messages``, ``presentations``: phase -> int64 [tick, layer]: events sent; events times the
-    tiles each must reach (its row blocks in the next connection, its column blocks in its own); samples that
-    took part in the tick.
+    ``events``, ``messages``, ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times
+    the tiles each must reach (its row blocks in the next connection, its column blocks in its own); samples whose
+    layer was updated in the tick; and those of them that an input had changed for since the last update.
     """
 
     traffic: np.ndarray
@@ -45,6 +45,7 @@ class TileCounts:
     events: dict[str, np.ndarray] = field(default_factory=dict)
     messages: dict[str, np.ndarray] = field(default_factory=dict)
     presentations: dict[str, np.ndarray] = field(default_factory=dict)
+    needed: dict[str, np.ndarray] = field(default_factory=dict)
     samples: int = 0
     batches: int = 0
 
@@ -62,6 +63,7 @@ class TileCounts:
             events=_add_ticks(self.events, other.events),
             messages=_add_ticks(self.messages, other.messages),
             presentations=_add_ticks(self.presentations, other.presentations),
+            needed=_add_ticks(self.needed, other.needed),
             samples=self.samples + other.samples,
             batches=self.batches + other.batches,
         )

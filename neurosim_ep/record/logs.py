@@ -19,15 +19,19 @@ from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.rundir import write_atomic
 
 EPOCH_COLUMNS = (
-    "epoch", "loss", "train_accuracy", "test_accuracy", "alpha", "learning_rate", "mean_ticks",
-    "not_converged", "seconds",
+    "epoch", "loss", "train_accuracy", "test_accuracy", "alpha", "learning_rate",
+    "mean_ticks", "not_converged", "free_slow", "free_period_2", "free_other", "free_residual",
+    "nudge_mean_ticks", "nudge_not_converged", "nudge_slow", "nudge_period_2", "nudge_other", "nudge_residual",
+    "seconds",
 )  # fmt: skip
 LAYER_COLUMNS = (
     "epoch", "layer", "name", "mean_abs_state", "std_across_samples", "fraction_zero", "fraction_upper",
     "dead_fraction", "mean_abs_nudge_difference", "mean_abs_dW", "norm_dW", "norm_W", "readout_accuracy",
-    "events_per_neuron_tick", "energy_J",
+    "free_mean_ticks", "free_active", "free_not_converged", "free_slow", "free_period_2", "free_other", "free_residual",
+    "nudge_mean_ticks", "nudge_active", "nudge_not_converged", "nudge_slow", "nudge_period_2", "nudge_other",
+    "nudge_residual", "updates", "updates_dense", "updates_needed", "events_per_neuron_tick", "energy_J",
 )  # fmt: skip
-RESIDUAL_COLUMNS = ("epoch", "phase", "tick", "mean_residual", "max_residual")
+RESIDUAL_COLUMNS = ("epoch", "phase", "tick", "mean_residual", "max_residual", "active")
 TILE_COLUMNS = (
     "tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse", "phase",
     "direction", "accounting", "reads", "active_lines", "adc_conversions", "dac_conversions",

@@ -7,7 +7,8 @@
     /layers/              name, neurons                                   [layers]
     /phases/<phase>/<accounting>/<direction>/<quantity>                   [recorded, tiles]
     /update/<quantity>                                                    [recorded, tiles]
-    /events/<phase>  /messages/<phase>  /presentations/<phase>            [recorded, ticks, layers]
+    /events/<phase>  /messages/<phase>                                    [recorded, ticks, layers]
+    /presentations/<phase>  /needed/<phase>                               [recorded, ticks, layers]
 
 The first axis of every recorded dataset counts the recorded batches; row i belongs to row i of ``/batches``.
 Counts are int64, chunked and compressed; every dataset says its ``unit`` and ``description``. A phase that
@@ -38,7 +39,8 @@ from neurosim_ep.record.rundir import replace_atomic, temporary_of
 from neurosim_ep.tiles.mapping import TilePlan
 
 SCHEMA_VERSION = 1
-RECORDED_GROUPS = ("batches", "phases", "update", "events", "messages", "presentations")
+TICK_GROUPS = ("events", "messages", "presentations", "needed")
+RECORDED_GROUPS = ("batches", "phases", "update", *TICK_GROUPS)
 
 _DESCRIPTIONS = {
     "batches/epoch": ("epoch", "epoch of the recorded batch"),
@@ -64,7 +66,8 @@ _DESCRIPTIONS = {
     "pulses_down": ("pulse", "programming pulses that lowered a weight"),
     "events": ("event", "events sent by the neurons of the layer in the tick"),
     "messages": ("message", "events x tiles each must reach"),
-    "presentations": ("sample", "samples that took part in the tick"),
+    "presentations": ("sample", "samples whose layer was updated in the tick"),
+    "needed": ("sample", "those of them that an input had changed for since the last update"),
 }
 
 
@@ -74,7 +77,9 @@ class TrafficWriter:
     Each epoch is added to a copy that then replaces the file, so a kill at any moment leaves a whole file.
     """
 
-    def __init__(self, path: Path, plan: TilePlan, *, scenario_name: str, seed: int, event_threshold: float) -> None:
+    def __init__(
+        self, path: Path, plan: TilePlan, *, scenario_name: str, seed: int, event_threshold: float | Sequence[float]
+    ) -> None:
         self.path = path
         self.plan = plan
         self.meta = {"scenario": scenario_name, "seed": seed, "event_threshold": event_threshold}
@@ -96,9 +101,8 @@ class TrafficWriter:
             for quantity in UPDATE_QUANTITIES:
                 _extend(file, f"update/{quantity}", recorded, [one.updates(quantity) for one in counts])
             for phase in counts[0].events:
-                _extend(file, f"events/{phase}", recorded, [one.events[phase] for one in counts])
-                _extend(file, f"messages/{phase}", recorded, [one.messages[phase] for one in counts])
-                _extend(file, f"presentations/{phase}", recorded, [one.presentations[phase] for one in counts])
+                for group in TICK_GROUPS:
+                    _extend(file, f"{group}/{phase}", recorded, [getattr(one, group)[phase] for one in counts])
 
     def truncate_to(self, epoch: int) -> None:
         """Drop the batches of epochs after ``epoch``. Raises :class:`CheckpointError` for a broken file."""

@@ -169,9 +169,28 @@ class RelaxationSection(Section):
         "three_phase", "+beta and -beta from the free state, or only one of them against the free state"
     )
     state_init: Literal["zeros", "uniform"] = described("zeros", "states at tick 0: 0, or uniform in [0, 1)")
-    tolerance: float = described(
-        1e-3, "a sample is settled when no state changed by more than this in the last tick", ge=0, le=LARGEST
+    warm_start: Literal["none", "memory", "hdf5"] = described(
+        "none",
+        "start a training sample where it rested in the epoch before; its states are kept in float16, in memory or in "
+        "a file of the run directory",
     )
+    tolerance: float = described(
+        1e-4,
+        "a sample leaves the free phase when no state changed by more than this; 0: every sample runs all T ticks",
+        ge=0,
+        le=LARGEST,
+    )
+    nudge_tolerance: float = described(
+        1e-2,
+        "a sample leaves the nudge phases when no layer changed by more than this part of its displacement from the "
+        "free state; 0: every sample runs all K ticks",
+        ge=0,
+        lt=1,
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.warm_start != "none" and self.state_init != "zeros":
+            yield "warm_start", 'starts unseen samples from zeros; use state_init = "zeros" with it'
 
 
 class SignalsSection(Section):
@@ -243,10 +262,21 @@ class HardwareSection(Section):
 
 
 class SchedulerSection(Section):
-    """How the ticks are computed."""
+    """How the ticks are computed, and what neurons send."""
 
-    policy: Literal["synchronous"] = described(
-        "synchronous", "order of layer updates inside a tick: all layers from the previous tick"
+    policy: Literal["synchronous", "alternating", "event"] = described(
+        "synchronous",
+        "order of layer updates: all layers from the previous tick; even and odd layers in turn from fresh states; or "
+        "all layers from the values last sent",
+    )
+    threshold: Rate | Rates = described(
+        1e-3,
+        "a neuron sends when its state moved by more than this from the value it last sent: one value, or one per "
+        "layer; changes the dynamics of the event policy, is only counted with the others",
+    )
+    check_every: int = described(4, "ticks between tests for samples at rest", unit="tick", ge=1, le=LARGEST)
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = described(
+        "float32", "number format inside the convolutions of the phases; states and differences stay float32"
     )
 
 
@@ -255,7 +285,6 @@ class TelemetrySection(Section):
 
     stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1, le=LARGEST)
     traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0, le=LARGEST)
-    event_threshold: float = described(1e-3, "a neuron sends when its state moved by more than this", ge=0, le=LARGEST)
 
 
 class Scenario(Section):
@@ -274,12 +303,17 @@ class Scenario(Section):
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         layers = len(self.network.layer_plans(num_classes=1))  # as many for any number of classes
+        if self.scheduler.policy == "alternating":
+            for key in ("free_steps", "nudge_steps"):
+                if getattr(self.relaxation, key) % 2:
+                    yield f"relaxation.{key}", "must be even with the alternating policy, whose steps take two ticks"
         beyond = [layer for layer in self.signals.layers if layer >= layers]
         if self.signals.kind != "none" and beyond:
             yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
         for key, given, what in (
             ("network.activation", self.network.activation, "name"),
             ("training.learning_rate", self.training.learning_rate, "rate"),
+            ("scheduler.threshold", self.scheduler.threshold, "threshold"),
         ):
             if isinstance(given, tuple) and len(given) != layers:
                 counted = f"{len(given)} {what}" + "s" * (len(given) != 1)

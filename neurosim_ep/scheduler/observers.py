@@ -1,89 +1,164 @@
-"""What watches the ticks of a recorded batch: the chip's traffic, and how the states settle."""
+"""What watches the ticks of a batch: the chip's traffic, how the states settle, and rules that are local in time."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.plasticity import OuterProduct, StdpAccumulator, synaptic_activity
 from neurosim_ep.ep.primitive import Routed
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Tick, largest_change
+from neurosim_ep.scheduler.field import Field, memory_rows
 from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.sigma_delta import repeat_rows
 
 
-class TrafficObserver:
-    """Feeds a :class:`TileCounter` with every read and event of one presentation of images x (B, C, H, W).
+class Watcher:
+    """An observer that overlooks everything; see :class:`~neurosim_ep.scheduler.field.Observer`."""
 
-    A neuron sends when its state differs from the value it last sent by more than ``threshold``; before tick 0 that
-    value is 0. Both nudge phases start from the values sent in the free phase. The static input is sent and read
-    once, in tick 0 of the free phase.
+    counts_events = False
+
+    def begin(self, field: Field) -> None:
+        """A tick begins."""
+
+    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
+        """A connection is read forwards."""
+
+    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+        """A connection is read backwards."""
+
+    def end(self, field: Field) -> None:
+        """The tick is over."""
+
+    def row_buffers(self) -> list[Tensor]:
+        """Nothing is kept row by row."""
+        return []
+
+
+class TrafficObserver(Watcher):
+    """Feeds a :class:`TileCounter` with every read, update and event of one presentation of images x (B, C, H, W).
+
+    The static input is sent and read once, in tick 0 of the free phase. An update of a layer was *needed* when a
+    neighbouring layer sent something, when an error signal pushes the layer, or when it was the first.
     """
 
-    def __init__(self, network: Network, counter: TileCounter, x: Tensor, threshold: float) -> None:
-        self.network, self.counter, self.threshold = network, counter, threshold
-        self.x = x
-        self.last_sent: dict[Phase, list[Tensor]] = {}
+    counts_events = True
 
-    def see(self, tick: Tick) -> None:
-        """Count this tick of every phase that shares the batch."""
-        parts = len(tick.phases)
-        for index, phase in enumerate(tick.phases):
-            mine = [state.chunk(parts)[index] for state in tick.states]
-            my_reads = [
-                Routed(*(None if part is None else part.chunk(parts)[index] for part in read)) for read in tick.reads
-            ]
-            self._count(phase, tick.number, mine, my_reads)
+    def __init__(self, network: Network, counter: TileCounter, x: Tensor) -> None:
+        self.network, self.counter, self.x = network, counter, x
+        self.active: dict[int, Tensor] = {}
+        self.anything: dict[int, Tensor] = {}
+        self.updated: set[int] = set()
 
-    def _count(self, phase: Phase, number: int, states: Sequence[Tensor], reads: Sequence[Routed]) -> None:
-        if phase is Phase.FREE and number == 0:
-            self.counter.forward(0, phase.value, self.x, self.x.abs() > self.threshold)
-        sent = self._send(phase, states)
-        for layer, connection in enumerate(self.network.connections):
-            self.counter.events(layer, phase.value, number, sent[layer])
-            value, routing = reads[layer]
-            if value is not None:
-                self.counter.forward(layer, phase.value, states[layer - 1], sent[layer - 1])
-                routed_sent = connection.route(sent[layer].to(value.dtype), routing) != 0
-                self.counter.transposed(layer, phase.value, value, routed_sent)
+    def begin(self, field: Field) -> None:
+        """Count the neurons that send."""
+        assert field.senders is not None
+        if field.tick == 0 and field.phases == (Phase.FREE,):
+            sent = self.x != 0
+            self.counter.forward(0, field.phases, self.counter.active(self.x, sent), sent)
+        for layer in field.fresh:
+            sent = field.senders.sent[layer]
+            self.active[layer] = self.counter.active(field.seen(layer), sent, field.copies)
+            self.anything[layer] = memory_rows(sent).any(1)
+            self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
 
-    def _send(self, phase: Phase, states: Sequence[Tensor]) -> list[Tensor]:
-        """Mask of the neurons that send now; their last sent value is brought up to date."""
-        if phase not in self.last_sent:
-            start = self.last_sent.get(Phase.FREE) or [torch.zeros_like(state) for state in states]
-            self.last_sent[phase] = start
-        last = self.last_sent[phase]
-        sent = [(state - value).abs() > self.threshold for state, value in zip(states, last, strict=True)]
-        self.last_sent[phase] = [
-            torch.where(mask, state, value) for mask, state, value in zip(sent, states, last, strict=True)
-        ]
-        return sent
+    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
+        """Count the rows that are driven."""
+        assert field.senders is not None
+        self.counter.forward(layer, field.phases, self.active[layer - 1], field.senders.sent[layer - 1])
+
+    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+        """Count the columns that are driven."""
+        assert field.senders is not None
+        sent = field.senders.sent[layer].to(post.dtype)
+        routed_sent = self.network.connections[layer].route(sent, read.routing)
+        self.counter.transposed(layer, field.phases, self.active[layer], routed_sent)
+
+    def end(self, field: Field) -> None:
+        """Count the layers that were updated, and the samples of which that was needed."""
+        for layer in field.fresh:
+            if layer not in self.updated or (field.nudge is not None and field.nudge.pushes(layer)):
+                needed = torch.full((field.copies,), field.active, device=self.x.device)
+            else:
+                neighbours = [self.anything[n] for n in (layer - 1, layer + 1) if 0 <= n < field.layers]
+                some = torch.stack(neighbours).any(0) if neighbours else torch.zeros_like(self.anything[layer])
+                needed = some.unflatten(0, (-1, field.copies)).sum(0)
+            self.updated.add(layer)
+            self.counter.updated(layer, field.phases, field.tick - 1, field.active, needed)
 
 
-class ResidualObserver:
-    """Largest change of any state in each tick, per phase and sample."""
+class ResidualObserver(Watcher):
+    """Largest change of any state of each sample in every step, per phase; a sample at rest keeps its last one.
+
+    Steps of several ticks are entered at their last tick.
+    """
 
     def __init__(self) -> None:
         self.residuals: dict[Phase, list[Tensor]] = {}
+        self.ticks: dict[Phase, list[int]] = {}
+        self.active: dict[Phase, list[int]] = {}
 
-    def see(self, tick: Tick) -> None:
-        """Keep this tick's residuals on the device."""
-        changes = largest_change(tick.new_states, tick.states).chunk(len(tick.phases))
-        for phase, change in zip(tick.phases, changes, strict=True):
-            self.residuals.setdefault(phase, []).append(change)
+    def end(self, field: Field) -> None:
+        """Keep this step's residuals on the device, samples in the order of the batch."""
+        if not field.step_over:
+            return
+        change = field.change[: field.rows].amax(1)
+        for index, phase in enumerate(field.phases):
+            curve = self.residuals.setdefault(phase, [])
+            now = curve[-1].clone() if curve else change.new_zeros(field.samples)
+            now[field.order[: field.active]] = change[index :: field.copies]
+            curve.append(now)
+            self.ticks.setdefault(phase, []).append(field.tick)
+            self.active.setdefault(phase, []).append(field.active)
 
     def curves(self) -> dict[Phase, Tensor]:
-        """Residuals of each phase, (ticks, B)."""
-        return {phase: torch.stack(ticks) for phase, ticks in self.residuals.items()}
+        """Residuals of each phase, (steps, B)."""
+        return {phase: torch.stack(steps) for phase, steps in self.residuals.items()}
 
 
-def settling_ticks(residuals: Tensor, tolerance: float) -> Tensor:
-    """Ticks (B,) each sample needed until its residual stayed ≤ ``tolerance``; all of them where it never did.
+class StdpObserver(Watcher):
+    """Shows an accumulator the two ends of every synapse whenever both are fresh."""
 
-    ``residuals`` is (ticks, B).
-    """
-    moving = residuals > tolerance
-    ticks = torch.arange(1, len(moving) + 1, device=moving.device)[:, None]
-    return (moving * ticks).amax(0).add(1).clamp(max=len(moving))
+    def __init__(
+        self,
+        network: Network,
+        x: Tensor,
+        input_routing: Tensor | None,
+        sign: Tensor,
+        on_product: OuterProduct | None,
+    ) -> None:
+        self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product)
+        copies = len(sign) // len(x)
+        self.x = repeat_rows(x, copies)
+        self.input_routing = None if input_routing is None else repeat_rows(input_routing, copies)
+
+    def begin(self, field: Field) -> None:
+        """See where every synapse starts; later that of the input, which is never read backwards."""
+        if field.tick == 0:
+            self._see_all([field.seen(layer) for layer in range(field.layers)])
+        elif 0 in field.fresh:
+            routing = None if self.input_routing is None else self.input_routing[: field.rows]
+            routed = self.network.connections[0].route(field.seen(0), routing)
+            self.accumulator.see(0, self.x[: field.rows], routed)
+
+    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+        """A transposed read routes the post state by the argmax of the pre state as it is now."""
+        assert read.value is not None
+        self.accumulator.see(layer, pre, read.value)
+
+    def row_buffers(self) -> list[Tensor]:
+        """What the synapses remember, and the input."""
+        routing = [] if self.input_routing is None else [self.input_routing]
+        return [self.x, *routing, *self.accumulator.row_buffers()]
+
+    def gradients(self, states: list[Tensor], scale: float) -> dict[str, Tensor]:
+        """The accumulated gradients once the phases have ended at ``states``."""
+        self._see_all(states)
+        return self.accumulator.gradients(scale)
+
+    def _see_all(self, states: list[Tensor]) -> None:
+        """Every synapse at ``states`` of all rows."""
+        ends = synaptic_activity(self.network, self.x, self.input_routing, states)
+        for n, (pre, routed) in enumerate(zip(ends.pre, ends.routed, strict=True)):
+            self.accumulator.see(n, pre, routed)

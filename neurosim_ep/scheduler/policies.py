@@ -1,26 +1,90 @@
-"""Which layers are updated from what inside one tick."""
+"""Which layers are updated from what, in which order: the policies of the scheduler.
+
+A policy makes a *step* of one or more ticks, in which every layer is updated once. ``obeys_senders`` tells whether
+receivers know only what was sent to them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Protocol
 
-from torch import Tensor
-
-from neurosim_ep.ep import activations
-from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.primitive import Routed, local_drives
-from neurosim_ep.ep.signals import Nudge
+from neurosim_ep.scheduler.field import Field
 
 
-def synchronous(
-    network: Network, input_drive: Tensor, states: Sequence[Tensor], nudge: Nudge | None
-) -> tuple[list[Tensor], list[Routed]]:
-    """One tick of ``s_{t+1} = σ(∂Φ/∂s(s_t) − β ∂L/∂s(s_t))``, all layers from the previous tick.
+class Policy(Protocol):
+    """One order of layer updates."""
 
-    Returns the new states and the transposed reads that were made with the old ones.
+    ticks: int
+    obeys_senders: bool
+
+    def prepare(self, field: Field) -> None:
+        """What must be known before the first step of a phase."""
+
+    def step(self, field: Field) -> None:
+        """Update every layer once; :meth:`Field.begin` and :meth:`Field.end` mark the ticks."""
+
+
+class Synchronous:
+    """``s_{t+1} = σ(∂Φ/∂s(s_t) − β ∂L/∂s(s_t))``: all layers from the previous tick (arXiv 2508.15989 §2.1)."""
+
+    ticks = 1
+    obeys_senders = False
+
+    def prepare(self, field: Field) -> None:
+        """Nothing: a tick needs the states alone."""
+
+    def step(self, field: Field) -> None:
+        """One tick. A layer is overwritten as soon as its two connections have been read, so one copy is enough."""
+        field.begin()
+        drive = None
+        for layer in range(1, field.layers):
+            above, routing = field.forward(layer)
+            field.write(layer - 1, drive, field.feedback(layer, routing))
+            drive = above
+        field.write(field.layers - 1, drive, None)
+        field.end()
+
+
+class Alternating:
+    """Even layers in even ticks, odd layers in odd ticks, each from the fresh states of its neighbours.
+
+    No two neighbouring layers change in one tick, so a tick is half the work of a synchronous one, and the argmax that
+    routes feedback into a layer is still that of the tick in which the layer above was last driven: a step of two ticks
+    reads each connection once forwards and once backwards. Without max-pooling it retraces one of the two interleaved
+    trajectories of the synchronous map.
     """
-    drives, reads = local_drives(network.connections, input_drive, states)
-    if nudge is not None:
-        nudge.add_(drives, states)
-    new = [activations.activate_(name, drive) for name, drive in zip(network.activations, drives, strict=True)]
-    return new, reads
+
+    ticks = 2
+    obeys_senders = False
+
+    def prepare(self, field: Field) -> None:
+        """The routing of the odd connections, which are read backwards first."""
+        for layer in range(1, field.layers, 2):
+            if field.network.connections[layer].pool == "max":
+                field.remember(layer, field.read(layer)[1])
+
+    def step(self, field: Field) -> None:
+        """Two ticks."""
+        for parity in (0, 1):
+            field.begin()
+            for layer in range(parity, field.layers, 2):
+                drive = None
+                if layer > 0:
+                    drive, routing = field.forward(layer)
+                    field.remember(layer, routing)
+                above = layer + 1
+                feedback = field.feedback(above, field.remembered(above)) if above < field.layers else None
+                field.write(layer, drive, feedback)
+            field.end(step_over=parity == 1)
+
+
+class Event(Synchronous):
+    """The synchronous map as its receivers see it: every read and every error from the values last sent.
+
+    With θ = 0 it is :class:`Synchronous`, bit for bit.
+    """
+
+    obeys_senders = True
+
+
+POLICIES: dict[str, type[Policy]] = {"synchronous": Synchronous, "alternating": Alternating, "event": Event}

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from neurosim_ep.ep import signals as ep_signals
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.plasticity import OuterProduct, StdpAccumulator, contrastive, synaptic_activity
+from neurosim_ep.ep.plasticity import OuterProduct, contrastive, synaptic_activity
 from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
 from neurosim_ep.errors import UsageError
-from neurosim_ep.scheduler.engine import Observer, Relaxation, Tick, relax
+from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import StdpObserver
 from neurosim_ep.scheduler.phases import NUDGES, Phase
+from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
 
 @dataclass(frozen=True)
@@ -23,17 +28,23 @@ class EPGradients:
 
     ``grads``: parameter name → tensor, batch mean, sign of a loss gradient. ``free``, ``plus``, ``minus``: states of
     every layer (B, *shape) at the end of each phase (``plus`` or ``minus`` is None where nudging was one-sided).
-    ``residual`` (B,): largest change of any state in the last free tick. ``loss`` (B,) and ``logits`` (B, C) are
-    those of the free state.
+    ``loss`` (B,) and ``logits`` (B, C) are those of the free state. ``free_phase`` and ``nudge_phases`` tell how the
+    samples came to rest, or that they did not.
     """
 
     grads: dict[str, Tensor]
     free: list[Tensor]
     plus: list[Tensor] | None
     minus: list[Tensor] | None
-    residual: Tensor
     loss: Tensor
     logits: Tensor
+    free_phase: Relaxation
+    nudge_phases: Relaxation
+
+    @property
+    def residual(self) -> Tensor:
+        """Per sample (B,), the largest change of any state in its last free step."""
+        return self.free_phase.residual
 
 
 @torch.no_grad()
@@ -42,13 +53,30 @@ def free_phase(
     x: Tensor,
     steps: int,
     states: Sequence[Tensor] | None = None,
+    *,
+    schedule: Schedule | None = None,
+    engine: Engine | None = None,
     observers: Sequence[Observer] = (),
 ) -> Relaxation:
-    """Relax ``network`` on images x (B, C, H, W) for ``steps`` ticks with β = 0, from zeros unless given states."""
-    if states is None:
-        states = network.initial_states(x.shape[0], "zeros")
+    """Relax ``network`` on images x (B, C, H, W) for ``steps`` ticks with β = 0, from zeros unless given states.
+
+    ``schedule`` says how (default: every sample, every tick, all layers at once); ``engine``, made for this network
+    and a schedule, is used instead where it is given.
+    """
+    engine = engine or Engine(network, schedule or Schedule())
     drive, _ = network.input_drive(x)
-    return relax(network, drive, states, steps, (Phase.FREE,), observers=observers)
+    return _free_phase(engine, drive, steps, states, observers)[0]
+
+
+def _free_phase(
+    engine: Engine, drive: Tensor, steps: int, states: Sequence[Tensor] | None, observers: Sequence[Observer]
+) -> tuple[Relaxation, SigmaDelta | None]:
+    network = engine.network
+    own = network.initial_states(len(drive), "zeros") if states is None else [state.clone() for state in states]
+    counted = any(observer.counts_events for observer in observers)
+    senders = engine.senders(own) if engine.policy.obeys_senders or counted else None
+    rest = Rest.free_phase(engine.schedule.tolerance)
+    return engine.relax(drive, own, steps, (Phase.FREE,), rest=rest, senders=senders, observers=observers), senders
 
 
 @torch.no_grad()
@@ -66,6 +94,8 @@ def ep_gradients(
     loss: str = "cross_entropy",
     nudging: str = "three_phase",
     states: Sequence[Tensor] | None = None,
+    schedule: Schedule | None = None,
+    engine: Engine | None = None,
     observers: Sequence[Observer] = (),
     on_product: OuterProduct | None = None,
 ) -> EPGradients:
@@ -73,59 +103,74 @@ def ep_gradients(
 
     x (B, C, H, W) images, y (B,) class indices. The free phase runs ``free_steps`` ticks from ``states`` (zeros by
     default); the nudge phases run ``nudge_steps`` ticks from its end, as one batch. ``rule`` is "contrastive" or
-    "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus". ``on_product`` is told of every outer
-    product the synapses add up: one per contrasted end point, or two per nudge tick with the stdp rule.
+    "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus".
+
+    Other arguments: ``schedule`` says how the ticks are computed (default: every sample, every tick, all layers at
+    once); ``engine``, made for this network and a schedule, is used instead where it is given, and saves its
+    preparation. ``on_product`` is told of every outer product the synapses add up: one per contrasted end point, or two
+    per nudge tick with the stdp rule.
 
     Raises :class:`UsageError` for an unknown rule or nudging, a loss the network was not built for, a beta that is not
     positive, or images, network and signals of different number formats.
     """
     _check(network, rule, loss, nudging)
     _check_numbers(network, x, beta, signals)
+    engine = engine or Engine(network, schedule or Schedule())
     x = channels_last(x)
     batch, onehot = x.shape[0], one_hot(y, network.num_classes, x)
     input_drive, input_routing = network.input_drive(x)
-    if states is None:
-        states = network.initial_states(batch, "zeros")
-    free = relax(network, input_drive, states, free_steps, (Phase.FREE,), observers=observers)
+    free, senders = _free_phase(engine, input_drive, free_steps, states, observers)
 
     nudges = NUDGES[nudging]
-    copies = len(nudges)
-    sign = torch.cat([x.new_full((batch,), factor) for _, factor in nudges])
-    nudge = Nudge(network, onehot.repeat(copies, 1), sign * beta, signals, alpha)
-    repeated = _Repeated(x, input_drive, input_routing, copies)
-    accumulator = StdpAccumulator(network, repeated.x, repeated.routing, sign, on_product) if rule == "stdp" else None
-    nudged = relax(
-        network,
-        repeated.drive,
-        [_repeat(state, copies) for state in free.states],
+    copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
+    sign = x.new_tensor([factor for _, factor in nudges]).repeat(batch)
+    nudge = Nudge(network, onehot.repeat_interleave(copies, 0), sign * beta, signals, alpha)
+    stdp = StdpObserver(network, x, input_routing, sign, on_product) if rule == "stdp" else None
+    nudged = engine.relax(
+        input_drive,
+        [repeat_rows(state, copies) for state in free.states],
         nudge_steps,
-        tuple(phase for phase, _ in nudges),
+        phases,
+        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free.states),
         nudge=nudge,
-        observers=[*observers, *([_StdpObserver(accumulator)] if accumulator else [])],
+        senders=None if senders is None else senders.fork(copies),
+        observers=[*observers, *([stdp] if stdp else [])],
     )
 
-    ends = {phase: part for (phase, _), part in zip(nudges, _split(nudged.states, copies), strict=True)}
-    plus, minus = ends.get(Phase.NUDGE_PLUS), ends.get(Phase.NUDGE_MINUS)
     scale = 1 / (copies * beta * batch)
-    if accumulator:
-        accumulator.see(nudged.states)
-        grads = accumulator.gradients(scale)
+    held = dict(zip(phases, _split(nudged.seen, copies), strict=True))
+    if stdp:
+        grads = stdp.gradients(nudged.seen, scale)
     else:
-        high, low = (synaptic_activity(network, x, input_routing, end or free.states) for end in (plus, minus))
+        high, low = (
+            synaptic_activity(network, x, input_routing, held.get(phase) or free.seen)
+            for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
+        )
         if on_product is not None:
             for end in (high, low):
                 for n, (pre, routed) in enumerate(zip(end.pre, end.routed, strict=True)):
                     on_product(n, pre, routed)
         grads = contrastive(network, high, low, scale)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
+    onehots = onehot.repeat_interleave(copies, 0)
     if network.readout is not None:
-        grads |= ep_signals.readout_gradient(network, nudged.states[-1], nudge.onehot, mean)
+        grads |= ep_signals.readout_gradient(network, nudged.seen[-1], onehots, mean)
     if signals is not None and signals.learned:
-        grads |= ep_signals.projection_gradient(signals, nudged.states, nudge.onehot, mean * alpha)
+        grads |= ep_signals.projection_gradient(signals, nudged.seen, onehots, mean * alpha)
 
-    logits = network.logits(free.states)
+    logits = network.logits(free.seen)
     criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy
-    return EPGradients(grads, free.states, plus, minus, free.residual, criterion(logits, onehot), logits)
+    ends = dict(zip(phases, _split(nudged.states, copies), strict=True))
+    return EPGradients(
+        grads,
+        free.states,
+        ends.get(Phase.NUDGE_PLUS),
+        ends.get(Phase.NUDGE_MINUS),
+        criterion(logits, onehot),
+        logits,
+        free,
+        nudged,
+    )
 
 
 def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
@@ -150,28 +195,6 @@ def _check_numbers(network: Network, x: Tensor, beta: float, signals: LocalError
         raise UsageError(f"{found}: must all be of one format; use .float() or .double() on each of them")
 
 
-def _repeat(value: Tensor, copies: int) -> Tensor:
-    return channels_last(value.repeat(copies, *(1,) * (value.dim() - 1)))
-
-
 def _split(states: Sequence[Tensor], copies: int) -> list[list[Tensor]]:
-    parts = [state.chunk(copies) for state in states]
-    return [[part[copy] for part in parts] for copy in range(copies)]
-
-
-class _Repeated:
-    """The input side of a presentation, once per nudge phase."""
-
-    def __init__(self, x: Tensor, drive: Tensor, routing: Tensor | None, copies: int) -> None:
-        self.x, self.drive = _repeat(x, copies), _repeat(drive, copies)
-        self.routing = None if routing is None else _repeat(routing, copies)
-
-
-class _StdpObserver:
-    """Shows an accumulator the states of every tick."""
-
-    def __init__(self, accumulator: StdpAccumulator) -> None:
-        self.accumulator = accumulator
-
-    def see(self, tick: Tick) -> None:
-        self.accumulator.see(tick.states, tick.reads)
+    """The states of each of the phases that relaxed side by side."""
+    return [[state[copy::copies] for state in states] for copy in range(copies)]

@@ -31,7 +31,7 @@ class RunResult:
             ("test accuracy", f"{metrics['test_accuracy']:.1%} (best {metrics['best_test_accuracy']:.1%})"),
             ("train accuracy", f"{metrics['train_accuracy']:.1%}"),
             ("loss", f"{metrics['loss']:.4f}"),
-            ("ticks to settle", f"{metrics['mean_ticks']:.1f} (mean of sampled batches)"),
+            ("free ticks", f"{metrics['mean_ticks']:.1f} (mean of all training samples)"),
             ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick"),
         ]
         for accounting in ("clocked", "event"):

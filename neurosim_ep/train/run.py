@@ -149,10 +149,13 @@ def _train(
 
     reporter.start(f"{scenario.scenario.name}: {epochs} epochs into {directory.path}", epochs, trainer.batches)
     directory.log(f"start at epoch {first + 1} of {epochs} on {trainer.device}")
+    trainer.keep_warm_states(directory.checkpoints)
     try:
         with _terminate_as_interrupt():
+            said = _say_new(trainer.engine.notes, [], directory, reporter)
             for epoch in range(first, epochs):
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
+                said = _say_new(trainer.engine.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds())
             reporter.note("drawing the pictures")
             plots = _draw(directory, reporter)
@@ -189,12 +192,23 @@ def _one_epoch(
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
     metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **tables.cost_per_sample()}
     _save(directory, trainer, tables, epoch + 1, metrics)
+    if trainer.warm is not None:
+        trainer.warm.forget_all_but(epoch + 1)
     reporter.epoch(row)
-    directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items()))
+    directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items() if value is not None))
     for message in _warnings(trainer, record):
         reporter.warn(message)
         directory.log(f"warning: {message}")
     return metrics
+
+
+def _say_new(notes: list[str], said: list[str], directory: RunDirectory, reporter: Reporter) -> list[str]:
+    """Report those of ``notes`` that are not in ``said``; returns all of them."""
+    for note in notes:
+        if note not in said:
+            reporter.note(note)
+            directory.log(note)
+    return notes
 
 
 def _save(
@@ -207,9 +221,10 @@ def _save(
 
 def _warnings(trainer: Trainer, record: EpochRecord) -> Iterator[str]:
     """States that do not settle, and layers that carry no information any more: how deep EP fails silently."""
-    if record.not_converged > 0.5:
+    moving = record.settling["not_converged"] or 0.0
+    if moving > 0.5:
         yield (
-            f"{record.not_converged:.0%} of the samples still moved at the last free tick; "
+            f"{moving:.0%} of the samples still moved at the last free tick; "
             "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
         )
     for connection, row in zip(trainer.model.network.connections, record.layers, strict=False):

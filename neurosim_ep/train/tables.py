@@ -40,7 +40,7 @@ class RunTables:
             model.plan,
             scenario_name=scenario.scenario.name,
             seed=scenario.scenario.seed,
-            event_threshold=scenario.telemetry.event_threshold,
+            event_threshold=scenario.scheduler.threshold,
         )
         self.counts = TileCounts.zeros(len(model.plan.tiles))
 
@@ -50,7 +50,7 @@ class RunTables:
         write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
         self._write_tiles()
 
-    def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float]:
+    def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float | None]:
         """Enter ``epoch`` (from 1) into every table; returns its row of epochs.csv."""
         counts = TileCounts.zeros(len(self.model.plan.tiles))
         for _, batch in record.traffic:
@@ -69,8 +69,7 @@ class RunTables:
             "test_accuracy": test.accuracy,
             "alpha": record.alpha,
             "learning_rate": record.learning_rate,
-            "mean_ticks": record.mean_ticks,
-            "not_converged": record.not_converged,
+            **record.settling,
             "seconds": seconds,
         }
         self.epochs.append([row])
@@ -101,7 +100,7 @@ class RunTables:
             "update": torch.from_numpy(counts.update),
             **{
                 name: {phase: torch.from_numpy(table) for phase, table in getattr(counts, name).items()}
-                for name in ("events", "messages", "presentations")
+                for name in ("events", "messages", "presentations", "needed")
             },
             "samples": counts.samples,
             "batches": counts.batches,
@@ -113,7 +112,7 @@ class RunTables:
             raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
         tables = {
             name: {phase: table.cpu().numpy() for phase, table in state[name].items()}
-            for name in ("events", "messages", "presentations")
+            for name in ("events", "messages", "presentations", "needed")
         }
         self.counts = TileCounts(
             state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
@@ -137,6 +136,7 @@ class RunTables:
     ) -> list[dict[str, object]]:
         names = [*self.model.network.layer_names, "readout"]
         events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
+        needed = self._needed_updates(counts)
         return [
             {
                 "epoch": epoch,
@@ -144,6 +144,7 @@ class RunTables:
                 "name": name,
                 **values,
                 "readout_accuracy": test.layer_accuracy.get(layer),
+                "updates_needed": needed.get(layer),
                 "events_per_neuron_tick": events.get(layer),
                 "energy_J": energy.get(layer),
             }
@@ -158,6 +159,15 @@ class RunTables:
         chances = sum(table.sum(0) for table in counts.presentations.values())
         neurons = [geometry.neurons for geometry in self.model.plan.geometries]
         return {layer: float(events[layer] / (chances[layer] * n)) for layer, n in enumerate(neurons)}
+
+    def _needed_updates(self, counts: TileCounts) -> dict[int, float]:
+        """Share of the layer updates of the recorded batches that an input had changed for."""
+        if not counts.batches:
+            return {}
+        needed, done = (
+            sum(table.sum(0) for table in tables.values()) for tables in (counts.needed, counts.presentations)
+        )
+        return {layer: float(share) for layer, share in enumerate(needed / done)}
 
     def _energy_per_sample(self, counts: TileCounts) -> dict[int, float]:
         """Clocked energy per sample of each layer, over all phases of the recorded batches."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,14 +17,18 @@ from neurosim_ep.errors import DivergenceError
 from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Observer
-from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, settling_ticks
-from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver
+from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.data import Data, augment, prepare
 from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
+from neurosim_ep.train.settling import ResidualCurves, SettlingStatistics
 from neurosim_ep.train.statistics import LayerStatistics
+from neurosim_ep.train.warm import WarmStates
 
 TEST_BATCH = 250
 
@@ -36,8 +41,7 @@ class EpochRecord:
     train_accuracy: float
     alpha: float
     learning_rate: float
-    mean_ticks: float
-    not_converged: float
+    settling: dict[str, float | None]
     layers: list[dict[str, float | None]]
     residuals: list[dict[str, float | str]]
     traffic: list[tuple[int, TileCounts]]
@@ -62,42 +66,54 @@ class Trainer:
         self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
         updates = self.batches * scenario.training.epochs
         self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
+        self.warm: WarmStates | None = None
+        self.engine = Engine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
+
+    def keep_warm_states(self, folder: Path) -> None:
+        """Let samples start where they rested in the epoch before, if the scenario says so; ``folder`` keeps where."""
+        kind = self.scenario.relaxation.warm_start
+        if kind != "none":
+            shapes = self.model.network.state_shapes
+            self.warm = WarmStates(folder, len(self.data.train_labels), shapes, in_memory=kind == "memory")
 
     def train_epoch(self, epoch: int, on_batch: Callable[[int], None]) -> EpochRecord:
         """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done.
 
         Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """
+        if self.warm is None:
+            return self._train_epoch(epoch, on_batch, None)
+        with self.warm.begin(epoch) as warm:
+            return self._train_epoch(epoch, on_batch, warm)
+
+    def _train_epoch(self, epoch: int, on_batch: Callable[[int], None], warm: WarmStates | None) -> EpochRecord:
         telemetry = self.scenario.telemetry
         alpha = alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
         learning_rate = self.optimiser.learning_rate
-        totals = torch.zeros(3, dtype=torch.float64, device=self.device)
-        statistics, watched = (
-            LayerStatistics(self.model.network),
-            _Residuals(self.scenario.relaxation.tolerance),
-        )
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        statistics, curves = LayerStatistics(self.model.network), ResidualCurves()
+        settling = self._settling()
         traffic: list[tuple[int, TileCounts]] = []
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
-        for number, (x, y) in enumerate(self._training_batches(epoch)):
+        for number, (chosen, x, y) in enumerate(self._training_batches(epoch)):
             recorded = telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
             sampled = number % telemetry.stats_every == 0
             counter = TileCounter(self.model.plan, self.device) if recorded else None
             residual = ResidualObserver() if sampled else None
-            result = self._present(x, y, alpha, states_random, counter, residual)
-            totals += torch.stack(
-                [
-                    result.loss.sum(),
-                    (result.logits.argmax(1) == y).sum(),
-                    (result.residual > self.scenario.relaxation.tolerance).sum(),
-                ]
-            )
+            start = self._start(len(y), states_random) if warm is None else warm.start(chosen, self.device)
+            result = self._present(x, y, alpha, start, counter, residual)
+            if warm is not None:
+                warm.keep(chosen, result.free)
+            totals += torch.stack([result.loss.sum(), (result.logits.argmax(1) == y).sum()])
+            for part, end in zip(settling, (result.free_phase, result.nudge_phases), strict=True):
+                part.add(end)
             if residual is not None:
                 statistics.add(result)
-                watched.add(residual)
+                curves.add(residual)
                 self._refuse_divergence(result, epoch, number)
             traffic += self._update(result, counter, number, len(y))
             on_batch(number + 1)
-        loss, correct, moving = (totals / len(self.data.train_labels)).tolist()
+        loss, correct = (totals / len(self.data.train_labels)).tolist()
         weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
         if not (math.isfinite(loss) and bool(weights.isfinite().all())):
             raise DivergenceError(_divergence_text(epoch, self.batches))
@@ -106,26 +122,49 @@ class Trainer:
             correct,
             alpha,
             learning_rate,
-            watched.mean_ticks(),
-            moving,
-            statistics.rows(),
-            watched.rows(),
+            {key: value for part in settling for key, value in part.epoch_columns().items()},
+            self._layer_rows(statistics, settling),
+            curves.rows(),
             traffic,
         )
+
+    def _settling(self) -> list[SettlingStatistics]:
+        relaxation = self.scenario.relaxation
+        return [
+            SettlingStatistics("free", relaxation.free_steps, relaxation.tolerance),
+            SettlingStatistics("nudge", relaxation.nudge_steps, relaxation.nudge_tolerance),
+        ]
+
+    def _layer_rows(
+        self, statistics: LayerStatistics, settling: list[SettlingStatistics]
+    ) -> list[dict[str, float | None]]:
+        """Statistics of every layer, with how it settled and the updates it took against computing every sample in
+        every tick with all layers at once.
+        """
+        free, nudge = settling
+        copies = len(NUDGES[self.scenario.relaxation.nudging])
+        updates = {
+            "updates": (free.ticks + copies * nudge.ticks) // self.engine.policy.ticks,
+            "updates_dense": free.samples * free.steps + copies * nudge.samples * nudge.steps,
+        }
+        rows = statistics.rows()
+        for row, of_free, of_nudge in zip(rows, free.layer_columns(), nudge.layer_columns(), strict=False):
+            row.update(of_free | of_nudge | updates)
+        return rows
 
     def _present(
         self,
         x: Tensor,
         y: Tensor,
         alpha: float,
-        states_random: torch.Generator,
+        start: list[Tensor] | None,
         counter: TileCounter | None,
         residual: ResidualObserver | None,
     ) -> EPGradients:
         relaxation, network = self.scenario.relaxation, self.model.network
         observers: list[Observer] = [residual] if residual is not None else []
         if counter is not None:
-            observers.append(TrafficObserver(network, counter, x, self.scenario.telemetry.event_threshold))
+            observers.append(TrafficObserver(network, counter, x))
         return ep_gradients(
             network,
             x,
@@ -138,7 +177,8 @@ class Trainer:
             rule=self.scenario.plasticity.rule,
             loss=network.loss,
             nudging=relaxation.nudging,
-            states=network.initial_states(len(y), relaxation.state_init, states_random),
+            states=start,
+            engine=self.engine,
             observers=observers,
             on_product=None if counter is None else counter.update,
         )
@@ -148,14 +188,24 @@ class Trainer:
     ) -> list[tuple[int, TileCounts]]:
         """Change the weights; where the batch is recorded, count what that does on the tiles."""
         if counter is None:
-            self.optimiser.step(result.grads)
+            self._step(result)
             return []
         connections = self.model.network.connections
         before = [connection.weight.clone() for connection in connections]
-        self.optimiser.step(result.grads)
+        self._step(result)
         for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
             counter.programmed(layer, old, connection.weight)
         return [(number, counter.result(samples))]
+
+    def _step(self, result: EPGradients) -> None:
+        self.optimiser.step(result.grads)
+        self.engine.refresh()
+
+    def _start(self, samples: int, random: torch.Generator) -> list[Tensor] | None:
+        """States a free phase starts from; None for zeros."""
+        if self.scenario.relaxation.state_init == "zeros":
+            return None
+        return self.model.network.initial_states(samples, "uniform", random)
 
     def evaluate(self) -> Evaluation:
         """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
@@ -167,8 +217,8 @@ class Trainer:
             self.data.test_images.split(TEST_BATCH), self.data.test_labels.split(TEST_BATCH), strict=True
         ):
             x, y = self._prepare(images), labels.to(self.device)
-            states = network.initial_states(len(y), relaxation.state_init, random)
-            free = free_phase(network, x, relaxation.free_steps, states).states
+            states = self._start(len(y), random)
+            free = free_phase(network, x, relaxation.free_steps, states, engine=self.engine).seen
             scores = [network.logits(free)]
             if signals is not None:
                 scores += [signals.logits(layer, free[layer]) for layer in layers]
@@ -191,15 +241,17 @@ class Trainer:
         if self.model.signals is not None:
             self.model.signals.load_state_dict(state["signals"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.engine.refresh()
 
-    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Numbers of the samples of a batch, their images as the network gets them, and their labels."""
         seed, data = self.scenario.scenario.seed, self.data
         order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
         random = generator(seed, Stream.AUGMENTATION, epoch)
         for chosen in order.split(self.scenario.training.batch_size):
             images = data.train_images[chosen].to(self.device)
             images = augment(images, self.scenario.data.augment, random)
-            yield self._prepare(images), data.train_labels[chosen].to(self.device)
+            yield chosen, self._prepare(images), data.train_labels[chosen].to(self.device)
 
     def _prepare(self, images: Tensor) -> Tensor:
         return prepare(images.to(self.device), self.data.mean, self.data.std)
@@ -214,34 +266,3 @@ def _divergence_text(epoch: int, number: int) -> str:
         f"diverged: loss, states or weights are not finite by batch {number} of epoch {epoch + 1}; lower "
         "training.learning_rate, network.weight_scale or relaxation.beta, or set training.update_limit"
     )
-
-
-class _Residuals:
-    """Residual curves of the sampled batches of an epoch."""
-
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
-        self.curves: list[dict[Phase, Tensor]] = []
-        self.settling: list[Tensor] = []
-
-    def add(self, observer: ResidualObserver) -> None:
-        """Reduce one batch's residuals to their mean and maximum per tick, and its settling ticks to their mean."""
-        curves = observer.curves()
-        self.curves.append({phase: torch.stack([curve.mean(1), curve.amax(1)], 1) for phase, curve in curves.items()})
-        self.settling.append(settling_ticks(curves[Phase.FREE], self.tolerance).double().mean())
-
-    def mean_ticks(self) -> float:
-        """Mean over the sampled batches of the ticks a sample needed to settle in the free phase."""
-        return float(torch.stack(self.settling).mean())
-
-    def rows(self) -> list[dict[str, float | str]]:
-        """Rows of residual.csv: mean over samples and batches, and maximum, per phase and tick."""
-        rows: list[dict[str, float | str]] = []
-        for phase in self.curves[0]:
-            stacked = torch.stack([curves[phase] for curves in self.curves])
-            means, peaks = stacked[..., 0].mean(0).tolist(), stacked[..., 1].amax(0).tolist()
-            rows += [
-                {"phase": str(phase), "tick": tick, "mean_residual": mean, "max_residual": peak}
-                for tick, (mean, peak) in enumerate(zip(means, peaks, strict=True), 1)
-            ]
-        return rows

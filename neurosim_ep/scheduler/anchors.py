@@ -1,0 +1,86 @@
+"""Reduced precision without lost differences: reads are made from a state that was read in full precision.
+
+Every read is linear before its pooling, so ``w ⋆ s + b = (w ⋆ s° + b) + w ⋆ (s − s°)`` for any anchor s°. The bracket
+is computed once in float32, and only ``s − s°`` is rounded on its way through the convolution: the error is a part of
+the distance to the anchor, not of the state, and fades as the states come to rest. In a nudge phase the anchor is the
+free state, so the small differences between the phases, of which gradients are made, keep their leading digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from neurosim_ep.ep.network import channels_last
+from neurosim_ep.ep.primitive import pool_forward
+from neurosim_ep.scheduler.kernels import Kernel, tf32_convolutions
+
+EVERY = 32  # ticks between anchors in the free phase, at least
+
+
+class Anchor(NamedTuple):
+    """Both reads of one connection at its anchor, each (B, *shape): what went in and what came out in float32."""
+
+    pre: Tensor
+    z: Tensor
+    routed: Tensor
+    feedback: Tensor
+
+
+class Anchors:
+    """Reads of a batch with ``kernels`` of reduced precision, anchored by the same reads with ``exact`` ones.
+
+    ``copies`` neighbouring rows share the anchor of their sample. Before the first :meth:`take` reads are plain.
+    """
+
+    def __init__(self, kernels: Sequence[Kernel], exact: Sequence[Kernel], copies: int) -> None:
+        self.kernels, self.exact, self.copies = kernels, exact, copies
+        self.taken = False
+        self._anchors: dict[int, Anchor] = {}
+
+    def forward(self, layer: int, pre: Tensor) -> Tensor:
+        """``w ⋆ pre + b`` of connection ``layer`` for the first rows (R, *in_shape)."""
+        if not self.taken or layer not in self._anchors:
+            return self.kernels[layer].forward(pre)
+        anchor = self._anchors[layer]
+        return self._from(anchor.z, self.kernels[layer].forward(self._away(pre, anchor.pre), bias=False))
+
+    def feedback(self, layer: int, routed: Tensor) -> Tensor:
+        """``w ⋆ᵀ routed`` of connection ``layer`` for the first rows (R, *pre_pool_shape)."""
+        if not self.taken or layer not in self._anchors:
+            return self.kernels[layer].feedback(routed)
+        anchor = self._anchors[layer]
+        return self._from(anchor.feedback, self.kernels[layer].feedback(self._away(routed, anchor.routed)))
+
+    def take(self, layer: int, pre: Tensor, post: Tensor, samples: int) -> None:
+        """Anchor connection ``layer`` at the states of the first samples, the first of each sample's rows.
+
+        There are ``samples`` in all; linear layers are computed in full precision anyway.
+        """
+        connection = self.kernels[layer].connection
+        if connection.kind == "linear":
+            return
+        pre, post = pre[:: self.copies], post[:: self.copies]
+        with tf32_convolutions(False):
+            z = self.exact[layer].forward(pre)
+            routed = connection.route(post, pool_forward(z, connection.pool)[1])
+            found = Anchor(pre, z, routed, self.exact[layer].feedback(routed))
+        if layer not in self._anchors:
+            self._anchors[layer] = Anchor(*(channels_last(part.new_empty(samples, *part.shape[1:])) for part in found))
+        for kept, part in zip(self._anchors[layer], found, strict=True):
+            kept[: len(part)].copy_(part)
+
+    def sample_buffers(self) -> list[Tensor]:
+        """What is kept of each sample."""
+        return [part for anchor in self._anchors.values() for part in anchor] if self.taken else []
+
+    def _away(self, value: Tensor, anchor: Tensor) -> Tensor:
+        samples = len(value) // self.copies
+        return (value.unflatten(0, (samples, self.copies)) - anchor[:samples].unsqueeze(1)).flatten(0, 1)
+
+    def _from(self, anchor: Tensor, difference: Tensor) -> Tensor:
+        samples = len(difference) // self.copies
+        difference.unflatten(0, (samples, self.copies)).add_(anchor[:samples].unsqueeze(1))
+        return difference

@@ -1,0 +1,251 @@
+"""The neurons of a batch while it relaxes: their states, what their synapses tell them, and who still moves.
+
+Every buffer holds one row per sample, or ``copies`` neighbouring rows where several nudge phases relax side by side.
+The samples that still move are the first ``active`` ones of every buffer: a sample that comes to rest changes places
+with one that goes on, so no buffer is ever copied and a captured CUDA graph finds it where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.signals import Nudge
+from neurosim_ep.scheduler.anchors import Anchors
+from neurosim_ep.scheduler.kernels import Kernel
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.sigma_delta import SigmaDelta
+
+
+class Observer(Protocol):
+    """Sees every read and every tick of a phase; what it is shown is only lent, and overwritten by the next tick."""
+
+    counts_events: bool
+    """Whether it wants to know which neurons send."""
+
+    def begin(self, field: Field) -> None:
+        """A tick begins at ``field.states``; layers in ``field.fresh`` changed since the last one began."""
+
+    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
+        """Connection ``layer`` is read forwards at its pre state."""
+
+    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: primitive.Routed) -> None:
+        """Connection ``layer`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
+
+    def end(self, field: Field) -> None:
+        """The tick is over: layers in ``field.fresh`` were updated in it."""
+
+    def row_buffers(self) -> list[Tensor]:
+        """Buffers of one row per row of the field, to be reordered with it."""
+
+
+class Field:
+    """States (rows, *shape) of every layer, changed in place, and the drives on them.
+
+    ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
+    ``senders`` knows what each neuron last sent; with ``obeys`` that is all its receivers know. ``anchors`` make the
+    reads where they are of reduced precision. ``change`` (rows, N) holds the largest change of each layer in the last
+    step that was watched. ``order`` (B,) is the number in the batch of the sample at each place.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        kernels: Sequence[Kernel],
+        input_drive: Tensor,
+        states: list[Tensor],
+        phases: Sequence[Phase],
+        *,
+        nudge: Nudge | None = None,
+        senders: SigmaDelta | None = None,
+        obeys: bool = False,
+        anchors: Anchors | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.network, self.kernels, self.phases = network, kernels, phases
+        self.input_drive, self.states = input_drive, states
+        self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
+        self.anchors = anchors
+        self.copies, self.samples = len(phases), len(input_drive)
+        self.active = self.samples
+        self.layers = len(states)
+        self.tick = 0
+        self.fresh: list[int] = list(range(self.layers))
+        self.watching = False
+        self.step_over = False
+        self.change = states[0].new_zeros(len(states[0]), self.layers)
+        self.order = torch.arange(self.samples, device=input_drive.device)
+        self.routing: dict[int, Tensor] = {}
+
+    @property
+    def rows(self) -> int:
+        """Rows of the samples that still move."""
+        return self.active * self.copies
+
+    def state(self, layer: int) -> Tensor:
+        """The moving states (R, *shape) of ``layer``."""
+        return self.states[layer][: self.rows]
+
+    def seen(self, layer: int) -> Tensor:
+        """What receivers know of the moving states of ``layer``."""
+        return self.senders.last[layer][: self.rows] if self.obeys and self.senders else self.state(layer)
+
+    def sample_change(self) -> Tensor:
+        """Largest change of each layer in the last watched step, over the rows of each moving sample, (A, N)."""
+        return self.change[: self.rows].unflatten(0, (self.active, self.copies)).amax(1)
+
+    def begin(self) -> None:
+        """A tick begins: neurons whose state has moved far enough send it."""
+        if self.senders is not None:
+            for layer in self.fresh:
+                self.senders.send(layer, self.state(layer))
+        for observer in self.observers:
+            observer.begin(self)
+        self.fresh = []
+
+    def forward(self, layer: int) -> tuple[Tensor, Tensor | None]:
+        """Forward read of connection ``layer``: the drive of its layer, and the argmax routing κ."""
+        for observer in self.observers:
+            observer.forward(self, layer, self.seen(layer - 1))
+        return self.read(layer)
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
+        """:meth:`forward` without showing it to anyone."""
+        pre = self.seen(layer - 1)
+        z = self.kernels[layer].forward(pre) if self.anchors is None else self.anchors.forward(layer, pre)
+        return primitive.pool_forward(z, self.network.connections[layer].pool)
+
+    def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
+        """Transposed read of connection ``layer``: its part of the drive of the layer below."""
+        post = self.seen(layer)
+        routed = self.network.connections[layer].route(post, routing)
+        for observer in self.observers:
+            observer.transposed(self, layer, self.seen(layer - 1), post, primitive.Routed(routed, routing))
+        return self.kernels[layer].feedback(routed) if self.anchors is None else self.anchors.feedback(layer, routed)
+
+    def anchor(self) -> None:
+        """Make the present states those that reads of reduced precision start from."""
+        if self.anchors is not None:
+            for layer in range(1, self.layers):
+                self.anchors.take(layer, self.seen(layer - 1), self.seen(layer), self.samples)
+            self.anchors.taken = True
+
+    def remember(self, layer: int, routing: Tensor | None) -> None:
+        """Keep the routing of connection ``layer`` until it is read again."""
+        if routing is None:
+            return
+        if layer not in self.routing:
+            self.routing[layer] = routing
+        else:
+            self.routing[layer][: self.rows].copy_(routing)
+
+    def remembered(self, layer: int) -> Tensor | None:
+        """The routing last kept for connection ``layer``."""
+        return self.routing[layer][: self.rows] if layer in self.routing else None
+
+    def drive(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> Tensor:
+        """∂Φ_aug/∂s of ``layer`` from the reads of its two connections, which are used up (None: there is none).
+
+        Layer 0 has the constant input for forward read. The derivative of Φ is Eq 1's, the nudge that of Eq 10.
+        """
+        if layer == 0:
+            drive = self._input_plus(feedback)
+        else:
+            assert forward is not None
+            drive = forward if feedback is None else forward.add_(feedback)
+        if self.nudge is not None:
+            self.nudge.add_(layer, drive, self.seen(layer))
+        return drive
+
+    def _input_plus(self, feedback: Tensor | None) -> Tensor:
+        constant = self.input_drive[: self.active]
+        if feedback is None:
+            return constant.repeat_interleave(self.copies, 0)
+        feedback.unflatten(0, (self.active, self.copies)).add_(constant.unsqueeze(1))
+        return feedback
+
+    def write(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> None:
+        """Put ``layer`` at σ of its :meth:`drive`."""
+        drive, old = self.drive(layer, forward, feedback), self.state(layer)
+        new = activations.activate_(self.network.activations[layer], drive)
+        if self.watching:
+            self.change[: self.rows, layer] = memory_rows(old.sub_(new).abs_()).amax(1)
+        old.copy_(new)
+        self.fresh.append(layer)
+
+    def end(self, step_over: bool = True) -> None:
+        """The tick is over, and with it the policy's step if every layer has been updated."""
+        self.tick += 1
+        self.step_over = step_over
+        for observer in self.observers:
+            observer.end(self)
+
+    def twin(self) -> Field:
+        """A field of the same shape with buffers of its own, and no observers."""
+        nudge, senders, anchors = self.nudge, self.senders, self.anchors
+        return Field(
+            self.network, self.kernels, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
+            nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
+            obeys=self.obeys, anchors=anchors,
+        )  # fmt: skip
+
+    def load(self, other: Field) -> None:
+        """Take over the contents of a field of the same shape, all samples in the order of the batch."""
+        self.active, self.tick, self.fresh = self.samples, 0, list(range(self.layers))
+        if self.anchors is not None:
+            self.anchors.taken = False
+        pairs = [(self.input_drive, other.input_drive), (self.order, other.order), (self.change, other.change)]
+        pairs += zip(self.states, other.states, strict=True)
+        if self.nudge is not None and other.nudge is not None:
+            pairs += zip(self.nudge.tensors(), other.nudge.tensors(), strict=True)
+        if self.senders is not None and other.senders is not None:
+            pairs += zip(self.senders.last, other.senders.last, strict=True)
+        for mine, theirs in pairs:
+            mine.copy_(theirs)
+
+    def exchange(self, front: Tensor, back: Tensor) -> None:
+        """Let the samples at places ``front`` and ``back`` (int64, equal length) change places in every buffer."""
+        for buffer, copies in self._buffers():
+            first, second = (_rows_of(places, copies) for places in (front, back))
+            rows = memory_rows(buffer)
+            kept = rows[first]
+            rows[first] = rows[second]
+            rows[second] = kept
+
+    def restore_order(self) -> None:
+        """Put every sample back where it was in the batch; all are shown again."""
+        inverse = torch.argsort(self.order)
+        for buffer, copies in self._buffers():
+            rows = memory_rows(buffer)
+            rows.copy_(rows[_rows_of(inverse, copies)])
+        self.active = self.samples
+
+    def _buffers(self) -> list[tuple[Tensor, int]]:
+        """Every buffer with the rows it has per sample."""
+        rows = [*self.states, self.change, *self.routing.values()]
+        if self.nudge is not None:
+            rows.append(self.nudge.onehot)
+        if self.senders is not None:
+            rows += self.senders.last
+        for observer in self.observers:
+            rows += observer.row_buffers()
+        samples = [self.input_drive, self.order, *(self.anchors.sample_buffers() if self.anchors else ())]
+        return [*((buffer, 1) for buffer in samples), *((buffer, self.copies) for buffer in rows)]
+
+
+def memory_rows(value: Tensor) -> Tensor:
+    """``value`` (R, ...) as a view (R, features) in the order its features lie in memory."""
+    if value.dim() == 4 and not value.is_contiguous():
+        value = value.permute(0, 2, 3, 1)
+    return value.view(len(value), -1)
+
+
+def _rows_of(places: Tensor, copies: int) -> Tensor:
+    if copies == 1:
+        return places
+    return (places[:, None] * copies + torch.arange(copies, device=places.device)).flatten()

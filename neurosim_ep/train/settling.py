@@ -1,0 +1,109 @@
+"""How the samples of an epoch came to rest, accumulated on the device and read once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.scheduler.engine import Relaxation
+from neurosim_ep.scheduler.observers import ResidualObserver
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.quiescence import Motion
+
+MOTIONS = {"slow": Motion.SLOW, "period_2": Motion.PERIOD_2, "other": Motion.OTHER}
+
+Row = dict[str, float | None]
+
+
+class SettlingStatistics:
+    """Ticks used and samples still moving at the end of one kind of phase, over all batches given to :meth:`add`.
+
+    Columns start with ``prefix``, "free" or "nudge". ``steps`` is the phase's T or K; a sample in motion is of the kind
+    of its worst layer, other over period-2 over slow.
+    """
+
+    def __init__(self, prefix: str, steps: int, tolerance: float) -> None:
+        self.prefix, self.steps, self.tolerance = prefix, steps, tolerance
+        self.samples = 0
+        self.sums = torch.zeros(0)
+
+    def add(self, end: Relaxation) -> None:
+        """Add one batch."""
+        motion = torch.cat([end.motion.amax(1, keepdim=True), end.motion], 1)  # the whole sample, then its layers
+        change = torch.cat([end.residual[:, None], end.change], 1)
+        if self.tolerance == 0:
+            motion = (change > 0) * int(Motion.OTHER)
+        moving = motion != Motion.SETTLED
+        kinds = [(motion == kind).sum(0) for kind in MOTIONS.values()]
+        found = torch.stack([moving.sum(0), *kinds, (change * moving).sum(0), end.ticks.sum().expand(len(kinds[0]))])
+        found = found.double()
+        self.sums = found if self.samples == 0 else self.sums + found
+        self.samples += len(end.ticks)
+
+    @property
+    def ticks(self) -> int:
+        """Ticks computed, summed over samples."""
+        return int(self.sums[-1, 0])
+
+    def epoch_columns(self) -> Row:
+        """Mean ticks per sample, and the columns of :meth:`layer_columns` for whole samples.
+
+        Those of the free phase that every run is judged by are called ``mean_ticks`` and ``not_converged``.
+        """
+        columns = {f"{self.prefix}_mean_ticks": self.ticks / self.samples, **self._columns(self.sums[:, 0])}
+        plain = {"free_mean_ticks": "mean_ticks", "free_not_converged": "not_converged"}
+        return {plain.get(name, name): value for name, value in columns.items()}
+
+    def layer_columns(self) -> list[Row]:
+        """Per layer: mean ticks per sample, mean share of the samples computed in a tick, the share of samples that
+        still moved in the layer at the end, by kind, and their mean residual.
+        """
+        mean = self.ticks / self.samples
+        work: Row = {f"{self.prefix}_mean_ticks": mean, f"{self.prefix}_active": mean / self.steps}
+        return [work | self._columns(column) for column in self.sums.T[1:]]
+
+    def _columns(self, column: Tensor) -> Row:
+        moving, *kinds, residual, _ = column.tolist()
+        known = self.tolerance > 0
+        return {
+            f"{self.prefix}_not_converged": moving / self.samples,
+            **{
+                f"{self.prefix}_{name}": count / self.samples if known else None
+                for name, count in zip(MOTIONS, kinds, strict=True)
+            },
+            f"{self.prefix}_residual": residual / moving if moving else None,
+        }
+
+
+class ResidualCurves:
+    """Residual and number of moving samples against the tick, over the sampled batches of an epoch."""
+
+    def __init__(self) -> None:
+        self.curves: dict[Phase, list[Tensor]] = {}
+        self.ticks: dict[Phase, list[int]] = {}
+
+    def add(self, observer: ResidualObserver) -> None:
+        """Reduce one batch to mean residual, largest residual and share of samples computed, per step."""
+        for phase, residuals in observer.curves().items():
+            share = residuals.new_tensor(observer.active[phase]) / residuals.shape[1]
+            self.curves.setdefault(phase, []).append(torch.stack([residuals.mean(1), residuals.amax(1), share], 1))
+            self.ticks[phase] = max(self.ticks.get(phase, []), observer.ticks[phase], key=len)
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """Rows of residual.csv. Where a batch had come to rest its last residuals stand, and nothing is computed."""
+        rows: list[dict[str, float | str]] = []
+        for phase, curves in self.curves.items():
+            steps = len(self.ticks[phase])
+            stacked = torch.stack([_continued(curve, steps) for curve in curves])
+            means, peaks = stacked.mean(0), stacked[..., 1].amax(0)
+            rows += [
+                {"phase": str(phase), "tick": tick, "mean_residual": mean, "max_residual": peak, "active": share}
+                for tick, (mean, _, share), peak in zip(self.ticks[phase], means.tolist(), peaks.tolist(), strict=True)
+            ]
+        return rows
+
+
+def _continued(curve: Tensor, steps: int) -> Tensor:
+    """``curve`` (steps, 3) up to ``steps``, at its last residuals and with no sample computed."""
+    rest = curve[-1] * curve.new_tensor([1.0, 1.0, 0.0])
+    return torch.cat([curve, rest.expand(steps - len(curve), 3)])

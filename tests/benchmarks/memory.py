@@ -1,0 +1,125 @@
+"""Peak memory of one training step: `python tests/benchmarks/memory.py RUN_DIR` prints one JSON object.
+
+EP with every schedule, against BPTT over the last ticks of the same free phase on the same weights and images. Each
+method runs in a process of its own; the peak is that of its resident memory (of its allocated device memory on CUDA)
+over what it held before the network was loaded. The bound is 1.3 x (parameters + optimiser + 6 copies of the states).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from reference import Reference
+from relaxation import Product, variants
+from subject import Subject, load_subject
+
+from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.train.checkpoint import load_checkpoint
+from neurosim_ep.train.model import build_model
+
+COPIES, FACTOR = 6, 1.3
+
+
+def resident_bytes(field: str) -> int:
+    """``VmRSS`` or ``VmHWM`` of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError(f"/proc/self/status has no {field}; peak memory is measured on Linux only")
+
+
+def load_lean(run_dir: Path, images: Path, device: torch.device) -> Subject:
+    """The subject without its data set."""
+    x, y = torch.load(images, weights_only=True)
+    scenario = load_scenario(run_dir / "scenario.toml")
+    model = build_model(scenario, 10, tuple(x.shape[1:]))
+    state = load_checkpoint(run_dir / "checkpoints", torch.device("cpu"))["trainer"]
+    model.network.load_state_dict(state["network"])
+    model.network.to(device)
+    if model.signals is not None:
+        model.signals.load_state_dict(state["signals"])
+        model.signals.to(device)
+    return Subject(scenario, model, x.to(device), y.to(device), str(images))
+
+
+def warm_up(device: torch.device) -> None:
+    """Threads, libraries and their workspaces, which belong to no method."""
+    weight = torch.randn(8, 8, 3, 3, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(torch.randn(2, 8, 8, 8, device=device), weight, padding=1).sum().backward()
+    torch.randn(8, 8, device=device) @ torch.randn(8, 8, device=device)
+
+
+def measure(options: argparse.Namespace) -> dict[str, int]:
+    """Run one method in this process."""
+    device = torch.device(options.device)
+    warm_up(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        before = resident_bytes("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+    subject = load_lean(options.run_dir, options.images, device)
+    if options.method == "bptt":
+        method = Reference(subject.model.network, subject.model.signals)
+        method.bptt_gradients(subject.x, subject.y, options.bptt + 1, options.bptt)
+    else:
+        schedule = variants(1e-4, 1e-2)[options.method]
+        product = Product(subject, schedule, options.free, options.nudge)
+        for _ in range(2):  # momentum exists from the second step on
+            product.step()
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident_bytes("VmHWM")
+    network = subject.model.network
+    trained = [*network.parameters()]
+    if subject.model.signals is not None and subject.model.signals.learned:
+        trained += subject.model.signals.parameters()
+    parameters = sum(4 * value.numel() for value in trained)
+    states = 4 * len(subject.x) * sum(math.prod(shape) for shape in network.state_shapes)
+    return {"peak_bytes": peak - before, "parameter_bytes": parameters, "state_bytes": states}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--free", type=int, default=40, help="T of EP; its memory does not depend on it")
+    parser.add_argument("--nudge", type=int, default=20, help="K of EP; its memory does not depend on it")
+    parser.add_argument("--bptt", type=int, default=50, help="ticks of BPTT")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument("--images", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.method:
+        print(json.dumps(measure(options)))
+        return
+    subject = load_subject(options.run_dir, options.batch, torch.device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.pt"
+        torch.save((subject.x, subject.y), images)
+        found = {}
+        for method in ("bptt", *variants(0, 0)):
+            command = [sys.executable, *sys.argv, "--method", method, "--images", str(images)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            found[method] = json.loads(done.stdout)
+    bptt = found.pop("bptt")["peak_bytes"]
+    report = {"batch": options.batch, "bptt_ticks": options.bptt, "bptt_MB": round(bptt / 1e6), "ep": {}}
+    for method, sizes in found.items():
+        base = 2 * sizes["parameter_bytes"] + COPIES * sizes["state_bytes"]
+        report["ep"][method] = {
+            "MB": round(sizes["peak_bytes"] / 1e6),
+            "bptt / ep": round(bptt / sizes["peak_bytes"], 1),
+            "of (parameters + optimiser + 6 states)": round(sizes["peak_bytes"] / base, 2),
+            "bound": FACTOR,
+        }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
