@@ -11,7 +11,7 @@ from nets import batch, conv, custom, double_network, double_signals, linear, ra
 from oracles import augmented_loss, augmented_primitive, closed_form_drives
 from torch import Tensor
 
-from neurosim_ep.ep.plasticity import contrastive, gradient_names, synaptic_activity
+from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import Nudge, one_hot, projection_gradient, readout_gradient
 from neurosim_ep.scenario.schema import NetworkSection
@@ -51,9 +51,7 @@ def test_local_gradients_equal_autograd(section: NetworkSection, seed: int, samp
     network = double_network(section, seed=seed)
     x, _ = batch(network, samples, seed)
     ends = [random_states(network, samples, seed + shift) for shift in (1, 2)]
-    _, routing = network.input_drive(x)
-    plus, minus = (synaptic_activity(network, x, routing, states) for states in ends)
-    ours = contrastive(network, plus, minus, scale=0.25)
+    ours = contrastive(network, x, *ends, scale=0.25)
 
     parameters = [network.get_parameter(name) for pair in gradient_names(network) for name in pair]
     for parameter in parameters:

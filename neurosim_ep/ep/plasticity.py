@@ -7,7 +7,6 @@ rules contrast one nudged end point with the free state over β (Eq 3).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,24 +14,17 @@ from torch import Tensor
 from neurosim_ep.ep.network import Network
 
 
-@dataclass(frozen=True)
-class SynapticActivity:
-    """What each synapse sees at one moment: per connection the pre state u and the routed post state v."""
-
-    pre: list[Tensor]
-    routed: list[Tensor]
+OuterProduct = Callable[[int, Tensor, Tensor], None]
+"""Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
 
 
-def synaptic_activity(
-    network: Network, x: Tensor, input_routing: Tensor | None, states: Sequence[Tensor]
-) -> SynapticActivity:
-    """Pre and routed post signals of every connection at ``states``, each routed by its own argmax κ."""
-    pre = [x, *states[:-1]]
-    routed = []
-    for n, connection in enumerate(network.connections):
-        routing = input_routing if n == 0 else connection(pre[n])[1]
-        routed.append(connection.route(states[n], routing))
-    return SynapticActivity(pre, routed)
+def synaptic_activity(network: Network, n: int, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What the synapses of connection ``n`` see at ``states``: the pre state u (B, *in_shape) and the post state routed
+    by its argmax κ, v (B, *pre_pool_shape). ``x`` is the input of connection 0.
+    """
+    connection, pre = network.connections[n], x if n == 0 else states[n - 1]
+    routing = connection(pre)[1] if connection.pool == "max" else None
+    return pre, connection.route(states[n], routing)
 
 
 def gradient_names(network: Network) -> list[tuple[str, str]]:
@@ -40,37 +32,36 @@ def gradient_names(network: Network) -> list[tuple[str, str]]:
     return [(f"connections.{n}.weight", f"connections.{n}.bias") for n in range(len(network.connections))]
 
 
-OuterProduct = Callable[[int, Tensor, Tensor], None]
-"""Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
-
-
 @torch.no_grad()
-def contrastive(network: Network, plus: SynapticActivity, minus: SynapticActivity, scale: float) -> dict[str, Tensor]:
-    """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection.
+def contrastive(
+    network: Network,
+    x: Tensor,
+    plus: Sequence[Tensor],
+    minus: Sequence[Tensor],
+    scale: float,
+    on_product: OuterProduct | None = None,
+) -> dict[str, Tensor]:
+    """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection, from the states (B, *shape) of two ends.
 
     Computed as ``(v⁺−v⁻)·½(u⁺+u⁻) + ½(v⁺+v⁻)·(u⁺−u⁻)``, the same number as ``v⁺u⁺ − v⁻u⁻`` without the
-    cancellation of two large sums, so that a vanishing gradient is measured and not rounding noise.
+    cancellation of two large sums, so that a vanishing gradient is measured and not rounding noise. One connection
+    after the other, as routed states are the largest tensors there are. ``on_product`` is told of both ends.
     """
     grads = {}
     for n, (weight_name, bias_name) in enumerate(gradient_names(network)):
-        u, v = _contrast(plus.pre[n], minus.pre[n]), _contrast(plus.routed[n], minus.routed[n])
-        weight, bias = network.connections[n].update(u.middle, v.difference)
-        if plus.pre[n] is not minus.pre[n]:
-            weight = weight + network.connections[n].update(u.difference, v.middle)[0]
-        grads[weight_name], grads[bias_name] = weight * -scale, bias * -scale
+        (u_plus, v_plus), (u_minus, v_minus) = (synaptic_activity(network, n, x, states) for states in (plus, minus))
+        if on_product is not None:
+            on_product(n, u_plus, v_plus)
+            on_product(n, u_minus, v_minus)
+        v_difference, connection = v_plus - v_minus, network.connections[n]
+        if n == 0:  # both ends see the same input
+            weight, bias = connection.update(x, v_difference)
+        else:
+            weight, bias = connection.update((u_plus + u_minus).mul_(0.5), v_difference)
+            v_middle = torch.add(v_plus, v_minus, out=v_difference).mul_(0.5)
+            weight += connection.update(u_plus - u_minus, v_middle)[0]
+        grads[weight_name], grads[bias_name] = weight.mul_(-scale), bias.mul_(-scale)
     return grads
-
-
-@dataclass(frozen=True)
-class _Contrast:
-    middle: Tensor
-    difference: Tensor
-
-
-def _contrast(plus: Tensor, minus: Tensor) -> _Contrast:
-    if plus is minus:
-        return _Contrast(plus, torch.zeros_like(plus))
-    return _Contrast((plus + minus).mul_(0.5), plus - minus)
 
 
 class StdpAccumulator:
@@ -122,5 +113,5 @@ class StdpAccumulator:
         """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection."""
         grads = {}
         for (weight_name, bias_name), (weight, bias) in zip(gradient_names(self.network), self.sums, strict=True):
-            grads[weight_name], grads[bias_name] = weight * -scale, bias * -scale
+            grads[weight_name], grads[bias_name] = weight.mul_(-scale), bias.mul_(-scale)
         return grads

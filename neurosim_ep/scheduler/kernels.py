@@ -19,7 +19,7 @@ from neurosim_ep.ep.network import Connection, Network
 from neurosim_ep.ep.primitive import preactivation
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-SMALL = 1024  # rows x output positions up to which a float32 convolution gains from weights in oneDNN's layout
+SMALL = 256  # rows x output positions up to which a float32 convolution gains from weights in oneDNN's layout
 
 
 class Kernel:

@@ -120,18 +120,10 @@ class ResidualObserver(Watcher):
 class StdpObserver(Watcher):
     """Shows an accumulator the two ends of every synapse whenever both are fresh."""
 
-    def __init__(
-        self,
-        network: Network,
-        x: Tensor,
-        input_routing: Tensor | None,
-        sign: Tensor,
-        on_product: OuterProduct | None,
-    ) -> None:
+    def __init__(self, network: Network, x: Tensor, sign: Tensor, on_product: OuterProduct | None) -> None:
         self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product)
-        copies = len(sign) // len(x)
-        self.x = repeat_rows(x, copies)
-        self.input_routing = None if input_routing is None else repeat_rows(input_routing, copies)
+        self.x = repeat_rows(x, len(sign) // len(x))
+        self.input_routing = network.input_drive(self.x)[1]
 
     def begin(self, field: Field) -> None:
         """See where every synapse starts; later that of the input, which is never read backwards."""
@@ -159,6 +151,5 @@ class StdpObserver(Watcher):
 
     def _see_all(self, states: list[Tensor]) -> None:
         """Every synapse at ``states`` of all rows."""
-        ends = synaptic_activity(self.network, self.x, self.input_routing, states)
-        for n, (pre, routed) in enumerate(zip(ends.pre, ends.routed, strict=True)):
-            self.accumulator.see(n, pre, routed)
+        for n in range(len(states)):
+            self.accumulator.see(n, *synaptic_activity(self.network, n, self.x, states))

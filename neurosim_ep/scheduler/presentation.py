@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import signals as ep_signals
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.plasticity import OuterProduct, contrastive, synaptic_activity
+from neurosim_ep.ep.plasticity import OuterProduct, contrastive
 from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scheduler.engine import Engine, Relaxation
@@ -118,14 +118,14 @@ def ep_gradients(
     engine = engine or Engine(network, schedule or Schedule())
     x = channels_last(x)
     batch, onehot = x.shape[0], one_hot(y, network.num_classes, x)
-    input_drive, input_routing = network.input_drive(x)
+    input_drive, _ = network.input_drive(x)
     free, senders = _free_phase(engine, input_drive, free_steps, states, observers)
 
     nudges = NUDGES[nudging]
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
     sign = x.new_tensor([factor for _, factor in nudges]).repeat(batch)
     nudge = Nudge(network, onehot.repeat_interleave(copies, 0), sign * beta, signals, alpha)
-    stdp = StdpObserver(network, x, input_routing, sign, on_product) if rule == "stdp" else None
+    stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
     nudged = engine.relax(
         input_drive,
         [repeat_rows(state, copies) for state in free.states],
@@ -142,15 +142,8 @@ def ep_gradients(
     if stdp:
         grads = stdp.gradients(nudged.seen, scale)
     else:
-        high, low = (
-            synaptic_activity(network, x, input_routing, held.get(phase) or free.seen)
-            for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
-        )
-        if on_product is not None:
-            for end in (high, low):
-                for n, (pre, routed) in enumerate(zip(end.pre, end.routed, strict=True)):
-                    on_product(n, pre, routed)
-        grads = contrastive(network, high, low, scale)
+        high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
+        grads = contrastive(network, x, high, low, scale, on_product)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
     onehots = onehot.repeat_interleave(copies, 0)
     if network.readout is not None:

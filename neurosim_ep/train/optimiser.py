@@ -54,17 +54,19 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, grads: Mapping[str, Tensor]) -> None:
-        """One update with ``grads`` (parameter name → tensor)."""
+        """One update with ``grads`` (parameter name → tensor), which are scaled in place where they are limited."""
+        factors = {name: self._limit(name, grads) for name in self.parameters}
         for group, (name, tensor) in zip(self.sgd.param_groups, self.parameters.items(), strict=True):
             group["lr"] = self.factor * self.base_rates[name]
-            tensor.grad = grads[name] * self._limit(name, grads)
+            tensor.grad = grads[name] if factors[name] is None else grads[name].mul_(factors[name])
         self.sgd.step()
+        self.sgd.zero_grad(set_to_none=True)
         self.done += 1
 
-    def _limit(self, name: str, grads: Mapping[str, Tensor]) -> Tensor | float:
-        """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device."""
+    def _limit(self, name: str, grads: Mapping[str, Tensor]) -> Tensor | None:
+        """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device; None: no limit."""
         if not self.section.update_limit or not name.startswith("connections") or self.base_rates[name] == 0:
-            return 1.0
+            return None
         weight_name = name.rsplit(".", 1)[0] + ".weight"
         allowed = self.section.update_limit * self.parameters[weight_name].norm() * (1 - self.section.momentum)
         return (allowed / (self.base_rates[name] * grads[weight_name].norm() + 1e-30)).clamp(max=1.0)
