@@ -1,4 +1,4 @@
-"""Do the states settle? Largest state change per tick, in the free phase and in the nudge phases."""
+"""Do the states settle? Largest state change per tick in the free and the nudge phases, and who still moves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, INK, PALETTE, PHASES, canvas, log_floor, tick_axis
@@ -18,12 +19,12 @@ COLOURS = dict(zip(PHASES, PALETTE, strict=False))
 
 
 def draw(run: Run) -> Figure:
-    """Residual max |s(t) − s(t−1)| of a sample against the tick, on a log scale.
+    """Residual max |s(t) − s(t−1)| of a sample against the tick, on a log scale, above the share of samples computed.
 
     Last epoch: mean and maximum over the samples of the sampled batches; first epoch: the mean. No change at
     all has no logarithm and lies on the lower edge.
     """
-    frame = run.table("residual.csv", ("epoch", "phase", "tick", "mean_residual", "max_residual"))
+    frame = run.table("residual.csv", ("epoch", "phase", "tick", "mean_residual", "max_residual", "active"))
     first, last = int(frame["epoch"].min()), int(frame["epoch"].max())
     present = [phase for phase in PHASES if phase in set(frame["phase"])]
     measures = ["mean_residual", "max_residual"]
@@ -33,22 +34,28 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "How the states settle",
         run.label,
-        f"Largest change of any state of a sample in one tick. Sampled batches of epoch {last}. Lower edge: 0.",
+        f"Largest change of any state of a sample in one tick; below, the samples that are still computed. "
+        f"Sampled batches of epoch {last}. Lower edge: 0.",
+        height=5.6,
     )
-    panels = figure.subplots(1, len(PANELS), sharey=True, width_ratios=(3, 2))
-    for axes, (title, phases) in zip(panels, PANELS.items(), strict=True):
+    panels, work = figure.subplots(
+        2, len(PANELS), sharex="col", sharey="row", width_ratios=(3, 2), height_ratios=(4, 1)
+    )
+    for axes, below, (title, phases) in zip(panels, work, PANELS.items(), strict=True):
         axes.set_yscale("log")
         axes.grid(axis="y")
         axes.set_title(title)
-        tick_axis(axes)
+        tick_axis(below)
         for phase in phases:
             rows = frame[frame["phase"] == phase]
             if first != last:
                 early = rows[rows["epoch"] == first]
                 axes.plot("tick", "mean_residual", data=early, color=FAINT, linewidth=1.4)
             _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase])
+        _draw_work(below, frame[(frame["phase"].isin(phases)) & (frame["epoch"] == last)])
     panels[0].set_ylim(floor, 1.5 * max(frame[measures].max(axis=None), tolerance))
     panels[0].set_ylabel("residual  max |s(t) − s(t−1)|  (state units)")
+    work[0].set_ylabel("computed")
 
     colours = [Line2D([], [], color=COLOURS[phase], label=PHASES[phase]) for phase in present]
     dashes = [
@@ -59,8 +66,7 @@ def draw(run: Run) -> Figure:
         dashes.append(Line2D([], [], color=FAINT, linewidth=1.4, label=f"mean at epoch {first}"))
     if tolerance > 0:
         dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"settled: below {tolerance:g}"))
-        for axes in panels:
-            axes.axhline(tolerance, color=INK, linewidth=1, linestyle=":")
+        panels[0].axhline(tolerance, color=INK, linewidth=1, linestyle=":")
     columns = zip_longest(colours, dashes)
     figure.legend(
         handles=[line for column in columns for line in column if line],
@@ -75,3 +81,12 @@ def _draw_phase(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     axes.plot(ticks, mean, color=colour)
     axes.plot(ticks, worst, color=colour, linestyle="--", linewidth=1.2)
     axes.fill_between(ticks, mean, worst, color=colour, alpha=0.08, linewidth=0)
+
+
+def _draw_work(axes: Axes, rows: pd.DataFrame) -> None:
+    """Share of the samples computed in each tick; phases that run side by side share it."""
+    share = rows.drop_duplicates("tick")
+    axes.fill_between(share["tick"], 0, share["active"], color=FAINT, alpha=0.5, linewidth=0, step="mid")
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))

@@ -14,15 +14,26 @@ if TYPE_CHECKING:
     from neurosim_ep.ep.signals import build_signals
     from neurosim_ep.scenario.load import load_scenario
     from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+    from neurosim_ep.scheduler.schedule import Schedule
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.run import run
 
 __version__ = "0.1.0"
-__all__ = ["EPGradients", "RunResult", "build_network", "build_signals", "ep_gradients", "load_scenario", "run"]
+__all__ = [
+    "EPGradients",
+    "RunResult",
+    "Schedule",
+    "build_network",
+    "build_signals",
+    "ep_gradients",
+    "load_scenario",
+    "run",
+]
 
 _HOMES = {
     "EPGradients": "neurosim_ep.scheduler.presentation",
     "RunResult": "neurosim_ep.train.result",
+    "Schedule": "neurosim_ep.scheduler.schedule",
     "build_network": "neurosim_ep.ep.network",
     "build_signals": "neurosim_ep.ep.signals",
     "ep_gradients": "neurosim_ep.scheduler.presentation",

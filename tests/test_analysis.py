@@ -150,11 +150,12 @@ def test_a_network_that_died_or_diverged_is_still_drawn(own_run: Run) -> None:
 
 def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
     figure = residual.draw(run)
-    free, nudges = figure.axes
+    free, nudges, *work = figure.axes
     frame = pd.read_csv(run.path / "residual.csv").query("phase == 'free' and epoch == 5")
     np.testing.assert_array_equal(free.lines[1].get_ydata(), frame["mean_residual"])
     np.testing.assert_array_equal(free.lines[2].get_ydata(), frame["max_residual"])
-    assert len(nudges.lines) == 2 * 3 + 1
+    assert len(nudges.lines) == 2 * 3  # the tolerance is that of the free phase
+    assert [len(axes.collections) for axes in work] == [1, 1]
     assert {"free", "nudge +β", "nudge −β", "settled: below 0.001"} <= set(texts(figure))
 
 

@@ -190,6 +190,12 @@ def test_stdp_equals_contrastive_under_every_policy(policy: str, nudging: str) -
         assert (grad - second.grads[name]).abs().max() <= 1e-9 * grad.abs().max().clamp(min=1e-3), name
 
 
+def test_samples_that_do_not_move_at_all_leave() -> None:
+    """No input, no bias: every state is 0 for ever."""
+    network = coupled_pair(0.5, 0.0)
+    assert ending(network, "synchronous", 40).ticks.tolist() == [8]
+
+
 def coupled_pair(coupling: float, bias: float) -> Network:
     """Two neurons that drive each other with ``coupling``, both with ``bias``; the input is not connected."""
     network = build_network(custom(linear(1), linear(1)), 2, (1, 1, 1), seed=0).double()

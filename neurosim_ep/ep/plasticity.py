@@ -13,7 +13,6 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network
 
-
 OuterProduct = Callable[[int, Tensor, Tensor], None]
 """Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
 

@@ -24,6 +24,7 @@ from neurosim_ep.hardware.counts import (
     UPDATE_QUANTITIES,
     TileCounts,
 )
+from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.groups import ChannelGroups
 from neurosim_ep.tiles.mapping import TilePlan
 
@@ -60,8 +61,7 @@ class TileCounter:
         """Samples in which each neuron is active, int32 (accountings, copies, *shape), from ``value`` (rows, *shape),
         active where it is not zero, and ``sent`` (same shape), which marks the neurons that sent an event this tick.
         """
-        masks = (value != 0, sent)
-        return torch.stack([mask.unflatten(0, (-1, copies)).sum(0, dtype=torch.int32) for mask in masks])
+        return torch.stack([_sum_rows(mask, copies) for mask in (value != 0, sent)])
 
     @torch.no_grad()
     def forward(self, layer: int, phases: Sequence[str], active: Tensor, sent: Tensor) -> None:
@@ -262,6 +262,15 @@ class TileCounter:
         """1 where the first column of a channel lies in a column block: [col blocks, channels]."""
         blocks = torch.from_numpy(self.plan.column_blocks(layer)[:, 0])
         return _one_hot(blocks, self.plan.grid(layer)[1]).to(self.device)
+
+
+def _sum_rows(mask: Tensor, copies: int) -> Tensor:
+    """How many samples of a mask (rows, *shape) are set, int32 (copies, *shape), summed in the order of memory."""
+    rows, shape = memory_rows(mask), mask.shape[1:]
+    total = rows.view(-1, copies * rows.shape[1]).sum(0, dtype=torch.int32)
+    if mask.dim() == 4 and not mask.is_contiguous():
+        return total.view(copies, *shape[1:], shape[0]).permute(0, 3, 1, 2)
+    return total.view(copies, *shape)
 
 
 def _read(entries: dict[tuple[str, int, int], Tensor], part: int | None = None) -> dict[tuple[str, int, int], int]:

@@ -127,7 +127,7 @@ class Engine:
 
     def _run(self, field: Field, rest: Rest, course: Course) -> None:
         """All blocks of a phase, or those until no sample moves."""
-        done, anchored, verdicts = 0, 0, _Verdicts(delayed=self.graphs is not None)
+        done, next_anchor, verdicts = 0, EVERY, _Verdicts(delayed=self.graphs is not None)
         for stop in course.stops(self.schedule.check_every):
             self._block(field, stop - done)
             done = stop
@@ -138,9 +138,9 @@ class Engine:
                 if not field.active:
                     return
                 course.note(field, done)
-                if field.nudge is None and (done * self.policy.ticks) // EVERY > anchored:
-                    anchored = (done * self.policy.ticks) // EVERY
-                    field.anchor()
+            if field.nudge is None and done * self.policy.ticks >= next_anchor:
+                next_anchor += EVERY
+                field.anchor()
 
     def _anchors(self, copies: int) -> Anchors | None:
         if self.precision == "float32":
@@ -168,7 +168,7 @@ class Engine:
     def _block(self, field: Field, steps: int) -> None:
         def block() -> None:
             for number in range(steps):
-                field.watching = number == steps - 1 or bool(field.observers)
+                field.watching = number == steps - 1 or any(observer.wants_changes for observer in field.observers)
                 self.policy.step(field)
 
         if self.graphs is None or field.observers:

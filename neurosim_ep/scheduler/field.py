@@ -27,6 +27,8 @@ class Observer(Protocol):
 
     counts_events: bool
     """Whether it wants to know which neurons send."""
+    wants_changes: bool
+    """Whether it reads ``field.change`` after every step."""
 
     def begin(self, field: Field) -> None:
         """A tick begins at ``field.states``; layers in ``field.fresh`` changed since the last one began."""

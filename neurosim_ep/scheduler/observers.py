@@ -18,6 +18,7 @@ class Watcher:
     """An observer that overlooks everything; see :class:`~neurosim_ep.scheduler.field.Observer`."""
 
     counts_events = False
+    wants_changes = False
 
     def begin(self, field: Field) -> None:
         """A tick begins."""
@@ -60,7 +61,7 @@ class TrafficObserver(Watcher):
         for layer in field.fresh:
             sent = field.senders.sent[layer]
             self.active[layer] = self.counter.active(field.seen(layer), sent, field.copies)
-            self.anything[layer] = memory_rows(sent).any(1)
+            self.anything[layer] = memory_rows(sent.view(torch.uint8)).amax(1) > 0
             self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
 
     def forward(self, field: Field, layer: int, pre: Tensor) -> None:
@@ -93,6 +94,8 @@ class ResidualObserver(Watcher):
 
     Steps of several ticks are entered at their last tick.
     """
+
+    wants_changes = True
 
     def __init__(self) -> None:
         self.residuals: dict[Phase, list[Tensor]] = {}

@@ -6,8 +6,8 @@ layers: a sample is quiescent when, in every layer and in both phases, the large
 the largest displacement, and the error has had the ticks it takes to reach every layer.
 
 A small change is not yet the end: where changes shrink slowly, many of them add up, and a slow drift can flip the
-argmax of a pooling window. A sample therefore leaves when the distance still to go is small too, twice in a row:
-changes that shrink by the factor ρ per step add up to ``change · ρ / (1 − ρ)``.
+argmax of a pooling window. A sample therefore leaves when the distance still to go is small too: changes that shrink by
+the factor ρ per step add up to ``change · ρ / (1 − ρ)``. In the free phase that must be found twice in a row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ class Motion(IntEnum):
 
 
 FALLING = 0.9  # a change below this share of what it was in mid-phase is on its way to rest
-IN_A_ROW = 2  # looks in a row at which a sample must be at rest
 RETURN = 0.1  # states that come back after two steps, to this share of a step's change, oscillate with period 2
 
 
@@ -40,25 +39,26 @@ RETURN = 0.1  # states that come back after two steps, to this share of a step's
 class Rest:
     """The test for rest of one phase.
 
-    ``to_go``: distance to its rest, in units of the allowed change, that a sample may have when it leaves. ``free``:
-    the free states (B, *shape) that make changes relative to displacements. ``earliest``: tick before which none
-    leaves.
+    ``to_go``: distance to its rest, in units of the allowed change, that a sample may have when it leaves; ``looks``:
+    how often in a row that must be found. ``free``: the free states (B, *shape) that make changes relative to
+    displacements. ``earliest``: tick before which none leaves.
     """
 
     tolerance: float
     to_go: float
+    looks: int
     free: Sequence[Tensor] | None = None
     earliest: int = 0
 
     @classmethod
     def free_phase(cls, tolerance: float) -> Rest:
         """Rest of a free phase: ten times the tolerance must hold states that were never stopped, too."""
-        return cls(tolerance, to_go=0.25)
+        return cls(tolerance, to_go=0.25, looks=2)
 
     @classmethod
     def nudge_phase(cls, tolerance: float, free: Sequence[Tensor]) -> Rest:
         """Rest of a nudge phase that starts at ``free``; the error crosses one layer per tick."""
-        return cls(tolerance, to_go=2.0, free=free, earliest=len(free))
+        return cls(tolerance, to_go=2.0, looks=1, free=free, earliest=len(free))
 
     def unrest(self, field: Field) -> Tensor:
         """Change of each layer of each moving sample in units of what is allowed, (A, N); ≤ 1 at rest."""
@@ -117,12 +117,13 @@ class Course:
     def moving(self, field: Field, rest: Rest, done: int) -> Tensor:
         """Which of the moving samples are not at rest after ``done`` steps, bool (A,)."""
         places, unrest = field.order[: field.active], rest.unrest(field).amax(1)
-        shrinking = (unrest / self._unrest[places]) ** (1 / max(1, done - self._seen))
-        to_go = unrest * shrinking / (1 - shrinking).clamp(min=torch.finfo(unrest.dtype).tiny)
+        tiny = torch.finfo(unrest.dtype).tiny
+        shrinking = (unrest / self._unrest[places].clamp(min=tiny)) ** (1 / (done - self._seen))
+        to_go = unrest * shrinking / (1 - shrinking).clamp(min=tiny)
         quiet = (unrest <= 1) & (to_go <= rest.to_go)
         self._unrest[places], self._seen = unrest, done
         self._quiet[places] = (self._quiet[places] + 1) * quiet
-        return self._quiet[places] < IN_A_ROW
+        return self._quiet[places] < rest.looks
 
     def leave(self, samples: Tensor, done: int) -> None:
         """``samples`` (numbers in the batch) are at rest after ``done`` steps."""

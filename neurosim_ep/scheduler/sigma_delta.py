@@ -31,7 +31,7 @@ class SigmaDelta:
         """Let the neurons of ``layer`` compare ``state`` (R, *shape), the first R rows, with what they last sent."""
         last = self.last[layer][: len(state)]
         self.sent[layer] = self._moved(layer, state)
-        last.copy_(torch.where(self.sent[layer], state, last))
+        torch.where(self.sent[layer], state, last, out=last)
 
     def held(self, layer: int, state: Tensor) -> Tensor:
         """What receivers will hold of ``state`` (R, *shape) once it has been sent where it must be."""

@@ -55,10 +55,11 @@ class Optimiser:
     @torch.no_grad()
     def step(self, grads: Mapping[str, Tensor]) -> None:
         """One update with ``grads`` (parameter name → tensor), which are scaled in place where they are limited."""
-        factors = {name: self._limit(name, grads) for name in self.parameters}
+        limits = {name: self._limit(name, grads) for name in self.parameters}
         for group, (name, tensor) in zip(self.sgd.param_groups, self.parameters.items(), strict=True):
             group["lr"] = self.factor * self.base_rates[name]
-            tensor.grad = grads[name] if factors[name] is None else grads[name].mul_(factors[name])
+            limit = limits[name]
+            tensor.grad = grads[name] if limit is None else grads[name].mul_(limit)
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
         self.done += 1

@@ -1,8 +1,9 @@
 """Peak memory of one training step: `python tests/benchmarks/memory.py RUN_DIR` prints one JSON object.
 
 EP with every schedule, against BPTT over the last ticks of the same free phase on the same weights and images. Each
-method runs in a process of its own, whose C allocator gives back at once what is freed; the peak is that of its resident
-memory (of its allocated device memory on CUDA) over what it held before the network was loaded, libraries being warm.
+method runs in a process of its own, whose C allocator gives back at once what is freed; the peak is that of its
+resident memory (of its allocated device memory on CUDA) over what it held before the network was loaded, libraries
+being warm.
 The bound is 1.3 x (parameters + optimiser + 6 copies of the states).
 """
 

@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="*", default=[], help="names of the variants to run")
+    parser.add_argument("--work", nargs="*", default=["free", "step"], help="what to time: free, step")
     options = parser.parse_args()
     device = torch.device(options.device)
     subject = load_subject(options.run_dir, options.batch, device)
@@ -136,7 +137,7 @@ def main() -> None:
     ):
         candidate.step()
 
-    seconds: dict[str, Seconds] = {work: {} for work in ("free", "step")}
+    seconds: dict[str, Seconds] = {work: {} for work in options.work}
     notes: dict[str, object] = {}
     for _ in range(options.pairs):
         for work, took in seconds.items():
