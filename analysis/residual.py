@@ -34,7 +34,7 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "How the states settle",
         run.label,
-        f"Largest change of any state of a sample in one tick; below, the samples that are still computed. "
+        f"Largest change of a sample's states per tick; below, samples still computed. "
         f"Sampled batches of epoch {last}. Lower edge: 0.",
         height=5.6,
     )

@@ -221,6 +221,22 @@ def test_oscillation_is_told_from_slowness() -> None:
         assert end.ticks.tolist() == [200] and float(end.residual) > 1e-6
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("layers", [3, 4])
+def test_the_error_reaches_the_first_layer_in_as_many_ticks_as_there_are_layers(policy: str, layers: int) -> None:
+    section = custom(*[linear(5)] * layers, weight_scale=0.7, activation="sigmoid")
+    network, (x, y) = build_network(section, 4, (3, 12, 12), seed=5).double(), images(3)
+    for ticks, reached in ((layers - 1, False), (layers, True)):
+        result = ep_gradients(
+            network, x, y, free_steps=200, nudge_steps=2 * (ticks // 2) if policy == "alternating" else ticks,
+            beta=0.2, schedule=Schedule(policy),
+        )  # fmt: skip
+        if policy == "alternating" and ticks % 2:
+            continue  # its phases have an even number of ticks
+        moved = (result.plus[0] - result.minus[0]).abs().max()  # type: ignore[index]
+        assert bool(moved > 1e-9) is reached
+
+
 def test_a_vanishing_error_is_not_cut_off_by_the_tolerance() -> None:
     """Whatever its size, the displacement reaches the first layer and is measured to a part of itself."""
     network, (x, y) = deep_network("avg", scale=0.05), images(3)

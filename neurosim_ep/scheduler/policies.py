@@ -48,6 +48,9 @@ class Synchronous:
 class Alternating:
     """Even layers in even ticks, odd layers in odd ticks, each from the fresh states of its neighbours.
 
+    A nudge phase begins with the last layer and every second one below it, so that the error sets out at once and
+    reaches the first layer after as many ticks as there are layers.
+
     No two neighbouring layers change in one tick, so a tick is half the work of a synchronous one, and the argmax that
     routes feedback into a layer is still that of the tick in which the layer above was last driven: a step of two ticks
     reads each connection once forwards and once backwards. Without max-pooling it retraces one of the two interleaved
@@ -58,14 +61,15 @@ class Alternating:
     obeys_senders = False
 
     def prepare(self, field: Field) -> None:
-        """The routing of the odd connections, which are read backwards first."""
-        for layer in range(1, field.layers, 2):
-            if field.network.connections[layer].pool == "max":
+        """The routing of the connections that are read backwards first."""
+        for layer in range(1, field.layers):
+            if layer % 2 != self._first(field) and field.network.connections[layer].pool == "max":
                 field.remember(layer, field.read(layer)[1])
 
     def step(self, field: Field) -> None:
         """Two ticks."""
-        for parity in (0, 1):
+        first = self._first(field)
+        for parity in (first, 1 - first):
             field.begin()
             for layer in range(parity, field.layers, 2):
                 drive = None
@@ -75,7 +79,12 @@ class Alternating:
                 above = layer + 1
                 feedback = field.feedback(above, field.remembered(above)) if above < field.layers else None
                 field.write(layer, drive, feedback)
-            field.end(step_over=parity == 1)
+            field.end(step_over=parity != first)
+
+    @staticmethod
+    def _first(field: Field) -> int:
+        """Parity of the layers that are updated first."""
+        return 0 if field.nudge is None else (field.layers - 1) % 2
 
 
 class Event(Synchronous):

@@ -19,6 +19,7 @@ from subject import Subject, load_subject
 
 from neurosim_ep.analysis.style import INK, PALETTE, STYLE, canvas
 from neurosim_ep.hardware.cost import energy_by, ledger
+from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import TrafficObserver
@@ -92,7 +93,7 @@ def draw(table: pd.DataFrame, label: str) -> Figure:
             axes.plot(places, values, color=colour, marker="o", label=column.replace(" (J)", ""))
         axes.set_title(title)
         axes.grid(axis="y")
-        axes.set_xticks(places, [f"{threshold:g}" for threshold in table["θ"]])
+        axes.set_xticks(places, [f"{threshold:g}" for threshold in table["θ"]], rotation=30)
         axes.set_xlabel("threshold θ  (state units)")
         axes.set_ylim(0 if axes is right else min(0.0, table["lowest gradient cosine"].min()), 1.05)
         axes.axhline(1, color=INK, linewidth=0.6)
@@ -112,7 +113,7 @@ def main() -> None:
     import matplotlib.style
 
     with matplotlib.style.context(STYLE):
-        draw(table, str(options.run_dir.name)).savefig(options.picture, dpi=120)
+        draw(table, load_scenario(options.run_dir / "scenario.toml").scenario.name).savefig(options.picture, dpi=120)
 
 
 if __name__ == "__main__":
