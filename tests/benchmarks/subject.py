@@ -40,17 +40,25 @@ class Subject:
         return Optimiser(self.model.network, self.model.signals, self.scenario.training, updates=1000)
 
 
-def load_subject(run_dir: Path, batch: int, device: torch.device) -> Subject:
-    """The model of a finished run with ``batch`` shuffled test images, on ``device``."""
-    scenario = load_scenario(run_dir / "scenario.toml")
-    data = load_data(scenario.data, scenario.scenario.seed)
-    model = build_model(scenario, data.num_classes, data.image_shape)
+def load_model(
+    scenario: Scenario, run_dir: Path, classes: int, image_shape: tuple[int, ...], device: torch.device
+) -> Model:
+    """The model of ``scenario`` with the weights that the run at ``run_dir`` ended with."""
+    model = build_model(scenario, classes, image_shape)
     state = load_checkpoint(run_dir / "checkpoints", torch.device("cpu"))["trainer"]
     model.network.load_state_dict(state["network"])
     model.network.to(device)
     if model.signals is not None:
         model.signals.load_state_dict(state["signals"])
         model.signals.to(device)
+    return model
+
+
+def load_subject(run_dir: Path, batch: int, device: torch.device) -> Subject:
+    """The model of a finished run with ``batch`` shuffled test images, on ``device``."""
+    scenario = load_scenario(run_dir / "scenario.toml")
+    data = load_data(scenario.data, scenario.scenario.seed)
+    model = load_model(scenario, run_dir, data.num_classes, data.image_shape, device)
     chosen = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(1))[:batch]
     x = prepare(data.test_images[chosen].to(device), data.mean, data.std)
     return Subject(scenario, model, x, data.test_labels[chosen].to(device), data.source)
