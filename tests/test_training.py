@@ -215,6 +215,16 @@ def test_missing_warm_states_stop_a_resumed_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_plots")
+@pytest.mark.parametrize("kind", ["memory", "hdf5"])
+def test_damaged_warm_states_stop_a_resumed_run(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(RunInterrupted):
+        run(tiny(f"relaxation.warm_start={kind}"), tmp_path / "out", reporter=InterruptingReporter())
+    (tmp_path / "out/checkpoints/warm-1.h5").write_bytes(b"not HDF5")
+    with pytest.raises(CheckpointError, match=r"warm-1\.h5: damaged"):
+        resume(tmp_path / "out")
+
+
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("policy", ["synchronous", "alternating", "event"])
 def test_the_work_done_and_the_samples_in_motion_are_reported(tmp_path: Path, policy: str) -> None:
     result = run(tiny(f"scheduler.policy={policy}", "relaxation.nudge_steps=4"), tmp_path / "out")

@@ -83,6 +83,7 @@ class Field:
         self.change = states[0].new_zeros(len(states[0]), self.layers)
         self.order = torch.arange(self.samples, device=input_drive.device)
         self.routing: dict[int, Tensor] = {}
+        self._exchanged = False
 
     @property
     def rows(self) -> int:
@@ -212,6 +213,7 @@ class Field:
 
     def exchange(self, front: Tensor, back: Tensor) -> None:
         """Let the samples at places ``front`` and ``back`` (int64, equal length) change places in every buffer."""
+        self._exchanged = True
         for buffer, copies in self._buffers():
             first, second = (_rows_of(places, copies) for places in (front, back))
             rows = memory_rows(buffer)
@@ -221,11 +223,14 @@ class Field:
 
     def restore_order(self) -> None:
         """Put every sample back where it was in the batch; all are shown again."""
+        self.active = self.samples
+        if not self._exchanged:
+            return
         inverse = torch.argsort(self.order)
         for buffer, copies in self._buffers():
             rows = memory_rows(buffer)
             rows.copy_(rows[_rows_of(inverse, copies)])
-        self.active = self.samples
+        self._exchanged = False
 
     def _buffers(self) -> list[tuple[Tensor, int]]:
         """Every buffer with the rows it has per sample."""

@@ -145,11 +145,10 @@ def ep_gradients(
         high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
         grads = contrastive(network, x, high, low, scale, on_product)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
-    onehots = onehot.repeat_interleave(copies, 0)
     if network.readout is not None:
-        grads |= ep_signals.readout_gradient(network, nudged.seen[-1], onehots, mean)
+        grads |= ep_signals.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
     if signals is not None and signals.learned:
-        grads |= ep_signals.projection_gradient(signals, nudged.seen, onehots, mean * alpha)
+        grads |= ep_signals.projection_gradient(signals, nudged.seen, nudge.onehot, mean * alpha)
 
     logits = network.logits(free.seen)
     criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy

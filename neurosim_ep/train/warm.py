@@ -47,10 +47,8 @@ class WarmStates:
         if epoch == 0:
             self._old = None
         elif not self.in_memory or self._old is None:
-            file = h5py.File(self.path(epoch), "r")
-            datasets = [file[f"layer{n}"] for n in range(len(self.shapes))]
+            datasets = self._open(self.path(epoch))
             self._old = [dataset[:] for dataset in datasets] if self.in_memory else datasets
-            self._files.append(file)
         if self.in_memory:
             self._new = [np.zeros((self.samples, *shape), np.float16) for shape in self.shapes]
         else:
@@ -94,6 +92,17 @@ class WarmStates:
         for path in self.folder.glob("warm-*.h5"):
             if path != self.path(epoch):
                 path.unlink()
+
+    def _open(self, path: Path) -> list[h5py.Dataset]:
+        try:
+            self._files.append(h5py.File(path, "r"))
+            datasets = [self._files[-1][f"layer{n}"] for n in range(len(self.shapes))]
+            shapes = [dataset.shape for dataset in datasets]
+        except (OSError, KeyError) as problem:
+            raise CheckpointError(f"{path}: damaged or of another network ({problem}); restore the file") from problem
+        if shapes != [(self.samples, *shape) for shape in self.shapes]:
+            raise CheckpointError(f"{path}: holds the states of another network or data set; restore the file")
+        return datasets
 
     def _create(self, path: Path) -> list[h5py.Dataset]:
         file = h5py.File(path, "w")

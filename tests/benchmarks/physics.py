@@ -7,12 +7,10 @@ gradient of every connection's weights.
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 
 import torch
-from relaxation import Product, variants
+from relaxation import Product, phase_options, variants
 from subject import load_subject
 
 from neurosim_ep.scheduler.presentation import EPGradients
@@ -41,15 +39,7 @@ def compare(ours: EPGradients, full: EPGradients, tolerance: float) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--free", type=int, default=400, help="T")
-    parser.add_argument("--nudge", type=int, default=40, help="K")
-    parser.add_argument("--tolerance", type=float, default=1e-4)
-    parser.add_argument("--nudge-tolerance", type=float, default=1e-2)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    options = phase_options(__doc__).parse_args()
     subject = load_subject(options.run_dir, options.batch, torch.device(options.device))
 
     def step(schedule: Schedule) -> EPGradients:

@@ -108,16 +108,22 @@ def settled(end: Relaxation) -> dict[str, float]:
     return {"mean_ticks": float(end.ticks.float().mean()), **kinds}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def phase_options(description: str | None) -> argparse.ArgumentParser:
+    """The options of everything that presents the subject's images for the paper's phases."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--free", type=int, default=400, help="T")
     parser.add_argument("--nudge", type=int, default=40, help="K")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     parser.add_argument("--nudge-tolerance", type=float, default=1e-2)
-    parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def main() -> None:
+    parser = phase_options(__doc__)
+    parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], help="names of the variants to run")
     parser.add_argument("--work", nargs="*", default=["free", "step"], help="what to time: free, step")
     options = parser.parse_args()
