@@ -61,6 +61,11 @@ def sparse(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(BATCH, *shape) * (torch.rand(BATCH, *shape) < 0.3)
 
 
+def mask(shape: tuple[int, ...]) -> Tensor:
+    """0 and 1 at random."""
+    return (torch.rand(BATCH, *shape) < 0.3).float()
+
+
 def route(connection: SimpleNamespace, post: Tensor, z: Tensor) -> Tensor:
     """P^-1 of a post state: zeros off the argmax of z, or spread evenly."""
     if connection.pool is None:
@@ -149,10 +154,10 @@ def test_counter_equals_brute_force(array: ArrayGeometry, pool: str | None) -> N
     for phase, ticks in (("free", 2), ("nudge_plus", 1)):
         for _ in range(ticks):
             for layer, connection in enumerate(connections):
-                value, sent = sparse(connection.in_shape), sparse(connection.in_shape) != 0
-                post, post_sent = sparse(connection.out_shape), sparse(connection.out_shape) != 0
+                value, sent = sparse(connection.in_shape), mask(connection.in_shape)
+                post, post_sent = sparse(connection.out_shape), mask(connection.out_shape)
                 random = torch.randn(BATCH, *connection.pre_pool_shape)
-                routed, routed_sent = (route(connection, state, random) for state in (post, post_sent.float()))
+                routed, routed_sent = (route(connection, state, random) for state in (post, post_sent))
                 if value.dim() == 4:
                     value, sent = (v.contiguous(memory_format=torch.channels_last) for v in (value, sent))
                 counter.forward(layer, [phase], counter.active(value, sent), sent)
@@ -261,11 +266,11 @@ def test_wide_layers_count_exactly() -> None:
     torch.manual_seed(11)
     connection = conv("conv1", (256, 8, 8), 96, 3, 1, "max")
     plan = plan_tiles([ConnectionGeometry.from_connection(connection)], ArrayGeometry(rows=100, columns=33))
-    value, sent = sparse((256, 8, 8)), sparse((256, 8, 8)) != 0
+    value, sent = sparse((256, 8, 8)), mask((256, 8, 8))
     counter = TileCounter(plan, "cpu")
     counter.forward(0, ["free"], counter.active(value, sent), sent)
     counts = counter.result(BATCH)
-    padded = F.pad(torch.stack([value != 0, sent]).long(), (1, 1, 1, 1))
+    padded = F.pad(torch.stack([value != 0, sent != 0]).long(), (1, 1, 1, 1))
     taps = [padded[..., i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
     rows = torch.cat(taps, 2)  # [accounting, sample, (kh, kw, c_in), y, x]
     for tile in plan.tiles:
@@ -284,13 +289,13 @@ def test_counts_do_not_depend_on_the_device() -> None:
         counter = TileCounter(plan, device)
         value, post = sparse((64, 16, 16)).to(device), sparse(connection.out_shape)
         routed = route(connection, post, torch.randn(BATCH, *connection.pre_pool_shape)).to(device)
-        sent, post = (sparse((64, 16, 16)) != 0).to(device), post.to(device)
+        sent, post = mask((64, 16, 16)).to(device), post.to(device)
         old, new = connection.weight, connection.weight + 0.1 * torch.randn_like(connection.weight)
         counter.forward(0, ["free"], counter.active(value, sent), sent)
-        counter.transposed(0, ["free"], counter.active(post, post != 0), routed)
+        counter.transposed(0, ["free"], counter.active(post, post.sign().abs()), routed.sign().abs())
         counter.update(0, value, routed)
         counter.programmed(0, old.to(device), new.to(device))
-        counter.events(0, ["free"], 0, counter.active(post, post != 0)[1])
+        counter.events(0, ["free"], 0, counter.active(post, post.sign().abs())[1])
         return counter.result(BATCH)
 
     cpu, cuda = counted("cpu"), counted("cuda")
@@ -303,8 +308,8 @@ def test_tile_table_joins_plan_and_counts() -> None:
     connections = network(None)
     plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], ARRAYS[1])
     counter = TileCounter(plan, "cpu")
-    ones = torch.ones(1, 3, 5, 5, dtype=torch.bool)
-    counter.forward(0, ["free"], counter.active(ones.float(), ones), ones)
+    ones = torch.ones(1, 3, 5, 5)
+    counter.forward(0, ["free"], counter.active(ones, ones), ones)
     table = tile_table(plan, counter.result(1))
     assert len(table) == len(plan.tiles) * 3 * 2 * 2
     assert list(table.columns[-4:]) == list(READ_QUANTITIES)

@@ -3,7 +3,8 @@
 Most of what tiles do follows from sums: how often a line was active is the number of samples and ticks in which its
 neuron was, so masks are summed over the batch, neuron by neuron, and turned into lines of tiles once, at the end. Only
 whether a tile was read at all must be asked position by position; that is answered on channel groups, one for each
-block of lines. Counts are integers: int64, or float32 and float64 far below where they would stop being exact. Nothing
+block of lines. Counts are integers: int64, or float32 and float64 far below where they would stop being exact. Masks
+are 0 and 1 in the states' number format, in which processors add and compare several times as fast as in bool. Nothing
 is copied to the host before :meth:`TileCounter.result`.
 """
 
@@ -28,12 +29,17 @@ from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.groups import ChannelGroups
 from neurosim_ep.tiles.mapping import TilePlan
 
+CHANNELS_AT_ONCE = 32  # whose weights are compared at once, so that the differences stay in the cache
+
+_Read = tuple[int, tuple[str, ...], str]
+"""The reads of one connection, in one phase or in several side by side, in one direction."""
+
 
 class TileCounter:
     """Counts the reads, updates and events of one batch on the tiles of ``plan``.
 
     Phases are "free", "nudge_plus" and "nudge_minus". Values and masks have leading rows: one per sample and phase, the
-    phases of a sample side by side. All masks are bool tensors on ``device``.
+    phases of a sample side by side. All tensors are on ``device``.
     """
 
     def __init__(self, plan: TilePlan, device: torch.device | str) -> None:
@@ -47,46 +53,54 @@ class TileCounter:
         self._column_groups = [ChannelGroups(columns > 0) for columns in self._column_indicator]
         self._destinations = [torch.from_numpy(plan.event_destinations(layer)).to(device) for layer in layers]
         tiles = len(plan.tiles)
-        self._reads = torch.zeros(
-            (len(READ_PHASES), len(ACCOUNTINGS), len(DIRECTIONS), tiles), dtype=torch.int64, device=device
-        )
         self._updates = torch.zeros((len(UPDATE_QUANTITIES), tiles), dtype=torch.int64, device=device)
-        self._lines: dict[tuple[int, str, str], Tensor] = {}
+        self._lines: dict[_Read, Tensor] = {}
+        self._reads: dict[_Read, Tensor] = {}
+        self._positions: dict[_Read, int] = {}
+        self._scratch = torch.empty(0, device=device)
         self._events: dict[tuple[str, int, int], Tensor] = {}
         self._updated: dict[tuple[str, int, int], int] = {}
         self._needed: dict[tuple[str, int, int], Tensor] = {}
 
-    @staticmethod
-    def active(value: Tensor, sent: Tensor, copies: int = 1) -> Tensor:
+    def active(self, value: Tensor, sent: Tensor, copies: int = 1) -> Tensor:
         """Samples in which each neuron is active, int32 (accountings, copies, *shape), from ``value`` (rows, *shape),
-        active where it is not zero, and ``sent`` (same shape), which marks the neurons that sent an event this tick.
+        active where it is not zero, and the mask ``sent`` (same shape) of the neurons that sent an event this tick.
         """
-        return torch.stack([_sum_rows(mask, copies) for mask in (value != 0, sent)])
+        rows, shape = memory_rows(value), value.shape[1:]
+        if self._scratch.numel() < rows.numel() or self._scratch.dtype != rows.dtype:
+            self._scratch = torch.empty_like(rows).flatten()
+        nonzero = self._scratch[: rows.numel()].view(rows.shape)
+        torch.sign(rows, out=nonzero)
+        masks = nonzero.abs_(), memory_rows(sent)
+        totals = torch.stack([mask.view(-1, copies * mask.shape[1]).sum(0) for mask in masks]).int()
+        if value.dim() == 4 and not value.is_contiguous():
+            return totals.view(2, copies, *shape[1:], shape[0]).permute(0, 1, 4, 2, 3)
+        return totals.view(2, copies, *shape)
 
     @torch.no_grad()
     def forward(self, layer: int, phases: Sequence[str], active: Tensor, sent: Tensor) -> None:
         """One forward read of every position of connection ``layer``, whose rows its inputs drive.
 
-        ``active``: :meth:`active` of the inputs; ``sent`` (rows, *in_shape) as there.
+        ``active``: :meth:`active` of the inputs; the mask ``sent`` (rows, *in_shape) as there.
         """
-        self._add_lines(layer, phases, "forward", active)
         geometry, groups = self.plan.geometries[layer], self._row_groups[layer]
         if groups is None:
-            read = F.linear(sent.flatten(1).float(), self._row_indicator[layer].flatten(1)).unsqueeze(2) > 0
+            read = sent.flatten(1) @ self._row_indicator[layer].flatten(1).to(sent.dtype).T
         else:
             blocks, indicator = groups
-            read = F.conv2d(blocks.any(sent).float(), indicator, padding=geometry.padding) > 0.5
-        self._add_reads(layer, phases, "forward", read)
+            some = blocks.any(sent).movedim(-1, 1)
+            read = F.conv2d(some, indicator.to(sent.dtype), padding=geometry.padding).movedim(1, -1)
+        # fast convolution algorithms (Winograd) miss integers by rounding errors
+        self._add((layer, tuple(phases), "forward"), active, read.round_().clamp_(max=1))
 
     @torch.no_grad()
     def transposed(self, layer: int, phases: Sequence[str], active: Tensor, routed_sent: Tensor) -> None:
         """One transposed read of every position of connection ``layer``, whose columns its post states drive.
 
-        ``active``: :meth:`active` of the post states; ``routed_sent`` (rows, *pre_pool_shape): not zero at the places
-        that hold a neuron that sent an event this tick. A channel drives all its ``cells_per_weight`` columns.
+        ``active``: :meth:`active` of the post states; ``routed_sent`` (rows, *pre_pool_shape): positive at the places
+        that hold a neuron that sent an event this tick, else 0. A channel drives all its ``cells_per_weight`` columns.
         """
-        self._add_lines(layer, phases, "transposed", active)
-        self._add_reads(layer, phases, "transposed", self._column_groups[layer].any(routed_sent))
+        self._add((layer, tuple(phases), "transposed"), active, self._column_groups[layer].any(routed_sent))
 
     @torch.no_grad()
     def update(self, layer: int, pre: Tensor, routed: Tensor) -> None:
@@ -107,12 +121,19 @@ class TileCounter:
         pulses span the range. The cells hold each weight rounded to a whole number of steps, and a weight
         takes as many pulses as these roundings differ; smaller changes wait in the digital copy.
         """
-        old, new = old_weight.double(), new_weight.double()
-        step = 2 * torch.maximum(old.abs().max(), new.abs().max()) / self.plan.array.levels
-        pulses = (new / step).round() - (old / step).round()
-        pulses = torch.where(step > 0, pulses, torch.zeros_like(pulses))
-        self._add_update("pulses_up", layer, self._sum_over_tiles(layer, pulses.clamp(min=0)))
-        self._add_update("pulses_down", layer, self._sum_over_tiles(layer, (-pulses).clamp(min=0)))
+        largest = torch.stack([*old_weight.aminmax(), *new_weight.aminmax()]).abs().max()
+        step = 2 * largest.double() / self.plan.array.levels
+        step = torch.where(step > 0, step, torch.ones_like(step))
+        rows = self._row_indicator[layer].double().flatten(1)
+        for old, new, columns in zip(
+            old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE),
+            self._weight_indicator[layer].double().split(CHANNELS_AT_ONCE, 1), strict=True,
+        ):  # fmt: skip
+            pulses = (new.double().div_(step).round_() - old.double().div_(step).round_()).flatten(1)
+            net = rows @ pulses.T @ columns.T
+            both = rows @ pulses.abs_().T @ columns.T
+            self._add_update("pulses_up", layer, (both + net) / 2)
+            self._add_update("pulses_down", layer, (both - net) / 2)
 
     @torch.no_grad()
     def events(self, layer: int, phases: Sequence[str], tick: int, sent: Tensor) -> None:
@@ -132,7 +153,7 @@ class TileCounter:
     def result(self, samples: int) -> TileCounts:
         """The counts of this batch of ``samples`` samples, read from the device once."""
         counts = TileCounts.zeros(len(self.plan.tiles))
-        reads, lines = self._reads.cpu(), self._tile_lines().cpu()
+        reads, lines = self._tile_reads().cpu(), self._tile_lines().cpu()
         sensed = torch.from_numpy(np.stack([self.plan.columns, self.plan.rows]))
         array = self.plan.array
         conversions = (reads * sensed * array.slices, lines * array.input_pulses)
@@ -156,55 +177,65 @@ class TileCounter:
             tables[phase] = np.zeros((1 + max(ticks), len(self.plan.geometries)), np.int64)
         return tables[phase]
 
-    def _add_lines(self, layer: int, phases: Sequence[str], direction: str, active: Tensor) -> None:
-        for phase, counts in zip(phases, active.unbind(1), strict=True):
-            key = (layer, phase, direction)
-            if key in self._lines:
-                self._lines[key] += counts
-            else:
-                self._lines[key] = counts.long()
+    def _add(self, key: _Read, active: Tensor, read: Tensor) -> None:
+        """Add the reads of one tick: active lines by neuron, the mask ``read`` (rows, *positions, blocks) by block."""
+        copies, blocks = len(key[1]), read.shape[-1]
+        some = read.reshape(-1, copies, math.prod(read.shape[1:-1]), blocks).sum((0, 2)).long()
+        if key not in self._lines:
+            self._lines[key], self._reads[key], self._positions[key] = active.long(), some, 0
+        else:
+            self._lines[key] += active
+            self._reads[key] += some
+        self._positions[key] += read.numel() // (copies * blocks)
 
-    def _add_reads(self, layer: int, phases: Sequence[str], direction: str, read: Tensor) -> None:
-        """Add reads: event ones from the mask ``read`` (rows, blocks, *positions), clocked ones all there are."""
-        read = read.reshape(-1, len(phases), read.shape[1], math.prod(read.shape[2:]))
-        some = read.sum((0, 3))
-        every = torch.full_like(some, read.shape[0] * read.shape[3])
-        row_blocks, col_blocks = self.plan.grid(layer)
-        for index, phase in enumerate(phases):
-            blocks = torch.stack([every[index], some[index]])
-            across = blocks[:, :, None] if direction == "forward" else blocks[:, None, :]
-            tiles = across.expand(2, row_blocks, col_blocks).flatten(1)
-            where = READ_PHASES.index(phase), slice(None), DIRECTIONS.index(direction), self.plan.tile_range(layer)
-            self._reads[where] += tiles
+    def _tile_reads(self) -> Tensor:
+        """Reads, int64 [phase, accounting, direction, tile]: clocked ones all there are."""
+        return self._over_tiles(
+            {key: torch.stack([torch.full_like(some, self._positions[key]), some]) for key, some in self._reads.items()}
+        )
 
     def _tile_lines(self) -> Tensor:
         """Active lines, int64 [phase, accounting, direction, tile], from the activity of each neuron."""
-        lines = torch.zeros_like(self._reads)
-        for (layer, phase, direction), counts in self._lines.items():
-            row_blocks, col_blocks = self.plan.grid(layer)
+        per_block = {}
+        for key, active in self._lines.items():
+            layer, _, direction = key
             if direction == "forward":
-                across = (self._rows_driven(layer, counts) @ self._row_indicator[layer].flatten(1).double().T)[
-                    :, :, None
-                ]
+                driven, indicator = (
+                    self._rows_driven(layer, active.flatten(0, 1)),
+                    self._row_indicator[layer].flatten(1),
+                )
             else:
-                across = (self._channels_driven(layer, counts) @ self._column_indicator[layer].double().T)[:, None, :]
-            tiles = across.expand(2, row_blocks, col_blocks).flatten(1)
-            where = READ_PHASES.index(phase), slice(None), DIRECTIONS.index(direction), self.plan.tile_range(layer)
-            lines[where] = tiles.round().long()
-        return lines
+                driven, indicator = self._channels_driven(layer, active.flatten(0, 1)), self._column_indicator[layer]
+            per_block[key] = (driven @ indicator.double().T).round().long().unflatten(0, active.shape[:2])
+        return self._over_tiles(per_block)
+
+    def _over_tiles(self, per_block: dict[_Read, Tensor]) -> Tensor:
+        """Counts (accountings, copies, blocks) as [phase, accounting, direction, tile]: those of a block of rows are
+        shared by all tiles that hold it, for all blocks of columns, and the other way round.
+        """
+        table = torch.zeros(
+            (len(READ_PHASES), len(ACCOUNTINGS), len(DIRECTIONS), len(self.plan.tiles)),
+            dtype=torch.int64, device=self.device,
+        )  # fmt: skip
+        for (layer, phases, direction), counts in per_block.items():
+            across = counts.unsqueeze(-1 if direction == "forward" else -2)
+            tiles = across.expand(*counts.shape[:2], *self.plan.grid(layer)).flatten(2)
+            for phase, of_phase in zip(phases, tiles.unbind(1), strict=True):
+                table[READ_PHASES.index(phase), :, DIRECTIONS.index(direction), self.plan.tile_range(layer)] += of_phase
+        return table
 
     def _rows_driven(self, layer: int, counts: Tensor) -> Tensor:
-        """Activity of each row over all positions, float64 (2, inputs x kh x kw), from ``counts`` (2, *in_shape)."""
+        """Activity of each row over all positions, float64 (N, inputs x kh x kw), from ``counts`` (N, *in_shape)."""
         geometry = self.plan.geometries[layer]
         if geometry.kind == "linear":
             return counts.flatten(1).double()
         (height, width), pad = geometry.pre_pool_shape[1:], geometry.padding
         padded = F.pad(counts, (pad, pad, pad, pad)).double()
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (2, C, kh, kw, H', W')
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, kh, kw, H', W')
         return windows.sum((4, 5)).flatten(1)
 
     def _channels_driven(self, layer: int, counts: Tensor) -> Tensor:
-        """Activity of each channel over all positions, float64 (2, C), from ``counts`` (2, *out_shape).
+        """Activity of each channel over all positions, float64 (N, C), from ``counts`` (N, *out_shape).
 
         An average-pooled state drives the four positions of its window, any other one position.
         """
@@ -221,19 +252,12 @@ class TileCounter:
         """Active rows (B, row blocks, p) of an input mask (B, *in_shape)."""
         geometry, indicator = self.plan.geometries[layer], self._row_indicator[layer]
         if geometry.kind == "conv":
-            # fast convolution algorithms (Winograd) miss integers by rounding errors
             return F.conv2d(mask.float(), indicator, padding=geometry.padding).round_().flatten(2)
         return F.linear(mask.flatten(1).float(), indicator.flatten(1)).unsqueeze(2)
 
     def _active_columns(self, indicator: Tensor, mask: Tensor) -> Tensor:
         """Active columns (B, col blocks, p) of a mask (B, *pre_pool_shape)."""
         return indicator @ mask.float().reshape(*mask.shape[:2], -1)
-
-    def _sum_over_tiles(self, layer: int, per_weight: Tensor) -> Tensor:
-        """Sum a per-weight quantity (weight's shape, float64) over each tile [row block, col block]."""
-        rows = self._row_indicator[layer].double().flatten(1)
-        columns = self._weight_indicator[layer].double()
-        return rows @ per_weight.flatten(1).T @ columns.T
 
     def _groups_of_rows(self, layer: int) -> tuple[ChannelGroups, Tensor] | None:
         """Channel groups that make up the row blocks of a convolution, and which groups at which taps make up which
@@ -262,15 +286,6 @@ class TileCounter:
         """1 where the first column of a channel lies in a column block: [col blocks, channels]."""
         blocks = torch.from_numpy(self.plan.column_blocks(layer)[:, 0])
         return _one_hot(blocks, self.plan.grid(layer)[1]).to(self.device)
-
-
-def _sum_rows(mask: Tensor, copies: int) -> Tensor:
-    """How many samples of a mask (rows, *shape) are set, int32 (copies, *shape), summed in the order of memory."""
-    rows, shape = memory_rows(mask), mask.shape[1:]
-    total = rows.view(-1, copies * rows.shape[1]).sum(0, dtype=torch.int32)
-    if mask.dim() == 4 and not mask.is_contiguous():
-        return total.view(copies, *shape[1:], shape[0]).permute(0, 3, 1, 2)
-    return total.view(copies, *shape)
 
 
 def _read(entries: dict[tuple[str, int, int], Tensor], part: int | None = None) -> dict[tuple[str, int, int], int]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neurosim_ep.scheduler.field import memory_rows
-
 
 class ChannelGroups:
     """Groups of the channels of a layer.
@@ -25,18 +23,10 @@ class ChannelGroups:
         self.equal = size * groups == channels and bool((pieces == members).all())
 
     def any(self, mask: Tensor) -> Tensor:
-        """Whether any member is not zero at each position: (rows, C, *positions) -> bool (rows, groups, *positions)."""
-        rows, channels, *positions = mask.shape
-        groups = len(self.members)
-        if not self.equal:
-            return (self.members @ mask.float().reshape(rows, channels, -1)).view(rows, groups, *positions) > 0
-        if mask.dim() == 4 and not mask.is_contiguous():
-            pieces = memory_rows(_bytes(mask)).view(rows, *positions, groups, channels // groups)
-            return pieces.amax(-1).permute(0, 3, 1, 2) > 0
-        pieces = _bytes(mask).view(rows, groups, channels // groups, *positions)
-        return pieces.amax(2) > 0
-
-
-def _bytes(mask: Tensor) -> Tensor:
-    """Bool as the number it is stored as, which has a fast maximum."""
-    return mask.view(torch.uint8) if mask.dtype == torch.bool else mask
+        """1 where any member is set at a position, else 0: mask of 0 and 1 (rows, C, *positions) -> (rows, *positions,
+        groups), of its number format.
+        """
+        by_channel = mask.movedim(1, -1)  # the order of memory of an image or a conv state
+        if self.equal:
+            return by_channel.unflatten(-1, (len(self.members), -1)).sum(-1).sign_()
+        return (by_channel @ self.members.to(mask.dtype).T).sign_()

@@ -56,24 +56,24 @@ class TrafficObserver(Watcher):
         """Count the neurons that send."""
         assert field.senders is not None
         if field.tick == 0 and field.phases == (Phase.FREE,):
-            sent = self.x != 0
+            sent = self.x.sign().abs_()
             self.counter.forward(0, field.phases, self.counter.active(self.x, sent), sent)
         for layer in field.fresh:
-            sent = field.senders.sent[layer]
+            sent = field.senders.sent(layer, field.rows)
             self.active[layer] = self.counter.active(field.seen(layer), sent, field.copies)
-            self.anything[layer] = memory_rows(sent.view(torch.uint8)).amax(1) > 0
+            self.anything[layer] = memory_rows(sent).amax(1) > 0
             self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
 
     def forward(self, field: Field, layer: int, pre: Tensor) -> None:
         """Count the rows that are driven."""
         assert field.senders is not None
-        self.counter.forward(layer, field.phases, self.active[layer - 1], field.senders.sent[layer - 1])
+        sent = field.senders.sent(layer - 1, field.rows)
+        self.counter.forward(layer, field.phases, self.active[layer - 1], sent)
 
     def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """Count the columns that are driven."""
         assert field.senders is not None
-        sent = field.senders.sent[layer].to(post.dtype)
-        routed_sent = self.network.connections[layer].route(sent, read.routing)
+        routed_sent = self.network.connections[layer].route(field.senders.sent(layer, field.rows), read.routing)
         self.counter.transposed(layer, field.phases, self.active[layer], routed_sent)
 
     def end(self, field: Field) -> None:
