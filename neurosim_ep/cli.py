@@ -24,6 +24,7 @@ from neurosim_ep.progress import make_reporter
 if TYPE_CHECKING:
     from neurosim_ep.scenario.schema import Scenario
     from neurosim_ep.train.result import RunResult
+    from neurosim_ep.train.teacher.teach import Taught
 
 
 class SuggestingGroup(click.Group):
@@ -141,6 +142,25 @@ def resume(run_dir: Path, device: str, as_json: bool, quiet: bool) -> None:
 
 @cli.command()
 @click.argument("scenario")
+@click.option("--out", type=click.Path(path_type=Path), help="Its folder; default: where a run looks for it.")
+@_set_option
+@_run_options
+def teach(scenario: str, out: Path | None, overrides: tuple[str, ...], device: str, as_json: bool, quiet: bool) -> None:
+    """Train a teacher for SCENARIO and store its targets.
+
+    The teacher is a feed-forward network trained by backpropagation; what it shows at every layer whose signal is kd
+    or kdw is stored for every training image and view.
+    """
+    loaded, _ = _load(scenario, overrides, quiet)
+    from neurosim_ep.train.teacher.teach import teach
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = teach(loaded, out, device, reporter)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command()
+@click.argument("scenario")
 @_set_option
 def check(scenario: str, overrides: tuple[str, ...]) -> None:
     """Validate SCENARIO and show its network, tiles and memory.
@@ -240,7 +260,7 @@ def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Sce
     return load_scenario(path, overrides), path
 
 
-def _print_result(result: RunResult, as_json: bool, quiet: bool) -> None:
+def _print_result(result: RunResult | Taught, as_json: bool, quiet: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result), default=str))
     elif not quiet:

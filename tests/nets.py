@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from hypothesis import strategies as st
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.ep.signals import LocalErrors, build_signals
+from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.scenario.schema import LayerSpec, NetworkSection, SignalsSection
 
 NAMES = ("hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid")
@@ -53,14 +55,38 @@ def double_network(
 
 
 def double_signals(
-    network: Network, layers: list[int], *, learned: bool = False, targets: str = "hard", seed: int = 0
-) -> LocalErrors | None:
+    network: Network, layers: list[int], kinds: Sequence[str] | str = "le", *, seed: int = 0, **options: object
+) -> Signals | None:
     if not layers:
         return None
-    section = SignalsSection(kind="le", layers=layers, learned=learned, targets=targets, temperature=2.5)  # type: ignore[arg-type]
+    section = SignalsSection(kind=kinds, layers=layers, temperature=2.5, **options)  # type: ignore[arg-type]
     signals = build_signals(section, network, seed)
     assert signals is not None
     return signals.double()
+
+
+@st.composite
+def mixed_signals(draw: st.DrawFn, network: Network, seed: int) -> Signals | None:
+    """Signals of any kinds at any layers, or none."""
+    layers = draw(st.lists(st.integers(0, len(network.connections) - 1), unique=True))
+    kinds = [draw(st.sampled_from(["le", "kd", "kdw"])) for _ in layers]
+    options: dict[str, object] = {}
+    if "le" in kinds:
+        options |= {"targets": draw(st.sampled_from(["hard", "soft"])), "learned": draw(st.booleans())}
+    if {"kd", "kdw"} & set(kinds):
+        options["softmax"] = draw(st.sampled_from(["layer", "position"]))
+    return double_signals(network, layers, kinds, seed=seed, **options)
+
+
+def random_teacher(signals: Signals | None, samples: int, seed: int = 0) -> dict[int, torch.Tensor]:
+    """Activations of a teacher at every layer whose signal needs them."""
+    random = torch.Generator().manual_seed(seed + 7)
+    taught = [] if signals is None else signals.taught
+    return {
+        layer: 3 * torch.randn(samples, *signals.shapes[layer], generator=random, dtype=torch.float64)
+        for layer in taught
+        if signals is not None
+    }
 
 
 def batch(network: Network, samples: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

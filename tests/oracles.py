@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import signals as ep_signals
+from neurosim_ep.ep import losses
 from neurosim_ep.ep.activations import activate_
 from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.primitive import primitive
-from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
+from neurosim_ep.ep.signals import Signals
 from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.kernels import make_kernels
 from neurosim_ep.scheduler.phases import Phase
@@ -19,13 +20,18 @@ from neurosim_ep.scheduler.policies import POLICIES
 
 
 def augmented_loss(
-    network: Network, states: list[Tensor], onehot: Tensor, signals: LocalErrors | None, alpha: float
+    network: Network,
+    states: list[Tensor],
+    onehot: Tensor,
+    signals: Signals | None,
+    alpha: float,
+    teacher: Mapping[int, Tensor] | None = None,
 ) -> Tensor:
     """``l_out + α Σ l_l`` of each sample, (B,) (Eq 9)."""
     logits = network.logits(states)
-    criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy
+    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
     loss = criterion(logits, onehot)
-    return loss if signals is None else loss + alpha * signals.loss(states, onehot)
+    return loss if signals is None else loss + alpha * signals.loss(states, onehot, teacher)
 
 
 def augmented_primitive(
@@ -34,12 +40,13 @@ def augmented_primitive(
     states: list[Tensor],
     onehot: Tensor,
     beta: Tensor,
-    signals: LocalErrors | None,
+    signals: Signals | None,
     alpha: float,
+    teacher: Mapping[int, Tensor] | None = None,
 ) -> Tensor:
     """``Φ − β L`` summed over the batch (Eq 10), ``beta`` (B,) signed."""
     phi = primitive(network.connections, x, states)
-    return (phi - beta * augmented_loss(network, states, onehot, signals, alpha)).sum()
+    return (phi - beta * augmented_loss(network, states, onehot, signals, alpha, teacher)).sum()
 
 
 class Drives(Field):
@@ -72,8 +79,9 @@ def bptt_gradients(
     y: Tensor,
     free_states: list[Tensor],
     steps: int,
-    signals: LocalErrors | None = None,
+    signals: Signals | None = None,
     alpha: float = 1.0,
+    teacher: Mapping[int, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the batch-mean loss at the end of ``steps`` free ticks from ``free_states`` (Eq 5), by autograd."""
     parameters = {name: value for name, value in network.named_parameters() if name.startswith("connections")}
@@ -84,7 +92,7 @@ def bptt_gradients(
         phi = primitive(network.connections, x, states).sum()
         drives = torch.autograd.grad(phi, states, create_graph=True)
         states = [activate_(name, drive * 1.0) for name, drive in zip(network.activations, drives, strict=True)]
-    loss = augmented_loss(network, states, one_hot(y, network.num_classes, x), signals, alpha).mean()
+    loss = augmented_loss(network, states, losses.one_hot(y, network.num_classes, x), signals, alpha, teacher).mean()
     grads = torch.autograd.grad(loss, list(parameters.values()))
     for value in parameters.values():
         value.requires_grad_(False)

@@ -189,7 +189,7 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
         replace("scenario.toml", "layers = [\n", 'layers = [\n{ kind = "conv", size = 4 },\n'),
         "does not fit scenario.toml (Error(s) in loading state_dict for Network: Missing key(s)",
     ),
-    "other signals": (replace("scenario.toml", "    0,\n", "    1,\n"), "state_dict for LocalErrors: Missing key(s)"),
+    "other signals": (replace("scenario.toml", "    0,\n", "    1,\n"), "state_dict for Signals: Missing key(s)"),
     "no checkpoint": (remove(CHECKPOINT), "last.pt: no checkpoint there"),
     "empty checkpoint": (write(CHECKPOINT, b""), "last.pt: damaged or cut short"),
     "checkpoint cut short": (halve(CHECKPOINT), "last.pt: damaged or cut short"),

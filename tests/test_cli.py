@@ -232,7 +232,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "there are: run, resume, check, schema, list, copy, plot"),
+        (["zzz"], "there are: run, resume, teach, check, schema, list, copy, plot"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),

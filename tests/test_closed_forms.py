@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, double_signals, linear, random_states, sections
+from nets import (
+    batch,
+    conv,
+    custom,
+    double_network,
+    double_signals,
+    linear,
+    mixed_signals,
+    random_states,
+    random_teacher,
+    sections,
+)
 from oracles import augmented_loss, augmented_primitive, closed_form_drives
 from torch import Tensor
 
+from neurosim_ep.ep.losses import one_hot, readout_gradient
+from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.primitive import primitive
-from neurosim_ep.ep.signals import Nudge, one_hot, projection_gradient, readout_gradient
+from neurosim_ep.ep.signals import matrix_gradient
 from neurosim_ep.scenario.schema import NetworkSection
 
 RELATIVE = 1e-10
@@ -29,16 +44,16 @@ def assert_close(ours: Tensor, oracle: Tensor) -> None:
 @given(section=sections(), seed=st.integers(0, 2**16), samples=st.integers(1, 3), data=st.data())
 def test_drives_equal_autograd(section: NetworkSection, seed: int, samples: int, data: st.DataObject) -> None:
     network = double_network(section, seed=seed)
-    layers = data.draw(st.lists(st.integers(0, len(network.connections) - 1), unique=True))
-    signals = double_signals(network, layers, targets=data.draw(st.sampled_from(["hard", "soft"])), seed=seed)
+    signals = data.draw(mixed_signals(network, seed))
+    teacher = random_teacher(signals, samples, seed)
     x, y = batch(network, samples, seed)
     onehot, alpha = one_hot(y, network.num_classes, x), 0.7
     beta = torch.linspace(-0.5, 0.5, samples, dtype=torch.float64)
     states = [state.requires_grad_(True) for state in random_states(network, samples, seed)]
-    phi = augmented_primitive(network, x, states, onehot, beta, signals, alpha)
+    phi = augmented_primitive(network, x, states, onehot, beta, signals, alpha, teacher)
     oracle = torch.autograd.grad(phi, states)
 
-    nudge = Nudge(network, onehot, beta, signals, alpha)
+    nudge = Nudge(network, onehot, beta, signals, alpha, teacher)
     held = [state.detach() for state in states]
     for policy in ("synchronous", "alternating"):
         for ours, theirs in zip(closed_form_drives(network, x, held, nudge, policy), oracle, strict=True):
@@ -62,33 +77,52 @@ def test_local_gradients_equal_autograd(section: NetworkSection, seed: int, samp
         assert_close(tensor, theirs)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 2**16),
-    targets=st.sampled_from(["hard", "soft"]),
-    layers=st.sets(st.integers(0, 2), min_size=1),
-)
-def test_readout_and_projection_gradients_equal_autograd(seed: int, targets: str, layers: set[int]) -> None:
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**16), data=st.data())
+def test_readout_and_matrix_gradients_equal_autograd(seed: int, data: st.DataObject) -> None:
+    """The delta rules of W_out, of learned projections R_l and of the matrices M_l of weighted distillation (Eq 15)."""
     network = double_network(custom(conv(3, pool="max"), conv(4, pool="avg"), linear(5)), seed=seed)
-    signals = double_signals(network, sorted(layers), learned=True, targets=targets, seed=seed)
-    assert signals is not None and network.readout is not None
+    signals = data.draw(mixed_signals(network, seed).filter(lambda found: found is not None and found.learned))
+    teacher = random_teacher(signals, 4, seed)
+    assert network.readout is not None
     x, y = batch(network, 4, seed)
     onehot, alpha = one_hot(y, network.num_classes, x), 0.6
     states = random_states(network, 4, seed)
     weights = torch.full((4,), 0.25, dtype=torch.float64)
     ours = {
         **readout_gradient(network, states[-1], onehot, weights),
-        **projection_gradient(signals, states, onehot, weights * alpha),
+        **matrix_gradient(signals, states, signals.targets(onehot, teacher), weights * alpha),
     }
     parameters = dict(network.readout.named_parameters(prefix="readout"))
-    parameters |= {f"signals.{name}": value for name, value in signals.named_parameters()}
+    parameters |= {f"signals.{signals.matrix_name(layer)}": signals.matrices[layer] for layer in signals.learned}
     for parameter in parameters.values():
         parameter.requires_grad_(True)
-    loss = augmented_loss(network, states, onehot, signals, alpha).mean()
+    loss = augmented_loss(network, states, onehot, signals, alpha, teacher).mean()
     oracle = torch.autograd.grad(loss, list(parameters.values()))
     assert ours.keys() == parameters.keys()
     for name, theirs in zip(parameters, oracle, strict=True):
         assert_close(ours[name], theirs)
+
+
+@pytest.mark.parametrize("softmax", ["layer", "position"])
+def test_matrix_gradients_equal_finite_differences(softmax: str) -> None:
+    """Eq 15 against central differences of the augmented loss, entry by entry."""
+    network = double_network(custom(conv(2, pool="max"), linear(4)), image=(1, 5, 5))
+    signals = double_signals(network, [0, 1], ["kdw", "le"], learned=True, softmax=softmax)
+    assert signals is not None
+    x, y = batch(network, 3)
+    onehot, states, teacher = one_hot(y, network.num_classes, x), random_states(network, 3), random_teacher(signals, 3)
+    weights = torch.full((3,), 1 / 3, dtype=torch.float64)
+    grads = matrix_gradient(signals, states, signals.targets(onehot, teacher), weights)
+    for layer, step in ((0, 1e-5), (1, 1e-5)):
+        matrix, found = signals.matrices[layer], grads[f"signals.{signals.matrix_name(layer)}"]
+        for index in itertools.product(*map(range, matrix.shape)):
+            losses = []
+            for sign in (1, -1):
+                matrix.data[index] += sign * step
+                losses.append(augmented_loss(network, states, onehot, signals, 1.0, teacher).mean())
+                matrix.data[index] -= sign * step
+            assert float(found[index]) == pytest.approx(float(losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-9)
 
 
 def test_ties_route_feedback_to_the_first_of_the_window() -> None:

@@ -11,8 +11,9 @@ from data_files import folder_images, idx_files, load
 
 from neurosim_ep.errors import DataError
 from neurosim_ep.scenario.schema import DataSection
-from neurosim_ep.train.data import Data, augment, channel_statistics, load_data, prepare
+from neurosim_ep.train.data import Data, channel_statistics, load_data, prepare
 from neurosim_ep.train.sources.textures import PATTERNS, load_textures
+from neurosim_ep.train.views import count_views, draw_views, show
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,15 @@ def numbered_images(count: int) -> torch.Tensor:
     return torch.arange(count * 2 * 6 * 7).remainder(251).add(1).to(torch.uint8).view(count, 2, 6, 7)
 
 
+def augmented(images: torch.Tensor, mode: str, random: torch.Generator) -> torch.Tensor:
+    """``images`` in views drawn as training draws them."""
+    section = DataSection(augment=mode)  # type: ignore[arg-type]
+    return show(images, draw_views(section, len(images), random), section)
+
+
 def test_crop_and_flip_equal_a_loop_over_images() -> None:
     images = numbered_images(64)
-    found = augment(images, "crop_flip", torch.Generator().manual_seed(3))
+    found = augmented(images, "crop_flip", torch.Generator().manual_seed(3))
     seen = set()
     for image, result in zip(images, found, strict=True):
         padded = torch.nn.functional.pad(image, (4, 4, 4, 4))
@@ -81,7 +88,7 @@ def test_crop_and_flip_equal_a_loop_over_images() -> None:
 
 def test_flip_only_keeps_or_mirrors() -> None:
     images = numbered_images(40)
-    found = augment(images, "flip", torch.Generator().manual_seed(0))
+    found = augmented(images, "flip", torch.Generator().manual_seed(0))
     mirrored = [torch.equal(result, image.flip(-1)) for image, result in zip(images, found, strict=True)]
     kept = [torch.equal(result, image) for image, result in zip(images, found, strict=True)]
     assert all(a != b for a, b in zip(mirrored, kept, strict=True)) and 8 < sum(kept) < 32
@@ -89,12 +96,22 @@ def test_flip_only_keeps_or_mirrors() -> None:
 
 def test_augmentation_follows_its_generator_and_none_draws_nothing() -> None:
     images = numbered_images(8)
-    first, second = (augment(images, "crop_flip", torch.Generator().manual_seed(5)) for _ in range(2))
+    first, second = (augmented(images, "crop_flip", torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, second) and first.dtype == torch.uint8 and first.is_contiguous()
     generator = torch.Generator().manual_seed(5)
     before = generator.get_state()
-    assert augment(images, "none", generator) is images
+    assert augmented(images, "none", generator) is images
     assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize(("mode", "step", "views"), [("none", 1, 1), ("flip", 1, 2), ("crop_flip", 2, 50)])
+def test_views_are_numbered_and_all_drawn(mode: str, step: int, views: int) -> None:
+    section = DataSection(augment=mode, crop_step=step)  # type: ignore[arg-type]
+    assert count_views(section) == views
+    drawn = draw_views(section, 4000, torch.Generator().manual_seed(1))
+    assert drawn.unique().tolist() == list(range(views))
+    images = numbered_images(1).expand(views, -1, -1, -1)
+    assert len(show(images, torch.arange(views), section).unique(dim=0)) == views
 
 
 def test_textures_are_balanced_and_follow_the_seed(textures: Data) -> None:
@@ -155,7 +172,7 @@ def test_small_convolutional_net_tells_textures_apart(textures: Data) -> None:
     optimiser = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     for index in torch.arange(1500).split(30):
-        images = augment(textures.train_images[index], "crop_flip", generator)
+        images = augmented(textures.train_images[index], "crop_flip", generator)
         loss = torch.nn.functional.cross_entropy(
             net(prepare(images, textures.mean, textures.std)), textures.train_labels[index]
         )

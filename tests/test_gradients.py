@@ -11,7 +11,7 @@ from nets import batch, conv, custom, double_network, double_signals, linear, se
 from oracles import bptt_gradients
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import LocalErrors
+from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
@@ -83,7 +83,7 @@ def test_one_sided_error_falls_as_beta(nudging: str) -> None:
 
 def _relative_error(
     network: Network,
-    signals: LocalErrors | None,
+    signals: Signals | None,
     x: torch.Tensor,
     y: torch.Tensor,
     beta: float,

@@ -135,7 +135,7 @@ BAD_FILES = {
     ),
     "key outside of sections": (
         "epochs = 3",
-        "epochs = 3: stands outside of the sections; did you mean training.epochs?",
+        "epochs = 3: stands outside of the sections; did you mean teacher.epochs or training.epochs?",
     ),
     "unknown key outside": ("zzz = 3", "zzz = 3: stands outside of the sections; keys stand under"),
     "section is a number": ("network = 3", "network = 3: must be a table of keys"),

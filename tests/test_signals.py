@@ -8,8 +8,9 @@ import pytest
 import torch
 from nets import conv, custom, linear
 
+from neurosim_ep.ep.losses import one_hot, signal_error, signal_loss
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.ep.signals import alpha_at, build_signals, one_hot, signal_error, signal_loss
+from neurosim_ep.ep.signals import alpha_at, build_signals
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import SignalsSection
 
@@ -43,15 +44,15 @@ def test_alpha_follows_its_schedule(schedule: str, expected: list[float]) -> Non
 def test_projections_are_normal_with_variance_one_over_features() -> None:
     signals = build_signals(signals_section(), network(), seed=3)
     assert signals is not None
-    matrix = signals.projections[0]
+    matrix = signals.matrices[0]
     features = 16 * 8 * 8
     assert matrix.shape == (10, features)
     assert float(matrix.mean()) == pytest.approx(0, abs=4 / math.sqrt(10 * features * features))
     assert float(matrix.var()) * features == pytest.approx(1, rel=0.05)
     again, other = (build_signals(signals_section(), network(), seed=seed) for seed in (3, 4))
     assert again is not None and other is not None
-    assert torch.equal(again.projections[2], signals.projections[2])
-    assert not torch.equal(other.projections[2], signals.projections[2])
+    assert torch.equal(again.matrices[2], signals.matrices[2])
+    assert not torch.equal(other.matrices[2], signals.matrices[2])
 
 
 def test_soft_targets_are_nearly_uniform() -> None:
@@ -59,8 +60,8 @@ def test_soft_targets_are_nearly_uniform() -> None:
     onehot = one_hot(torch.tensor([3]), 10, torch.zeros(1))
     hard, soft = (build_signals(signals_section(targets=kind), network(), 0) for kind in ("hard", "soft"))
     assert hard is not None and soft is not None
-    assert torch.equal(hard.targets(onehot), onehot)
-    targets = soft.targets(onehot)[0]
+    assert torch.equal(hard.targets(onehot, {})[0], onehot)
+    targets = soft.targets(onehot, {})[0][0]
     assert float(targets[3]) == pytest.approx(0.1249, abs=1e-4)
     assert float(targets[0]) == pytest.approx(0.0972, abs=1e-4)
 

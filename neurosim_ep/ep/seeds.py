@@ -17,6 +17,9 @@ class Stream(IntEnum):
     AUGMENTATION = 3
     STATES = 4
     TEST_STATES = 5
+    TEACHER_WEIGHTS = 6
+    TEACHER_ORDER = 7
+    TEACHER_AUGMENTATION = 8
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:

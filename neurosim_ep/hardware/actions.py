@@ -104,7 +104,7 @@ def read_actions(recording: Recording, phase: str, accounting: str) -> Iterator[
 
 
 def message_actions(recording: Recording, phase: str, accounting: str) -> Iterator[Action]:
-    """States sent to the tiles they drive, and the static input sent once per sample."""
+    """States sent to the tiles they drive, and the static input and stored targets sent once per sample."""
     plan, model = recording.plan, recording.model
     state_bits = model.digital.state_bits.value
     if accounting == "clocked":
@@ -119,6 +119,16 @@ def message_actions(recording: Recording, phase: str, accounting: str) -> Iterat
         bits = np.zeros_like(recording.neurons)
         bits[0] = recording.counts.samples * plan.input_destinations(0).sum() * state_bits
         yield Action(phase, "input", accounting, bits * links, energy_J, per_tile=False)
+    if phase == first_nudge(recording):
+        bits = np.zeros_like(recording.neurons)
+        for signal in recording.signals:
+            bits[signal.layer] += recording.counts.samples * signal.off_chip_bits
+        yield Action(phase, "target", accounting, bits * links, energy_J, per_tile=False)
+
+
+def first_nudge(recording: Recording) -> str | None:
+    """The nudge phase before which targets are sent to their layers; None where nothing was nudged."""
+    return next((phase for phase in NUDGE_PHASES if phase in recording.counts.presentations), None)
 
 
 def tick_actions(recording: Recording, phase: str, accounting: str) -> Iterator[Action]:
@@ -146,7 +156,7 @@ def projection_actions(recording: Recording, phase: str, accounting: str) -> Ite
     signals = np.zeros_like(recording.neurons)
     if phase in NUDGE_PHASES:
         for signal in recording.signals:
-            signals[signal.layer] += 2 * signal.weights * ticks[signal.layer]
+            signals[signal.layer] += signal.nudge_multiply_adds * ticks[signal.layer]
     yield Action(phase, "signal", accounting, signals, energy_J, per_tile=False)
     if recording.readout is not None:
         evaluations = recording.counts.samples if phase == "free" else 2 * ticks[recording.readout.layer]

@@ -13,6 +13,7 @@ What is counted, by component:
 - partial_sum: bits x links of the results of row blocks after the first (forward) and column blocks after the
   first (transposed), sent to the first;
 - input: bits x links of the static input, to the first connection, once per sample;
+- target: bits x links of stored targets, to their layers, once per sample (not reading them off the chip);
 - message: bits x links of states; clocked: every neuron in every tick, without address; event: events, with
   address;
 - neuron: state updates, event test included; pool: comparisons (max) or additions (avg), one per pre-pool

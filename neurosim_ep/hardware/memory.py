@@ -22,7 +22,7 @@ CELLS = "synapse cells"
 
 
 class MemoryItem(NamedTuple):
-    """``bits`` that ``method`` ("ep", "bptt_T" or "bptt_K") needs for one purpose in one layer.
+    """``bits`` that ``method`` ("ep", "bptt_T", "bptt_K" or "off_chip") needs for one purpose in one layer.
 
     The readout is layer N, named "readout".
     """
@@ -44,13 +44,20 @@ def memory_table(
     readout: Projection | None = None,
     batch_on_chip: int = 1,
 ) -> pd.DataFrame:
-    """Memory of EP, of BPTT over the whole free phase ("bptt_T") and over its last K ticks ("bptt_K").
+    """Memory of EP, of BPTT over the whole free phase ("bptt_T") and over its last K ticks ("bptt_K"); "off_chip" are
+    the stored targets that are fetched for the samples on the chip.
 
     One row per :class:`MemoryItem`, with its fields as columns.
     """
     items = ep_memory(plan, model, signals=signals, readout=readout, batch_on_chip=batch_on_chip)
     for method, steps in (("bptt_T", free_steps), ("bptt_K", nudge_steps)):
         items += bptt_memory(plan, model, method, steps, readout=readout, batch_on_chip=batch_on_chip)
+    for signal in signals:
+        if signal.off_chip_bits:
+            name = plan.geometries[signal.layer].name
+            items.append(
+                MemoryItem("off_chip", signal.layer, name, "stored targets", batch_on_chip * signal.off_chip_bits)
+            )
     return pd.DataFrame(items)
 
 

@@ -32,10 +32,16 @@ _VGG: dict[str, tuple[tuple[tuple[int, ...], ...], int]] = {
 }
 _VGG_HIDDEN = 512
 
+# teachers only: VGG-16 and VGG-19 for 32x32 images, one hidden layer of 512
+_TEACHERS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
+}
+
 
 def vgg_plans(preset: str, pool: Literal["max", "avg"]) -> list[LayerPlan]:
     """Layers of the VGG ``preset`` at width 1, without the readout."""
-    blocks, hidden = _VGG[preset]
+    blocks, hidden = (_TEACHERS[preset], 1) if preset in _TEACHERS else _VGG[preset]
     plans = []
     for block in blocks:
         plans += [LayerPlan("conv", channels) for channels in block[:-1]]

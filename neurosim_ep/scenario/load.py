@@ -177,7 +177,8 @@ def _unknown(path: describe.KeyPath, value: object) -> str:
     *parents, name = path
     homes = [section for section in describe.names_at(()) if name in describe.names_at((section,))]
     if not parents and not isinstance(value, dict):
-        hint = f"did you mean {homes[0]}.{name}?" if homes else "keys stand under a [section]"
+        named = " or ".join(f"{home}.{name}" for home in homes)
+        hint = f"did you mean {named}?" if homes else "keys stand under a [section]"
         return f" = {describe.show(value)}: stands outside of the sections; {hint}"
     valid = describe.names_at(parents)
     close = difflib.get_close_matches(str(name), valid, n=1)

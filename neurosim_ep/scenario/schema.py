@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from neurosim_ep.scenario.architectures import LayerPlan, vgg_plans
 
 Activation = Literal["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"]
+SignalKind = Literal["none", "le", "kd", "kdw"]
 Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
 LARGEST = 10**6  # of most numbers: far beyond any use, and products of a few still fit float32
 Rate = Annotated[float, Field(ge=0, le=LARGEST)]
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
+SignalKinds = Annotated[tuple[SignalKind, ...], Field(strict=False)]
 Activations = Annotated[tuple[Activation, ...], Field(strict=False)]
 
 
@@ -84,6 +86,12 @@ class DataSection(Section):
     augment: Literal["none", "flip", "crop_flip"] = described(
         "crop_flip", "random horizontal flip and random crop after 4-pixel zero padding, training only"
     )
+    crop_step: Literal[1, 2, 4, 8] = described(
+        1,
+        "pixels between the shifts that crop_flip chooses from: 1 gives 81 of them, 2: 25, 4: 9, 8: 4; a target store "
+        "grows with their number",
+        unit="pixel",
+    )
     normalise: bool = described(True, "subtract the mean and divide by the deviation of each colour channel")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
@@ -93,6 +101,8 @@ class DataSection(Section):
             yield "classes", 'is for kind = "textures", other images bring their classes; remove it'
         if self.kind != "folder" and self.changed("image_size"):
             yield "image_size", 'is for kind = "folder", other images have one size; remove it'
+        if self.augment != "crop_flip" and self.changed("crop_step"):
+            yield "crop_step", 'is for augment = "crop_flip"; remove it'
 
 
 class LayerSpec(Section):
@@ -153,10 +163,15 @@ class NetworkSection(Section):
             plans = [LayerPlan("linear", size) for size in self.hidden]
         else:
             plans = vgg_plans(self.preset, self.pool)
-        plans = [plan._replace(size=max(1, round(plan.size * self.width))) for plan in plans]
+        plans = scaled(plans, self.width)
         if self.loss == "squared_error":
             plans.append(LayerPlan("linear", num_classes))
         return plans
+
+
+def scaled(plans: list[LayerPlan], width: float) -> list[LayerPlan]:
+    """``plans`` with their channels and neurons multiplied by ``width``."""
+    return [plan._replace(size=max(1, round(plan.size * width))) for plan in plans]
 
 
 class RelaxationSection(Section):
@@ -196,8 +211,11 @@ class RelaxationSection(Section):
 class SignalsSection(Section):
     """Intermediate error signals that make depth work."""
 
-    kind: Literal["none", "le"] = described(
-        "none", "none: no signals, whatever the other keys here say; le: local errors through random projections"
+    kind: SignalKind | SignalKinds = described(
+        "none",
+        "none: no signals, whatever the other keys here say; le: local errors through random projections; kd: a "
+        "teacher's activations as soft targets; kdw: the same through a learned matrix; or a list with one kind per "
+        "entry of layers",
     )
     layers: tuple[Annotated[int, Field(ge=0)], ...] = described(
         (), "layers with a signal, counted from 0", strict=False
@@ -210,18 +228,96 @@ class SignalsSection(Section):
     alpha_decay: float = described(0.95, "factor per epoch of the exponential schedule", gt=0, le=1)
     temperature: float = described(4.0, "temperature of the softmax of the layer readouts", ge=1e-3, le=1000)
     temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0, le=10)
-    targets: Literal["hard", "soft"] = described("hard", "one-hot labels, or labels softened by the temperature")
-    learned: bool = described(False, "also learn the projections")
+    targets: Literal["hard", "soft"] = described(
+        "hard", "targets of le: one-hot labels, or labels softened by the temperature"
+    )
+    learned: bool = described(False, "also learn the projections of le; the matrices of kdw are always learned")
+    softmax: Literal["layer", "position"] = described(
+        "layer", "softmax of kd and kdw: over the whole layer, or over the channels at each position"
+    )
+    teacher: str = described(
+        "", "folder that `neurosim-ep teach` wrote, for kd and kdw; empty: teachers/ and the name of the scenario"
+    )
+    live: bool = described(False, "let the teacher look at every image again instead of reading its stored targets")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if self.kind == "none":
             return
+        if isinstance(self.kind, tuple):
+            if "none" in self.kind:
+                yield "kind", "a list names le, kd or kdw; leave layers without a signal out of layers"
+            if len(self.kind) != len(self.layers):
+                yield (
+                    "kind",
+                    f"has {len(self.kind)} kinds for {len(self.layers)} layers; give one kind, or one per layer",
+                )
         if not self.layers:
             yield "layers", "must list the layers that get a signal, counted from 0"
         if len(set(self.layers)) != len(self.layers):
             yield "layers", "names a layer twice"
         if self.alpha_min > self.alpha:
             yield "alpha_min", f"must not exceed alpha ({self.alpha:g})"
+        kinds = set(self.kind_of_layers().values())
+        if not kinds & {"kd", "kdw"}:
+            for key in self.changed("softmax", "teacher", "live"):
+                yield key, "belongs to signals of kind kd and kdw; remove it"
+        if "le" not in kinds:
+            for key in self.changed("targets", "learned"):
+                yield key, "belongs to signals of kind le; remove it"
+
+    def kind_of_layers(self) -> dict[int, str]:
+        """Kind of the signal of each layer that has one, in the order of the layers."""
+        if self.kind == "none":
+            return {}
+        kinds = self.kind if isinstance(self.kind, tuple) else (self.kind,) * len(self.layers)
+        return dict(sorted(zip(self.layers, kinds, strict=False)))
+
+
+class TeacherSection(Section):
+    """The feed-forward network that `neurosim-ep teach` trains by backpropagation, and the targets it leaves."""
+
+    preset: Literal["same", "vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "vgg16", "vgg19"] = described(
+        "same",
+        "layers of the teacher, at the width of the network: the network's own, or those of a VGG that matches it "
+        "block by block",
+    )
+    batch_norm: bool = described(True, "normalise each convolution over the batch")
+    epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
+    batch_size: int = described(128, "images per weight update", ge=1, le=LARGEST)
+    learning_rate: Rate = described(0.05, "SGD step at the beginning; half a cosine takes it to 0 (momentum 0.9)")
+    weight_decay: float = described(5e-4, "L2 decay of the weights", ge=0, le=LARGEST)
+    state_dict: str = described(
+        "", "file with the weights of a teacher trained elsewhere, as torch.save writes a state_dict; empty: train one"
+    )
+    mapping: tuple[str, ...] = described(
+        (),
+        'what the modules of that file are called, "ours=theirs" each, as "conv1=features.0"; those not named are '
+        "called as ours: conv1, bn1, ..., fc1, ..., out",
+        strict=False,
+    )
+    precision: Literal["float16", "float32", "int8"] = described(
+        "float16", "number format of stored targets; int8 has one scale per sample, view and layer"
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.mapping and not self.state_dict:
+            yield "mapping", "belongs to state_dict; remove it, or name the file"
+        for entry in self.mapping:
+            if entry.count("=") != 1:
+                yield "mapping", f'{entry!r} must be "ours=theirs", as "conv1=features.0"'
+        if self.state_dict:
+            for key in self.changed("epochs", "batch_size", "learning_rate", "weight_decay"):
+                yield key, "is for a teacher that is trained here; remove it, or remove state_dict"
+
+    def sample_bits(self, features: int) -> int:
+        """Bits of one layer's stored targets for one view of one sample; int8 has a float32 scale beside them."""
+        return {"float32": 32, "float16": 16, "int8": 8}[self.precision] * features + 32 * (self.precision == "int8")
+
+    def layer_plans(self, network: NetworkSection) -> list[LayerPlan]:
+        """Hidden layers of the teacher of ``network``."""
+        if self.preset == "same":
+            return network.model_copy(update={"loss": "cross_entropy"}).layer_plans(num_classes=1)
+        return scaled(vgg_plans(self.preset, network.pool), network.width)
 
 
 class PlasticitySection(Section):
@@ -295,6 +391,7 @@ class Scenario(Section):
     network: NetworkSection = NetworkSection()
     relaxation: RelaxationSection = RelaxationSection()
     signals: SignalsSection = SignalsSection()
+    teacher: TeacherSection = TeacherSection()
     plasticity: PlasticitySection = PlasticitySection()
     training: TrainingSection = TrainingSection()
     hardware: HardwareSection = HardwareSection()

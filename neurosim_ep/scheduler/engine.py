@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import Nudge
+from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import EVERY, Anchors
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.graphs import BlockGraphs

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import activations, primitive
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import Nudge
+from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.phases import Phase
@@ -236,7 +236,7 @@ class Field:
         """Every buffer with the rows it has per sample."""
         rows = [*self.states, self.change, *self.routing.values()]
         if self.nudge is not None:
-            rows.append(self.nudge.onehot)
+            rows += self.nudge.row_buffers()
         if self.senders is not None:
             rows += self.senders.last
         for observer in self.observers:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import signals as ep_signals
+from neurosim_ep.ep import losses
 from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.plasticity import OuterProduct, contrastive
-from neurosim_ep.ep.signals import LocalErrors, Nudge, one_hot
+from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.field import Observer
@@ -88,8 +89,9 @@ def ep_gradients(
     free_steps: int,
     nudge_steps: int,
     beta: float,
-    signals: LocalErrors | None = None,
+    signals: Signals | None = None,
     alpha: float = 1.0,
+    teacher: Mapping[int, Tensor] | None = None,
     rule: str = "contrastive",
     loss: str = "cross_entropy",
     nudging: str = "three_phase",
@@ -103,7 +105,8 @@ def ep_gradients(
 
     x (B, C, H, W) images, y (B,) class indices. The free phase runs ``free_steps`` ticks from ``states`` (zeros by
     default); the nudge phases run ``nudge_steps`` ticks from its end, as one batch. ``rule`` is "contrastive" or
-    "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus".
+    "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus". ``teacher``: activations (B, *shape) of
+    every layer whose signal is a teacher's.
 
     Other arguments: ``schedule`` says how the ticks are computed (default: every sample, every tick, all layers at
     once); ``engine``, made for this network and a schedule, is used instead where it is given, and saves its
@@ -117,14 +120,14 @@ def ep_gradients(
     _check_numbers(network, x, beta, signals)
     engine = engine or Engine(network, schedule or Schedule())
     x = channels_last(x)
-    batch, onehot = x.shape[0], one_hot(y, network.num_classes, x)
+    batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)
     input_drive, _ = network.input_drive(x)
     free, senders = _free_phase(engine, input_drive, free_steps, states, observers)
 
     nudges = NUDGES[nudging]
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
     sign = x.new_tensor([factor for _, factor in nudges]).repeat(batch)
-    nudge = Nudge(network, onehot.repeat_interleave(copies, 0), sign * beta, signals, alpha)
+    nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher)
     stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
     nudged = engine.relax(
         input_drive,
@@ -146,12 +149,12 @@ def ep_gradients(
         grads = contrastive(network, x, high, low, scale, on_product)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
     if network.readout is not None:
-        grads |= ep_signals.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
-    if signals is not None and signals.learned:
-        grads |= ep_signals.projection_gradient(signals, nudged.seen, nudge.onehot, mean * alpha)
+        grads |= losses.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
+    if signals is not None:
+        grads |= matrix_gradient(signals, nudged.seen, nudge.targets, mean * alpha)
 
     logits = network.logits(free.seen)
-    criterion = ep_signals.squared_error if network.readout is None else ep_signals.cross_entropy
+    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
     ends = dict(zip(phases, _split(nudged.states, copies), strict=True))
     return EPGradients(
         grads,
@@ -176,7 +179,7 @@ def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
             raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; {remedy}")
 
 
-def _check_numbers(network: Network, x: Tensor, beta: float, signals: LocalErrors | None) -> None:
+def _check_numbers(network: Network, x: Tensor, beta: float, signals: Signals | None) -> None:
     if not beta > 0:
         raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
     formats = {"network": network.connections[0].weight.dtype, "x": x.dtype}

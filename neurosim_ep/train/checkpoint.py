@@ -17,19 +17,19 @@ FORMAT = 1
 NAME = "last.pt"
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, state: dict[str, Any], name: str = NAME) -> None:
     """Write ``state`` (tensors and plain values) to ``folder``; a kill leaves the old checkpoint or the new one."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    write_atomic(folder / NAME, buffer.getvalue())
+    write_atomic(folder / name, buffer.getvalue())
 
 
-def load_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
+def load_checkpoint(folder: Path, device: torch.device, name: str = NAME) -> dict[str, Any]:
     """The checkpoint in ``folder``. Raises :class:`CheckpointError` when it is missing, damaged or of another format.
 
     Only tensors and plain values are read: a checkpoint cannot run code.
     """
-    path = folder / NAME
+    path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint there; the run cannot be resumed, start it again")
     if not _is_whole(path):

@@ -1,4 +1,4 @@
-"""Images for training: loading, subsets, normalisation and augmentation.
+"""Images for training: loading, subsets and normalisation.
 
 Images stay uint8 in memory; a batch becomes float32 on the device that trains.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,8 +19,6 @@ from neurosim_ep.train.sources.cifar import load_cifar
 from neurosim_ep.train.sources.folder import load_folder
 from neurosim_ep.train.sources.idx import load_idx
 from neurosim_ep.train.sources.textures import load_textures
-
-CROP_PADDING = 4
 
 
 @dataclass(frozen=True)
@@ -137,21 +134,3 @@ def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """float32 batch (B, C, H, W) of uint8 ``images``, (x / 255 - mean) / std per channel, on their device."""
     mean, std = (values.to(images.device)[:, None, None] for values in (mean, std))
     return (images.to(torch.float32) / 255 - mean) / std
-
-
-def augment(images: Tensor, mode: Literal["none", "flip", "crop_flip"], generator: torch.Generator) -> Tensor:
-    """Random horizontal flips and, for ``crop_flip``, shifts by up to 4 pixels with black borders.
-
-    ``images`` is uint8 (B, C, H, W) on any device; ``generator`` lives on the CPU, so every device sees
-    the same draws.
-    """
-    if mode == "none":
-        return images
-    batch, _, height, width = images.shape
-    margin = CROP_PADDING if mode == "crop_flip" else 0
-    flip = torch.rand((batch, 1, 1, 1), generator=generator) < 0.5
-    top, left = torch.randint(0, 2 * margin + 1, (2, batch), generator=generator)
-    padded = torch.nn.functional.pad(images, (margin, margin, margin, margin))
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    cropped = windows[torch.arange(batch), :, top, left]
-    return torch.where(flip.to(images.device), cropped.flip(-1), cropped)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.ep.signals import LocalErrors, build_signals
+from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.hardware.model import HardwareModel, load_hardware_model
 from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.scenario.schema import RelaxationSection, Scenario
+from neurosim_ep.scenario.schema import RelaxationSection, Scenario, TeacherSection
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 
 
@@ -21,18 +21,26 @@ class Model:
     """A network with its signals, mapped onto the tiles of a hardware model."""
 
     network: Network
-    signals: LocalErrors | None
+    signals: Signals | None
     hardware: HardwareModel
     plan: TilePlan
+    teacher: TeacherSection
 
     @property
     def signal_projections(self) -> list[Projection]:
-        """Shapes of the projections, for the cost model."""
+        """Shapes of the signals, for the cost model."""
         if self.signals is None:
             return []
         return [
-            Projection(layer, matrix.shape[1], matrix.shape[0], self.signals.learned)
-            for layer, matrix in self.signals.projections.items()
+            Projection(
+                layer,
+                features := math.prod(self.network.state_shapes[layer]),
+                self.network.num_classes if kind == "le" else features,
+                learned=layer in self.signals.learned,
+                direct=kind == "kd",
+                off_chip_bits=0 if kind == "le" else self.teacher.sample_bits(features),
+            )
+            for layer, kind in self.signals.kinds.items()
         ]
 
     @property
@@ -64,4 +72,5 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
     geometries = [ConnectionGeometry.from_connection(connection) for connection in network.connections]
-    return Model(network, signals, hardware, plan_tiles(geometries, hardware.array_geometry()))
+    plan = plan_tiles(geometries, hardware.array_geometry())
+    return Model(network, signals, hardware, plan, scenario.teacher)

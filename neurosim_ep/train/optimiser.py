@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import LocalErrors
+from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import TrainingSection
 
@@ -22,11 +22,12 @@ class Optimiser:
     ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
     """
 
-    def __init__(self, network: Network, signals: LocalErrors | None, section: TrainingSection, updates: int) -> None:
+    def __init__(self, network: Network, signals: Signals | None, section: TrainingSection, updates: int) -> None:
         self.section, self.updates, self.done = section, updates, 0
         self.parameters = dict(network.named_parameters())
-        if signals is not None and signals.learned:
-            self.parameters |= {f"signals.{name}": tensor for name, tensor in signals.named_parameters()}
+        if signals is not None:
+            names = [signals.matrix_name(layer) for layer in signals.learned]
+            self.parameters |= {f"signals.{name}": signals.get_parameter(name) for name in names}
         rates = connection_rates(section, len(network.connections))
         self.base_rates = {name: self._base_rate(name, rates) for name in self.parameters}
         groups = [{"params": [tensor]} for tensor in self.parameters.values()]

@@ -28,6 +28,7 @@ from neurosim_ep.train.model import build_model
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
+from neurosim_ep.train.teacher.targets import teacher_folder
 from neurosim_ep.train.trainer import EpochRecord, Trainer
 
 HARDWARE = "hardware.toml"
@@ -60,7 +61,7 @@ def run(
         write_atomic(directory.path / HARDWARE, hardware.read_bytes())
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
-            data={"source": data.source, "digest": data.digest}, metrics={},
+            data={"source": data.source, "digest": data.digest}, teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
         tables = RunTables(directory, scenario, trainer.model)
         tables.open()
@@ -70,12 +71,26 @@ def run(
     return _train(directory, scenario, trainer, tables, reporter or QuietReporter(), 0, {})
 
 
+def _teacher(trainer: Trainer) -> dict[str, object] | None:
+    """What this run's targets come from, and the bytes of them that it reads per sample and per epoch."""
+    if trainer.targets is None:
+        return None
+    per_sample = sum(signal.off_chip_bits for signal in trainer.model.signal_projections) / 8
+    return {
+        "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live,
+        "bytes_per_sample": per_sample, "bytes_per_epoch": per_sample * len(trainer.data.train_labels),
+    }  # fmt: skip
+
+
 def _pinned(scenario: Scenario) -> Scenario:
     """``scenario`` with its files named so that it repeats the run from any directory."""
     changes: dict[str, Section] = {}
     root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
     if scenario.data.kind != "textures":
         changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
+    if any(kind != "le" for kind in scenario.signals.kind_of_layers().values()):
+        folder = str(teacher_folder(scenario).resolve())
+        changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})
     path, shipped = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
     if not shipped:
         changes["hardware"] = scenario.hardware.model_copy(update={"model": str(path.resolve())})

@@ -23,11 +23,13 @@ from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.data import Data, augment, prepare
+from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.settling import ResidualCurves, SettlingStatistics
 from neurosim_ep.train.statistics import LayerStatistics
+from neurosim_ep.train.teacher.targets import TargetSource, target_source
+from neurosim_ep.train.views import draw_views, show
 from neurosim_ep.train.warm import WarmStates
 
 TEST_BATCH = 250
@@ -45,6 +47,18 @@ class EpochRecord:
     layers: list[dict[str, float | None]]
     residuals: list[dict[str, float | str]]
     traffic: list[tuple[int, TileCounts]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Numbers ``chosen`` of the samples (B,), their images ``x`` as the network gets them, labels ``y``, and what the
+    teacher shows for them, by layer.
+    """
+
+    chosen: Tensor
+    x: Tensor
+    y: Tensor
+    teacher: dict[int, Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ class Trainer:
         self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
         updates = self.batches * scenario.training.epochs
         self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
+        self.targets: TargetSource | None = target_source(scenario, model.network, data, device)
         self.warm: WarmStates | None = None
         self.engine = Engine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
 
@@ -95,23 +110,23 @@ class Trainer:
         settling = self._settling()
         traffic: list[tuple[int, TileCounts]] = []
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
-        for number, (chosen, x, y) in enumerate(self._training_batches(epoch)):
+        for number, batch in enumerate(self._training_batches(epoch)):
             recorded = telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
             sampled = number % telemetry.stats_every == 0
             counter = TileCounter(self.model.plan, self.device) if recorded else None
             residual = ResidualObserver() if sampled else None
-            start = self._start(len(y), states_random) if warm is None else warm.start(chosen, self.device)
-            result = self._present(x, y, alpha, start, counter, residual)
+            start = self._start(len(batch.y), states_random) if warm is None else warm.start(batch.chosen, self.device)
+            result = self._present(batch, alpha, start, counter, residual)
             if warm is not None:
-                warm.keep(chosen, result.free)
-            totals += torch.stack([result.loss.sum(), (result.logits.argmax(1) == y).sum()])
+                warm.keep(batch.chosen, result.free)
+            totals += torch.stack([result.loss.sum(), (result.logits.argmax(1) == batch.y).sum()])
             for part, end in zip(settling, (result.free_phase, result.nudge_phases), strict=True):
                 part.add(end)
             if residual is not None:
                 statistics.add(result)
                 curves.add(residual)
                 self._refuse_divergence(result, epoch, number)
-            traffic += self._update(result, counter, number, len(y))
+            traffic += self._update(result, counter, number, len(batch.y))
             on_batch(number + 1)
         loss, correct = (totals / len(self.data.train_labels)).tolist()
         weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
@@ -154,8 +169,7 @@ class Trainer:
 
     def _present(
         self,
-        x: Tensor,
-        y: Tensor,
+        batch: Batch,
         alpha: float,
         start: list[Tensor] | None,
         counter: TileCounter | None,
@@ -164,16 +178,17 @@ class Trainer:
         relaxation, network = self.scenario.relaxation, self.model.network
         observers: list[Observer] = [residual] if residual is not None else []
         if counter is not None:
-            observers.append(TrafficObserver(network, counter, x))
+            observers.append(TrafficObserver(network, counter, batch.x))
         return ep_gradients(
             network,
-            x,
-            y,
+            batch.x,
+            batch.y,
             free_steps=relaxation.free_steps,
             nudge_steps=relaxation.nudge_steps,
             beta=relaxation.beta,
             signals=self.model.signals,
             alpha=alpha,
+            teacher=batch.teacher,
             rule=self.scenario.plasticity.rule,
             loss=network.loss,
             nudging=relaxation.nudging,
@@ -210,7 +225,7 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
         relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
-        layers = [] if signals is None else signals.layers
+        layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if kind == "le"]
         correct = torch.zeros(1 + len(layers), dtype=torch.int64, device=self.device)
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
         for images, labels in zip(
@@ -243,15 +258,15 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.engine.refresh()
 
-    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Numbers of the samples of a batch, their images as the network gets them, and their labels."""
+    def _training_batches(self, epoch: int) -> Iterator[Batch]:
         seed, data = self.scenario.scenario.seed, self.data
         order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
         random = generator(seed, Stream.AUGMENTATION, epoch)
         for chosen in order.split(self.scenario.training.batch_size):
-            images = data.train_images[chosen].to(self.device)
-            images = augment(images, self.scenario.data.augment, random)
-            yield chosen, self._prepare(images), data.train_labels[chosen].to(self.device)
+            views = draw_views(self.scenario.data, len(chosen), random)
+            images = show(data.train_images[chosen].to(self.device), views, self.scenario.data)
+            teacher = {} if self.targets is None else self.targets.of(chosen, views, images)
+            yield Batch(chosen, self._prepare(images), data.train_labels[chosen].to(self.device), teacher)
 
     def _prepare(self, images: Tensor) -> Tensor:
         return prepare(images.to(self.device), self.data.mean, self.data.std)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import LocalErrors
+from neurosim_ep.ep.signals import Signals
 
 ACTIVATIONS = {
     "hard_sigmoid": lambda drive: drive.clamp(0, 1),
@@ -26,7 +26,7 @@ ACTIVATIONS = {
 class Reference:
     """EP and BPTT on the weights of ``network`` and ``signals``, copied into contiguous tensors of its own."""
 
-    def __init__(self, network: Network, signals: LocalErrors | None = None) -> None:
+    def __init__(self, network: Network, signals: Signals | None = None) -> None:
         self.layers = [(layer.padding, layer.pool) for layer in network.connections]
         self.shapes = network.state_shapes
         self.activations = [ACTIVATIONS[name] for name in network.activations]
@@ -36,7 +36,7 @@ class Reference:
         self.readout = _own(network.readout.weight), _own(network.readout.bias)
         self.projections = {}
         if signals is not None:
-            self.projections = {layer: matrix.clone() for layer, matrix in signals.projections.items()}
+            self.projections = {layer: matrix.clone() for layer, matrix in signals.matrices.items()}
             self.temperature, self.exponent = signals.temperature, signals.exponent
 
     @property

@@ -1,0 +1,67 @@
+"""What is added to the drives in a nudge phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from neurosim_ep.ep.losses import readout_nudge
+from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.signals import Signals
+
+
+class Nudge:
+    """The error signals of a batch: ``−β_r ∂L/∂s`` with a signed β per row (arXiv 2508.15989, Eq 9 and 10).
+
+    The phases of a sample relax as neighbouring rows: ``signed_beta`` (R,) holds one β per row, ``onehot`` (B, C) and
+    ``teacher`` (layer to activations (B, *shape)) one row per sample, R being a multiple of B.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        onehot: Tensor,
+        signed_beta: Tensor,
+        signals: Signals | None = None,
+        alpha: float = 1.0,
+        teacher: Mapping[int, Tensor] | None = None,
+    ) -> None:
+        self.network, self.beta, self.signals = network, signed_beta, signals
+        self.signal_beta = signed_beta * alpha
+        copies = len(signed_beta) // len(onehot)
+        self.onehot = onehot.repeat_interleave(copies, 0)
+        targets = {} if signals is None else signals.targets(onehot, teacher or {})
+        self.targets = {layer: channels_last(q.repeat_interleave(copies, 0)) for layer, q in targets.items()}
+
+    def add_(self, layer: int, drive: Tensor, state: Tensor) -> None:
+        """Add to ``drive`` of ``layer``, in place, the nudge at its ``state``; both are first rows (r, *shape)."""
+        if layer == len(self.network.connections) - 1:
+            push = readout_nudge(state, self.network.readout, self.onehot[: len(state)])
+            drive.addcmul_(_per_row(self.beta, push), push)
+        if self.signals is not None and layer in self.targets:
+            push = self.signals.nudge(layer, state, self.targets[layer][: len(state)])
+            drive.addcmul_(_per_row(self.signal_beta, push), push)
+
+    def pushes(self, layer: int) -> bool:
+        """Whether an error acts on ``layer`` directly."""
+        return layer == len(self.network.connections) - 1 or layer in self.targets
+
+    def row_buffers(self) -> list[Tensor]:
+        """What belongs to single samples, one row per row of the batch."""
+        return [self.onehot, *self.targets.values()]
+
+    def twin(self) -> Nudge:
+        """The same nudge with tensors of its own."""
+        twin = Nudge(self.network, self.onehot.clone(), self.beta.clone())
+        twin.signals, twin.signal_beta = self.signals, self.signal_beta.clone()
+        twin.targets = {layer: q.clone() for layer, q in self.targets.items()}
+        return twin
+
+    def tensors(self) -> list[Tensor]:
+        """All that differs from one batch to the next."""
+        return [self.beta, self.signal_beta, *self.row_buffers()]
+
+
+def _per_row(factor: Tensor, like: Tensor) -> Tensor:
+    return factor[: len(like)].view(-1, *(1,) * (like.dim() - 1))

@@ -1,0 +1,190 @@
+"""The target store: what a teacher shows at every signal layer, for every training image and view, in one HDF5 file.
+
+    /                     attrs schema_version, data_digest, teacher_digest, teacher_accuracy, augment, crop_step,
+                          mean, std (of the normalisation), precision
+    /targets/<layer>      activations, features in (C, H, W) order        [samples, views, features]
+                          attrs name, shape, unit, description
+    /scales/<layer>       int8 only: activation of one step               [samples, views]
+
+Datasets are chunked by sample. Only the activations are stored, so the temperature can be chosen later. The chip reads
+one view of each sample per epoch; the teacher itself is never on it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim_ep.errors import DataError, UsageError
+from neurosim_ep.record.rundir import replace_atomic, temporary_of
+from neurosim_ep.scenario.schema import DataSection, TeacherSection
+from neurosim_ep.train.data import Data
+from neurosim_ep.train.views import count_views
+from neurosim_ep.units import format_bits
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """What a store belongs to: these images, shown in these views, normalised like this."""
+
+    data_digest: str
+    augment: str
+    crop_step: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, data: Data, section: DataSection) -> StoreKey:
+        """The key of the training images ``data`` as ``section`` shows them."""
+        return cls(data.digest, section.augment, section.crop_step, tuple(data.mean.tolist()), tuple(data.std.tolist()))
+
+    def attributes(self) -> dict[str, Any]:
+        """As attributes of a file."""
+        return {
+            "data_digest": self.data_digest, "augment": self.augment, "crop_step": self.crop_step,
+            "mean": np.array(self.mean), "std": np.array(self.std),
+        }  # fmt: skip
+
+
+class StoreWriter:
+    """Fills a store view by view; see :func:`write_store`."""
+
+    def __init__(self, file: h5py.File, precision: str) -> None:
+        self.file, self.precision = file, precision
+
+    def put(self, view: int, first: int, activations: Mapping[int, Tensor]) -> None:
+        """Activations (B, *shape) of each layer for ``view`` of the samples from ``first`` on."""
+        for layer, values in activations.items():
+            flat = values.flatten(1).cpu().numpy()
+            where = slice(first, first + len(flat)), view
+            if self.precision == "int8":
+                scale = np.abs(flat).max(1, keepdims=True) / 127
+                self.file[f"scales/{layer}"][where] = scale[:, 0]
+                flat = np.rint(flat / np.where(scale > 0, scale, 1))
+            self.file[f"targets/{layer}"][where] = flat.astype(self.precision)
+
+
+@contextmanager
+def write_store(
+    path: Path,
+    key: StoreKey,
+    layers: Mapping[int, tuple[str, Sequence[int]]],
+    *,
+    samples: int,
+    views: int,
+    section: TeacherSection,
+    teacher: Mapping[str, Any],
+) -> Iterator[StoreWriter]:
+    """A store that appears at ``path`` whole when the block ends. ``layers``: number to name and shape.
+
+    Raises :class:`UsageError` when the disk has no room for it.
+    """
+    bits = sum(section.sample_bits(int(np.prod(shape))) for _, shape in layers.values()) * samples * views
+    free = shutil.disk_usage(path.parent).free
+    if bits / 8 > free:
+        raise UsageError(
+            f"{path}: {samples:,} samples x {views} views need {format_bits(bits)}, but only {format_bits(8 * free)} "
+            "are free; store fewer views (data.crop_step), fewer bits (teacher.precision) or fewer layers"
+        )
+    precision, temporary = section.precision, temporary_of(path)
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs.update({"schema_version": SCHEMA_VERSION, "precision": precision, **key.attributes(), **teacher})
+            for layer, (name, shape) in layers.items():
+                features = int(np.prod(shape))
+                dataset = file.create_dataset(
+                    f"targets/{layer}", (samples, views, features), precision, chunks=(1, views, features)
+                )
+                dataset.attrs.update(
+                    name=name, shape=list(shape), unit="1", description="activations of the teacher, (C, H, W) order"
+                )
+                if precision == "int8":
+                    scales = file.create_dataset(f"scales/{layer}", (samples, views), "float32")
+                    scales.attrs.update(unit="1", description="activation of one step of the stored integers")
+            yield StoreWriter(file, precision)
+        replace_atomic(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class TargetStore:
+    """An open store, read sample by sample.
+
+    Raises :class:`DataError` when the file at ``path`` is missing or damaged, belongs to other images or views, or
+    lacks one of ``layers`` (number to shape).
+    """
+
+    def __init__(self, path: Path, key: StoreKey, layers: Mapping[int, Sequence[int]], section: DataSection) -> None:
+        self.path, self.layers = path, {layer: tuple(shape) for layer, shape in layers.items()}
+        if not path.is_file():
+            raise DataError(f"{path}: no target store there; write one with `neurosim-ep teach` on this scenario")
+        try:
+            self.file = h5py.File(path, "r")
+            self._check(key, section)
+        except (OSError, KeyError) as problem:
+            raise DataError(f"{path}: cannot be read as a target store ({problem}); write it again") from problem
+
+    def _check(self, key: StoreKey, section: DataSection) -> None:
+        found = self.file.attrs
+        if found["schema_version"] != SCHEMA_VERSION:
+            raise DataError(
+                f"{self.path}: schema_version = {found['schema_version']}: this version reads {SCHEMA_VERSION} only; "
+                "write the store again"
+            )
+        for name, wanted in key.attributes().items():
+            if not np.array_equal(found[name], wanted):
+                what = "images" if name == "data_digest" else "views" if name in ("augment", "crop_step") else "colours"
+                raise DataError(
+                    f"{self.path}: {name} = {_short(found[name])}: holds targets of other {what}, this run has "
+                    f"{_short(wanted)}; use the [data] section it was written with, or write a store for this one"
+                )
+        for layer, shape in self.layers.items():
+            if str(layer) not in self.file["targets"]:
+                there = ", ".join(sorted(self.file["targets"], key=int))
+                raise DataError(f"{self.path}: has targets of layers {there}, not of layer {layer}; write it again")
+            if tuple(self.file[f"targets/{layer}"].attrs["shape"]) != shape:
+                raise DataError(
+                    f"{self.path}: targets of layer {layer} have the shape "
+                    f"{tuple(self.file[f'targets/{layer}'].attrs['shape'])}, the network's have {shape}; write it again"
+                )
+            if self.file[f"targets/{layer}"].shape[1] != count_views(section):
+                raise DataError(f"{self.path}: layer {layer} is cut short; write it again")
+
+    @property
+    def teacher_digest(self) -> str:
+        """SHA-256 of the weights of the teacher that was asked."""
+        return str(self.file.attrs["teacher_digest"])
+
+    @property
+    def precision(self) -> str:
+        """Number format of the stored activations."""
+        return str(self.file.attrs["precision"])
+
+    def activations(self, chosen: Tensor, views: Tensor) -> dict[int, Tensor]:
+        """Activations float32 (B, *shape) of every layer, for a view (B,) of each of the samples ``chosen`` (B,)."""
+        where = list(zip(chosen.tolist(), views.tolist(), strict=True))
+        return {layer: self._read(layer, where).view(-1, *shape) for layer, shape in self.layers.items()}
+
+    def _read(self, layer: int, where: Iterable[tuple[int, int]]) -> Tensor:
+        dataset = self.file[f"targets/{layer}"]
+        values = torch.from_numpy(np.stack([dataset[sample, view] for sample, view in where])).float()
+        if self.precision == "int8":
+            scales = self.file[f"scales/{layer}"]
+            values *= torch.from_numpy(np.array([scales[sample, view] for sample, view in where]))[:, None]
+        return values
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) > 40 else text

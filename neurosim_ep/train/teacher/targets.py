@@ -1,0 +1,116 @@
+"""Where the targets of a batch come from: the store, or the teacher itself."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.errors import CheckpointError, DataError
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.checkpoint import load_checkpoint
+from neurosim_ep.train.data import Data, prepare
+from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
+from neurosim_ep.train.teacher.store import StoreKey, TargetStore
+
+WEIGHTS, STORE = "teacher.pt", "targets.h5"
+AT_ONCE = 32  # images a teacher looks at together: always as many, so that an answer does not depend on its neighbours
+
+
+class TargetSource(Protocol):
+    """Gives a teacher's activations of every taught layer."""
+
+    teacher_digest: str
+
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """Activations float32 (B, *shape) by layer, for uint8 ``images`` (B, C, H, W): ``views`` (B,) of the training
+        samples ``chosen`` (B,).
+        """
+
+
+class StoredTargets:
+    """Reads them from a target store."""
+
+    def __init__(self, store: TargetStore, device: torch.device) -> None:
+        self.store, self.device, self.teacher_digest = store, device, store.teacher_digest
+
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """See :class:`TargetSource`."""
+        return {layer: values.to(self.device) for layer, values in self.store.activations(chosen, views).items()}
+
+
+class LiveTargets:
+    """Asks the teacher. ``pairs``: layer of the student to the teacher's that teaches it."""
+
+    def __init__(self, teacher: Teacher, pairs: Mapping[int, int], mean: Tensor, std: Tensor) -> None:
+        self.teacher, self.pairs, self.mean, self.std = teacher.eval(), pairs, mean, std
+        self.teacher_digest = weights_digest(teacher)
+
+    @torch.no_grad()
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """See :class:`TargetSource`."""
+        parts = [self._look(part) for part in images.split(AT_ONCE)]
+        return {layer: torch.cat(found) for layer, found in zip(self.pairs, zip(*parts, strict=True), strict=True)}
+
+    def _look(self, images: Tensor) -> list[Tensor]:
+        full = images.new_zeros(AT_ONCE, *images.shape[1:])
+        full[: len(images)] = images
+        x = channels_last(prepare(full, self.mean, self.std))
+        return [values[: len(images)] for values in self.teacher.activations(x, list(self.pairs.values()))]
+
+
+def weights_digest(teacher: Teacher) -> str:
+    """SHA-256 of all weights and normalisation statistics."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(teacher.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def teacher_folder(scenario: Scenario) -> Path:
+    """Where the scenario's teacher is: ``signals.teacher``, or ``teachers/`` and the name of the scenario."""
+    return Path(scenario.signals.teacher or f"teachers/{scenario.scenario.name}").expanduser()
+
+
+def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teacher:
+    """The trained teacher in the scenario's teacher folder. Raises :class:`CheckpointError` where there is none."""
+    folder = teacher_folder(scenario)
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder}: holds no teacher ({WEIGHTS}); train one with `neurosim-ep teach`")
+    state = load_checkpoint(folder, device, WEIGHTS)
+    teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(device)
+    try:
+        teacher.load_state_dict(state["weights"])
+    except (KeyError, RuntimeError) as problem:
+        reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: is not the teacher of this scenario ({reason}); "
+            "use the [network] and [teacher] sections it was trained with, or train another"
+        ) from problem
+    return teacher
+
+
+def target_source(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetSource | None:
+    """Where this run's targets come from; None where no signal has a teacher.
+
+    Raises :class:`DataError` or :class:`CheckpointError` when the teacher or its store is missing or another's.
+    """
+    taught = [layer for layer, kind in scenario.signals.kind_of_layers().items() if kind != "le"]
+    if not taught:
+        return None
+    if scenario.signals.live:
+        teacher = load_teacher(scenario, data, device)
+        return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
+    path = teacher_folder(scenario) / STORE
+    store = TargetStore(
+        path, StoreKey.of(data, scenario.data), {n: network.state_shapes[n] for n in taught}, scenario.data
+    )
+    if len(store.file[f"targets/{taught[0]}"]) != len(data.train_labels):
+        raise DataError(f"{path}: has another number of samples than the training images; write it again")
+    return StoredTargets(store, device)

@@ -1,0 +1,262 @@
+"""`neurosim-ep teach`: train a teacher by backpropagation (or take one from elsewhere), and store its targets.
+
+The folder holds
+
+    teacher.toml      the resolved scenario
+    teacher.csv       epoch, loss, train_accuracy, test_accuracy, learning_rate, seconds
+    training.pt       where an interrupted training goes on
+    teacher.pt        the trained weights
+    teacher.json      accuracy, digests, versions
+    targets.h5        the target store, see ``store``
+
+A command that was interrupted goes on after its last finished epoch when it is given again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosim_ep.ep.network import build_network, channels_last
+from neurosim_ep.ep.seeds import Stream, generator
+from neurosim_ep.errors import CheckpointError, UsageError
+from neurosim_ep.progress import Reporter
+from neurosim_ep.record.logs import CsvTable
+from neurosim_ep.record.rundir import versions, write_atomic, write_json
+from neurosim_ep.scenario.load import dump_scenario
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
+from neurosim_ep.train.data import Data, load_data, prepare
+from neurosim_ep.train.device import select_device
+from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
+from neurosim_ep.train.teacher.store import StoreKey, write_store
+from neurosim_ep.train.teacher.targets import STORE, WEIGHTS, LiveTargets, teacher_folder, weights_digest
+from neurosim_ep.train.views import count_views, draw_views, show
+from neurosim_ep.units import format_bits
+
+TRAINING, SCENARIO = "training.pt", "teacher.toml"
+COLUMNS = ("epoch", "loss", "train_accuracy", "test_accuracy", "learning_rate", "seconds")
+MOMENTUM = 0.9
+TEST_BATCH = 500
+AT_ONCE = 1000  # samples whose targets are written together
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What `teach` leaves: its folder, the teacher's test accuracy, and bytes of targets read per sample and epoch."""
+
+    folder: Path
+    accuracy: float
+    views: int
+    bytes_per_sample: float
+    bytes_per_epoch: float
+    store_bytes: float
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Lines for people: (label, value)."""
+        return [
+            ("teacher", str(self.folder)),
+            ("test accuracy", f"{self.accuracy:.1%}"),
+            ("target store", f"{format_bits(8 * self.store_bytes)} in {self.views} views"),
+            ("read per sample", format_bits(8 * self.bytes_per_sample)),
+            ("read per epoch", format_bits(8 * self.bytes_per_epoch)),
+        ]
+
+
+def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter) -> Taught:
+    """Leave a teacher and its target store for ``scenario`` in ``out`` (default: where a run will look for it).
+
+    Raises :class:`UsageError` when the scenario needs no teacher, or the folder has another one.
+    """
+    folder = out or teacher_folder(scenario)
+    if not any(kind != "le" for kind in scenario.signals.kind_of_layers().values()):
+        raise UsageError(
+            f"signals.kind = {scenario.signals.kind!r}: no layer of this scenario needs a teacher; "
+            'set it to "kd" or "kdw", or to a list that has one of them'
+        )
+    target = select_device(device)
+    data = load_data(scenario.data, scenario.scenario.seed)
+    teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
+    student = build_network(scenario.network, data.num_classes, data.image_shape, scenario.scenario.seed)
+    pairs = matching_layers(scenario, student, teacher)
+    foreign = _read_foreign(scenario, teacher, target)
+    _claim(folder, scenario)
+    if foreign is not None:
+        teacher.load_state_dict(foreign)
+    else:
+        _train(scenario, teacher, data, target, folder, reporter)
+    accuracy = test_accuracy(teacher, data, target)
+    save_checkpoint(folder, {"weights": teacher.state_dict()}, WEIGHTS)
+    precision, views = scenario.teacher.precision, count_views(scenario.data)
+    shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
+    bits = sum(scenario.teacher.sample_bits(math.prod(shape)) for _, shape in shapes.values())
+    taught = Taught(
+        folder, accuracy, views, bits / 8, bits / 8 * len(data.train_labels), bits / 8 * len(data.train_labels) * views
+    )
+    _store(scenario, teacher, pairs, data, target, folder / STORE, accuracy, shapes, reporter)
+    write_json(
+        folder / "teacher.json",
+        {
+            "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "data_digest": data.digest,
+            "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
+            "bytes_per_sample": taught.bytes_per_sample, "bytes_per_epoch": taught.bytes_per_epoch,
+            "versions": versions(),
+        },
+    )  # fmt: skip
+    return taught
+
+
+def _claim(folder: Path, scenario: Scenario) -> None:
+    """Make ``folder`` this scenario's, or go on in it when it is already."""
+    resolved = dump_scenario(scenario).encode()
+    mark = folder / SCENARIO
+    try:
+        if mark.exists():
+            if mark.read_bytes() != resolved:
+                raise UsageError(
+                    f"{folder}: holds a teacher of another scenario (see {mark}); choose another --out, or move it away"
+                )
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder}: is not an empty folder and holds no teacher; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(mark, resolved)
+    except OSError as problem:
+        raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
+
+
+def _read_foreign(scenario: Scenario, teacher: Teacher, device: torch.device) -> dict[str, Tensor] | None:
+    """The user's weights under our names; None when a teacher is trained here.
+
+    Raises :class:`CheckpointError` naming what is missing or has another shape.
+    """
+    path = scenario.teacher.state_dict
+    if not path:
+        return None
+    try:
+        theirs = torch.load(Path(path).expanduser(), map_location=device, weights_only=True)
+    except OSError as problem:
+        raise CheckpointError(f"{path}: cannot be read ({problem.strerror}); check teacher.state_dict") from problem
+    except Exception as problem:  # whatever unpickling a foreign file raises
+        raise CheckpointError(
+            f"{path}: holds something else than tensors ({type(problem).__name__}), which is never loaded; "
+            "save the weights with torch.save(model.state_dict(), ...)"
+        ) from problem
+    called = dict(entry.split("=") for entry in scenario.teacher.mapping)
+    own, found = teacher.state_dict(), {}
+    if unknown := [name for name in called if f"{name}.weight" not in own]:
+        modules = sorted({name.rsplit(".", 1)[0] for name in own})
+        raise CheckpointError(f"teacher.mapping: {unknown[0]!r} is none of {', '.join(modules)}")
+    for name, tensor in own.items():
+        module, _, parameter = name.rpartition(".")
+        key = f"{called.get(module, module)}.{parameter}"
+        if key not in theirs:
+            raise CheckpointError(
+                f"{path}: has no {key} for {name}; say what it is called there with teacher.mapping, "
+                f'as "{module}=features.0" (it has {", ".join(list(theirs)[:6])}, ...)'
+            )
+        if theirs[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}: {key} has the shape {tuple(theirs[key].shape)}, but {name} needs {tuple(tensor.shape)}; "
+                "choose teacher.preset, batch_norm and network.width to match"
+            )
+        found[name] = theirs[key]
+    return found
+
+
+def _train(
+    scenario: Scenario, teacher: Teacher, data: Data, device: torch.device, folder: Path, reporter: Reporter
+) -> None:
+    """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates, as many epochs as are missing."""
+    section, seed = scenario.teacher, scenario.scenario.seed
+    batches = math.ceil(len(data.train_labels) / section.batch_size)
+    sgd = torch.optim.SGD(
+        teacher.parameters(), section.learning_rate, MOMENTUM, weight_decay=section.weight_decay, nesterov=True
+    )
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, batches * section.epochs)
+    table, first = CsvTable(folder / "teacher.csv", COLUMNS), 0
+    if (folder / TRAINING).is_file():
+        state = load_checkpoint(folder, device, TRAINING)
+        teacher.load_state_dict(state["weights"])
+        sgd.load_state_dict(state["sgd"])
+        cosine.load_state_dict(state["cosine"])
+        first = state["epoch"]
+    table.truncate_to(first)
+    reporter.start(
+        f"teacher of {scenario.scenario.name}: {section.epochs} epochs into {folder}", section.epochs, batches
+    )
+    for epoch in range(first, section.epochs):
+        began = time.perf_counter()
+        order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.TEACHER_ORDER, epoch))
+        random = generator(seed, Stream.TEACHER_AUGMENTATION, epoch)
+        loss, correct, rate = torch.zeros((), device=device), torch.zeros((), device=device), cosine.get_last_lr()[0]
+        teacher.train()
+        for number, chosen in enumerate(order.split(section.batch_size)):
+            images = data.train_images[chosen].to(device)
+            images = show(images, draw_views(scenario.data, len(chosen), random), scenario.data)
+            labels = data.train_labels[chosen].to(device)
+            logits = teacher(channels_last(prepare(images, data.mean, data.std)))
+            batch_loss = F.cross_entropy(logits, labels)
+            sgd.zero_grad(set_to_none=True)
+            batch_loss.backward()
+            sgd.step()
+            cosine.step()
+            loss += batch_loss.detach() * len(chosen)
+            correct += (logits.argmax(1) == labels).sum()
+            reporter.batch(epoch + 1, number + 1)
+        row = {
+            "epoch": epoch + 1, "loss": float(loss) / len(order), "train_accuracy": float(correct) / len(order),
+            "test_accuracy": test_accuracy(teacher, data, device), "learning_rate": rate,
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+        table.append([row])
+        progress = {"sgd": sgd.state_dict(), "cosine": cosine.state_dict(), "epoch": epoch + 1}
+        save_checkpoint(folder, {"weights": teacher.state_dict(), **progress}, TRAINING)
+        reporter.note(
+            f"teacher epoch {epoch + 1}/{section.epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
+            f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
+        )
+
+
+@torch.no_grad()
+def test_accuracy(teacher: Teacher, data: Data, device: torch.device) -> float:
+    """Fraction of the test images that the teacher gets right."""
+    teacher.eval()
+    correct = 0
+    for images, labels in zip(data.test_images.split(TEST_BATCH), data.test_labels.split(TEST_BATCH), strict=True):
+        logits = teacher(channels_last(prepare(images.to(device), data.mean, data.std)))
+        correct += int((logits.argmax(1).cpu() == labels).sum())
+    return correct / len(data.test_labels)
+
+
+def _store(
+    scenario: Scenario,
+    teacher: Teacher,
+    pairs: dict[int, int],
+    data: Data,
+    device: torch.device,
+    path: Path,
+    accuracy: float,
+    shapes: dict[int, tuple[str, tuple[int, ...]]],
+    reporter: Reporter,
+) -> None:
+    views = count_views(scenario.data)
+    live = LiveTargets(teacher, pairs, data.mean, data.std)
+    reporter.note(f"storing the targets of {len(data.train_labels):,} images in {views} views")
+    about = {"teacher_digest": live.teacher_digest, "teacher_accuracy": accuracy}
+    with write_store(
+        path, StoreKey.of(data, scenario.data), shapes, samples=len(data.train_labels), views=views,
+        section=scenario.teacher, teacher=about,
+    ) as store:  # fmt: skip
+        for view in range(views):
+            for number, images in enumerate(data.train_images.split(AT_ONCE)):
+                shown = torch.full((len(images),), view)
+                first = number * AT_ONCE
+                chosen = torch.arange(first, first + len(images))
+                store.put(view, first, live.of(chosen, shown, show(images.to(device), shown, scenario.data)))

@@ -1,0 +1,250 @@
+"""Knowledge distillation: the teacher, its target store, and runs that learn from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
+from neurosim_ep.progress import QuietReporter
+from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.checkpoint import load_checkpoint
+from neurosim_ep.train.data import load_data
+from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.teacher.network import build_teacher
+from neurosim_ep.train.teacher.targets import AT_ONCE, LiveTargets, target_source
+from neurosim_ep.train.teacher.teach import Taught, teach
+
+CPU = torch.device("cpu")
+BASE = (
+    "data.train_samples=90", "data.test_samples=40", "data.augment=flip", "network.preset=vgg7", "network.width=0.0625",
+    "network.layers=[]", "network.weight_scale=0.5", "relaxation.free_steps=6", "relaxation.nudge_steps=4",
+    "relaxation.tolerance=0", "training.epochs=1", "training.batch_size=32", "telemetry.stats_every=1",
+    "telemetry.traffic_every=2", "teacher.epochs=2", "teacher.learning_rate=0.02",
+    'signals.kind=["le","kd","kdw"]', "signals.layers=[1,2,4]", "signals.learned=true", "signals.targets=hard",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
+
+
+def scenario(folder: Path, *overrides: str) -> Scenario:
+    return load_scenario("smoke", [*BASE, f"signals.teacher={folder}", *overrides])
+
+
+def taught(folder: Path, *overrides: str) -> Taught:
+    return teach(scenario(folder, *overrides), None, "cpu", QuietReporter())
+
+
+@pytest.mark.parametrize("softmax", ["layer", "position"])
+@pytest.mark.parametrize("augment", ["data.augment=flip", "data.augment=crop_flip"])
+def test_stored_targets_train_as_the_live_teacher_does(tmp_path: Path, softmax: str, augment: str) -> None:
+    """A float32 store gives the same weights and tables, bit for bit, on the same views."""
+    options = ["teacher.precision=float32", f"signals.softmax={softmax}", augment]
+    if augment.endswith("crop_flip"):
+        options.append("data.crop_step=8")
+    taught(tmp_path / "teacher", *options)
+    runs = []
+    for live in ("false", "true"):
+        out = tmp_path / live
+        run(scenario(tmp_path / "teacher", *options, f"signals.live={live}"), out, device="cpu")
+        weights = load_checkpoint(out / "checkpoints", CPU)["trainer"]
+        tables = [(out / name).read_bytes() for name in ("layers.csv", "memory.csv", "tiles.csv")]
+        runs.append((weights, tables))
+    (stored, tables), (live_weights, live_tables) = runs
+    for part in ("network", "signals"):
+        for name, tensor in stored[part].items():
+            assert torch.equal(tensor, live_weights[part][name]), name
+    assert tables == live_tables
+
+
+def test_a_teachers_answer_does_not_depend_on_its_neighbours(tmp_path: Path) -> None:
+    chosen = scenario(tmp_path)
+    data = load_data(chosen.data, 0)
+    live = LiveTargets(build_teacher(chosen, 10, data.image_shape), {0: 0, 2: 2}, data.mean, data.std)
+    images = data.train_images[: AT_ONCE + 5]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    nothing = torch.zeros(len(images), dtype=torch.int64)
+    together, shuffled = live.of(nothing, nothing, images), live.of(nothing, nothing, images[order])
+    for layer in (0, 2):
+        assert together[layer].shape[1:] == live.teacher.shapes[layer]
+        assert torch.equal(together[layer][order], shuffled[layer])
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float16", 1e-3), ("int8", 5e-3)])
+def test_short_numbers_stay_close(tmp_path: Path, precision: str, error: float) -> None:
+    taught(tmp_path / "teacher", f"teacher.precision={precision}")
+    chosen = scenario(tmp_path / "teacher")
+    data = load_data(chosen.data, 0)
+    network = build_teacher_student(chosen)
+    stored = target_source(chosen, network, data, CPU)
+    live = target_source(scenario(tmp_path / "teacher", "signals.live=true"), network, data, CPU)
+    assert stored is not None and live is not None and stored.teacher_digest == live.teacher_digest
+    samples, views = torch.arange(20, 40), torch.zeros(20, dtype=torch.int64)
+    images = data.train_images[samples].flip(-1)
+    ours, theirs = stored.of(samples, views + 1, images), live.of(samples, views, images)
+    for layer, wanted in theirs.items():
+        assert (ours[layer] - wanted).abs().max() <= error * wanted.abs().max()
+        assert wanted.abs().max() > 0
+
+
+def build_teacher_student(chosen: Scenario):  # type: ignore[no-untyped-def]
+    from neurosim_ep.ep.network import build_network
+
+    return build_network(chosen.network, 10, (3, 32, 32), 0)
+
+
+def test_the_bill_of_stored_targets(tmp_path: Path) -> None:
+    """Bytes per sample and epoch, on the chip and off it, and what moving them costs."""
+    result = taught(tmp_path / "teacher")
+    features = 16 * 4 * 4 + 32  # conv3 at 4x4 and conv5 at 1x1
+    assert result.bytes_per_sample == 2 * features and result.views == 2
+    assert result.bytes_per_epoch == 90 * 2 * features and result.store_bytes == 2 * result.bytes_per_epoch
+    with h5py.File(tmp_path / "teacher" / "targets.h5") as file:
+        assert file["targets/2"].shape == (90, 2, 256) and file["targets/2"].chunks == (1, 2, 256)
+        assert file["targets/2"].dtype == np.float16
+        assert file.attrs["teacher_accuracy"] == result.accuracy
+    out = run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu").out
+    about = json.loads((out / "run.json").read_text())["teacher"]
+    assert about["bytes_per_sample"] == 2 * features and about["bytes_per_epoch"] == 90 * 2 * features
+    memory = pd.read_csv(out / "memory.csv")
+    assert memory[memory.method == "off_chip"].bits.sum() == 8 * 2 * features
+    targets = memory[(memory.method == "ep") & (memory["item"] == "targets")].set_index("name").bits
+    assert targets["conv3"] == targets["conv2"] / 10 * 256
+    matrices = memory[(memory.method == "ep") & (memory["item"] == "projections")].set_index("name").bits
+    assert matrices["conv3"] == 0 and matrices["conv5"] > matrices["conv2"] / (10 * 8 * 8 * 8) * 32 * 32 - 1
+    cost = pd.read_csv(out / "cost.csv").query(
+        "component == 'target' and accounting == 'clocked' and phase == 'nudge_plus'"
+    )
+    samples = 32 + 26  # of the two recorded batches
+    assert set(cost.samples) == {samples}
+    assert cost["count"].sum() % (samples * 8 * 2 * features) == 0 and cost["count"].sum() > 0
+
+
+def test_an_interrupted_teacher_goes_on(tmp_path: Path) -> None:
+    class Stop(QuietReporter):
+        def note(self, message: str) -> None:
+            if message.startswith("teacher epoch 1/"):
+                raise KeyboardInterrupt
+
+    whole = taught(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        teach(scenario(tmp_path / "cut"), None, "cpu", Stop())
+    assert not (tmp_path / "cut" / "targets.h5").exists()
+    again = taught(tmp_path / "cut")
+    assert again.accuracy == whole.accuracy
+    names = ("teacher_digest", "data_digest")
+    found = [json.loads((tmp_path / name / "teacher.json").read_text()) for name in ("whole", "cut")]
+    assert [found[0][name] for name in names] == [found[1][name] for name in names]
+    assert len(pd.read_csv(tmp_path / "cut" / "teacher.csv")) == 2
+
+
+def test_a_run_with_a_teacher_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught(tmp_path / "teacher")
+    whole = run(scenario(tmp_path / "teacher", "training.epochs=2"), tmp_path / "whole", device="cpu")
+
+    class Stop(QuietReporter):
+        def batch(self, epoch: int, batch: int) -> None:
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(NeurosimError, match="interrupted"):
+        run(scenario(tmp_path / "teacher", "training.epochs=2"), tmp_path / "cut", device="cpu", reporter=Stop())
+    monkeypatch.chdir("/")
+    again = resume(tmp_path / "cut", device="cpu")
+    ours, theirs = ((result.out / "layers.csv").read_bytes() for result in (again, whole))
+    assert ours == theirs
+
+
+def test_foreign_weights_are_mapped(tmp_path: Path) -> None:
+    """A teacher trained elsewhere, under other names, gives the store its own would."""
+    taught(tmp_path / "own")
+    weights = load_checkpoint(tmp_path / "own", CPU, "teacher.pt")["weights"]
+    renamed = {name.replace("conv1.", "features.0.").replace("out.", "head."): value for name, value in weights.items()}
+    torch.save(renamed, tmp_path / "theirs.pt")
+    foreign = [f"teacher.state_dict={tmp_path / 'theirs.pt'}", "teacher.epochs=10", "teacher.learning_rate=0.05"]
+    mapping = 'teacher.mapping=["conv1=features.0","out=head"]'
+    taught(tmp_path / "foreign", *foreign, mapping)
+    with h5py.File(tmp_path / "own" / "targets.h5") as own, h5py.File(tmp_path / "foreign" / "targets.h5") as other:
+        assert np.array_equal(own["targets/4"][:], other["targets/4"][:])
+    with pytest.raises(CheckpointError, match=r"has no conv1\.weight for conv1\.weight; .*teacher\.mapping"):
+        taught(tmp_path / "unmapped", *foreign)
+    assert not (tmp_path / "unmapped").exists()
+
+
+def test_another_vgg_teaches_block_by_block(tmp_path: Path) -> None:
+    """Four convolutions of a VGG-11's third and fourth block teach the single ones of a VGG-7."""
+    result = taught(tmp_path / "teacher", "teacher.preset=vgg11", "teacher.epochs=1")
+    assert result.bytes_per_sample == 2 * (256 + 32)
+    chosen = scenario(tmp_path, "teacher.preset=vgg7", "network.preset=vgg11", "signals.layers=[1,2,5]")
+    with pytest.raises(ScenarioError, match=r"layer 2 \(conv3\).*has no block that ends where conv3 does"):
+        teach(chosen, tmp_path / "none", "cpu", QuietReporter())
+
+
+def other_images(folder: Path) -> Scenario:
+    return scenario(folder, "data.train_samples=80")
+
+
+def other_views(folder: Path) -> Scenario:
+    return scenario(folder, "data.augment=none")
+
+
+def other_colours(folder: Path) -> Scenario:
+    return scenario(folder, "data.normalise=false")
+
+
+def other_layers(folder: Path) -> Scenario:
+    return scenario(folder, "signals.layers=[1,3,4]")
+
+
+def other_network(folder: Path) -> Scenario:
+    return scenario(folder, "network.width=0.125")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (other_images, "data_digest = .*: holds targets of other images"),
+        (other_views, "augment = flip: holds targets of other views"),
+        (other_colours, "mean = .*: holds targets of other colours"),
+        (other_layers, "has targets of layers 2, 4, not of layer 3"),
+        (other_network, "targets of layer 2 have the shape"),
+    ],
+)
+def test_a_store_of_something_else_is_refused(tmp_path: Path, make: Callable[[Path], Scenario], message: str) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    with pytest.raises(DataError, match=message):
+        run(make(tmp_path / "teacher"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_teacher_there_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no target store there; write one with `neurosim-ep teach`"):
+        run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu")
+    with pytest.raises(CheckpointError, match="holds no teacher"):
+        run(scenario(tmp_path / "teacher", "signals.live=true"), tmp_path / "run", device="cpu")
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "targets.h5").write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match="cannot be read as a target store"):
+        run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu")
+    with pytest.raises(UsageError, match="is not an empty folder and holds no teacher"):
+        taught(tmp_path / "teacher")
+    with pytest.raises(UsageError, match="no layer of this scenario needs a teacher"):
+        teach(load_scenario("smoke"), tmp_path / "le", "cpu", QuietReporter())
+    assert not (tmp_path / "le").exists()
+
+
+def test_a_folder_keeps_the_teacher_it_has(tmp_path: Path) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    with pytest.raises(UsageError, match="holds a teacher of another scenario"):
+        taught(tmp_path / "teacher", "teacher.epochs=3")
