@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,16 @@ class Run:
     path: Path
     name: str
     scenario: dict[str, Any]
+    info: dict[str, Any]
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes of the run's images, where ``run.json`` or the kind of the data tells."""
+        data = self.info.get("data")
+        noted = data.get("classes") if isinstance(data, dict) else None
+        known = {"textures": self.setting("data", "classes"), "cifar10": 10, "cifar100": 100}
+        count = known.get(self.setting("data", "kind"), noted)
+        return count if isinstance(count, int) and count > 0 else None
 
     @property
     def label(self) -> str:
@@ -112,6 +123,20 @@ def directory_names(runs: Sequence[Run]) -> list[str]:
     return next(names for names in ends if len(set(names)) == len(runs))
 
 
+def labels(runs: Sequence[Run]) -> list[str]:
+    """The scenario names where they differ, with the directory names where they do not."""
+    count = Counter(run.name for run in runs)
+    return [
+        run.name if count[run.name] == 1 else run.label_in(directory)
+        for run, directory in zip(runs, directory_names(runs), strict=True)
+    ]
+
+
+def open_runs(paths: Sequence[Path]) -> list[Run]:
+    """:func:`open_run` of each directory; one that is given twice counts once."""
+    return [open_run(path) for path in {Path(path).resolve(): Path(path) for path in paths}.values()]
+
+
 def open_run(path: Path) -> Run:
     """The run directory at ``path``; raises :class:`CheckpointError` when it is none this version reads."""
     run_json = path / "run.json"
@@ -127,7 +152,7 @@ def open_run(path: Path) -> Run:
             f"{run_json}: schema_version = {version}: these pictures read {SCHEMA_VERSION} only; "
             "use the neurosim-ep version that made the run"
         )
-    return Run(path, name, _scenario(path / "scenario.toml"))
+    return Run(path, name, _scenario(path / "scenario.toml"), info)
 
 
 def _scenario(path: Path) -> dict[str, Any]:

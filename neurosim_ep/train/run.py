@@ -23,7 +23,7 @@ from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
-from neurosim_ep.train.device import select_device
+from neurosim_ep.train.device import peak_memory, select_device
 from neurosim_ep.train.model import build_model
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
@@ -60,7 +60,7 @@ def run(
         write_atomic(directory.path / HARDWARE, hardware.read_bytes())
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
-            data={"source": data.source, "digest": data.digest}, metrics={},
+            data={"source": data.source, "digest": data.digest, "classes": data.num_classes}, metrics={},
         )  # fmt: skip
         tables = RunTables(directory, scenario, trainer.model)
         tables.open()
@@ -156,7 +156,7 @@ def _train(
             for epoch in range(first, epochs):
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.engine.notes, said, directory, reporter)
-                directory.update_run_json(metrics=metrics, seconds=seconds())
+                directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
             reporter.note("drawing the pictures")
             plots = _draw(directory, reporter)
     except KeyboardInterrupt:
