@@ -56,7 +56,7 @@ def draw(runs: Sequence[Run]) -> Figure:
 
 def _gradients(run: Run) -> pd.DataFrame:
     """Mean |dW|: one row (layer, name) per layer in order of depth, one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"))
+    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"), unique=("epoch", "layer"))
     return frame.pivot(index=["layer", "name"], columns="epoch", values="mean_abs_dW").sort_index()
 
 

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from neurosim_ep.analysis.load import NothingToDraw, Run, labels
 from neurosim_ep.errors import UsageError
 
-SIGNALS = {"none": "plain EP", "le": "LE", "kd": "KD"}
+SIGNALS = {"none": "plain EP", "le": "LE", "kd": "KD", "kdw": "KDW"}
+MARKS = 30
+"""Epochs up to which each has a marker; longer curves have ten."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Group:
     @property
     def signals(self) -> str:
         """Its kind of error signals, in the paper's words."""
-        kind = self.runs[0].setting("signals", "kind")
-        return SIGNALS.get(kind, str(kind))
+        kinds = self.runs[0].setting("signals", "kind")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        return " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
 
     @property
     def label(self) -> str:
@@ -40,24 +43,36 @@ class Group:
 
         Raises :class:`NothingToDraw` when they have none in common.
         """
-        tables = [run.table("epochs.csv", ("epoch", column)).set_index("epoch")[column] for run in self.runs]
+        tables = [run.table("epochs.csv", ("epoch", column), unique=("epoch",)) for run in self.runs]
+        tables = [table.set_index("epoch")[column] for table in tables]
         common = pd.concat(tables, axis=1, join="inner", keys=range(len(tables))).sort_index()
         if common.empty:
             raise NothingToDraw(f"the runs of {self.name} have no epoch in common; let them train on")
         return common
 
+    def cut(self, column: str) -> str:
+        """What to say where some of the runs went on longer than :meth:`curves` goes, else nothing."""
+        last = self.curves(column).index[-1]
+        longest = max(run.table("epochs.csv", ("epoch", column))["epoch"].max() for run in self.runs)
+        return f" (to epoch {last}, which all have)" if longest > last else ""
+
     def draw(self, axes: Axes, column: str, *, colour: str, marker: str, dash: str = "-", band: bool = True) -> None:
         """Mean of the runs against the epoch, in a band from the smallest to the largest."""
         curves = self.curves(column)
-        values, few = curves.to_numpy(), len(curves) <= 30
+        values = curves.to_numpy()
         axes.plot(
             curves.index, values.mean(axis=1), color=colour, linestyle=dash, linewidth=1.4 if dash == "--" else 1.8,
-            marker=marker if few else None, markerfacecolor="white" if dash == "--" else colour,
+            marker=marker, markevery=mark_every(curves), markerfacecolor="white" if dash == "--" else colour,
         )  # fmt: skip
         if band and len(self.runs) > 1:
             axes.fill_between(
                 curves.index, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.14, linewidth=0
             )
+
+
+def mark_every(curve: pd.DataFrame | pd.Series) -> int:
+    """Points of ``curve`` from one marker to the next."""
+    return 1 if len(curve) <= MARKS else len(curve) // 10
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:

@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from neurosim_ep.analysis.groups import Group
+from neurosim_ep.analysis.groups import SIGNALS, Group, mark_every
 from neurosim_ep.analysis.load import NothingToDraw
-from neurosim_ep.analysis.style import FAINT, GREY, INK, canvas, epoch_axis, look
+from neurosim_ep.analysis.style import FAINT, INK, canvas, epoch_axis, look
 
 CHANCE = (":", "-.", (0, (1, 4)))
 LOSSES = {"cross_entropy": "cross-entropy", "squared_error": "squared error"}
@@ -58,7 +58,7 @@ def draw_alpha(groups: Sequence[Group]) -> Figure:
 
     Raises :class:`NothingToDraw` when no run has signals.
     """
-    having = [group for group in groups if group.runs[0].setting("signals", "kind") != "none"]
+    having = [group for group in groups if group.signals != SIGNALS["none"]]
     if not having:
         raise NothingToDraw("no run has error signals; signals.kind is none in all of them")
     absent = [group.name for group in groups if group not in having]
@@ -74,8 +74,7 @@ def draw_alpha(groups: Sequence[Group]) -> Figure:
             colour, marker = look(index)
             curve = group.curves("alpha").iloc[:, 0]  # no seed changes it
             width = 1.8 + 2.2 * (len(having) - 1 - having.index(group))  # equal schedules lie in one another
-            few = len(curve) <= 30
-            axes.plot(curve.index, curve, color=colour, linewidth=width, marker=marker if few else None)
+            axes.plot(curve.index, curve, color=colour, linewidth=width, marker=marker, markevery=mark_every(curve))
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.set_ylabel("signal weight α (no unit)")
     axes.grid(axis="y")
@@ -98,7 +97,7 @@ def _legend(groups: Sequence[Group]) -> list[Line2D | Patch]:
     handles: list[Line2D | Patch] = []
     for index, group in enumerate(groups):
         colour, marker = look(index)
-        handles.append(Line2D([], [], color=colour, marker=marker, label=group.label))
+        handles.append(Line2D([], [], color=colour, marker=marker, label=group.label + group.cut("loss")))
     return handles
 
 
@@ -113,7 +112,9 @@ def _meanings(groups: Sequence[Group]) -> list[Line2D | Patch]:
             Patch(color=FAINT, alpha=0.4, label="smallest to largest of the seeds (test accuracy, training loss)")
         )
     for classes, dash in _chances(groups).items():
-        handles.append(Line2D([], [], color=GREY, linestyle=dash, label=f"chance: 1 of {classes} classes"))
+        handles.append(
+            Line2D([], [], color=INK, linestyle=dash, linewidth=1.4, label=f"chance: 1 of {classes} classes")
+        )
     if any(group.runs[0].classes is None for group in groups):
         handles.append(Line2D([], [], linestyle="", label="chance is not drawn where run.json lacks the classes"))
     return handles
@@ -127,4 +128,4 @@ def _chances(groups: Sequence[Group]) -> dict[int, object]:
 
 def _draw_chance(axes: Axes, groups: Sequence[Group]) -> None:
     for classes, dash in _chances(groups).items():
-        axes.axhline(1 / classes, color=GREY, linestyle=dash, linewidth=1.4)
+        axes.axhline(1 / classes, color=INK, linestyle=dash, linewidth=1.4, zorder=3)

@@ -60,11 +60,11 @@ class Run:
         except (KeyError, TypeError) as problem:
             raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
 
-    def table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
+    def table(self, file: str, columns: Sequence[str], *, unique: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of a CSV file of the run that have a finite value in all of ``columns``.
 
-        Raises :class:`NothingToDraw` when the file is missing or has no such row, and
-        :class:`CheckpointError` when it is broken, lacks one of ``columns`` or holds text for a number.
+        Raises :class:`NothingToDraw` when the file is missing or has no such row, and :class:`CheckpointError` when it
+        is broken, lacks one of ``columns``, holds text for a number or two rows with the same values of ``unique``.
         """
         path = self._existing(file)
         try:
@@ -82,6 +82,8 @@ class Run:
         words = [name for name in columns if name not in TEXT_COLUMNS and not is_numeric_dtype(frame[name])]
         if words:
             raise CheckpointError(f"{path}: holds text in the columns {', '.join(words)}; was it edited?")
+        if unique and frame.duplicated(list(unique)).any():
+            raise CheckpointError(f"{path}: holds a row twice for one {' and '.join(unique)}; was it edited?")
         return frame
 
     def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:

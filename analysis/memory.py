@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import FAINT, INK, PALETTE, REST, canvas, fill
+from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
 METHODS = {
@@ -117,6 +118,10 @@ def _peak(run: Run) -> tuple[int, str]:
 def _items(run: Run) -> pd.DataFrame:
     """Bits of each item (rows, the largest first) for each method (columns)."""
     frame = run.table("memory.csv", ("method", "item", "bits"))
+    if missing := set(METHODS) - set(frame["method"]):
+        raise CheckpointError(
+            f"{run.path / 'memory.csv'}: lacks the rows of {', '.join(sorted(missing))}; was it edited?"
+        )
     bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
     return bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
 

@@ -79,7 +79,7 @@ def compare(runs: Sequence[Run], column: str) -> Figure:
 
 def _grid(run: Run, column: str) -> pd.DataFrame:
     """``column`` of layers.csv: one row per layer, named, in order of depth; one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", column))
+    frame = run.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
     return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
 
 
