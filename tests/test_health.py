@@ -101,7 +101,7 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 OVERRIDES = (
-    "data.train_samples=480", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
+    "data.train_samples=320", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
     "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0",
 )  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_a_layer_that_dies_in_training_is_reported_before_the_epoch_ends() -> No
     trainer.train_epoch(0, kill, events.append)
     said = [event for event in events if event.startswith("layer conv2 is dead")]
     assert said == ["layer conv2 is dead: all its states are 0 for every sample (seen by batch 15)"]
-    assert events.index(said[0]) < events.index("15") < events.index("30")
+    assert events.index(said[0]) < events.index("15") < events.index("20")
     assert not [event for event in events[:10] if event.startswith("layer")]
 
 
