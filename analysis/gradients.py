@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim_ep.analysis.load import Run, directory_names
-from neurosim_ep.analysis.style import INK, MARKERS, PALETTE, canvas, layer_axis
+from neurosim_ep.analysis.load import Run, labels
+from neurosim_ep.analysis.style import INK, canvas, layer_axis, look
 
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
 
@@ -22,12 +21,15 @@ EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--"
 def draw(runs: Sequence[Run]) -> Figure:
     """Mean |dW| per layer at the first, middle and last epoch on a log scale, all ``runs`` in one picture.
 
+    More than two runs are drawn without the middle epoch.
     Colour and marker tell the runs apart, the dash tells the epoch. The upper legend states, for every run, the
     smallest of the layers' values over the largest. A gradient of exactly zero has no logarithm: it is a cross
     on the lower edge.
     """
     tables = [_gradients(run) for run in runs]
-    labels = _labels(runs)
+    if len(runs) > 2:
+        tables = [table[sorted({table.columns[0], table.columns[-1]})] for table in tables]
+    names = labels(runs)
     figure = canvas(
         "Weight gradient of every layer" + (f": {len(runs)} runs compared" if len(runs) > 1 else ""),
         runs[0].label if len(runs) == 1 else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
@@ -39,13 +41,13 @@ def draw(runs: Sequence[Run]) -> Figure:
     axes.grid(axis="y")
     layers = _layers(tables)
     for index, table in enumerate(tables):
-        _draw_run(axes, table, layers, PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)])
+        _draw_run(axes, table, layers, *look(index))
     _widen(axes)
     layer_axis(axes, layers)
     axes.set_xlabel("layer (input side on the left)")
     axes.set_ylabel("mean |dW|  (EP weight gradient, batch mean)")
     axes.legend(
-        handles=_run_legend(tables, labels), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10.5, alignment="left",
+        handles=_run_legend(tables, names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10.5, alignment="left",
         title="smallest / largest mean |dW| of the layers at the last epoch, readout aside:", title_fontsize=10.5,
     )  # fmt: skip
     figure.legend(handles=_line_legend(tables), loc="outside lower center", ncols=4)
@@ -54,7 +56,7 @@ def draw(runs: Sequence[Run]) -> Figure:
 
 def _gradients(run: Run) -> pd.DataFrame:
     """Mean |dW|: one row (layer, name) per layer in order of depth, one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"))
+    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"), unique=("epoch", "layer"))
     return frame.pivot(index=["layer", "name"], columns="epoch", values="mean_abs_dW").sort_index()
 
 
@@ -96,14 +98,14 @@ def _widen(axes: Axes) -> None:
     axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
 
 
-def _run_legend(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> list[Line2D]:
+def _run_legend(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> list[Line2D]:
     """What each colour is, and how far the gradients of that run lie apart at its last epoch."""
     handles = []
-    for index, (label, table) in enumerate(zip(labels, tables, strict=True)):
+    for index, (name, table) in enumerate(zip(names, tables, strict=True)):
         last = table.drop(index="readout", level="name", errors="ignore").iloc[:, -1]
         ratio = last.min() / last.max() if last.any() else 0.0
-        text = f"{label}, epoch {table.columns[-1]}: {ratio:.1e}"
-        colour, marker = PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+        text = f"{name}, epoch {table.columns[-1]}: {ratio:.1e}"
+        colour, marker = look(index)
         handles.append(Line2D([], [], color=colour, marker=marker, label=text))
     return handles
 
@@ -124,13 +126,3 @@ def _epochs(which: str, tables: Sequence[pd.DataFrame]) -> str:
     """The label "last epoch (20)", or "last epoch (20 / 30)", in the order of the runs, when they differ."""
     numbers = [str(_chosen_epochs(table).get(which, "–")) for table in tables]
     return f"{which} epoch ({' / '.join(numbers if len(set(numbers)) > 1 else numbers[:1])})"
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """The scenario names where they differ, with the directory names where they do not."""
-    count = Counter(run.name for run in runs)
-    directories = directory_names(runs)
-    return [
-        run.name if count[run.name] == 1 else run.label_in(directory)
-        for run, directory in zip(runs, directories, strict=True)
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,16 @@ class Run:
     path: Path
     name: str
     scenario: dict[str, Any]
+    info: dict[str, Any]
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes of the run's images, where ``run.json`` or the kind of the data tells."""
+        data = self.info.get("data")
+        noted = data.get("classes") if isinstance(data, dict) else None
+        known = {"textures": self.setting("data", "classes"), "cifar10": 10, "cifar100": 100}
+        count = known.get(self.setting("data", "kind"), noted)
+        return count if isinstance(count, int) and count > 0 else None
 
     @property
     def label(self) -> str:
@@ -49,11 +60,11 @@ class Run:
         except (KeyError, TypeError) as problem:
             raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
 
-    def table(self, file: str, columns: Sequence[str]) -> pd.DataFrame:
+    def table(self, file: str, columns: Sequence[str], *, unique: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of a CSV file of the run that have a finite value in all of ``columns``.
 
-        Raises :class:`NothingToDraw` when the file is missing or has no such row, and
-        :class:`CheckpointError` when it is broken, lacks one of ``columns`` or holds text for a number.
+        Raises :class:`NothingToDraw` when the file is missing or has no such row, and :class:`CheckpointError` when it
+        is broken, lacks one of ``columns``, holds text for a number or two rows with the same values of ``unique``.
         """
         path = self._existing(file)
         try:
@@ -71,6 +82,8 @@ class Run:
         words = [name for name in columns if name not in TEXT_COLUMNS and not is_numeric_dtype(frame[name])]
         if words:
             raise CheckpointError(f"{path}: holds text in the columns {', '.join(words)}; was it edited?")
+        if unique and frame.duplicated(list(unique)).any():
+            raise CheckpointError(f"{path}: holds a row twice for one {' and '.join(unique)}; was it edited?")
         return frame
 
     def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:
@@ -112,6 +125,20 @@ def directory_names(runs: Sequence[Run]) -> list[str]:
     return next(names for names in ends if len(set(names)) == len(runs))
 
 
+def labels(runs: Sequence[Run]) -> list[str]:
+    """The scenario names where they differ, with the directory names where they do not."""
+    count = Counter(run.name for run in runs)
+    return [
+        run.name if count[run.name] == 1 else run.label_in(directory)
+        for run, directory in zip(runs, directory_names(runs), strict=True)
+    ]
+
+
+def open_runs(paths: Sequence[Path]) -> list[Run]:
+    """:func:`open_run` of each directory; one that is given twice counts once."""
+    return [open_run(path) for path in {Path(path).resolve(): Path(path) for path in paths}.values()]
+
+
 def open_run(path: Path) -> Run:
     """The run directory at ``path``; raises :class:`CheckpointError` when it is none this version reads."""
     run_json = path / "run.json"
@@ -127,7 +154,7 @@ def open_run(path: Path) -> Run:
             f"{run_json}: schema_version = {version}: these pictures read {SCHEMA_VERSION} only; "
             "use the neurosim-ep version that made the run"
         )
-    return Run(path, name, _scenario(path / "scenario.toml"))
+    return Run(path, name, _scenario(path / "scenario.toml"), info)
 
 
 def _scenario(path: Path) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, REST, canvas, fill
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, REST, canvas, fill
+from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
 METHODS = {
@@ -20,6 +22,7 @@ METHODS = {
     "bptt_K": "BPTT over K = {nudge_steps} ticks",
     "bptt_T": "BPTT over T = {free_steps} ticks",
 }
+COMPARED = {"ep": "EP", "bptt_K": "BPTT over K ticks (nudge phase)", "bptt_T": "BPTT over T ticks (free phase)"}
 MARKERS = (("o", 3.5), ("s", 8.0), ("D", 11.5))
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 SMALL_SHARE = 0.02
@@ -27,10 +30,8 @@ SMALL_SHARE = 0.02
 
 def draw(run: Run) -> Figure:
     """Memory of EP and of BPTT over K and T ticks. Above: totals. Below: every item, log scale."""
-    frame = run.table("memory.csv", ("method", "item", "bits"))
-    bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
-    bits = bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
-    steps = {key: run.setting("relaxation", key) for key in ("nudge_steps", "free_steps")}
+    bits = _items(run)
+    steps = _steps(run)
     names = [name.format(**steps) for name in METHODS.values()]
     figure = canvas(
         "On-chip memory to train",
@@ -42,6 +43,91 @@ def draw(run: Run) -> Figure:
     _draw_totals(upper, bits, names)
     _draw_items(lower, bits, names)
     return figure
+
+
+def compare(groups: Sequence[Group]) -> Figure:
+    """Estimated on-chip memory of each scenario, EP against BPTT, and the memory its runs took where they noted it."""
+    measured = {
+        index: noted
+        for index, group in enumerate(groups)
+        if (noted := max((_peak(run) for run in group.runs), default=(0, ""))) != (0, "")
+    }
+    panels = 2 if measured else 1
+    figure = canvas(
+        "Memory to train",
+        "Ratios are to the EP of the same network." + ("" if measured else " No run noted the memory it took."),
+        "Estimate: one image on the chip, which is trained by EP or by backpropagation through time (BPTT).",
+        width=10.5,
+        height=2.3 + panels * 0.8 + len(groups) * (0.85 + 0.3 * (panels - 1)),
+    )
+    axes = figure.subplots(panels, 1, squeeze=False, height_ratios=(0.85, 0.3)[:panels] if panels > 1 else None)[:, 0]
+    _draw_estimates(axes[0], groups)
+    if measured:
+        _draw_measured(axes[1], groups, measured)
+    return figure
+
+
+def _draw_estimates(axes: Axes, groups: Sequence[Group]) -> None:
+    """A bar per method for each scenario, in one unit."""
+    totals = [_items(group.runs[0]).sum() for group in groups]
+    power = int(math.log(max(total.max() for total in totals) / 8, 1024))
+    for row, total in enumerate(totals):
+        steps = _steps(groups[row].runs[0])
+        for place, (method, colour) in enumerate(zip(COMPARED, PALETTE, strict=False)):
+            size, level = total[method] / 8 / 1024**power, row + 0.27 * (place - 1)
+            axes.barh(level, size, 0.25, color=colour, label=None if row else COMPARED[method])
+            ticks = {"bptt_K": f" (K = {steps['nudge_steps']})", "bptt_T": f" (T = {steps['free_steps']})"}
+            factor = "" if method == "ep" else f" = {total[method] / total['ep']:.2f} × EP{ticks[method]}"
+            _note(axes, size, level, format_bits(total[method]) + factor)
+    _finish(axes, groups, f"estimated on-chip memory ({UNITS[power]})")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+
+
+def _draw_measured(axes: Axes, groups: Sequence[Group], measured: dict[int, tuple[int, str]]) -> None:
+    """A bar for each scenario whose runs noted their peak, the largest of its runs."""
+    for row, (size, what) in measured.items():
+        axes.barh(row, size / 1e6, 0.5, color=FAINT)
+        _note(axes, size / 1e6, row, f"{size / 1e6:,.0f} MB ({what})")
+    for row in set(range(len(groups))) - set(measured):
+        _note(axes, 0, row, "not recorded")
+    _finish(axes, groups, "peak memory while training a whole batch (MB), largest of the seeds")
+    axes.set_title("Measured.  process: resident, with libraries and images.  GPU: allocated there.", fontsize=9.5)
+
+
+def _note(axes: Axes, size: float, level: float, text: str) -> None:
+    axes.annotate(text, (size, level), (5, 0), textcoords="offset points", va="center", fontsize=9)
+
+
+def _finish(axes: Axes, groups: Sequence[Group], label: str) -> None:
+    axes.set_yticks(range(len(groups)), [f"{group.name}\n({group.signals})" for group in groups])
+    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.set_xlim(0, 1.45 * axes.dataLim.x1)
+    axes.set_xlabel(label)
+    axes.grid(axis="x")
+
+
+def _peak(run: Run) -> tuple[int, str]:
+    """Bytes a run took at most and where ("process" or "GPU"), from ``run.json``; (0, "") where it does not say."""
+    noted = run.info.get("peak_memory")
+    try:
+        return int(noted["bytes"]), str(noted["where"])
+    except (TypeError, KeyError, ValueError):
+        return 0, ""
+
+
+def _items(run: Run) -> pd.DataFrame:
+    """Bits of each item (rows, the largest first) for each method (columns)."""
+    frame = run.table("memory.csv", ("method", "item", "bits"))
+    if missing := set(METHODS) - set(frame["method"]):
+        raise CheckpointError(
+            f"{run.path / 'memory.csv'}: lacks the rows of {', '.join(sorted(missing))}; was it edited?"
+        )
+    bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
+    return bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
+
+
+def _steps(run: Run) -> dict[str, int]:
+    return {key: run.setting("relaxation", key) for key in ("nudge_steps", "free_steps")}
 
 
 def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:

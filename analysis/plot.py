@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
-from neurosim_ep.analysis.load import NothingToDraw, Run, directory_names, open_run
+from neurosim_ep.analysis.load import NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.style import save
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
@@ -23,11 +23,13 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
 }
 
 
-def _say(message: str) -> None:
+def say_on_stderr(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def plot_runs(run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = _say) -> list[Path]:
+def plot_runs(
+    run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = say_on_stderr
+) -> list[Path]:
     """Draw every picture as SVG and PNG and return the files written.
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
@@ -37,7 +39,7 @@ def plot_runs(run_dirs: Sequence[Path], out: Path | None = None, *, say: Callabl
     A picture whose input was not recorded is left out, and ``say`` is told why. Raises ``CheckpointError``
     when a directory is not a run directory or one of its files is broken.
     """
-    runs = [open_run(path) for path in {Path(path).resolve(): Path(path) for path in run_dirs}.values()]
+    runs = open_runs(run_dirs)
     jobs = [
         (partial(draw, run), folder / name)
         for run, folder in zip(runs, _folders(runs, out), strict=True)

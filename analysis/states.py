@@ -2,41 +2,100 @@
 
 from __future__ import annotations
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import SEQUENTIAL, canvas
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from neurosim_ep.analysis.load import Run, labels
+from neurosim_ep.analysis.style import SEQUENTIAL, canvas, epoch_axis
 
 CELLS_WITH_NUMBERS = 16
+PANELS_PER_ROW = 3
+
+
+class Measure(NamedTuple):
+    """A column of layers.csv as a picture: title, what it is, and the label of its colours."""
+
+    title: str
+    meaning: str
+    unit: str
+
+
+MEASURES = {
+    "mean_abs_state": Measure(
+        "State of every layer over training",
+        "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer.",
+        "mean |s| (state units)",
+    ),
+    "std_across_samples": Measure(
+        "Do the states depend on the input?",
+        "Deviation of s across samples, mean over neurons, end of the free phase. A row at 0 ignores the input.",
+        "deviation of s across samples (state units)",
+    ),
+}
 
 
 def draw(run: Run) -> Figure:
     """Heat map of mean |s| at the end of the free phase, layer by epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_state"))
-    names = frame.drop_duplicates("layer").sort_values("layer")["name"].tolist()
-    grid = frame.pivot(index="layer", columns="epoch", values="mean_abs_state")
-    values, epochs = grid.to_numpy(), [int(epoch) for epoch in grid.columns]
-    extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(names) - 0.5, -0.5)
-
-    figure = canvas(
-        "State of every layer over training",
-        run.label,
-        "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer.",
-        height=max(3.4, 2.1 + 0.3 * len(names)),
-    )
+    measure, grid = MEASURES["mean_abs_state"], _grid(run, "mean_abs_state")
+    figure = canvas(measure.title, run.label, measure.meaning, height=max(3.4, 2.1 + 0.3 * len(grid)))
     axes = figure.add_subplot()
-    image = axes.imshow(values, cmap=SEQUENTIAL, vmin=0.0, aspect="auto", interpolation="nearest", extent=extent)
-    figure.colorbar(image, ax=axes, label="mean |s| (state units)", pad=0.015)
-    axes.set_yticks(range(len(names)), names)
+    image = _heat_map(axes, grid, grid.max(axis=None), CELLS_WITH_NUMBERS)
+    figure.colorbar(image, ax=axes, label=measure.unit, pad=0.015)
     axes.set_ylabel("layer (input side on top)")
-    axes.xaxis.set_major_locator(MaxNLocator(CELLS_WITH_NUMBERS, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    axes.set_xlabel("epoch")
+    return figure
+
+
+def compare(runs: Sequence[Run], column: str) -> Figure:
+    """Heat maps of a ``column`` of :data:`MEASURES`, a panel per run, one colour scale (arXiv 2508.15989, Fig 5)."""
+    measure, grids = MEASURES[column], [_grid(run, column) for run in runs]
+    columns = 2 if len(runs) == 4 else min(PANELS_PER_ROW, len(runs))
+    rows = math.ceil(len(runs) / columns)
+    figure = canvas(
+        measure.title,
+        "The same colour is the same value in every panel." if len(runs) > 1 else runs[0].label,
+        measure.meaning,
+        width=max(8.5, 1.2 + 4.2 * columns),
+        height=1.4 + rows * max(2.2, 0.9 + 0.27 * max(map(len, grids))),
+    )
+    panels = figure.subplots(rows, columns, squeeze=False)
+    largest = max(grid.max(axis=None) for grid in grids)
+    for axes, name, grid in zip(panels.flat, labels(runs), grids, strict=False):
+        image = _heat_map(axes, grid, largest, CELLS_WITH_NUMBERS // columns)
+        axes.set_title(name)
+    for axes in panels.flat[len(runs) :]:
+        axes.set_axis_off()
+    for axes in panels[:, 0]:
+        axes.set_ylabel("layer (input side on top)")
+    figure.colorbar(image, ax=panels, label=measure.unit, pad=0.015, aspect=30)
+    return figure
+
+
+def _grid(run: Run, column: str) -> pd.DataFrame:
+    """``column`` of layers.csv: one row per layer, named, in order of depth; one column per epoch."""
+    frame = run.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
+    return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
+
+
+def _heat_map(axes: Axes, grid: pd.DataFrame, largest: float, numbers: int) -> AxesImage:
+    """Layers by epochs in colours from 0 to ``largest``; with their values where epochs are at most ``numbers``."""
+    values, epochs = grid.to_numpy(), [int(epoch) for epoch in grid.columns]
+    extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(values) - 0.5, -0.5)
+    image = axes.imshow(
+        values, cmap=SEQUENTIAL, vmin=0.0, vmax=largest or None, aspect="auto", interpolation="nearest", extent=extent
+    )
+    axes.set_yticks(range(len(values)), grid.index.get_level_values("name").tolist())
+    epoch_axis(axes, numbers)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    if len(epochs) <= CELLS_WITH_NUMBERS:
+    if len(epochs) <= numbers:
         for (row, column), value in np.ndenumerate(values):
-            ink = "white" if value < 0.6 * values.max() else "black"
+            ink = "white" if value < 0.6 * largest else "black"
             axes.text(epochs[column], row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
-    return figure
+    return image

@@ -90,6 +90,18 @@ def log_floor(values: np.ndarray) -> float:
     return 10.0 ** (math.ceil(math.log10(smallest)) - 1)
 
 
+def look(line: int) -> tuple[str, str]:
+    """Colour and marker of the line with this number; the first 49 all differ."""
+    turn, place = divmod(line, len(PALETTE))
+    return PALETTE[place], MARKERS[(place + turn) % len(MARKERS)]
+
+
+def epoch_axis(axes: Axes, most: int = 16) -> None:
+    """An x axis that counts epochs with at most ``most`` whole numbers."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
 def fill(part: int) -> dict[str, Any]:
     """Colour and hatch of the part with this number in a stack; the first 28 all differ."""
     return {"color": PALETTE[part % len(PALETTE)], "hatch": HATCHES[part // len(PALETTE)]}

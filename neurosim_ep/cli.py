@@ -250,6 +250,20 @@ def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
         click.echo(path)
 
 
+@cli.command()
+@click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the figures.")
+def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
+    """Draw the figures of arXiv 2508.15989 from runs.
+
+    Runs that differ only in their seed become one curve.
+    """
+    from neurosim_ep.analysis.reproduction import reproduce_runs
+
+    for path in reproduce_runs(list(run_dirs), out):
+        click.echo(path)
+
+
 def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:
     """The scenario ``name`` and its file; says on stderr when a shipped one is used, unless ``quiet``."""
     from neurosim_ep.scenario.load import load_scenario

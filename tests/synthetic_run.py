@@ -24,6 +24,20 @@ READOUT = Projection(len(CHANNELS) + len(HIDDEN) - 1, HIDDEN[-1], 10, learned=Tr
 HARDWARE = load_hardware_model("rram_32nm")
 TICKS = {"free": 60, "nudge_plus": 15, "nudge_minus": 15}
 SCENARIO = """
+[scenario]
+seed = {seed}
+
+[data]
+kind = "{data}"
+classes = 10
+
+[network]
+loss = "cross_entropy"
+
+[signals]
+kind = "{signals}"
+alpha_schedule = "cosine"
+
 [relaxation]
 free_steps = 60
 nudge_steps = 15
@@ -58,7 +72,15 @@ def vgg11_plan() -> TilePlan:
 
 
 def synthetic_run(
-    path: Path, name: str = "vgg11_le", *, epochs: int = 12, valley: float = 0.3, traffic: bool = True
+    path: Path,
+    name: str = "vgg11_le",
+    *,
+    epochs: int = 12,
+    valley: float = 0.3,
+    traffic: bool = True,
+    seed: int = 0,
+    signals: str = "le",
+    data: str = "textures",
 ) -> RunDirectory:
     """Write a complete run directory; ``valley``: depth of the U-curve in decades per layer.
 
@@ -67,8 +89,11 @@ def synthetic_run(
     rng = np.random.default_rng(0)
     plan = vgg11_plan()
     run = RunDirectory.create(path, name, "0000")
-    (run.path / "scenario.toml").write_text(SCENARIO.format(traffic_every=100 if traffic else 0))
+    (run.path / "scenario.toml").write_text(
+        SCENARIO.format(traffic_every=100 if traffic else 0, seed=seed, signals=signals, data=data)
+    )
     names = [geometry.name for geometry in plan.geometries]
+    logs.CsvTable(run.path / "epochs.csv", logs.EPOCH_COLUMNS).append(_epoch_rows(seed, epochs, signals))
     layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
     residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
     writer = TrafficWriter(run.path / "traffic.h5", plan, scenario_name=name, seed=0, event_threshold=1e-3)
@@ -87,6 +112,23 @@ def synthetic_run(
     return run
 
 
+def _epoch_rows(seed: int, epochs: int, signals: str) -> list[dict[str, object]]:
+    """Curves that rise from chance with signals, higher for a larger seed, and stay there without."""
+    rows: list[dict[str, object]] = []
+    for epoch in range(1, epochs + 1):
+        learned = (1 - np.exp(-3 * epoch / epochs)) * (signals != "none") * (0.6 + 0.05 * seed)
+        rows.append(
+            {
+                "epoch": epoch,
+                "loss": 2.3 - 2 * learned,
+                "train_accuracy": 0.1 + 0.9 * learned,
+                "test_accuracy": 0.1 + 0.8 * learned,
+                "alpha": 0.5 + 0.5 * np.cos(np.pi * (epoch - 1) / epochs),
+            }
+        )
+    return rows
+
+
 def _layer_rows(
     rng: np.random.Generator, names: list[str], epoch: int, epochs: int, valley: float
 ) -> list[dict[str, object]]:
@@ -98,6 +140,7 @@ def _layer_rows(
         row: dict[str, object] = {"epoch": epoch, "layer": layer, "name": name, "mean_abs_dW": gradient}
         if layer < depth:
             row["mean_abs_state"] = 0.12 + 0.3 * epoch / epochs * layer / depth + 0.01 * rng.random()
+            row["std_across_samples"] = 0.7 * row["mean_abs_state"]
         rows.append(row)
     return rows
 

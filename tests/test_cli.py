@@ -232,7 +232,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "there are: run, resume, teach, check, schema, list, copy, plot"),
+        (["zzz"], "there are: run, resume, teach, check, schema, list, copy, plot, reproduce"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),
@@ -296,7 +296,7 @@ def test_a_bug_shows_its_traceback(
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for command in ("run", "resume", "check", "schema", "list", "copy", "plot"):
+    for command in ("run", "resume", "check", "schema", "list", "copy", "plot", "reproduce"):
         assert f"  {command} " in text
     assert main(["run", "-h"]) == 0
     assert "--set SECTION.KEY=VALUE" in capsys.readouterr().out

@@ -72,6 +72,8 @@ def test_a_run_leaves_everything(tmp_path: Path) -> None:
     assert info["status"] == "done"
     assert info["metrics"] == result.metrics
     assert info["seed"] == 0
+    assert info["data"]["classes"] == 10
+    assert info["peak_memory"]["bytes"] > 50e6 and info["peak_memory"]["where"] == "process"
     epochs = pd.read_csv(result.out / "epochs.csv")
     assert epochs["epoch"].tolist() == [1, 2, 3]
     assert epochs["test_accuracy"].between(0, 1).all()

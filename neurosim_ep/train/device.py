@@ -1,8 +1,9 @@
-"""Choosing the device a run computes on."""
+"""Choosing the device a run computes on, and the memory it took there."""
 
 from __future__ import annotations
 
 import re
+import sys
 
 import torch
 
@@ -29,3 +30,19 @@ def select_device(name: str) -> torch.device:
             f"{torch.__version__}; use --device auto or cpu"
         )
     return device
+
+
+def peak_memory(device: torch.device) -> dict[str, object] | None:
+    """The largest memory so far: ``bytes``, and ``where`` ("GPU": allocated there; "process": resident, with all).
+
+    None where the system cannot say.
+    """
+    if device.type == "cuda":
+        return {"bytes": torch.cuda.max_memory_allocated(device), "where": "GPU"}
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, else in KiB
+    size = largest if sys.platform == "darwin" else 1024 * largest
+    return {"bytes": size, "where": "process"}

@@ -23,13 +23,13 @@ from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
-from neurosim_ep.train.device import select_device
+from neurosim_ep.train.device import peak_memory, select_device
 from neurosim_ep.train.model import build_model
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
 from neurosim_ep.train.teacher.targets import teacher_folder
-from neurosim_ep.train.trainer import EpochRecord, Trainer
+from neurosim_ep.train.trainer import Trainer
 
 HARDWARE = "hardware.toml"
 
@@ -61,7 +61,8 @@ def run(
         write_atomic(directory.path / HARDWARE, hardware.read_bytes())
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
-            data={"source": data.source, "digest": data.digest}, teacher=_teacher(trainer), metrics={},
+            data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
+            teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
         tables = RunTables(directory, scenario, trainer.model)
         tables.open()
@@ -171,7 +172,7 @@ def _train(
             for epoch in range(first, epochs):
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.engine.notes, said, directory, reporter)
-                directory.update_run_json(metrics=metrics, seconds=seconds())
+                directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
             reporter.note("drawing the pictures")
             plots = _draw(directory, reporter)
     except KeyboardInterrupt:
@@ -200,7 +201,14 @@ def _one_epoch(
     metrics: dict[str, float | None],
 ) -> dict[str, float | None]:
     began = time.perf_counter()
-    record = trainer.train_epoch(epoch, lambda batch: reporter.batch(epoch + 1, batch))
+
+    def warn(message: str) -> None:
+        reporter.warn(message)
+        directory.log(f"warning: {message}")
+
+    record = trainer.train_epoch(
+        epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
+    )
     test = trainer.evaluate()
     row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
@@ -211,9 +219,12 @@ def _one_epoch(
         trainer.warm.forget_all_but(epoch + 1)
     reporter.epoch(row)
     directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items() if value is not None))
-    for message in _warnings(trainer, record):
-        reporter.warn(message)
-        directory.log(f"warning: {message}")
+    moving = record.settling["not_converged"] or 0.0
+    if moving > 0.5:
+        warn(
+            f"{moving:.0%} of the samples still moved at the last free tick; "
+            "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
+        )
     return metrics
 
 
@@ -232,21 +243,6 @@ def _save(
     """Checkpoint after ``epoch`` finished epochs."""
     state = {"epoch": epoch, "metrics": metrics, "trainer": trainer.state_dict(), "tables": tables.state_dict()}
     save_checkpoint(directory.checkpoints, state)
-
-
-def _warnings(trainer: Trainer, record: EpochRecord) -> Iterator[str]:
-    """States that do not settle, and layers that carry no information any more: how deep EP fails silently."""
-    moving = record.settling["not_converged"] or 0.0
-    if moving > 0.5:
-        yield (
-            f"{moving:.0%} of the samples still moved at the last free tick; "
-            "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
-        )
-    for connection, row in zip(trainer.model.network.connections, record.layers, strict=False):
-        if row["dead_fraction"] == 1:
-            yield f"layer {connection.name} is dead: all its states are 0 for every sample"
-        elif row["std_across_samples"] == 0:
-            yield f"layer {connection.name} no longer depends on the input: its states are equal for every sample"
 
 
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:

@@ -38,8 +38,8 @@ class LayerStatistics:
         self.batches = 0
 
     @torch.no_grad()
-    def add(self, result: EPGradients) -> None:
-        """Add one batch's states, nudge differences and gradients."""
+    def add(self, result: EPGradients) -> list[Tensor]:
+        """Add one batch's states, nudge differences and gradients; returns its row of every layer, on the device."""
         rows = []
         for n, bound in enumerate(self.bounds):
             nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
@@ -58,6 +58,7 @@ class LayerStatistics:
             )
         self.sums = [total + row for total, row in zip(self.sums, rows, strict=True)] if self.sums else rows
         self.batches += 1
+        return rows
 
     def _weights(self, owner: str, result: EPGradients) -> Tensor:
         gradient = result.grads[f"{owner}.weight"]

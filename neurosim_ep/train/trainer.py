@@ -24,6 +24,7 @@ from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.data import Data, prepare
+from neurosim_ep.train.health import LayerHealth
 from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.settling import ResidualCurves, SettlingStatistics
@@ -91,22 +92,28 @@ class Trainer:
             shapes = self.model.network.state_shapes
             self.warm = WarmStates(folder, len(self.data.train_labels), shapes, in_memory=kind == "memory")
 
-    def train_epoch(self, epoch: int, on_batch: Callable[[int], None]) -> EpochRecord:
-        """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done.
+    def train_epoch(
+        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None] = lambda message: None
+    ) -> EpochRecord:
+        """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done, ``warn``
+        what :class:`~neurosim_ep.train.health.LayerHealth` finds on the way.
 
         Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """
         if self.warm is None:
-            return self._train_epoch(epoch, on_batch, None)
+            return self._train_epoch(epoch, on_batch, warn, None)
         with self.warm.begin(epoch) as warm:
-            return self._train_epoch(epoch, on_batch, warm)
+            return self._train_epoch(epoch, on_batch, warn, warm)
 
-    def _train_epoch(self, epoch: int, on_batch: Callable[[int], None], warm: WarmStates | None) -> EpochRecord:
+    def _train_epoch(
+        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None], warm: WarmStates | None
+    ) -> EpochRecord:
         telemetry = self.scenario.telemetry
         alpha = alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
         learning_rate = self.optimiser.learning_rate
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         statistics, curves = LayerStatistics(self.model.network), ResidualCurves()
+        health = LayerHealth(self.model.network.layer_names, self.batches, fresh=epoch == 0)
         settling = self._settling()
         traffic: list[tuple[int, TileCounts]] = []
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
@@ -123,15 +130,19 @@ class Trainer:
             for part, end in zip(settling, (result.free_phase, result.nudge_phases), strict=True):
                 part.add(end)
             if residual is not None:
-                statistics.add(result)
+                rows = statistics.add(result)
                 curves.add(residual)
                 self._refuse_divergence(result, epoch, number)
+                for message in health.add(rows, number + 1, len(batch.y)):
+                    warn(message)
             traffic += self._update(result, counter, number, len(batch.y))
             on_batch(number + 1)
         loss, correct = (totals / len(self.data.train_labels)).tolist()
         weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
         if not (math.isfinite(loss) and bool(weights.isfinite().all())):
             raise DivergenceError(_divergence_text(epoch, self.batches))
+        for message in health.close():
+            warn(message)
         return EpochRecord(
             loss,
             correct,

@@ -1,0 +1,105 @@
+"""Runs that differ in nothing but their seed, taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from neurosim_ep.analysis.load import NothingToDraw, Run, labels
+from neurosim_ep.errors import UsageError
+
+SIGNALS = {"none": "plain EP", "le": "LE", "kd": "KD", "kdw": "KDW"}
+MARKS = 30
+"""Epochs up to which each has a marker; longer curves have ten."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one scenario with different seeds, in the order of the seeds."""
+
+    name: str
+    runs: list[Run]
+
+    @property
+    def signals(self) -> str:
+        """Its kind of error signals, in the paper's words."""
+        kinds = self.runs[0].setting("signals", "kind")
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        return " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
+
+    @property
+    def label(self) -> str:
+        """Name and signals and, of several seeds, which they are."""
+        seeds = ", ".join(str(run.setting("scenario", "seed")) for run in self.runs)
+        return f"{self.name} ({self.signals})" + (f": mean of seeds {seeds}" if len(self.runs) > 1 else "")
+
+    def curves(self, column: str) -> pd.DataFrame:
+        """``column`` of epochs.csv: one row per epoch that all runs have finished, one column per run.
+
+        Raises :class:`NothingToDraw` when they have none in common.
+        """
+        tables = [run.table("epochs.csv", ("epoch", column), unique=("epoch",)) for run in self.runs]
+        tables = [table.set_index("epoch")[column] for table in tables]
+        common = pd.concat(tables, axis=1, join="inner", keys=range(len(tables))).sort_index()
+        if common.empty:
+            raise NothingToDraw(f"the runs of {self.name} have no epoch in common; let them train on")
+        return common
+
+    def cut(self, column: str) -> str:
+        """What to say where some of the runs went on longer than :meth:`curves` goes, else nothing."""
+        last = self.curves(column).index[-1]
+        longest = max(run.table("epochs.csv", ("epoch", column))["epoch"].max() for run in self.runs)
+        return f" (to epoch {last}, which all have)" if longest > last else ""
+
+    def draw(self, axes: Axes, column: str, *, colour: str, marker: str, dash: str = "-", band: bool = True) -> None:
+        """Mean of the runs against the epoch, in a band from the smallest to the largest."""
+        curves = self.curves(column)
+        values = curves.to_numpy()
+        axes.plot(
+            curves.index, values.mean(axis=1), color=colour, linestyle=dash, linewidth=1.4 if dash == "--" else 1.8,
+            marker=marker, markevery=mark_every(curves), markerfacecolor="white" if dash == "--" else colour,
+        )  # fmt: skip
+        if band and len(self.runs) > 1:
+            axes.fill_between(
+                curves.index, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.14, linewidth=0
+            )
+
+
+def mark_every(curve: pd.DataFrame | pd.Series) -> int:
+    """Points of ``curve`` from one marker to the next."""
+    return 1 if len(curve) <= MARKS else len(curve) // 10
+
+
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """``runs`` by scenario, seeds aside, in the order in which each scenario came first.
+
+    Raises :class:`UsageError` where a scenario comes twice with one seed: such runs are no sample of anything.
+    """
+    found: list[list[Run]] = []
+    for run in runs:
+        for others in found:
+            if _without_seed(others[0]) == _without_seed(run):
+                others.append(run)
+                break
+        else:
+            found.append([run])
+    for group in found:
+        group.sort(key=lambda run: run.setting("scenario", "seed"))
+        for one, two in pairwise(group):
+            if (seed := one.setting("scenario", "seed")) == two.setting("scenario", "seed"):
+                raise UsageError(
+                    f"{one.path} and {two.path}: the same scenario with the same seed ({seed}); give only one of them"
+                )
+    return [Group(name, group) for name, group in zip(labels([group[0] for group in found]), found, strict=True)]
+
+
+def _without_seed(run: Run) -> dict[str, object]:
+    run.setting("scenario", "seed")
+    scenario = deepcopy(run.scenario)
+    del scenario["scenario"]["seed"]
+    return scenario

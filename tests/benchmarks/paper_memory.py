@@ -1,0 +1,190 @@
+"""Table 2 of arXiv 2508.15989 with this simulator: `python tests/benchmarks/paper_memory.py` prints JSON and Markdown.
+
+Peak memory of one training step with EP and local errors (LE), knowledge distillation (KD), no signals (plain EP), and
+with BPTT through the last K free ticks, in a process of its own each (``memory.py`` says how it is taken); and the
+estimated on-chip memory for one image. Weights, images and the teacher's states are random: memory does not depend on
+their values. The paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of
+VGG-10 and VGG-12 for KD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import torch
+from memory import ALLOCATOR, resident_bytes, settle
+from reference import Reference
+from subject import Subject
+
+from neurosim_ep.resources import shipped_files
+from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.train.model import build_model
+from neurosim_ep.units import format_bits
+
+CLASSES = {"vgg7": 10, "vgg11": 100, "vgg13": 100}
+LAYERS_OF_VGG13 = 12
+SIGNAL_LAYERS = {
+    "le": {"vgg7": [2, 4], "vgg11": [1, 3, 5, 7], "vgg13": [1, 3, 5, 7]},
+    "kd": {"vgg7": [2, 4], "vgg11": [0, 1, 3, 5, 7], "vgg13": [1, 3, 5, 7, 9]},
+}  # Tables 5 and 6 of the paper
+METHODS = {"LE": "le", "KD": "kd", "plain EP": "none", "BPTT": "none"}
+"""Method and its ``signals.kind``."""
+PAPER_MB = {
+    "LE": {"vgg7": 791, "vgg11": 895, "vgg13": 1351},
+    "KD": {"vgg7": 855, "vgg11": 983, "vgg13": 1431},
+    "plain EP": {"vgg7": 711, "vgg11": 869, "vgg13": 1285},
+    "BPTT": {"vgg7": 8324, "vgg11": 13726, "vgg13": 25954},
+}
+COLUMNS = (
+    "network",
+    "method",
+    "peak MB",
+    "BPTT / it",
+    "paper MB",
+    "paper BPTT / it",
+    "on-chip, estimated",
+    "BPTT / it",
+)
+
+
+def random_subject(network: str, method: str, options: argparse.Namespace) -> Subject:
+    """The untrained network of a method with random images and labels."""
+    kind = METHODS[method]
+    overrides = [
+        f"network.preset={network}", f"network.width={options.width}", f"data.classes={CLASSES[network]}",
+        f"relaxation.free_steps={options.free}", f"relaxation.nudge_steps={options.nudge}",
+        "scheduler.policy=synchronous", "signals.learned=false", f"signals.kind={kind}",
+        f"signals.layers={SIGNAL_LAYERS.get(kind, {}).get(network, [])}",
+    ]  # fmt: skip
+    scenario = load_scenario(shipped_files("scenarios")["vgg11_le"], overrides)
+    model = build_model(scenario, CLASSES[network], (3, 32, 32))
+    device = torch.device(options.device)
+    model.network.to(device)
+    if model.signals is not None:
+        model.signals.to(device)
+    x = torch.randn(options.batch, 3, 32, 32, device=device)
+    y = torch.randint(CLASSES[network], (options.batch,), device=device)
+    return Subject(scenario, model, x, y, "random")
+
+
+def train(subject: Subject, method: str) -> None:
+    """Two steps, so that there is momentum in the second, whose peak is wanted."""
+    relaxation, device = subject.scenario.relaxation, subject.x.device
+    steps = relaxation.free_steps, relaxation.nudge_steps
+    if method == "BPTT":
+        reference = Reference(subject.model.network)
+        sgd = torch.optim.SGD(reference.parameters, lr=1e-6, momentum=0.9)
+        for _ in range(2):
+            settle(device)
+            grads = reference.bptt_gradients(subject.x, subject.y, *steps)
+            for parameter, grad in zip(reference.parameters, grads, strict=True):
+                parameter.grad = grad
+            del grads
+            sgd.step()
+            sgd.zero_grad()
+        return
+    optimiser = subject.optimiser()
+    engine = Engine(subject.model.network, Schedule.of(subject.scenario.scheduler, relaxation))
+    teacher = {}
+    if method == "KD":
+        shapes = subject.model.network.state_shapes
+        teacher = {
+            layer: torch.rand(len(subject.x), *shapes[layer], device=device)
+            for layer in subject.scenario.signals.layers
+        }
+    extra: dict[str, Any] = {"teacher": teacher} if teacher else {}
+    for _ in range(2):
+        settle(device)
+        result = ep_gradients(
+            subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
+            beta=relaxation.beta, signals=subject.model.signals, engine=engine, **extra,
+        )  # fmt: skip
+        optimiser.step(result.grads)
+        engine.refresh()
+
+
+def measure(network: str, method: str, options: argparse.Namespace) -> dict[str, int]:
+    """Peak bytes of a step in this process over what it held before, and the estimated bits on the chip."""
+    device = torch.device(options.device)
+    cuda = device.type == "cuda"
+    train(random_subject(network, method, options), method)  # libraries load, and keep what belongs to no method
+    settle(device)
+    before = torch.cuda.memory_allocated() if cuda else resident_bytes("VmRSS")
+    subject = random_subject(network, method, options)
+    train(subject, method)
+    peak = torch.cuda.max_memory_allocated() if cuda else resident_bytes("VmHWM")
+    bits = subject.model.memory(subject.scenario.relaxation).groupby("method")["bits"].sum()
+    return {"peak_bytes": peak - before, "on_chip_bits": int(bits["bptt_K" if method == "BPTT" else "ep"])}
+
+
+def measured_apart(network: str, method: str) -> dict[str, int]:
+    """:func:`measure` in a process of its own, with the options of this one."""
+    command = [sys.executable, *sys.argv, "--one", network, method]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | ALLOCATOR)
+    return json.loads(done.stdout)
+
+
+def row(network: str, method: str, found: dict[str, dict[str, int]]) -> dict[str, object]:
+    """A line of the table: ``found`` holds the methods of ``network``."""
+    own, bptt = found[method], found["BPTT"]
+    paper = PAPER_MB[method][network]
+    return {
+        "network": network,
+        "method": method,
+        "peak_MB": round(own["peak_bytes"] / 1e6, 1),
+        "bptt_over_it": round(bptt["peak_bytes"] / own["peak_bytes"], 2),
+        "paper_MB": paper,
+        "paper_bptt_over_it": round(PAPER_MB["BPTT"][network] / paper, 2),
+        "on_chip_bits": own["on_chip_bits"],
+        "on_chip_bptt_over_it": round(bptt["on_chip_bits"] / own["on_chip_bits"], 2),
+    }
+
+
+def markdown(rows: list[dict[str, object]]) -> str:
+    """The rows as a table."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    lines += [[format_bits(value) if key == "on_chip_bits" else value for key, value in row.items()] for row in rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--width", type=float, default=1.0, help="of the published channels")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--free", type=int, default=60, help="T; no method's memory depends on it")
+    parser.add_argument("--nudge", type=int, default=50, help="K of EP, and the ticks BPTT goes back through")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="beside BPTT")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not LAYERS_OF_VGG13 <= options.nudge <= options.free:
+        parser.error(
+            f"--nudge must be {LAYERS_OF_VGG13} (layers BPTT must reach in VGG-13) to --free (ticks there are)"
+        )
+    if options.one:
+        print(json.dumps(measure(*options.one, options)))
+        return
+    methods = [method for method in METHODS if method in (*options.methods, "BPTT")]
+    found = {network: {method: measured_apart(network, method) for method in methods} for network in CLASSES}
+    rows = [row(network, method, found[network]) for network in CLASSES for method in methods]
+    report = {
+        "note": "random weights, images and teacher states; on-chip figures are estimates for one image",
+        "width": options.width, "batch": options.batch, "T": options.free, "K": options.nudge,
+        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU",
+        "rows": rows,
+    }  # fmt: skip
+    print(json.dumps(report, indent=1))
+    print(f"\nRandom weights and images, width {options.width:g}, batch {options.batch}, K = {options.nudge}; ", end="")
+    print(f"peak of one step on {report['device']}; paper: width 1 on a GPU.\n\n{markdown(rows)}")
+
+
+if __name__ == "__main__":
+    main()
