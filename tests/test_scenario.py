@@ -284,6 +284,26 @@ BAD_FILES = {
         '[network]\nloss = "squared_error"\n[training]\nlearning_rate = [1, 1]',
         "training.learning_rate = [1, 1]: has 2 rates for 11 layers; give one rate for all layers or exactly one",
     ),
+    "BPTT steps without BPTT": (
+        "[plasticity]\nbptt_steps = 3",
+        'plasticity.bptt_steps = 3: is for rule = "bptt"; remove it',
+    ),
+    "BPTT through another policy": (
+        '[plasticity]\nrule = "bptt"\n[scheduler]\npolicy = "event"',
+        'scheduler.policy = "event": must be "synchronous" with plasticity.rule = "bptt"',
+    ),
+    "BPTT in reduced precision": (
+        '[plasticity]\nrule = "bptt"\n[scheduler]\nprecision = "bfloat16"',
+        'scheduler.precision = "bfloat16": must be "float32" with plasticity.rule = "bptt"',
+    ),
+    "BPTT beyond the free phase": (
+        '[plasticity]\nrule = "bptt"\nbptt_steps = 9\n[relaxation]\nfree_steps = 8',
+        "plasticity.bptt_steps = 9: must not exceed relaxation.free_steps (8)",
+    ),
+    "BPTT through K > T": (
+        '[plasticity]\nrule = "bptt"\n[relaxation]\nfree_steps = 8\nnudge_steps = 9',
+        "relaxation.nudge_steps = 9: must not exceed relaxation.free_steps (8)",
+    ),
 }
 
 # What a bad --set is told: the override and what the one line about it must say.
