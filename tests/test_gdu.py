@@ -45,14 +45,14 @@ def test_updates_descend_the_gradient_in_a_smooth_network(loss: str, signal_laye
     network = vgg_like("avg", "sigmoid", loss)
     signals = double_signals(network, signal_layers)
     x, y = batch(network, 3, 1)
-    found = check_updates(network, x, y, Setting(300, 12, 0.01, signals, 0.5))
+    found = check_updates(network, x, y, Setting(300, 12, 0.002, signals, 0.5))
     assert found.restless == [] and found.residual < 1e-12
     assert max(errors(found, "right") + errors(found, "left")) < 1e-2
     assert max(errors(found, "symmetric")) < 1e-3
     for row in found.layers:
         assert row["sign_errors"] == pytest.approx(0, abs=0.01)
-        assert row["cosine"] == pytest.approx(1, abs=1e-4)
-        assert row["norm_ratio"] == pytest.approx(1, abs=1e-2)
+        assert row["cosine"] == pytest.approx(1, abs=1e-3)
+        assert row["norm_ratio"] == pytest.approx(1, abs=2e-2)
 
 
 def test_the_error_falls_as_beta_on_one_side_and_as_its_square_on_both() -> None:
