@@ -26,9 +26,7 @@ TINY = (
 
 
 def vgg_like(pool: str, activation: str, loss: str = "cross_entropy") -> Network:
-    section = custom(
-        conv(4, pool=pool), conv(6), conv(6, pool=pool), linear(8), activation=activation, loss=loss
-    )  # fmt: skip
+    section = custom(conv(4, pool=pool), conv(6), conv(6, pool=pool), linear(8), activation=activation, loss=loss)
     return double_network(section, classes=4, image=(2, 12, 12), seed=3)
 
 
@@ -139,3 +137,11 @@ def test_the_command_checks_a_scenario_and_a_run(
         f"{name}.{kind}" for name in ("gdu", "gdu_synapses") for kind in ("png", "svg")
     }
     assert not list(tmp_path.rglob(".*.new"))
+
+
+def test_states_that_diverge_leave_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = [*TINY, "network.activation=relu", "network.weight_scale=1e6", "relaxation.free_steps=100"]
+    words = [word for override in sets for word in ("--set", override)]
+    assert main(["gdu", "smoke", *words, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 3
+    assert "states or gradients are not finite" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

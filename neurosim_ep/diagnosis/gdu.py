@@ -168,10 +168,8 @@ def _nudged(
     engine: Engine, x: Tensor, onehot: Tensor, free: States, setting: Setting
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
-    recorder, sign = StateRecorder(), x.new_tensor([1.0, -1.0]).repeat(len(x))
-    nudge = Nudge(
-        engine.network, onehot.repeat_interleave(2, 0), sign * setting.beta, setting.signals, setting.alpha
-    )  # fmt: skip
+    recorder, signed = StateRecorder(), x.new_tensor([setting.beta, -setting.beta]).repeat(len(x))
+    nudge = Nudge(engine.network, onehot.repeat_interleave(2, 0), signed, setting.signals, setting.alpha)
     end = engine.relax(
         engine.network.input_drive(x)[0],
         [repeat_rows(state, 2) for state in free],

@@ -90,8 +90,12 @@ def gdu(
     :class:`DivergenceError` when states or gradients are not finite.
     """
     began = time.perf_counter()
-    run = RunDirectory.open(target) if isinstance(target, Path) else None
-    scenario = target if isinstance(target, Scenario) else run_scenario(RunDirectory(target), overrides)
+    run = None
+    if isinstance(target, Path):
+        run = RunDirectory.open(target)
+        scenario = run_scenario(run, overrides)
+    else:
+        scenario = target
     folder = _target(out, scenario.scenario.name)
     relaxation = scenario.relaxation
     if relaxation.nudge_steps > relaxation.free_steps:
