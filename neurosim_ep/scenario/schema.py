@@ -340,11 +340,8 @@ class Scenario(Section):
         if self.scheduler.precision != "float32":
             yield "scheduler.precision", 'must be "float32" with plasticity.rule = "bptt"'
         if self.bptt_steps > self.relaxation.free_steps:
-            free = f"relaxation.free_steps ({self.relaxation.free_steps})"
-            if self.plasticity.bptt_steps:
-                yield "plasticity.bptt_steps", f"must not exceed {free}, the ticks there are to go back"
-            else:
-                yield "relaxation.nudge_steps", f'must not exceed {free} with plasticity.rule = "bptt"; set bptt_steps'
+            source = "plasticity.bptt_steps" if self.plasticity.bptt_steps else "relaxation.nudge_steps"
+            yield "relaxation.free_steps", f"must be at least {source} ({self.bptt_steps}), the ticks BPTT goes back"
 
     @property
     def bptt_steps(self) -> int:
