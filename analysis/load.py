@@ -19,7 +19,7 @@ from neurosim_ep.errors import CheckpointError
 
 SCHEMA_VERSION = 1
 TRAFFIC_FILES = {"cost.csv", "traffic.h5"}
-TEXT_COLUMNS = {"name", "phase", "component", "accounting", "method", "item"}
+TEXT_COLUMNS = {"name", "phase", "component", "accounting", "method", "item", "side"}
 
 
 class NothingToDraw(Exception):
@@ -113,6 +113,8 @@ class Run:
         path = self.path / file
         if path.exists():
             return path
+        if file in TRAFFIC_FILES and self.scenario.get("plasticity", {}).get("rule") == "bptt":
+            raise NothingToDraw(f'{path} does not exist; the chip does not compute plasticity.rule = "bptt"')
         if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
             raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")
         raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")

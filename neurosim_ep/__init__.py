@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurosim_ep.scenario.load import load_scenario
     from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
     from neurosim_ep.scheduler.schedule import Schedule
+    from neurosim_ep.scheduler.unrolled import bptt_gradients
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.run import run
 
@@ -23,6 +24,7 @@ __all__ = [
     "EPGradients",
     "RunResult",
     "Schedule",
+    "bptt_gradients",
     "build_network",
     "build_signals",
     "ep_gradients",
@@ -34,6 +36,7 @@ _HOMES = {
     "EPGradients": "neurosim_ep.scheduler.presentation",
     "RunResult": "neurosim_ep.train.result",
     "Schedule": "neurosim_ep.scheduler.schedule",
+    "bptt_gradients": "neurosim_ep.scheduler.unrolled",
     "build_network": "neurosim_ep.ep.network",
     "build_signals": "neurosim_ep.ep.signals",
     "ep_gradients": "neurosim_ep.scheduler.presentation",

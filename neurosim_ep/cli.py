@@ -82,18 +82,17 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     return value
 
 
+_device_option = click.option(
+    "--device", default="auto", callback=_check_device, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+)
+
+
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `run` and `resume` share."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
-        click.option(
-            "--device",
-            default="auto",
-            callback=_check_device,
-            metavar="DEVICE",
-            help="auto, cpu, cuda or cuda:N.",
-        ),
+        _device_option,
     ):
         command = option(command)
     return command
@@ -262,6 +261,28 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
 
     for path in reproduce_runs(list(run_dirs), out):
         click.echo(path)
+
+
+@cli.command("gdu")
+@click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
+@_set_option
+@_device_option
+def gdu_command(target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str) -> None:
+    """Compare EP's weight updates with those of BPTT, tick by tick.
+
+    On the initial weights of a scenario, or on the last weights of a run.
+    """
+    run_dir = Path(target) if Path(target).is_dir() else None
+    checked = run_dir or _load(target, overrides)[0]
+    from neurosim_ep.diagnosis.gdu_report import gdu
+
+    report = gdu(checked, out, samples=samples, overrides=overrides, device=device)
+    click.echo(_table(report.rows()))
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
 
 
 def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:

@@ -82,9 +82,14 @@ def bptt_gradients(
     signals: Signals | None = None,
     alpha: float = 1.0,
     teacher: Mapping[int, Tensor] | None = None,
+    outside: bool = False,
 ) -> dict[str, Tensor]:
-    """Gradient of the batch-mean loss at the end of ``steps`` free ticks from ``free_states`` (Eq 5), by autograd."""
-    parameters = {name: value for name, value in network.named_parameters() if name.startswith("connections")}
+    """Gradient of the batch-mean loss at the end of ``steps`` free ticks from ``free_states`` (Eq 5), by autograd
+    through all ticks at once; with ``outside`` also that of the readout and of the projections.
+    """
+    parameters = {name: value for name, value in network.named_parameters() if outside or "connections" in name}
+    if outside and signals is not None:
+        parameters |= {f"signals.{name}": value for name, value in signals.named_parameters()}
     for value in parameters.values():
         value.requires_grad_(True)
     states = [state.clone().requires_grad_(True) for state in free_states]
@@ -93,7 +98,7 @@ def bptt_gradients(
         drives = torch.autograd.grad(phi, states, create_graph=True)
         states = [activate_(name, drive * 1.0) for name, drive in zip(network.activations, drives, strict=True)]
     loss = augmented_loss(network, states, losses.one_hot(y, network.num_classes, x), signals, alpha, teacher).mean()
-    grads = torch.autograd.grad(loss, list(parameters.values()))
+    grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
     for value in parameters.values():
         value.requires_grad_(False)
     return dict(zip(parameters, grads, strict=True))

@@ -290,6 +290,23 @@ BAD_HARDWARE: dict[str, tuple[str, str, str]] = {
     "unknown kind": ('kind = "model"', 'kind = "guess"', "kind = 'guess': Input should be 'measured', 'model' or"),
 }
 
+# What `gdu` is asked for beside the run, and what is said about it.
+BAD_CHECKS: dict[str, tuple[tuple[str, ...], str]] = {
+    "more images than there are": (("run", "--samples", "13"), "--samples 13: there are only 12 training images"),
+    "more nudge than free ticks": (
+        ("tiny.toml", "--set", "relaxation.nudge_steps=4"),
+        "relaxation.nudge_steps = 4: must not exceed relaxation.free_steps (3)",
+    ),
+    "another network": (
+        ("run", "--set", 'network.layers=[{kind = "linear", size = 8}]'),
+        "the checkpoint does not fit the scenario (Error(s) in loading",
+    ),
+    "a folder that is no run": (("data",), "data: is not a run directory (no run.json)"),
+    "no such target": (("runs/gone",), "runs/gone: no such file and no shipped name of scenarios"),
+    "an output that is there": (("run", "--out", "data"), "data: is not an empty folder; choose another --out"),
+    "an output below a file": (("run", "--out", "tiny.toml/x"), "tiny.toml/x: cannot be made (Not a directory)"),
+}
+
 # What `--out` names, and what is said about it.
 BAD_OUTS: dict[str, tuple[str, str]] = {
     "a run": ("run", "already holds a run; choose another --out or use `neurosim-ep resume"),
@@ -312,6 +329,18 @@ def test_broken_runs_are_not_resumed(place: Path, refuse: Refusal, change: Chang
 def test_broken_runs_are_not_drawn(place: Path, refuse: Refusal, change: Change, said: str) -> None:
     change(place / "run")
     assert said in refuse("plot", "run")
+
+
+@pytest.mark.parametrize(("arguments", "said"), BAD_CHECKS.values(), ids=BAD_CHECKS)
+def test_checks_that_cannot_be_made(refuse: Refusal, arguments: tuple[str, ...], said: str) -> None:
+    assert said in refuse("gdu", *arguments, "--device", "cpu")
+
+
+@pytest.mark.parametrize("case", ["no scenario", "scenario not TOML", "no checkpoint", "checkpoint with code"])
+def test_broken_runs_are_not_checked(place: Path, refuse: Refusal, case: str) -> None:
+    change, said = BROKEN_RUNS[case]
+    change(place / "run")
+    assert said in refuse("gdu", "run", "--device", "cpu")
 
 
 def test_pictures_are_not_written_over_a_file(refuse: Refusal) -> None:
@@ -401,6 +430,6 @@ def test_broken_idx_files(place: Path, refuse: Refusal, name: str, content: byte
 def test_the_suite_covers_many_kinds_of_bad_input() -> None:
     kinds = [
         BROKEN_RUNS, BROKEN_PICTURES, BAD_TOGETHER, BAD_HARDWARE, BAD_OUTS, BAD_FILES, BAD_OVERRIDES, BROKEN_CIFAR,
-        BROKEN_IDX,
+        BROKEN_IDX, BAD_CHECKS,
     ]  # fmt: skip
     assert sum(map(len, kinds)) > 120

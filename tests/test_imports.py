@@ -31,6 +31,7 @@ ALLOWED = {
     "record": FILES | {"tiles", "hardware"},
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "analysis"},
+    "diagnosis": FILES | {"ep", "tiles", "hardware", "record", "scheduler", "train", "analysis"},
     "analysis": BASE,
 }
 

@@ -284,6 +284,26 @@ BAD_FILES = {
         '[network]\nloss = "squared_error"\n[training]\nlearning_rate = [1, 1]',
         "training.learning_rate = [1, 1]: has 2 rates for 11 layers; give one rate for all layers or exactly one",
     ),
+    "BPTT steps without BPTT": (
+        "[plasticity]\nbptt_steps = 3",
+        'plasticity.bptt_steps = 3: is for rule = "bptt"; remove it',
+    ),
+    "BPTT through another policy": (
+        '[plasticity]\nrule = "bptt"\n[scheduler]\npolicy = "event"',
+        'scheduler.policy = "event": must be "synchronous" with plasticity.rule = "bptt"',
+    ),
+    "BPTT in reduced precision": (
+        '[plasticity]\nrule = "bptt"\n[scheduler]\nprecision = "bfloat16"',
+        'scheduler.precision = "bfloat16": must be "float32" with plasticity.rule = "bptt"',
+    ),
+    "BPTT beyond the free phase": (
+        '[plasticity]\nrule = "bptt"\nbptt_steps = 9\n[relaxation]\nfree_steps = 8',
+        "relaxation.free_steps = 8: must be at least plasticity.bptt_steps (9), the ticks BPTT goes back",
+    ),
+    "BPTT through K > T": (
+        '[plasticity]\nrule = "bptt"\n[relaxation]\nfree_steps = 8\nnudge_steps = 9',
+        "relaxation.free_steps = 8: must be at least relaxation.nudge_steps (9), the ticks BPTT goes back",
+    ),
 }
 
 # What a bad --set is told: the override and what the one line about it must say.
@@ -386,6 +406,11 @@ def test_broken_rules_between_sections_are_reported_at_once_and_with_problems_of
 def test_layers_are_not_counted_in_a_broken_network() -> None:
     message = message_of('[network]\npreset = "vgg12"\npool = "mx"\n[signals]\nkind = "le"\nlayers = [10]')
     check_single_problem(message, 'network.pool = "mx"')
+
+
+def test_nothing_is_said_of_the_defaults_of_a_broken_section() -> None:
+    message = message_of('[plasticity]\nrule = "bptt"\nbptt_steps = 300\n[relaxation]\nfree_steps = 400\nbeta = 0')
+    check_single_problem(message, "relaxation.beta = 0")
 
 
 def test_signals_are_switched_off_with_their_other_keys_in_place() -> None:

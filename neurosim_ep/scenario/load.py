@@ -119,13 +119,16 @@ def _problems(error: ValidationError, document: Document, overridden: Collection
 def _errors_between_sections(error: ValidationError, document: Document) -> list[ErrorDetails]:
     """Broken rules between sections, which pydantic leaves out while a section is broken.
 
-    They all concern the network: when that is right, broken sections can be left at their defaults, which fit any.
+    They need a network that is right; broken sections are left at their defaults, and nothing is said of their keys.
     """
     broken = {item["loc"][0] for item in error.errors() if item["loc"]}
     if broken and "network" not in broken:
         try:
             Scenario.model_validate({name: table for name, table in document.items() if name not in broken})
         except ValidationError as between:
+            for item in between.errors():
+                rules = item["ctx"]["error"]
+                rules.broken = [(key, rule) for key, rule in rules.broken if key.split(".")[0] not in broken]
             return between.errors()
     return []
 

@@ -321,11 +321,24 @@ class TeacherSection(Section):
 
 
 class PlasticitySection(Section):
-    """The local learning rule of every synapse."""
+    """The learning rule of every synapse."""
 
-    rule: Literal["contrastive", "stdp"] = described(
-        "contrastive", "difference of phase end points, or local changes accumulated over the nudge ticks"
+    rule: Literal["contrastive", "stdp", "bptt"] = described(
+        "contrastive",
+        "difference of phase end points; local changes accumulated over the nudge ticks; or, as a reference no chip "
+        "computes, backpropagation through the last free ticks",
     )
+    bptt_steps: int = described(
+        0,
+        "free ticks that rule bptt goes back through; 0: relaxation.nudge_steps",
+        unit="tick",
+        ge=0,
+        le=LARGEST,
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.rule != "bptt" and self.changed("bptt_steps"):
+            yield "bptt_steps", 'is for rule = "bptt"; remove it'
 
 
 class TrainingSection(Section):
@@ -404,6 +417,8 @@ class Scenario(Section):
             for key in ("free_steps", "nudge_steps"):
                 if getattr(self.relaxation, key) % 2:
                     yield f"relaxation.{key}", "must be even with the alternating policy, whose steps take two ticks"
+        if self.plasticity.rule == "bptt":
+            yield from self._broken_bptt_rules()
         beyond = [layer for layer in self.signals.layers if layer >= layers]
         if self.signals.kind != "none" and beyond:
             yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
@@ -415,3 +430,17 @@ class Scenario(Section):
             if isinstance(given, tuple) and len(given) != layers:
                 counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
                 yield key, f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"
+
+    def _broken_bptt_rules(self) -> Iterator[tuple[str, str]]:
+        if self.scheduler.policy != "synchronous":
+            yield "scheduler.policy", 'must be "synchronous" with plasticity.rule = "bptt", which goes back through it'
+        if self.scheduler.precision != "float32":
+            yield "scheduler.precision", 'must be "float32" with plasticity.rule = "bptt"'
+        if self.bptt_steps > self.relaxation.free_steps:
+            source = "plasticity.bptt_steps" if self.plasticity.bptt_steps else "relaxation.nudge_steps"
+            yield "relaxation.free_steps", f"must be at least {source} ({self.bptt_steps}), the ticks BPTT goes back"
+
+    @property
+    def bptt_steps(self) -> int:
+        """Free ticks that rule bptt goes back through."""
+        return self.plasticity.bptt_steps or self.relaxation.nudge_steps

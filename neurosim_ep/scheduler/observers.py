@@ -92,7 +92,7 @@ class TrafficObserver(Watcher):
 class ResidualObserver(Watcher):
     """Largest change of any state of each sample in every step, per phase; a sample at rest keeps its last one.
 
-    Steps of several ticks are entered at their last tick.
+    Steps of several ticks are entered at their last tick. A phase that is run in parts is counted through.
     """
 
     wants_changes = True
@@ -101,6 +101,12 @@ class ResidualObserver(Watcher):
         self.residuals: dict[Phase, list[Tensor]] = {}
         self.ticks: dict[Phase, list[int]] = {}
         self.active: dict[Phase, list[int]] = {}
+        self._before = 0
+
+    def begin(self, field: Field) -> None:
+        """Ticks of the phase that earlier parts of it have taken."""
+        if field.tick == 0:
+            self._before = max(self.ticks.get(field.phases[0], [0]))
 
     def end(self, field: Field) -> None:
         """Keep this step's residuals on the device, samples in the order of the batch."""
@@ -112,12 +118,23 @@ class ResidualObserver(Watcher):
             now = curve[-1].clone() if curve else change.new_zeros(field.samples)
             now[field.order[: field.active]] = change[index :: field.copies]
             curve.append(now)
-            self.ticks.setdefault(phase, []).append(field.tick)
+            self.ticks.setdefault(phase, []).append(self._before + field.tick)
             self.active.setdefault(phase, []).append(field.active)
 
     def curves(self) -> dict[Phase, Tensor]:
         """Residuals of each phase, (steps, B)."""
         return {phase: torch.stack(steps) for phase, steps in self.residuals.items()}
+
+
+class StateRecorder(Watcher):
+    """Keeps the states (rows, *shape) of every layer at the beginning of each tick of a phase that no sample leaves."""
+
+    def __init__(self) -> None:
+        self.states: list[list[Tensor]] = []
+
+    def begin(self, field: Field) -> None:
+        """Keep a copy: the field overwrites its states."""
+        self.states.append([field.state(layer).clone() for layer in range(field.layers)])
 
 
 class StdpObserver(Watcher):

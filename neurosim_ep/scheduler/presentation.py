@@ -24,28 +24,37 @@ from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
 
 @dataclass(frozen=True)
-class EPGradients:
-    """Result of :func:`ep_gradients`.
+class Gradients:
+    """What a presentation gives, however the gradients were found.
 
-    ``grads``: parameter name → tensor, batch mean, sign of a loss gradient. ``free``, ``plus``, ``minus``: states of
-    every layer (B, *shape) at the end of each phase (``plus`` or ``minus`` is None where nudging was one-sided).
-    ``loss`` (B,) and ``logits`` (B, C) are those of the free state. ``free_phase`` and ``nudge_phases`` tell how the
+    ``grads``: parameter name → tensor, batch mean, sign of a loss gradient. ``free``: states of every layer (B, *shape)
+    at the end of the free phase; ``loss`` (B,) and ``logits`` (B, C) are theirs, and ``free_phase`` tells how the
     samples came to rest, or that they did not.
     """
 
     grads: dict[str, Tensor]
     free: list[Tensor]
-    plus: list[Tensor] | None
-    minus: list[Tensor] | None
     loss: Tensor
     logits: Tensor
     free_phase: Relaxation
-    nudge_phases: Relaxation
 
     @property
     def residual(self) -> Tensor:
         """Per sample (B,), the largest change of any state in its last free step."""
         return self.free_phase.residual
+
+
+@dataclass(frozen=True)
+class EPGradients(Gradients):
+    """Result of :func:`ep_gradients`.
+
+    ``plus``, ``minus``: states of every layer (B, *shape) at the end of each nudge phase (None where nudging was
+    one-sided the other way). ``nudge_phases`` tells how the samples came to rest in them.
+    """
+
+    plus: list[Tensor] | None
+    minus: list[Tensor] | None
+    nudge_phases: Relaxation
 
 
 @torch.no_grad()
@@ -117,7 +126,9 @@ def ep_gradients(
     positive, or images, network and signals of different number formats.
     """
     _check(network, rule, loss, nudging)
-    _check_numbers(network, x, beta, signals)
+    if not beta > 0:
+        raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
+    check_number_formats(network, x, signals)
     engine = engine or Engine(network, schedule or Schedule())
     x = channels_last(x)
     batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)
@@ -157,14 +168,14 @@ def ep_gradients(
     criterion = losses.squared_error if network.readout is None else losses.cross_entropy
     ends = dict(zip(phases, _split(nudged.states, copies), strict=True))
     return EPGradients(
-        grads,
-        free.states,
-        ends.get(Phase.NUDGE_PLUS),
-        ends.get(Phase.NUDGE_MINUS),
-        criterion(logits, onehot),
-        logits,
-        free,
-        nudged,
+        grads=grads,
+        free=free.states,
+        loss=criterion(logits, onehot),
+        logits=logits,
+        free_phase=free,
+        plus=ends.get(Phase.NUDGE_PLUS),
+        minus=ends.get(Phase.NUDGE_MINUS),
+        nudge_phases=nudged,
     )
 
 
@@ -179,12 +190,11 @@ def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
             raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; {remedy}")
 
 
-def _check_numbers(network: Network, x: Tensor, beta: float, signals: Signals | None) -> None:
-    if not beta > 0:
-        raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
+def check_number_formats(network: Network, x: Tensor, signals: Signals | None) -> None:
+    """Raise :class:`UsageError` where images, network and signals are of different number formats."""
     formats = {"network": network.connections[0].weight.dtype, "x": x.dtype}
-    if signals is not None:
-        formats |= {"signals": next(signals.parameters()).dtype}
+    if signals is not None and signals.matrices:
+        formats["signals"] = next(signals.parameters()).dtype
     if len(set(formats.values())) > 1:
         found = ", ".join(f"{name} {dtype}" for name, dtype in formats.items())
         raise UsageError(f"{found}: must all be of one format; use .float() or .double() on each of them")

@@ -168,10 +168,10 @@ def _train(
     trainer.keep_warm_states(directory.checkpoints)
     try:
         with _terminate_as_interrupt():
-            said = _say_new(trainer.engine.notes, [], directory, reporter)
+            said = _say_new(trainer.notes, [], directory, reporter)
             for epoch in range(first, epochs):
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
-                said = _say_new(trainer.engine.notes, said, directory, reporter)
+                said = _say_new(trainer.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
             reporter.note("drawing the pictures")
             plots = _draw(directory, reporter)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.activations import upper_bound
 from neurosim_ep.ep.network import Network
-from neurosim_ep.scheduler.presentation import EPGradients
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients
 
 STATE_COLUMNS = ("mean_abs_state", "std_across_samples", "fraction_zero", "fraction_upper", "dead_fraction")
 GRADIENT_COLUMNS = ("mean_abs_dW", "norm_dW", "norm_W")
@@ -38,11 +38,15 @@ class LayerStatistics:
         self.batches = 0
 
     @torch.no_grad()
-    def add(self, result: EPGradients) -> list[Tensor]:
-        """Add one batch's states, nudge differences and gradients; returns its row of every layer, on the device."""
+    def add(self, result: Gradients) -> list[Tensor]:
+        """Add one batch's states, nudge differences (where there was a nudge) and gradients; returns its row of every
+        layer, on the device.
+        """
         rows = []
         for n, bound in enumerate(self.bounds):
-            nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
+            nudge = result.free[n].new_tensor(math.nan)
+            if isinstance(result, EPGradients):
+                nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
             rows.append(
                 torch.cat(
                     [
@@ -60,7 +64,7 @@ class LayerStatistics:
         self.batches += 1
         return rows
 
-    def _weights(self, owner: str, result: EPGradients) -> Tensor:
+    def _weights(self, owner: str, result: Gradients) -> Tensor:
         gradient = result.grads[f"{owner}.weight"]
         weight = self.network.get_parameter(f"{owner}.weight")
         return torch.stack([gradient.abs().mean(), gradient.norm(), weight.norm()])

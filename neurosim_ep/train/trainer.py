@@ -21,8 +21,9 @@ from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver
 from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.health import LayerHealth
 from neurosim_ep.train.model import Model
@@ -85,6 +86,19 @@ class Trainer:
         self.warm: WarmStates | None = None
         self.engine = Engine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
 
+    @property
+    def by_ep(self) -> bool:
+        """Whether equilibrium propagation trains the network, and not backpropagation through time."""
+        return self.scenario.plasticity.rule != "bptt"
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the scenario this run leaves out or replaces, a line each."""
+        notes = self.engine.notes
+        if not self.by_ep and self.scenario.telemetry.traffic_every:
+            notes.append("no traffic or cost is recorded: the chip that the tiles model does not compute rule = bptt")
+        return notes
+
     def keep_warm_states(self, folder: Path) -> None:
         """Let samples start where they rested in the epoch before, if the scenario says so; ``folder`` keeps where."""
         kind = self.scenario.relaxation.warm_start
@@ -118,7 +132,7 @@ class Trainer:
         traffic: list[tuple[int, TileCounts]] = []
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
         for number, batch in enumerate(self._training_batches(epoch)):
-            recorded = telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
+            recorded = self.by_ep and telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
             sampled = number % telemetry.stats_every == 0
             counter = TileCounter(self.model.plan, self.device) if recorded else None
             residual = ResidualObserver() if sampled else None
@@ -127,7 +141,8 @@ class Trainer:
             if warm is not None:
                 warm.keep(batch.chosen, result.free)
             totals += torch.stack([result.loss.sum(), (result.logits.argmax(1) == batch.y).sum()])
-            for part, end in zip(settling, (result.free_phase, result.nudge_phases), strict=True):
+            ends = [result.free_phase, *([result.nudge_phases] if isinstance(result, EPGradients) else [])]
+            for part, end in zip(settling, ends, strict=True):
                 part.add(end)
             if residual is not None:
                 rows = statistics.add(result)
@@ -156,10 +171,9 @@ class Trainer:
 
     def _settling(self) -> list[SettlingStatistics]:
         relaxation = self.scenario.relaxation
-        return [
-            SettlingStatistics("free", relaxation.free_steps, relaxation.tolerance),
-            SettlingStatistics("nudge", relaxation.nudge_steps, relaxation.nudge_tolerance),
-        ]
+        free = SettlingStatistics("free", relaxation.free_steps, relaxation.tolerance)
+        nudge = SettlingStatistics("nudge", relaxation.nudge_steps, relaxation.nudge_tolerance)
+        return [free, nudge] if self.by_ep else [free]
 
     def _layer_rows(
         self, statistics: LayerStatistics, settling: list[SettlingStatistics]
@@ -167,15 +181,16 @@ class Trainer:
         """Statistics of every layer, with how it settled and the updates it took against computing every sample in
         every tick with all layers at once.
         """
-        free, nudge = settling
+        free, *nudges = settling
         copies = len(NUDGES[self.scenario.relaxation.nudging])
         updates = {
-            "updates": (free.ticks + copies * nudge.ticks) // self.engine.policy.ticks,
-            "updates_dense": free.samples * free.steps + copies * nudge.samples * nudge.steps,
+            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges)) // self.engine.policy.ticks,
+            "updates_dense": free.samples * free.steps + copies * sum(nudge.samples * nudge.steps for nudge in nudges),
         }
         rows = statistics.rows()
-        for row, of_free, of_nudge in zip(rows, free.layer_columns(), nudge.layer_columns(), strict=False):
-            row.update(of_free | of_nudge | updates)
+        for part in settling:
+            for row, columns in zip(rows, part.layer_columns(), strict=False):
+                row.update(columns | updates)
         return rows
 
     def _present(
@@ -185,9 +200,23 @@ class Trainer:
         start: list[Tensor] | None,
         counter: TileCounter | None,
         residual: ResidualObserver | None,
-    ) -> EPGradients:
+    ) -> Gradients:
         relaxation, network = self.scenario.relaxation, self.model.network
         observers: list[Observer] = [residual] if residual is not None else []
+        if not self.by_ep:
+            return bptt_gradients(
+                network,
+                batch.x,
+                batch.y,
+                free_steps=relaxation.free_steps,
+                steps=self.scenario.bptt_steps,
+                signals=self.model.signals,
+                alpha=alpha,
+                teacher=batch.teacher,
+                states=start,
+                engine=self.engine,
+                observers=observers,
+            )
         if counter is not None:
             observers.append(TrafficObserver(network, counter, batch.x))
         return ep_gradients(
@@ -210,7 +239,7 @@ class Trainer:
         )
 
     def _update(
-        self, result: EPGradients, counter: TileCounter | None, number: int, samples: int
+        self, result: Gradients, counter: TileCounter | None, number: int, samples: int
     ) -> list[tuple[int, TileCounts]]:
         """Change the weights; where the batch is recorded, count what that does on the tiles."""
         if counter is None:
@@ -223,7 +252,7 @@ class Trainer:
             counter.programmed(layer, old, connection.weight)
         return [(number, counter.result(samples))]
 
-    def _step(self, result: EPGradients) -> None:
+    def _step(self, result: Gradients) -> None:
         self.optimiser.step(result.grads)
         self.engine.refresh()
 
@@ -282,7 +311,7 @@ class Trainer:
     def _prepare(self, images: Tensor) -> Tensor:
         return prepare(images.to(self.device), self.data.mean, self.data.std)
 
-    def _refuse_divergence(self, result: EPGradients, epoch: int, number: int) -> None:
+    def _refuse_divergence(self, result: Gradients, epoch: int, number: int) -> None:
         if not bool(torch.isfinite(result.loss.sum() + result.residual.sum())):
             raise DivergenceError(_divergence_text(epoch, number))
 

@@ -1,0 +1,139 @@
+"""Are the weight changes of EP gradients? Its updates against those of BPTT, from the folder of a gradient check."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from neurosim_ep.analysis.load import Run
+from neurosim_ep.analysis.style import INK, PALETTE, canvas, layer_axis, save, tick_axis
+
+LOOKS = {
+    "right": (PALETTE[1], "^", "EP, right (+β)"),
+    "left": (PALETTE[2], "v", "EP, left (−β)"),
+    "symmetric": (PALETTE[0], "o", "EP, symmetric (mean of both)"),
+}
+MILLIONTH = 1e-6
+
+
+def draw_gdu(folder: Path) -> list[Path]:
+    """Draw ``plots/gdu`` and ``plots/gdu_synapses`` of the check in ``folder``; returns the files written."""
+    about = json.loads((folder / "gdu.json").read_text(encoding="utf-8"))
+    run = Run(folder, about["name"], {})
+    label = (
+        f"{about['name']}: {about['samples']} images, T = {about['free_steps']}, K = {about['nudge_steps']}, "
+        f"β = {about['beta']:g}, after {about['epochs_trained']} epochs"
+        + ("" if about["at_rest"] else ". FREE STATES NOT AT REST: the comparison does not hold")
+    )
+    return [
+        *save(lambda: draw_norms(run, label), folder / "plots" / "gdu"),
+        *save(lambda: draw_synapses(run, label), folder / "plots" / "gdu_synapses"),
+    ]
+
+
+def draw_norms(run: Run, label: str) -> Figure:
+    """Norm of every layer's update in each tick, EP and BPTT, on log scales; last, the relative RMSE of every layer."""
+    ticks = run.table("gdu.csv", ("tick", "layer", "name", "side", "ep_norm", "bptt_norm"))
+    layers = run.table("gdu_layers.csv", ("layer", "name", "side"))
+    names = list(dict.fromkeys(layers["name"]))
+    figure, panels = _panels(
+        "Weight updates of EP against BPTT, tick by tick",
+        label,
+        "Norm of a layer's update in nudge tick t (EP) and of its gradient t ticks before T (BPTT). "
+        "Lower edge: a millionth of the largest, or less.",
+        len(names) + 1,
+    )
+    for name, axes in zip(names, panels, strict=False):
+        mine = ticks[ticks["name"] == name]
+        floor = mine[["ep_norm", "bptt_norm"]].max(axis=None) * MILLIONTH or 1.0
+        for side, (colour, marker, _) in LOOKS.items():
+            rows = mine[mine["side"] == side]
+            axes.plot(
+                rows["tick"],
+                np.maximum(rows["ep_norm"], floor),
+                color=colour,
+                marker=marker,
+                linewidth=0.8,
+                markersize=4,
+            )
+        axes.plot(rows["tick"], np.maximum(rows["bptt_norm"], floor), color=INK, linewidth=1.4, zorder=3)
+        axes.set_yscale("log")
+        axes.grid(axis="y")
+        axes.set_title(name)
+        tick_axis(axes)
+        axes.set_xlabel("tick t")
+    _draw_errors(panels[len(names)], layers, names)
+    for axes in panels[: len(names) : _columns(len(panels))]:
+        axes.set_ylabel("norm of the update")
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linewidth=0.8, label=text)
+        for colour, marker, text in LOOKS.values()
+    ]
+    handles.append(Line2D([], [], color=INK, label="BPTT"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw_errors(axes: Axes, layers: pd.DataFrame, names: list[str]) -> None:
+    """Relative RMSE over all ticks and synapses, layer by layer."""
+    for side, (colour, marker, _) in LOOKS.items():
+        rows = layers[layers["side"] == side]
+        axes.plot(rows["layer"], rows["relative_rmse"], color=colour, marker=marker, linewidth=0.8)
+    axes.set_yscale("log")
+    axes.grid(axis="y")
+    layer_axis(axes, names)
+    for text in axes.get_xticklabels():
+        text.set(rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_title("relative RMSE of every layer")
+
+
+def draw_synapses(run: Run, label: str) -> Figure:
+    """Updates of a few synapses of every layer, summed over the ticks: symmetric EP and BPTT."""
+    table = run.table("gdu_synapses.csv", ("tick", "layer", "name", "side", "synapse", "ep", "bptt"))
+    table = table[table["side"] == "symmetric"]
+    names = list(dict.fromkeys(table["name"]))
+    figure, panels = _panels(
+        "Updates of single synapses, summed over the ticks",
+        label,
+        "A sample of the synapses of each layer, drawn from the seed; colour tells them apart. Symmetric EP.",
+        len(names),
+    )
+    for name, axes in zip(names, panels, strict=True):
+        for (_, rows), colour in zip(table[table["name"] == name].groupby("synapse"), PALETTE, strict=False):
+            axes.plot(rows["tick"], rows["ep"].cumsum(), color=colour, linewidth=3, alpha=0.45)
+            axes.plot(rows["tick"], rows["bptt"].cumsum(), color=colour, linestyle="--", linewidth=1.2)
+        axes.set_title(name)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+        tick_axis(axes)
+        axes.set_xlabel("tick t")
+    for axes in panels[:: _columns(len(panels))]:
+        axes.set_ylabel("summed update")
+    handles = [
+        Line2D([], [], color=INK, linewidth=3, alpha=0.45, label="EP, symmetric"),
+        Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="BPTT"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _panels(title: str, label: str, explanation: str, count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels."""
+    columns = _columns(count)
+    rows = math.ceil(count / columns)
+    figure = canvas(title, label, explanation, width=max(9.0, 3.1 * columns), height=1.5 + 2.4 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, list(grid[:count])
+
+
+def _columns(count: int) -> int:
+    """Panels side by side, of ``count``."""
+    return min(count, 3 if count <= 6 else 4)

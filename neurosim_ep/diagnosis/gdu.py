@@ -1,0 +1,249 @@
+"""Gradient-descending updates (GDU): the weight changes of EP against those of BPTT, tick by tick.
+
+Ernoult et al. 2019 (arXiv 1905.13633, Theorem 1): where the free states have come to rest at least K ticks before T, Φ
+is smooth and β is small, the change of ∂Φ/∂θ in nudge tick t of EP over β is minus the partial gradient of the loss at
+T with respect to the parameters used t ticks before the last, which BPTT computes:
+
+    Δ_EP(t) = ±(1/βB) Σ_b [∂Φ/∂w(s_{t+1}^{±β}) − ∂Φ/∂w(s_t^{±β})]   ≈   Δ_BPTT(t) = −∂L/∂w_{T−1−t},   t = 0 .. K−1
+
+Three sides of it: "right" (+β), "left" (−β), whose errors are O(β), and "symmetric", their mean (three-phase EP), with
+an error of O(β²). Synapses are the weights of the connections. The readout and learned projections follow the delta
+rule in one tick and have no course to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep import bptt
+from neurosim_ep.ep.activations import upper_bound
+from neurosim_ep.ep.losses import one_hot
+from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.plasticity import contrastive, gradient_names
+from neurosim_ep.ep.signals import Signals
+from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.observers import StateRecorder
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.scheduler.sigma_delta import repeat_rows
+from neurosim_ep.scheduler.unrolled import recorded_free_phase
+
+SIDES = ("right", "left", "symmetric")
+REST_SHARE = 0.01  # free motion of a layer at rest, as a share of how far the nudge displaces it
+SYNAPSES = 4  # of each layer, whose course is kept
+
+Row = dict[str, float | int | str | None]
+States = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is checked: T and K ticks, β > 0, the signals with their weight α, and the seed of the sampled synapses."""
+
+    free_steps: int
+    nudge_steps: int
+    beta: float
+    signals: Signals | None = None
+    alpha: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Gdu:
+    """Rows of gdu.csv (``ticks``), gdu_layers.csv (``layers``) and gdu_synapses.csv (``synapses``)."""
+
+    ticks: list[Row]
+    layers: list[Row]
+    synapses: list[Row]
+
+    @property
+    def residual(self) -> float:
+        """Largest change of any free state in the last tick before T."""
+        return max(_number(row["free_residual"]) for row in self.layers)
+
+    @property
+    def restless(self) -> list[str]:
+        """Layers whose free states still moved, for which the theorem says nothing."""
+        return list(dict.fromkeys(str(row["name"]) for row in self.layers if not row["at_rest"]))
+
+
+class Comparison:
+    """One layer and one side: what is known of Δ_EP and Δ_BPTT once all ticks have been added."""
+
+    def __init__(self) -> None:
+        self.ep = self.bptt = torch.zeros(())
+        self.squares = torch.zeros(3, dtype=torch.float64)
+
+    def add(self, ep: Tensor, bptt: Tensor) -> Row:
+        """Add one tick's updates of all synapses; returns the figures of this tick."""
+        squares = torch.stack([value.square().sum() for value in (ep - bptt, ep, bptt)]).double().cpu()
+        self.squares = self.squares + squares
+        self.ep, self.bptt = self.ep + ep, self.bptt + bptt
+        return {
+            "ep_norm": float(squares[1].sqrt()),
+            "bptt_norm": float(squares[2].sqrt()),
+            "relative_rmse": relative_rmse(squares),
+            "cosine": cosine(ep, bptt),
+            "ep_cumulated_norm": float(self.ep.norm()),
+            "bptt_cumulated_norm": float(self.bptt.norm()),
+        }
+
+    def summary(self) -> Row:
+        """Relative RMSE over all ticks, and how the cumulated updates agree."""
+        target = float(self.bptt.norm())
+        return {
+            "synapses": self.bptt.numel(),
+            "relative_rmse": relative_rmse(self.squares),
+            "sign_errors": sign_errors(self.ep, self.bptt),
+            "cosine": cosine(self.ep, self.bptt),
+            "norm_ratio": float(self.ep.norm()) / target if target > 0 else None,
+        }
+
+
+def relative_rmse(squares: Tensor) -> float | None:
+    """``rms(Δ_EP − Δ_BPTT) / (rms(Δ_EP) + rms(Δ_BPTT))`` from the sums of squares of the three, which are over the
+    same ticks and synapses: 0 where they are equal, 1 where they are opposite or one is 0; None where both are 0.
+    """
+    difference, ep, bptt = squares.sqrt().tolist()
+    return difference / (ep + bptt) if ep + bptt > 0 else None
+
+
+def sign_errors(ep: Tensor, bptt: Tensor) -> float | None:
+    """Share of the synapses BPTT changes that EP changes the other way, or not at all; None where it changes none."""
+    changed = bptt != 0
+    wrong = changed & (ep.sign() != bptt.sign())
+    return float(wrong.sum() / changed.sum()) if bool(changed.any()) else None
+
+
+def cosine(ep: Tensor, bptt: Tensor) -> float | None:
+    """Cosine of the angle between two updates of the same shape; None where one of them is 0."""
+    product = float(ep.norm()) * float(bptt.norm())
+    return float((ep * bptt).sum()) / product if product > 0 else None
+
+
+@torch.no_grad()
+def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, start: States | None = None) -> Gdu:
+    """Compare EP's updates with BPTT's on images x (B, C, H, W) of classes y (B,), batch mean.
+
+    The free phase runs T synchronous ticks from ``start`` (zeros by default) with no sample leaving, the nudge phases
+    K. States of K free and 2K nudge ticks are held, but no tick's gradients longer than that tick.
+    ``setting.nudge_steps`` must not exceed its ``free_steps``; network, x and signals are of one number format, best
+    float64, as rounding is amplified by 1/β.
+    """
+    x = channels_last(x)
+    onehot, engine = one_hot(y, network.num_classes, x), Engine(network, Schedule())
+    free, trajectory = recorded_free_phase(engine, x, setting.free_steps, setting.nudge_steps, start)
+    plus, minus = _nudged(engine, x, onehot, free.states, setting)
+    adjoint, _ = bptt.loss_gradients(network, free.states, onehot, setting.signals, setting.alpha)
+
+    names = [weight for weight, _ in gradient_names(network)]
+    chosen = _sampled_synapses(network, setting.seed)
+    comparisons = [{side: Comparison() for side in SIDES} for _ in names]
+    ticks, synapses, scale = [], [], 1 / (setting.beta * len(x))
+    for t, partial in enumerate(bptt.partial_gradients(network, x, trajectory, adjoint)):
+        right = contrastive(network, x, plus[t], plus[t + 1], scale)
+        left = contrastive(network, x, minus[t + 1], minus[t], scale)
+        for layer, name in enumerate(names):
+            target, places = -partial[name], chosen[layer]
+            for side, update in zip(SIDES, (right[name], left[name], (right[name] + left[name]) / 2), strict=True):
+                where: Row = {"tick": t, "layer": layer, "name": network.layer_names[layer], "side": side}
+                ticks.append(where | comparisons[layer][side].add(update, target))
+                pairs = zip(places.tolist(), _at(update, places), _at(target, places), strict=True)
+                synapses += [where | {"synapse": place, "ep": ep, "bptt": exact} for place, ep, exact in pairs]
+
+    premises = _premises(network, x, trajectory, plus, minus)
+    layers = [
+        {"layer": layer, "name": network.layer_names[layer], "side": side, **comparison.summary(), **premises[layer]}
+        for layer, sides in enumerate(comparisons)
+        for side, comparison in sides.items()
+    ]
+    return Gdu(ticks, layers, synapses)
+
+
+def _nudged(
+    engine: Engine, x: Tensor, onehot: Tensor, free: States, setting: Setting
+) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+    """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
+    recorder, signed = StateRecorder(), x.new_tensor([setting.beta, -setting.beta]).repeat(len(x))
+    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha)
+    end = engine.relax(
+        engine.network.input_drive(x)[0],
+        [repeat_rows(state, 2) for state in free],
+        setting.nudge_steps,
+        (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS),
+        rest=Rest.nudge_phase(0.0, free),
+        nudge=nudge,
+        observers=[recorder],
+    )
+    plus, minus = (
+        [[state[side::2] for state in states] for states in [*recorder.states, end.states]] for side in (0, 1)
+    )
+    return plus, minus
+
+
+def _premises(
+    network: Network, x: Tensor, trajectory: bptt.Trajectory, plus: Sequence[States], minus: Sequence[States]
+) -> list[Row]:
+    """What the theorem presumes of each layer, as found.
+
+    ``free_residual``: largest change of a free state in the last tick; ``free_motion``: largest distance from the state
+    at T in the K ticks before; ``displacement``: largest distance of the nudged end states from it; ``at_rest``:
+    whether the motion is at most ``REST_SHARE`` of the displacement. ``argmax_switches``: share of the max-pooling
+    windows driving the layer whose argmax is another at a nudged end than at T (None without max-pooling);
+    ``kinks_crossed``: share of the neurons that are at a bound of their activation in one and not in the other.
+    """
+    rest = trajectory[-1]
+    rows: list[Row] = []
+    for n, connection in enumerate(network.connections):
+        moved = [_largest(states[n] - rest[n]) for states in trajectory[:-1]]
+        ends = [end[-1] for end in (plus, minus)]
+        displacement = max(_largest(end[n] - rest[n]) for end in ends)
+        bound = upper_bound(network.activations[n])
+        crossed = [(_at_bound(end[n], bound) != _at_bound(rest[n], bound)).double().mean() for end in ends]
+        switches = None
+        if connection.pool == "max":
+            now, *then = (connection(x if n == 0 else states[n - 1])[1] for states in (rest, *ends))
+            switches = sum(float((one != now).double().mean()) for one in then) / len(ends)
+        rows.append(
+            {
+                "free_residual": moved[-1],
+                "free_motion": max(moved),
+                "displacement": displacement,
+                "at_rest": max(moved) <= REST_SHARE * displacement,
+                "argmax_switches": switches,
+                "kinks_crossed": float(sum(crossed)) / len(ends),
+            }
+        )
+    return rows
+
+
+def _at_bound(state: Tensor, bound: float) -> Tensor:
+    return (state <= 0) | (state >= bound)
+
+
+def _largest(difference: Tensor) -> float:
+    return float(difference.abs().max())
+
+
+def _sampled_synapses(network: Network, seed: int) -> list[Tensor]:
+    """Places of a few weights of each connection, drawn from the seed."""
+    random = torch.Generator().manual_seed(seed)
+    return [
+        torch.randperm(connection.weight.numel(), generator=random)[:SYNAPSES].sort().values
+        for connection in network.connections
+    ]
+
+
+def _at(update: Tensor, places: Tensor) -> list[float]:
+    return update.flatten()[places.to(update.device)].tolist()
+
+
+def _number(value: float | int | str | None) -> float:
+    assert isinstance(value, float | int)
+    return float(value)

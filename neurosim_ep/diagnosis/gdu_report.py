@@ -1,0 +1,208 @@
+"""The gradient check as a command: from a scenario or run directory to a folder of tables and pictures."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
+from neurosim_ep.diagnosis.subject import Subject, run_scenario, subject
+from neurosim_ep.errors import DivergenceError, UsageError
+from neurosim_ep.record.logs import write_table
+from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_json
+from neurosim_ep.scenario.schema import Scenario
+
+SCHEMA_VERSION = 1
+TICK_COLUMNS = (
+    "tick", "layer", "name", "side", "ep_norm", "bptt_norm", "relative_rmse", "cosine", "ep_cumulated_norm",
+    "bptt_cumulated_norm",
+)  # fmt: skip
+LAYER_COLUMNS = (
+    "layer", "name", "side", "synapses", "relative_rmse", "sign_errors", "cosine", "norm_ratio", "free_residual",
+    "free_motion", "displacement", "at_rest", "argmax_switches", "kinks_crossed",
+)  # fmt: skip
+SYNAPSE_COLUMNS = ("tick", "layer", "name", "side", "synapse", "ep", "bptt")
+DEFINITIONS = {
+    "ep": "change of dPhi/dw in nudge tick t over beta, batch mean, with the sign of -gradient",
+    "bptt": "minus the gradient of the batch-mean loss at T with respect to the weights used t ticks before the last",
+    "relative_rmse": "rms(ep - bptt) / (rms(ep) + rms(bptt)) over ticks and synapses: 0 equal, 1 opposite or one is 0",
+    "sign_errors": "share of the synapses changed by bptt whose cumulated ep update has another sign or is 0",
+    "cosine": "of the updates of all synapses of a layer; in gdu_layers.csv of the cumulated updates",
+    "norm_ratio": "norm of the cumulated ep update over that of bptt",
+    "at_rest": f"free_motion (largest distance of the free states of the last K ticks from those at T) is at most "
+    f"{REST_SHARE:g} of the displacement (largest distance of nudged end states from those at T)",
+    "argmax_switches": "share of max-pooling windows with another argmax at a nudged end than at T",
+    "kinks_crossed": "share of neurons that are at a bound of their activation at T or at a nudged end, but not both",
+    "gdu_synapses.csv": "a sample of the synapses of each layer, drawn from the seed",
+}
+
+
+@dataclass(frozen=True)
+class GduReport:
+    """What :func:`gdu` leaves: the folder, the comparison, and what must be known to read it, a line each."""
+
+    out: Path
+    found: Gdu
+    notes: list[str]
+
+    def rows(self) -> list[dict[str, str]]:
+        """The summary table, one row per layer: symmetric EP in full, and the relative RMSE of either side."""
+        table = []
+        for layer in sorted({int(str(row["layer"])) for row in self.found.layers}):
+            right, left, both = (
+                next(row for row in self.found.layers if (row["layer"], row["side"]) == (layer, side)) for side in SIDES
+            )
+            table.append(
+                {
+                    "layer": str(layer),
+                    "name": str(both["name"]),
+                    "RMSE right": _show(right["relative_rmse"]),
+                    "left": _show(left["relative_rmse"]),
+                    "symmetric": _show(both["relative_rmse"]),
+                    "sign errors": _show(both["sign_errors"], ".2%"),
+                    "cosine": _show(both["cosine"], ".6f"),
+                    "norm ratio": _show(both["norm_ratio"], ".4f"),
+                    "argmax switches": _show(both["argmax_switches"], ".3%"),
+                    "kinks crossed": _show(both["kinks_crossed"], ".3%"),
+                    "at rest": "yes" if both["at_rest"] else "NO",
+                }
+            )
+        return table
+
+
+def gdu(
+    target: Scenario | Path,
+    out: Path | None = None,
+    *,
+    samples: int = 8,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+) -> GduReport:
+    """Check EP's updates against BPTT's on a scenario's initial weights, or on those of a run directory.
+
+    ``overrides`` change the scenario of a run directory. Leaves a new folder at ``out`` (default
+    ``gdu/<time>_<name>``). Raises :class:`UsageError` when something is there, or when K exceeds T, and
+    :class:`DivergenceError` when states or gradients are not finite.
+    """
+    began = time.perf_counter()
+    run = None
+    if isinstance(target, Path):
+        run = RunDirectory.open(target)
+        scenario = run_scenario(run, overrides)
+    else:
+        scenario = target
+    folder = _target(out, scenario.scenario.name)
+    relaxation = scenario.relaxation
+    if relaxation.nudge_steps > relaxation.free_steps:
+        raise UsageError(
+            f"relaxation.nudge_steps = {relaxation.nudge_steps}: must not exceed relaxation.free_steps "
+            f"({relaxation.free_steps}), the ticks BPTT can go back; lower it with --set"
+        )
+    checked = subject(scenario, samples, device, run)
+    setting = Setting(
+        relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, checked.signals, checked.alpha,
+        scenario.scenario.seed,
+    )  # fmt: skip
+    found = check_updates(checked.network, checked.x, checked.y, setting, checked.start)
+    if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
+        raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
+    report = GduReport(folder, found, _notes(scenario, found))
+    with _staged(folder) as staging:
+        _write(staging, report, checked, source=str(target) if run else "initial weights", began=began)
+    return report
+
+
+def _notes(scenario: Scenario, found: Gdu) -> list[str]:
+    notes = []
+    if scenario.scheduler.policy != "synchronous":
+        notes.append(
+            f"scheduler.policy = {scenario.scheduler.policy!r} is not used: the theorem is of the synchronous map"
+        )
+    if found.restless:
+        notes.append(
+            f"NOT AT REST in {', '.join(found.restless)}: the free states still moved by more than {REST_SHARE:.0%} of "
+            "what the nudge displaces them, so the theorem says nothing there; raise relaxation.free_steps"
+        )
+    return notes
+
+
+def _write(folder: Path, report: GduReport, checked: Subject, *, source: str, began: float) -> None:
+    """Tables, gdu.json and pictures."""
+    from neurosim_ep.analysis.gdu import draw_gdu
+
+    scenario, found = checked.scenario, report.found
+    for name, rows, columns in (
+        ("gdu.csv", found.ticks, TICK_COLUMNS),
+        ("gdu_layers.csv", found.layers, LAYER_COLUMNS),
+        ("gdu_synapses.csv", found.synapses, SYNAPSE_COLUMNS),
+    ):
+        write_table(folder / name, rows, columns)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "name": scenario.scenario.name,
+        "source": source,
+        "epochs_trained": checked.epoch,
+        "samples": len(checked.y),
+        "data_digest": checked.digest,
+        "seed": scenario.scenario.seed,
+        "free_steps": scenario.relaxation.free_steps,
+        "nudge_steps": scenario.relaxation.nudge_steps,
+        "beta": scenario.relaxation.beta,
+        "alpha": None if checked.signals is None else checked.alpha,
+        "policy": "synchronous",
+        "number_format": "float64",
+        "free_residual": found.residual,
+        "at_rest": not found.restless,
+        "notes": report.notes,
+        "definitions": DEFINITIONS,
+        "versions": versions(),
+        "device": str(checked.x.device),
+        "finished": iso_time(datetime.now(UTC)),
+        "seconds": time.perf_counter() - began,
+    }
+    write_json(folder / "gdu.json", document)
+    draw_gdu(folder)
+
+
+def _target(out: Path | None, name: str) -> Path:
+    """``out`` or the default folder; raises :class:`UsageError` unless it is new or empty."""
+    path = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{name}"
+    try:
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    except OSError as problem:
+        raise _unwritable(path, problem) from problem
+    if taken:
+        raise UsageError(f"{path}: is not an empty folder; choose another --out, or move it away")
+    return path
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A new folder that appears whole when the block ends without an exception."""
+    staging = folder.with_name(f".{folder.name}.new")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        yield staging
+        staging.replace(folder)
+    except OSError as problem:
+        raise _unwritable(folder, problem) from problem
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _unwritable(path: Path, problem: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, float) and abs(value) < float("inf")
+
+
+def _show(value: object, form: str = ".2e") -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,92 @@
+"""One presentation of a batch trained by backpropagation through time (BPTT): the reference that EP is held against."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep import bptt, losses
+from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.signals import Signals
+from neurosim_ep.errors import UsageError
+from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import StateRecorder
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.presentation import Gradients, check_number_formats, free_phase
+from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.schedule import Schedule
+
+
+@torch.no_grad()
+def recorded_free_phase(
+    engine: Engine,
+    x: Tensor,
+    free_steps: int,
+    steps: int,
+    states: Sequence[Tensor] | None = None,
+    observers: Sequence[Observer] = (),
+) -> tuple[Relaxation, bptt.Trajectory]:
+    """A free phase of ``free_steps`` ticks on x (B, C, H, W), and the states of its last ``steps`` ticks.
+
+    Samples at rest leave the ticks before, as ``engine`` decides; all of them are computed in the recorded ones.
+    """
+    network, recorder = engine.network, StateRecorder()
+    ticks: Tensor | int = 0
+    if free_steps > steps:
+        before = free_phase(network, x, free_steps - steps, states, engine=engine, observers=observers)
+        states, ticks = before.states, before.ticks
+    elif states is None:
+        states = network.initial_states(len(x), "zeros")
+    rest = dataclasses.replace(Rest.free_phase(engine.schedule.tolerance), earliest=steps + 1)
+    end = engine.relax(
+        network.input_drive(x)[0], [state.clone() for state in states], steps, (Phase.FREE,),
+        rest=rest, observers=[*observers, recorder],
+    )  # fmt: skip
+    return dataclasses.replace(end, ticks=end.ticks + ticks), [*recorder.states, end.states]
+
+
+@torch.no_grad()
+def bptt_gradients(
+    network: Network,
+    x: Tensor,
+    y: Tensor,
+    *,
+    free_steps: int,
+    steps: int,
+    signals: Signals | None = None,
+    alpha: float = 1.0,
+    teacher: Mapping[int, Tensor] | None = None,
+    states: Sequence[Tensor] | None = None,
+    engine: Engine | None = None,
+    observers: Sequence[Observer] = (),
+) -> Gradients:
+    """BPTT gradient of the augmented loss at the end of a free phase, through its last ``steps`` ticks (Eq 5).
+
+    x (B, C, H, W) images, y (B,) class indices; ``alpha`` weighs the signals and ``teacher`` has the
+    activations (B, *shape) of every layer whose signal is a teacher's. The free phase runs ``free_steps``
+    synchronous ticks from ``states`` (zeros by default); ``engine``, made for this network, saves its preparation.
+
+    Raises :class:`UsageError` when ``steps`` does not lie within the free phase, for an engine of another policy or of
+    reduced precision, or for images, network and signals of different number formats.
+    """
+    engine = engine or Engine(network, Schedule())
+    if not 1 <= steps <= free_steps:
+        raise UsageError(f"steps = {steps}: must be 1 to free_steps ({free_steps}), the ticks there are to go back")
+    for name, value, only in (
+        ("policy", engine.schedule.policy, "synchronous"),
+        ("precision", engine.schedule.precision, "float32"),
+    ):
+        if value != only:
+            raise UsageError(f"{name} = {value!r}: must be {only!r} for BPTT; make the engine with it")
+    check_number_formats(network, x, signals)
+    x = channels_last(x)
+    onehot = losses.one_hot(y, network.num_classes, x)
+    free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
+    logits = network.logits(free.states)
+    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
+    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher)
+    return Gradients(grads, free.states, criterion(logits, onehot), logits, free)
