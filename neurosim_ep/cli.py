@@ -81,18 +81,17 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     return value
 
 
+_device_option = click.option(
+    "--device", default="auto", callback=_check_device, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+)
+
+
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `run` and `resume` share."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
-        click.option(
-            "--device",
-            default="auto",
-            callback=_check_device,
-            metavar="DEVICE",
-            help="auto, cpu, cuda or cuda:N.",
-        ),
+        _device_option,
     ):
         command = option(command)
     return command
@@ -230,6 +229,27 @@ def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
         click.echo(path)
 
 
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@_device_option
+def diagnose(run_dir: Path, samples: int, out: Path | None, device: str) -> None:
+    """Say what the dynamics of the network trained in RUN_DIR do.
+
+    Rest, saturation, contraction, and how states and gradients answer to the nudge.
+    """
+    from neurosim_ep.diagnosis.report import diagnose
+
+    found = diagnose(run_dir, samples, out, device=device, say=lambda message: click.echo(message, err=True))
+    _print_pairs(found.summary())
+    click.echo(f"\nLayers\n{_table(found.layer_table())}\n\nFindings")
+    for finding in found.document["findings"]:
+        click.echo(f"- {finding}")
+
+
 def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:
     """The scenario ``name`` and its file; says on stderr when a shipped one is used, unless ``quiet``."""
     from neurosim_ep.scenario.load import load_scenario
@@ -244,9 +264,13 @@ def _print_result(result: RunResult, as_json: bool, quiet: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(result), default=str))
     elif not quiet:
-        width = max(len(label) for label, _ in result.summary())
-        for label, value in result.summary():
-            click.echo(f"{label:<{width}}  {value}")
+        _print_pairs(result.summary())
+
+
+def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        click.echo(f"{label:<{width}}  {value}")
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
