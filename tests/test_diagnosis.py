@@ -364,6 +364,8 @@ def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, caps
     assert samples["label"].value_counts().between(1, 2).all() and len(samples) == 12
     assert samples["sample"].is_monotonic_increasing
     assert residual.groupby("name")["tick"].max().to_dict() == dict.fromkeys(["all states", "conv1", "conv2", "fc1"], 9)
+    rows = (folder / "residual.csv").read_text().splitlines()
+    assert [row.split(",")[:3] for row in rows[1:3]] == [["1", "", "all states"], ["1", "0", "conv1"]]
     assert (samples["margin"] < 1 - samples["L_phi"] * document["theorem"]["c"]).all()
     assert document["theorem"]["alpha"] == pytest.approx(0.5)  # linear from 1 to 0, second of two epochs
     assert sum(document["free_phase"]["kinds"].values()) == 12
@@ -373,7 +375,10 @@ def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, caps
     assert "the first of each class in equal numbers" in captured.out
 
 
-def test_a_diagnosis_repeats_and_takes_the_place_of_the_last(trained: Path, tmp_path: Path) -> None:
+def test_a_diagnosis_repeats_and_takes_the_place_of_the_last(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: [])
     out = tmp_path / "new" / "place"
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     found = report.diagnose(trained, 6, out, device="cpu")

@@ -233,7 +233,7 @@ def _sample_rows(
 def _residual_rows(ticks: list[int], names: list[str], course: Tensor) -> Rows:
     """Rows of residual.csv from ``course`` (steps, 3, 1 + N); ``layer`` is empty for all states together."""
     return [
-        {"tick": tick, "layer": place - 1 if place else None, "name": name, **dict(zip(QUANTILES, values, strict=True))}
+        {"tick": tick, "layer": place - 1 if place else "", "name": name, **dict(zip(QUANTILES, values, strict=True))}
         for tick, now in zip(ticks, course, strict=True)
         for place, (name, values) in enumerate(zip(names, now.T.tolist(), strict=True))
     ]
