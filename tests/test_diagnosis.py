@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,6 +236,28 @@ def test_without_a_nudge_the_free_phase_goes_on() -> None:
         torch.testing.assert_close(state, after)
 
 
+def test_asymmetry_and_bias_are_of_the_order_of_beta_where_the_dynamics_are_smooth() -> None:
+    network = double_network(custom(conv(3, pool="avg"), linear(6), activation="sigmoid"), image=IMAGE, seed=1)
+    x, y = batch(network, 4)
+    engine, setting = Engine(network, Schedule()), Setting(y, 100, None, 1.0)
+    free = observe_free_phase(engine, x, network.initial_states(4, "zeros"), 200, 1e-6)
+    alone = go_on(engine, free, setting)
+    found = []
+    for beta in (1e-2, 1e-3):
+        ends, half, twice = (nudge_both(engine, free, setting, factor * beta) for factor in (1, 0.5, 2))
+        (*_, last), (*_, bias) = (
+            responses(free.end.states, ends, half, twice, alone),
+            biases(engine, x, free, ends, beta),
+        )
+        assert last.asymmetry is not None and bias.one_sided_distance is not None
+        assert last.twice_beta == pytest.approx(1, abs=0.1)
+        assert last.drift < 1e-9
+        found.append((last.asymmetry, bias.one_sided_distance))
+    for coarse, fine in zip(*found, strict=True):
+        assert coarse > 1e-4
+        assert fine == pytest.approx(coarse / 10, rel=0.05)
+
+
 def test_responses_tell_odd_and_proportional_from_even_and_bent() -> None:
     rest = [torch.rand(3, 4, dtype=torch.float64) for _ in range(3)]
     away = torch.randn(3, 4, dtype=torch.float64)
@@ -388,3 +411,16 @@ def test_a_diagnosis_repeats_and_takes_the_place_of_the_last(
     assert (out / "layers.csv").is_file()
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     assert not [path for path in tmp_path.rglob(".*")]
+
+
+def test_states_that_are_no_numbers_are_not_diagnosed(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("diagnosis")))
+    checkpoint = copy / "checkpoints" / "last.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["trainer"]["network"]["connections.0.weight"].fill_(torch.nan)
+    torch.save(state, checkpoint)
+    assert main(["diagnose", str(copy), "--samples", "4", "--device", "cpu"]) == 3
+    assert "states of the free phase are not finite" in capsys.readouterr().err
+    assert not (copy / "diagnosis").exists()
