@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,13 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.folder import refuse_foreign, staged
-from neurosim_ep.diagnosis.lipschitz import Linearisation, PowerIteration, bounds, power_iteration
-from neurosim_ep.diagnosis.nudging import Setting, biases, go_on, nudge_both, responses
+from neurosim_ep.diagnosis.lipschitz import PowerIteration
+from neurosim_ep.diagnosis.measure import Figures, measure
 from neurosim_ep.diagnosis.restore import Samples, TrainedRun, choose_samples, restore
-from neurosim_ep.diagnosis.saturation import saturation
-from neurosim_ep.diagnosis.settling import KINDS, FreePhase, observe_free_phase, quantiles
-from neurosim_ep.errors import DivergenceError
+from neurosim_ep.diagnosis.settling import KINDS, quantiles
+from neurosim_ep.ep.network import Network
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions, write_json
-from neurosim_ep.scenario.schema import RelaxationSection
-from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.schedule import Schedule
 
 FORMAT = 1
 QUANTILES = ("median", "p90", "max")
@@ -111,7 +106,7 @@ def diagnose(
     run = restore(run_dir, device)
     refuse_foreign(folder)
     chosen = choose_samples(run, samples)
-    found = _measure(run, chosen, folder, say)
+    found = _diagnosis(run, chosen, measure(run, chosen, say), folder)
     say("drawing the pictures")
     with staged(folder) as staging:
         write_json(staging / "diagnosis.json", found.document)
@@ -124,54 +119,21 @@ def diagnose(
     return found
 
 
-def _measure(run: TrainedRun, chosen: Samples, folder: Path, say: Callable[[str], None]) -> Diagnosis:
-    relaxation, network = run.scenario.relaxation, run.model.network
-    schedule = replace(Schedule.of(run.scenario.scheduler, relaxation), tolerance=0.0, nudge_tolerance=0.0)
-    engine = Engine(network, schedule)
-    tolerance = relaxation.tolerance or RelaxationSection.model_fields["tolerance"].default
-    say(f"free phase of {relaxation.free_steps} ticks, {len(chosen.places)} samples on {run.device}")
-    free = observe_free_phase(engine, chosen.x, chosen.start, relaxation.free_steps, tolerance)
-    for note in engine.notes:
-        say(note)
-    if not bool(free.residuals.isfinite().all()):
-        raise DivergenceError(
-            f"{run.directory.path}: states of the free phase are not finite; this network cannot be diagnosed, start "
-            "the run again with a lower training.learning_rate or network.weight_scale"
-        )
+def _diagnosis(run: TrainedRun, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:
+    free = figures.free
+    course = quantiles(torch.cat([free.residuals.amax(2, keepdim=True), free.residuals], 2))  # all states, the layers
+    layers, samples = _layer_rows(run.model.network, figures, course[-1]), _sample_rows(chosen, figures)
+    document = _document(run, chosen, figures, course[-1, :, 0])
+    document["samples"]["correct"] = sum(row["label"] == row["predicted"] for row in samples)
+    document["findings"] = findings(samples, layers, document)
+    names = ["all states", *run.model.network.layer_names]
+    return Diagnosis(folder, document, layers, samples, _residual_rows(free.ticks, names, course))
 
-    say("power iterations")
-    around = Linearisation(network, free.input_drive, free.end.states)
-    L_phi = power_iteration(around.hessian, free.end.states)
-    radius = power_iteration(around.map_hessian, free.end.states)
-    constants = bounds(network, run.model.signals)
-    margin = constants.margin(L_phi.value, relaxation.beta, run.alpha)
 
-    say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
-    setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha)
-    beta = relaxation.beta
-    ends, half, twice = (nudge_both(engine, free, setting, value) for value in (beta, beta / 2, 2 * beta))
-    alone = go_on(engine, free, setting)
-
-    curves = torch.cat([free.residuals.amax(2, keepdim=True), free.residuals], 2)  # all states, then the layers
-    course = quantiles(curves)
-    columns = zip(
-        saturation(network.activations, free.end.states, around.slopes),
-        responses(free.end.states, ends, half, twice, alone),
-        biases(engine, chosen.x, free, ends, beta),
-        strict=True,
-    )
-    layers = [
-        {
-            "layer": layer,
-            "name": network.layer_names[layer],
-            "activation": network.activations[layer],
-            **dict(zip((f"residual_{name}" for name in QUANTILES), course[-1, :, layer + 1].tolist(), strict=True)),
-            **{name: value for part in parts for name, value in asdict(part).items()},
-        }
-        for layer, parts in enumerate(columns)
-    ]
-    samples = _sample_rows(chosen, network.logits(free.end.seen), free, L_phi, radius, margin)
-    scalars: dict[str, Any] = {
+def _document(run: TrainedRun, chosen: Samples, figures: Figures, residual: Tensor) -> dict[str, Any]:
+    """The scalars; ``residual`` (3,) are the quantiles of all states at the end of the free phase."""
+    free = figures.free
+    return {
         "format": FORMAT,
         "run": {
             "name": run.scenario.scenario.name,
@@ -186,46 +148,55 @@ def _measure(run: TrainedRun, chosen: Samples, folder: Path, say: Callable[[str]
             "count": len(chosen.places),
             "test_images": len(run.data.test_labels),
             "choice": "the first of each class in equal numbers, in the order of the test set",
-            "correct": sum(row["label"] == row["predicted"] for row in samples),
         },
         "free_phase": {
             "ticks": free.ticks[-1],
-            "policy": schedule.policy,
-            "precision": engine.precision,
-            "tolerance": tolerance,
-            "residual": dict(zip(QUANTILES, course[-1, :, 0].tolist(), strict=True)),
-            "kinds": {kind: Counter(free.kinds)[kind] for kind in KINDS.values()},
+            "policy": run.scenario.scheduler.policy,
+            "precision": figures.precision,
+            "tolerance": figures.tolerance,
+            "residual": dict(zip(QUANTILES, residual.tolist(), strict=True)),
+            "kinds": {kind: free.kinds.count(kind) for kind in KINDS.values()},
         },
-        "L_phi": _figures(L_phi),
-        "spectral_radius": {**_figures(radius), "above_1": int((radius.value > 1).sum())},
+        "L_phi": _figures(figures.L_phi),
+        "spectral_radius": {**_figures(figures.radius), "above_1": int((figures.radius.value > 1).sum())},
         "theorem": {
-            **asdict(constants),
-            "beta": beta,
+            **asdict(figures.bounds),
+            "beta": run.scenario.relaxation.beta,
             "alpha": run.alpha,
-            "margin": _extremes(margin),
-            "holds": int((margin > 0).sum()),
+            "margin": _extremes(figures.margin),
+            "holds": int((figures.margin > 0).sum()),
         },
-        "nudge_phase": {"ticks": -(-relaxation.nudge_steps // engine.policy.ticks) * engine.policy.ticks},
+        "nudge_phase": {"ticks": figures.nudge_ticks},
     }
-    names = ["all states", *network.layer_names]
-    scalars["findings"] = findings(samples, layers, scalars)
-    return Diagnosis(folder, scalars, layers, samples, _residual_rows(free.ticks, names, course))
 
 
-def _sample_rows(
-    chosen: Samples, logits: Tensor, free: FreePhase, L_phi: PowerIteration, radius: PowerIteration, margin: Tensor
-) -> Rows:
+def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
+    """Rows of layers.csv; ``residual`` (3, 1 + N) has the quantiles of all states and of each layer."""
+    parts = zip(figures.saturation, figures.responses, figures.biases, strict=True)
+    return [
+        {
+            "layer": layer,
+            "name": network.layer_names[layer],
+            "activation": network.activations[layer],
+            **dict(zip((f"residual_{name}" for name in QUANTILES), residual[:, layer + 1].tolist(), strict=True)),
+            **{name: value for part in of_layer for name, value in asdict(part).items()},
+        }
+        for layer, of_layer in enumerate(parts)
+    ]
+
+
+def _sample_rows(chosen: Samples, figures: Figures) -> Rows:
     columns: Mapping[str, Sequence[Any]] = {
         "sample": chosen.places,
         "label": chosen.labels.tolist(),
-        "predicted": logits.argmax(1).tolist(),
-        "kind": free.kinds,
-        "residual": free.residuals[-1].amax(1).tolist(),
-        "L_phi": L_phi.value.tolist(),
-        "L_phi_change": L_phi.change.tolist(),
-        "spectral_radius": radius.value.tolist(),
-        "spectral_radius_change": radius.change.tolist(),
-        "margin": margin.tolist(),
+        "predicted": figures.logits.argmax(1).tolist(),
+        "kind": figures.free.kinds,
+        "residual": figures.free.residuals[-1].amax(1).tolist(),
+        "L_phi": figures.L_phi.value.tolist(),
+        "L_phi_change": figures.L_phi.change.tolist(),
+        "spectral_radius": figures.radius.value.tolist(),
+        "spectral_radius_change": figures.radius.change.tolist(),
+        "margin": figures.margin.tolist(),
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
