@@ -22,7 +22,7 @@ from neurosim_ep.scheduler.schedule import Schedule
 class Figures:
     """``tolerance`` judged the rest of the ``free`` phase, computed in ``precision``; ``logits`` (B, C) are its end's.
 
-    ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius`` and ``margin`` are per sample, the lists per layer.
+    ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius``, ``margin``: per sample; the lists: per layer.
     """
 
     tolerance: float
