@@ -26,7 +26,7 @@ MILLIONTH = 1e-6
 def draw_gdu(folder: Path) -> list[Path]:
     """Draw ``plots/gdu`` and ``plots/gdu_synapses`` of the check in ``folder``; returns the files written."""
     about = json.loads((folder / "gdu.json").read_text(encoding="utf-8"))
-    run = Run(folder, about["name"], {})
+    run = Run(folder, about["name"], {}, {})
     label = (
         f"{about['name']}: {about['samples']} images, T = {about['free_steps']}, K = {about['nudge_steps']}, "
         f"β = {about['beta']:g}, after {about['epochs_trained']} epochs"

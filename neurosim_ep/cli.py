@@ -285,6 +285,27 @@ def gdu_command(target: str, out: Path | None, samples: int, overrides: tuple[st
     click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
 
 
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@_device_option
+def diagnose(run_dir: Path, samples: int, out: Path | None, device: str) -> None:
+    """Say what the dynamics of the network trained in RUN_DIR do.
+
+    Rest, saturation, contraction, and how states and gradients answer to the nudge.
+    """
+    from neurosim_ep.diagnosis.report import diagnose
+
+    found = diagnose(run_dir, samples, out, device=device, say=lambda message: click.echo(message, err=True))
+    _print_pairs(found.summary())
+    click.echo(f"\nLayers\n{_table(found.layer_table())}\n\nFindings")
+    for finding in found.document["findings"]:
+        click.echo(f"- {finding}")
+
+
 def _load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:
     """The scenario ``name`` and its file; says on stderr when a shipped one is used, unless ``quiet``."""
     from neurosim_ep.scenario.load import load_scenario
@@ -299,9 +320,13 @@ def _print_result(result: RunResult | Taught, as_json: bool, quiet: bool) -> Non
     if as_json:
         click.echo(json.dumps(asdict(result), default=str))
     elif not quiet:
-        width = max(len(label) for label, _ in result.summary())
-        for label, value in result.summary():
-            click.echo(f"{label:<{width}}  {value}")
+        _print_pairs(result.summary())
+
+
+def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        click.echo(f"{label:<{width}}  {value}")
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:

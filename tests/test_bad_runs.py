@@ -215,6 +215,12 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "no images": (lambda run_dir: use_data(run_dir, run_dir / "gone"), "no such file or directory; it must hold"),
 }
 
+# Those of tables and counts, which a diagnosis does not read.
+BROKEN_TABLES = {
+    "checkpoint with a number for counts", "checkpoint of other tiles", "other columns", "epoch not a number",
+    "table not text", "traffic not HDF5",
+}  # fmt: skip
+
 # The same for `plot`.
 BROKEN_PICTURES: dict[str, tuple[Change, str]] = {
     "no directory": (shutil.rmtree, "is not a run directory (it has no run.json)"),
@@ -323,6 +329,30 @@ def test_broken_runs_are_not_resumed(place: Path, refuse: Refusal, change: Chang
     message = refuse("resume", str(place / "run"), "--device", "cpu")
     assert said in message
     assert str(place) in message
+
+
+@pytest.mark.parametrize("case", sorted(BROKEN_RUNS.keys() - BROKEN_TABLES))
+def test_broken_runs_are_not_diagnosed(place: Path, refuse: Refusal, case: str) -> None:
+    change, said = BROKEN_RUNS[case]
+    change(place / "run")
+    message = refuse("diagnose", str(place / "run"), "--samples", "4", "--device", "cpu")
+    assert said in message
+    assert str(place) in message
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--samples", "9"), "samples = 9: this run has 8 test images; ask for at most that many"),
+        (("--samples", "1"), "1 is not in the range x>=2"),
+        (("--device", "cuda:99"), "this machine offers"),
+        (("--out", "data"), "data: holds something else than a diagnosis; choose another --out, or move it away"),
+        (("--out", "tiny.toml"), "tiny.toml: holds something else than a diagnosis"),
+        (("--samples", "4", "--out", "tiny.toml/x"), "cannot be written (Not a directory); choose a writable place"),
+    ],
+)
+def test_diagnoses_that_cannot_be_made(refuse: Refusal, options: tuple[str, ...], said: str) -> None:
+    assert said in refuse("diagnose", "run", *options)
 
 
 @pytest.mark.parametrize(("change", "said"), BROKEN_PICTURES.values(), ids=BROKEN_PICTURES)

@@ -31,7 +31,7 @@ ALLOWED = {
     "record": FILES | {"tiles", "hardware"},
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "analysis"},
-    "diagnosis": FILES | {"ep", "tiles", "hardware", "record", "scheduler", "train", "analysis"},
+    "diagnosis": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "train", "analysis"},
     "analysis": BASE,
 }
 
@@ -59,6 +59,15 @@ def test_imports_point_one_way(room: str) -> None:
     for path in files:
         found = set(imported_rooms(path)) - {room}
         assert found <= ALLOWED[room], f"{path.relative_to(ROOT)} imports {sorted(found - ALLOWED[room])}"
+
+
+def test_diagnoses_train_nothing() -> None:
+    loop = {"neurosim_ep.train.run", "neurosim_ep.train.trainer", "neurosim_ep.train.optimiser"}
+    for path in (PACKAGE / "diagnosis").rglob("*.py"):
+        modules = {
+            node.module for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
+        }
+        assert not modules & loop, path
 
 
 def test_every_room_has_its_rule() -> None:

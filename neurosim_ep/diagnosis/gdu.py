@@ -13,8 +13,8 @@ rule in one tick and have no course to compare.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -44,7 +44,9 @@ States = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is checked: T and K ticks, β > 0, the signals with their weight α, and the seed of the sampled synapses."""
+    """What is checked: T and K ticks, β > 0, the signals with their weight α, the seed of the sampled synapses, and a
+    teacher's activations by layer.
+    """
 
     free_steps: int
     nudge_steps: int
@@ -52,6 +54,7 @@ class Setting:
     signals: Signals | None = None
     alpha: float = 1.0
     seed: int = 0
+    teacher: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     onehot, engine = one_hot(y, network.num_classes, x), Engine(network, Schedule())
     free, trajectory = recorded_free_phase(engine, x, setting.free_steps, setting.nudge_steps, start)
     plus, minus = _nudged(engine, x, onehot, free.states, setting)
-    adjoint, _ = bptt.loss_gradients(network, free.states, onehot, setting.signals, setting.alpha)
+    adjoint, _ = bptt.loss_gradients(network, free.states, onehot, setting.signals, setting.alpha, setting.teacher)
 
     names = [weight for weight, _ in gradient_names(network)]
     chosen = _sampled_synapses(network, setting.seed)
@@ -171,7 +174,7 @@ def _nudged(
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
     recorder, signed = StateRecorder(), x.new_tensor([setting.beta, -setting.beta]).repeat(len(x))
-    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha)
+    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
     end = engine.relax(
         engine.network.input_drive(x)[0],
         [repeat_rows(state, 2) for state in free],

@@ -106,7 +106,7 @@ def gdu(
     checked = subject(scenario, samples, device, run)
     setting = Setting(
         relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, checked.signals, checked.alpha,
-        scenario.scenario.seed,
+        scenario.scenario.seed, checked.teacher,
     )  # fmt: skip
     found = check_updates(checked.network, checked.x, checked.y, setting, checked.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):

@@ -19,6 +19,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import load_data, prepare
 from neurosim_ep.train.device import select_device
+from neurosim_ep.train.teacher.targets import ask_teacher
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Subject:
 
     ``x`` (N, C, H, W), ``y`` (N,) and ``start``, the states (N, *shape) the free phase begins at, are on the network's
     device. ``alpha`` is the weight of the signals after ``epoch`` finished epochs (0: untrained). ``digest`` is the
-    SHA-256 of all images.
+    SHA-256 of all images; ``teacher`` what a teacher shows, by layer.
     """
 
     scenario: Scenario
@@ -39,6 +40,7 @@ class Subject:
     alpha: float
     epoch: int
     digest: str
+    teacher: dict[int, Tensor]
 
 
 def subject(scenario: Scenario, samples: int, device: str, run: RunDirectory | None = None) -> Subject:
@@ -64,7 +66,9 @@ def subject(scenario: Scenario, samples: int, device: str, run: RunDirectory | N
     start = network.initial_states(samples, scenario.relaxation.state_init, generator(seed, Stream.STATES, 0))
     alpha = alpha_at(scenario.signals, max(epoch - 1, 0), scenario.training.epochs)
     y = data.train_labels[chosen].to(target)
-    return Subject(scenario, network, signals, x, y, start, alpha, epoch, data.digest)
+    shown = ask_teacher(scenario, network, data, target, data.train_images[chosen])
+    teacher = {layer: values.double() for layer, values in shown.items()}
+    return Subject(scenario, network, signals, x, y, start, alpha, epoch, data.digest, teacher)
 
 
 def run_scenario(run: RunDirectory, overrides: Sequence[str]) -> Scenario:

@@ -1,7 +1,7 @@
 """The activation σ of every neuron layer (arXiv 2508.15989 §2.1; Courbariaux 2015 for the shifted one).
 
-No derivative is needed anywhere: a fixed point of ``s = σ(∂Φ/∂s)`` is stationary for ``E = Σ G(s) − Φ`` with
-``G' = σ⁻¹``, so weight updates see states only.
+No derivative is needed to train: a fixed point of ``s = σ(∂Φ/∂s)`` is stationary for ``E = Σ G(s) − Φ`` with
+``G' = σ⁻¹``, so weight updates see states only. :func:`slope` is for looking at what the dynamics do.
 """
 
 from __future__ import annotations
@@ -51,6 +51,29 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def activate_(name: str, drive: Tensor) -> Tensor:
     """σ of ``drive`` (any shape), computed in place."""
     return _FUNCTIONS[name](drive)
+
+
+_LINEAR_PARTS = {
+    "hard_sigmoid": (0.0, 1.0, 1.0),
+    "hard_sigmoid_half": (0.0, 2.0, 0.5),
+    "hard_sigmoid_shifted": (-1.0, 1.0, 0.5),
+    "relu": (0.0, math.inf, 1.0),
+}
+"""Drives between which a piecewise linear activation rises, and its slope there."""
+
+
+def slope(name: str, drive: Tensor) -> Tensor:
+    """σ' at ``drive``, of its shape; 0 where the state is held at a bound, the corners included."""
+    if name == "sigmoid":
+        state = sigmoid_(drive.clone())
+        return 4 * state * (1 - state)
+    low, high, rise = _LINEAR_PARTS[name]
+    return ((drive > low) & (drive < high)).to(drive.dtype) * rise
+
+
+def largest_slope(name: str) -> float:
+    """Largest σ' the activation has anywhere: its Lipschitz constant."""
+    return 1.0 if name == "sigmoid" else _LINEAR_PARTS[name][2]
 
 
 def upper_bound(name: str) -> float:

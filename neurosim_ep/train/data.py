@@ -89,21 +89,28 @@ def _read(section: DataSection, seed: int) -> ImageSet:
 
 
 def _subset(images: Images, labels: Labels, count: int, key: str) -> tuple[Images, Labels]:
-    """The first images of each class in equal numbers, ``count`` in all, in their original order; 0: all.
+    """``count`` images chosen by :func:`class_balanced`; 0: all.
 
-    Classes are visited in turn, so their sizes differ by at most one as long as none runs out.
     Raises DataError when there are fewer than ``count`` images.
     """
     if count == 0:
         return images, labels
     if count > len(labels):
         raise DataError(f"data.{key} = {count}: only {len(labels)} images exist; choose at most that, or 0 for all")
+    chosen = class_balanced(labels, count)
+    return images[chosen], labels[chosen]
+
+
+def class_balanced(labels: Labels, count: int) -> np.ndarray:
+    """Places of the first images of each class in equal numbers, ``count`` in all, in their original order.
+
+    Classes are visited in turn, so their sizes differ by at most one as long as none runs out.
+    """
     by_class = np.argsort(labels, kind="stable")
     first_of_class = np.searchsorted(labels[by_class], labels[by_class])
     rank = np.empty_like(labels)
     rank[by_class] = np.arange(len(labels)) - first_of_class
-    chosen = np.sort(np.lexsort((labels, rank))[:count])
-    return images[chosen], labels[chosen]
+    return np.sort(np.lexsort((labels, rank))[:count])
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

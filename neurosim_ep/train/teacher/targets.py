@@ -96,6 +96,18 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
     return teacher
 
 
+def ask_teacher(
+    scenario: Scenario, network: Network, data: Data, device: torch.device, images: Tensor
+) -> dict[int, Tensor]:
+    """What the scenario's teacher shows for uint8 ``images`` (B, C, H, W), by layer; nothing where none is needed."""
+    if all(kind == "le" for kind in scenario.signals.kind_of_layers().values()):
+        return {}
+    teacher = load_teacher(scenario, data, device)
+    live = LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
+    nothing = torch.zeros(len(images), dtype=torch.int64)
+    return live.of(nothing, nothing, images.to(device))
+
+
 def target_source(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetSource | None:
     """Where this run's targets come from; None where no signal has a teacher.
 

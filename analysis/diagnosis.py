@@ -1,0 +1,207 @@
+"""Pictures of a diagnosis: does the network come to rest, contract, stay out of saturation, and answer to the nudge?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from neurosim_ep.analysis.style import (
+    GREY,
+    INK,
+    MARKERS,
+    PALETTE,
+    REST,
+    SEQUENTIAL,
+    canvas,
+    fill,
+    layer_axis,
+    log_floor,
+    save,
+    tick_axis,
+)
+from neurosim_ep.errors import CheckpointError
+
+KINDS = {"at rest": PALETTE[0], "slow": PALETTE[5], "period-2": PALETTE[1], "other": PALETTE[3]}
+
+NUDGE = {
+    "displacement_plus": ("+β", PALETTE[1], "o", "-"),
+    "displacement_minus": ("−β", PALETTE[2], "s", "-"),
+    "drift": ("no nudge (β = 0)", GREY, "v", "--"),
+    "net_plus": ("+β, less what happens without a nudge", PALETTE[0], "D", ":"),
+}
+"""Label, colour, marker and dash of every curve of the nudge picture."""
+
+
+def draw_diagnosis(folder: Path) -> list[Path]:
+    """Draw the pictures of the diagnosis in ``folder`` into its ``plots``, as SVG and PNG; returns the files written.
+
+    Raises :class:`CheckpointError` when a table is missing or broken and :class:`UsageError` when nothing can be
+    written.
+    """
+    label = _label(folder)
+    pictures: dict[str, Callable[[], Figure]] = {
+        "residual": partial(draw_residual, _table(folder, "residual", ("tick", "name", "median", "p90", "max")), label),
+        "saturation": partial(
+            draw_saturation, _table(folder, "layers", ("name", "at_lower", "at_upper", "dead", "linear")), label
+        ),
+        "nudge": partial(draw_nudge, _table(folder, "layers", ("name", *NUDGE)), label),
+        "spectral_radius": partial(draw_radius, _table(folder, "samples", ("kind", "spectral_radius")), label),
+    }
+    return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name)]
+
+
+def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
+    """Residual against the tick: of all states median, 90th percentile and largest sample; of each layer the median.
+
+    No change at all has no logarithm and lies on the lower edge.
+    """
+    measures = ["median", "p90", "max"]
+    floor = log_floor(frame[measures].to_numpy())
+    frame = frame.assign(**{name: np.maximum(frame[name], floor) for name in measures})
+    figure = canvas(
+        "How the states settle in a free phase",
+        label,
+        "Largest change of a sample's states in a step of its policy. A level line never comes to rest. Lower edge: 0.",
+        height=5.0,
+    )
+    whole, layers = figure.subplots(1, 2, sharey=True)
+    whole.set_yscale("log")
+    whole.set_ylim(floor, 1.5 * frame["max"].max())
+    everything = frame[frame["layer"].isna()]
+    for name, dash, text in zip(
+        measures, ("-", "--", ":"), ("median of samples", "90 % of samples below", "largest"), strict=True
+    ):
+        whole.plot("tick", name, data=everything, color=PALETTE[0], linestyle=dash, label=text)
+    names = list(dict.fromkeys(frame.loc[frame["layer"].notna(), "name"]))
+    colours = colormaps[SEQUENTIAL](np.linspace(0, 0.9, len(names)))
+    for name, colour in zip(names, colours, strict=True):
+        layers.plot("tick", "median", data=frame[frame["name"] == name], color=colour, label=name)
+    for axes, title in ((whole, "all layers together"), (layers, "each layer: median of samples")):
+        axes.grid(axis="y")
+        axes.set_title(title)
+        tick_axis(axes)
+    whole.set_ylabel("residual  max |Δs| in a step  (state units)")
+    whole.legend(loc="best")
+    layers.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="input side on top", title_fontsize=9)
+    return figure
+
+
+def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
+    """Where the states of each layer lie: at the lower bound, between the bounds, at the upper bound."""
+    figure = canvas(
+        "Saturation of every layer",
+        label,
+        "End of the free phase, all neurons and samples. Only where the activation rises (circles) does an error pass.",
+    )
+    axes = figure.add_subplot()
+    places = np.arange(len(frame))
+    lower, upper = frame["at_lower"].to_numpy(), frame["at_upper"].to_numpy()
+    for height, bottom, text, look in (
+        (lower, 0 * lower, "states at the lower bound (0)", REST),
+        (1 - lower - upper, lower, "states between the bounds", fill(5)),
+        (upper, 1 - upper, "states at the upper bound", fill(1)),
+    ):
+        axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
+    axes.plot(places, frame["linear"], MARKERS[0], color=INK, label="drives where the activation rises")
+    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead: 0 in all samples")
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.set_ylabel("share of neurons")
+    layer_axis(axes, frame["name"].tolist())
+    axes.set_xlabel("layer (input side on the left)")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
+    """Displacement of each layer by +β and −β on a log scale, beside what it drifts without a nudge."""
+    floor = log_floor(0.8 * frame[list(NUDGE)].to_numpy())
+    figure = canvas(
+        "How far the nudge displaces every layer",
+        label,
+        "‖s − s*‖ at the end of the nudge phase, mean of samples. On the grey line it is the free phase that goes on.",
+    )
+    axes = figure.add_subplot()
+    axes.set_yscale("log")
+    axes.grid(axis="y")
+    places = np.arange(len(frame))
+    for column, (text, colour, marker, dash) in NUDGE.items():
+        values = frame[column].to_numpy()
+        axes.plot(places, np.where(values > 0, values, np.nan), color=colour, marker=marker, linestyle=dash, label=text)
+        for place in places[values == 0]:
+            axes.plot(
+                place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+    axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(frame[list(NUDGE)].max(axis=None), floor))))
+    layer_axis(axes, frame["name"].tolist())
+    axes.set_xlabel("layer (input side on the left)")
+    axes.set_ylabel("displacement ‖s − s*‖  (state units)")
+    handles = axes.get_legend_handles_labels()[0]
+    if (frame[list(NUDGE)] == 0).any(axis=None):
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="exactly zero (lower edge)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def draw_radius(frame: pd.DataFrame, label: str) -> Figure:
+    """Histogram of the local spectral radius over samples, coloured by how they move, with the line at 1."""
+    figure = canvas(
+        "Does the free map contract?",
+        label,
+        "Spectral radius of its Jacobian at the end of the free phase. Left of 1 small differences shrink, right of it "
+        "they grow.",
+    )
+    axes = figure.add_subplot()
+    values = frame["spectral_radius"]
+    low, high = min(values.min(), 0.99), max(values.max(), 1.01)
+    width = (high - low) / 30
+    edges = 1 + width * np.arange(np.floor((low - 1) / width), np.ceil((high - 1) / width) + 1)  # 1 is one of them
+    present = [kind for kind in KINDS if (frame["kind"] == kind).any()]
+    axes.hist(
+        [values[frame["kind"] == kind] for kind in present],
+        bins=edges.tolist(),
+        stacked=True,
+        color=[KINDS[kind] for kind in present],
+        edgecolor="white",
+        label=[f"{kind} ({(frame['kind'] == kind).sum()})" for kind in present],
+    )
+    axes.axvline(1, color=INK, linewidth=1.4, linestyle="--", label="1: neither shrink nor grow")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("spectral radius, factor per tick")
+    axes.set_ylabel("samples")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="at the end of the free phase", title_fontsize=9)
+    return figure
+
+
+def _label(folder: Path) -> str:
+    path = folder / "diagnosis.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        run, samples = document["run"], document["samples"]["count"]
+        name, directory = run["name"], run["directory"]
+        label = directory if name in directory else f"{name} ({directory})"
+        return f"{label}, after epoch {run['epoch']}, {samples} test images"
+    except (ValueError, OSError, KeyError, TypeError) as problem:
+        raise CheckpointError(f"{path}: is not the diagnosis.json of a diagnosis ({problem!r})") from problem
+
+
+def _table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as problem:
+        raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
+    return frame

@@ -1,0 +1,87 @@
+"""Every figure of a diagnosis, taken from one free phase and the nudge phases that start at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
+from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on, nudge_both, responses
+from neurosim_ep.diagnosis.restore import Samples, TrainedRun
+from neurosim_ep.diagnosis.saturation import Saturation, saturation
+from neurosim_ep.diagnosis.settling import FreePhase, observe_free_phase
+from neurosim_ep.errors import DivergenceError
+from neurosim_ep.scenario.schema import RelaxationSection
+from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.train.teacher.targets import ask_teacher
+
+
+@dataclass(frozen=True)
+class Figures:
+    """``tolerance`` judged the rest of the ``free`` phase, computed in ``precision``; ``logits`` (B, C) are its end's.
+
+    ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius``, ``margin``: per sample; the lists: per layer.
+    """
+
+    tolerance: float
+    precision: str
+    free: FreePhase
+    logits: Tensor
+    L_phi: PowerIteration
+    radius: PowerIteration
+    bounds: Bounds
+    margin: Tensor
+    nudge_ticks: int
+    saturation: list[Saturation]
+    responses: list[Response]
+    biases: list[Bias]
+
+
+def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Figures:
+    """The :class:`Figures` of ``run`` at the samples ``chosen``, in its own dynamics but with tolerances of 0.
+
+    Raises :class:`DivergenceError` when states are not finite.
+    """
+    relaxation, network = run.scenario.relaxation, run.model.network
+    schedule = replace(Schedule.of(run.scenario.scheduler, relaxation), tolerance=0.0, nudge_tolerance=0.0)
+    engine = Engine(network, schedule)
+    tolerance = relaxation.tolerance or RelaxationSection.model_fields["tolerance"].default
+    say(f"free phase of {relaxation.free_steps} ticks, {len(chosen.places)} samples on {run.device}")
+    free = observe_free_phase(engine, chosen.x, chosen.start, relaxation.free_steps, tolerance)
+    for note in engine.notes:
+        say(note)
+    if not bool(free.residuals.isfinite().all()):
+        raise DivergenceError(
+            f"{run.directory.path}: states of the free phase are not finite; this network cannot be diagnosed, start "
+            "the run again with a lower training.learning_rate or network.weight_scale"
+        )
+
+    say("power iterations")
+    around = Linearisation(network, free.input_drive, free.end.states)
+    L_phi = power_iteration(around.hessian, free.end.states)
+    radius = power_iteration(around.map_hessian, free.end.states)
+    constants = bounds(network, run.model.signals)
+
+    say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
+    beta = relaxation.beta
+    teacher = ask_teacher(run.scenario, network, run.data, run.device, run.data.test_images[chosen.places])
+    setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
+    ends, half, twice = (nudge_both(engine, free, setting, value) for value in (beta, beta / 2, 2 * beta))
+    alone = go_on(engine, free, setting)
+    return Figures(
+        tolerance=tolerance,
+        precision=engine.precision,
+        free=free,
+        logits=network.logits(free.end.seen),
+        L_phi=L_phi,
+        radius=radius,
+        bounds=constants,
+        margin=constants.margin(L_phi.value, beta, run.alpha),
+        nudge_ticks=-(-relaxation.nudge_steps // engine.policy.ticks) * engine.policy.ticks,
+        saturation=saturation(network.activations, free.end.states, around.slopes),
+        responses=responses(free.end.states, ends, half, twice, alone),
+        biases=biases(engine, chosen.x, free, ends, beta),
+    )

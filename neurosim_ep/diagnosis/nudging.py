@@ -1,0 +1,178 @@
+"""How the states answer to a nudge, and what that does to the gradient: ±β, half and twice of it, from one free state.
+
+In the limit of a small β the answer is linear and odd: s⁺ − s* = −(s⁻ − s*), and the gradients of one-sided EP (error
+O(β)) and of symmetric EP (O(β²)) agree (Laborieux et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from neurosim_ep.diagnosis.settling import FreePhase
+from neurosim_ep.ep.losses import one_hot
+from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.plasticity import contrastive, gradient_names
+from neurosim_ep.ep.signals import Signals
+from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.sigma_delta import repeat_rows
+
+TWO_SIDES = (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What nudges: the labels (B,), ``steps`` K, the signals with their weight α, and a teacher's activations."""
+
+    labels: Tensor
+    steps: int
+    signals: Signals | None
+    alpha: float
+    teacher: Mapping[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where the nudge phases of one β end: states per layer (B, *shape), and what receivers hold of them."""
+
+    plus: list[Tensor]
+    minus: list[Tensor]
+    seen_plus: list[Tensor]
+    seen_minus: list[Tensor]
+
+
+@torch.no_grad()
+def nudge_both(engine: Engine, free: FreePhase, setting: Setting, beta: float) -> Ends:
+    """Nudge with +β and −β from the end of ``free``, every sample for all K ticks."""
+    end = _nudge(engine, free, setting, (beta, -beta))
+    return Ends(*([part[side::2] for part in parts] for parts in (end.states, end.seen) for side in (0, 1)))
+
+
+@torch.no_grad()
+def go_on(engine: Engine, free: FreePhase, setting: Setting) -> list[Tensor]:
+    """States s⁰, per layer (B, *shape), at the end of a nudge phase of β = 0: where the states go without a nudge."""
+    return _nudge(engine, free, setting, (0.0,)).states
+
+
+def _nudge(engine: Engine, free: FreePhase, setting: Setting, betas: tuple[float, ...]) -> Relaxation:
+    network, copies, batch = engine.network, len(betas), len(setting.labels)
+    onehot = one_hot(setting.labels, network.num_classes, free.input_drive)
+    signed = onehot.new_tensor(betas).repeat(batch)
+    return engine.relax(
+        free.input_drive,
+        [repeat_rows(state, copies) for state in free.end.states],
+        setting.steps,
+        TWO_SIDES[:copies],
+        rest=Rest.nudge_phase(0.0, free.end.states),
+        nudge=Nudge(network, onehot, signed, setting.signals, setting.alpha, setting.teacher),
+        senders=None if free.senders is None else free.senders.fork(copies),
+    )
+
+
+@dataclass(frozen=True)
+class Response:
+    """One layer's answer to the nudge; norms are Euclidean per sample, then the mean over samples.
+
+    ``displacement_plus``, ``displacement_minus``: ‖s⁺ − s*‖ and ‖s⁻ − s*‖; ``mean_abs_displacement``: mean |s⁺ − s*|
+    over neurons and samples; ``drift``: ‖s⁰ − s*‖, s⁰ being where a nudge phase of β = 0 ends. ``asymmetry``:
+    ‖(s⁺ − s*) + (s⁻ − s*)‖ over ‖s⁺ − s*‖ + ‖s⁻ − s*‖, 0 where the answer is odd in β and 1 where its sign makes no
+    difference.
+    ``half_beta`` and ``twice_beta``: displacement at β/2 and 2β over what it would be if it were proportional to β.
+    ``net_plus``, ``net_minus`` and ``net_asymmetry``: the same with s⁰ in the place of s*, which leaves out what is
+    common to all phases because the free phase had not come to rest; the same figures where it had.
+    A ratio is None where nothing moved.
+    """
+
+    displacement_plus: float
+    displacement_minus: float
+    mean_abs_displacement: float
+    drift: float
+    asymmetry: float | None
+    half_beta: float | None
+    twice_beta: float | None
+    net_plus: float
+    net_minus: float
+    net_asymmetry: float | None
+
+
+def responses(free: Sequence[Tensor], ends: Ends, half: Ends, twice: Ends, alone: Sequence[Tensor]) -> list[Response]:
+    """:class:`Response` of each layer to ±β (``ends``), ±β/2 and ±2β; ``alone``: s⁰ of :func:`go_on`."""
+    found = []
+    for layer, rest in enumerate(free):
+        plus, minus = ends.plus[layer] - rest, ends.minus[layer] - rest
+        net_plus, net_minus = ends.plus[layer] - alone[layer], ends.minus[layer] - alone[layer]
+        both = _norm(plus) + _norm(minus)
+        at_half, at_twice = (_norm(end.plus[layer] - rest) + _norm(end.minus[layer] - rest) for end in (half, twice))
+        found.append(
+            Response(
+                displacement_plus=_norm(plus),
+                displacement_minus=_norm(minus),
+                mean_abs_displacement=float(plus.abs().double().mean()),
+                drift=_norm(alone[layer] - rest),
+                asymmetry=_ratio(_norm(plus + minus), both),
+                half_beta=_ratio(at_half, both / 2),
+                twice_beta=_ratio(at_twice, both * 2),
+                net_plus=_norm(net_plus),
+                net_minus=_norm(net_minus),
+                net_asymmetry=_ratio(_norm(net_plus + net_minus), _norm(net_plus) + _norm(net_minus)),
+            )
+        )
+    return found
+
+
+def _norm(displacement: Tensor) -> float:
+    return float(displacement.flatten(1).double().norm(dim=1).mean())
+
+
+def _ratio(value: float, reference: float) -> float | None:
+    return value / reference if reference > 0 else None
+
+
+@dataclass(frozen=True)
+class Bias:
+    """One connection's weight gradient from one side against both, batch mean of the diagnosed samples.
+
+    ``gradient_norm``: of the three-phase gradient g (Eq 12). ``one_sided_distance``: ‖g₊ − g‖ / ‖g‖, g₊ from +β alone
+    (Eq 3); that of g₋ is the same, as g is the mean of both. ``cosine_plus``, ``cosine_minus``: of g₊ and g₋ with g;
+    ``cosine_sides``: of g₊ with g₋. None where a gradient is 0.
+    """
+
+    gradient_norm: float
+    one_sided_distance: float | None
+    cosine_plus: float | None
+    cosine_minus: float | None
+    cosine_sides: float | None
+
+
+@torch.no_grad()
+def biases(engine: Engine, x: Tensor, free: FreePhase, ends: Ends, beta: float) -> list[Bias]:
+    """:class:`Bias` of each connection, from the states in which the phases of one presentation of x end."""
+    network, per_sample = engine.network, 1 / (beta * len(x))
+    plus = contrastive(network, x, ends.seen_plus, free.end.seen, per_sample)
+    minus = contrastive(network, x, free.end.seen, ends.seen_minus, per_sample)
+    both = contrastive(network, x, ends.seen_plus, ends.seen_minus, per_sample / 2)
+    found = []
+    for name, _ in gradient_names(network):
+        high, low, middle = (grads[name].flatten().double() for grads in (plus, minus, both))
+        found.append(
+            Bias(
+                gradient_norm=float(middle.norm()),
+                one_sided_distance=_ratio(float((high - middle).norm()), float(middle.norm())),
+                cosine_plus=_cosine(high, middle),
+                cosine_minus=_cosine(low, middle),
+                cosine_sides=_cosine(high, low),
+            )
+        )
+    return found
+
+
+def _cosine(one: Tensor, other: Tensor) -> float | None:
+    if not (one.any() and other.any()):
+        return None
+    return float(cosine_similarity(one, other, dim=0, eps=0.0))

@@ -1,0 +1,234 @@
+"""``neurosim-ep diagnose``: every figure of a trained run's dynamics, as tables, pictures and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.diagnosis.findings import findings
+from neurosim_ep.diagnosis.folder import refuse_foreign, staged
+from neurosim_ep.diagnosis.lipschitz import PowerIteration
+from neurosim_ep.diagnosis.measure import Figures, measure
+from neurosim_ep.diagnosis.restore import Samples, TrainedRun, choose_samples, restore
+from neurosim_ep.diagnosis.settling import KINDS, quantiles
+from neurosim_ep.ep.network import Network
+from neurosim_ep.record.logs import write_table
+from neurosim_ep.record.rundir import versions, write_json
+
+FORMAT = 1
+QUANTILES = ("median", "p90", "max")
+RESIDUAL_COLUMNS = ("tick", "layer", "name", *QUANTILES)
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found: the folder written, its ``document`` (diagnosis.json) and its tables."""
+
+    folder: Path
+    document: dict[str, Any]
+    layers: Rows
+    samples: Rows
+    residuals: Rows
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Labels and values for people."""
+        doc = self.document
+        free, theorem, kinds = doc["free_phase"], doc["theorem"], doc["free_phase"]["kinds"]
+        residual = free["residual"]
+        return [
+            ("run", f"{doc['run']['name']}, after epoch {doc['run']['epoch']} of {doc['run']['epochs']}"),
+            ("samples", f"{doc['samples']['count']} test images: {doc['samples']['choice']}"),
+            ("free phase", f"{free['ticks']} ticks, policy {free['policy']}, no sample leaves"),
+            ("residual at its end", ", ".join(f"{name} {residual[name]:.2e}" for name in QUANTILES)),
+            ("motion at its end", ", ".join(f"{count} {kind}" for kind, count in kinds.items())),
+            ("L_Φ", _spread(doc["L_phi"])),
+            ("spectral radius of the free map", _spread(doc["spectral_radius"])),
+            ("margin of Theorem 3.1", _range(theorem["margin"])),
+            (
+                "  made of",
+                f"c {theorem['c']:g}, β {theorem['beta']:g}, α {theorem['alpha']:.3g}, L_1 {theorem['L_1']:.3g}, "
+                f"L_2 {theorem['L_2']:.3g}",
+            ),
+            ("folder", str(self.folder)),
+        ]
+
+    def layer_table(self) -> list[dict[str, str]]:
+        """The most telling columns of layers.csv, formatted."""
+        columns = {
+            "at 0": ("at_lower", ".0%"),
+            "at top": ("at_upper", ".0%"),
+            "dead": ("dead", ".0%"),
+            "linear": ("linear", ".0%"),
+            "std": ("std_across_samples", ".1e"),
+            "|s+ - s*|": ("displacement_plus", ".1e"),
+            "|s- - s*|": ("displacement_minus", ".1e"),
+            "drift": ("drift", ".1e"),
+            "net": ("net_plus", ".1e"),
+            "asymmetry": ("net_asymmetry", ".2f"),
+            "2 beta": ("twice_beta", ".2f"),
+            "|dW|": ("gradient_norm", ".1e"),
+            "one-sided": ("one_sided_distance", ".2f"),
+        }
+        return [
+            {
+                "layer": row["name"],
+                **{
+                    title: "-" if row[name] is None else f"{row[name]:{form}}"
+                    for title, (name, form) in columns.items()
+                },
+            }
+            for row in self.layers
+        ]
+
+
+def diagnose(
+    run_dir: Path,
+    samples: int = 64,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda message: None,
+) -> Diagnosis:
+    """Diagnose the network that the run in ``run_dir`` trained on ``samples`` of its test images.
+
+    Writes ``out`` (default ``run_dir/diagnosis``) anew, whole or not at all; ``say`` is told what is being done. Raises
+    :class:`UsageError`, :class:`CheckpointError` or :class:`DataError` for what cannot be used and
+    :class:`DivergenceError` when states are not finite.
+    """
+    folder = run_dir / "diagnosis" if out is None else out
+    run = restore(run_dir, device)
+    refuse_foreign(folder)
+    chosen = choose_samples(run, samples)
+    found = _diagnosis(run, chosen, measure(run, chosen, say), folder)
+    say("drawing the pictures")
+    with staged(folder) as staging:
+        write_json(staging / "diagnosis.json", found.document)
+        for name, rows in (("layers", found.layers), ("samples", found.samples)):
+            write_table(staging / f"{name}.csv", rows, list(rows[0]))
+        write_table(staging / "residual.csv", found.residuals, RESIDUAL_COLUMNS)
+        from neurosim_ep.analysis.diagnosis import draw_diagnosis
+
+        draw_diagnosis(staging)
+    return found
+
+
+def _diagnosis(run: TrainedRun, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:
+    free = figures.free
+    course = quantiles(torch.cat([free.residuals.amax(2, keepdim=True), free.residuals], 2))  # all states, the layers
+    layers, samples = _layer_rows(run.model.network, figures, course[-1]), _sample_rows(chosen, figures)
+    document = _document(run, chosen, figures, course[-1, :, 0])
+    document["samples"]["correct"] = sum(row["label"] == row["predicted"] for row in samples)
+    document["findings"] = findings(samples, layers, document)
+    names = ["all states", *run.model.network.layer_names]
+    return Diagnosis(folder, document, layers, samples, _residual_rows(free.ticks, names, course))
+
+
+def _document(run: TrainedRun, chosen: Samples, figures: Figures, residual: Tensor) -> dict[str, Any]:
+    """The scalars; ``residual`` (3,) are the quantiles of all states at the end of the free phase."""
+    free = figures.free
+    return {
+        "format": FORMAT,
+        "run": {
+            "name": run.scenario.scenario.name,
+            "directory": run.directory.path.resolve().name,
+            "seed": run.scenario.scenario.seed,
+            "epoch": run.epoch,
+            "epochs": run.scenario.training.epochs,
+        },
+        "versions": versions(),
+        "device": str(run.device),
+        "samples": {
+            "count": len(chosen.places),
+            "test_images": len(run.data.test_labels),
+            "choice": "the first of each class in equal numbers, in the order of the test set",
+        },
+        "free_phase": {
+            "ticks": free.ticks[-1],
+            "policy": run.scenario.scheduler.policy,
+            "precision": figures.precision,
+            "tolerance": figures.tolerance,
+            "residual": dict(zip(QUANTILES, residual.tolist(), strict=True)),
+            "kinds": {kind: free.kinds.count(kind) for kind in KINDS.values()},
+        },
+        "L_phi": _figures(figures.L_phi),
+        "spectral_radius": {**_figures(figures.radius), "above_1": int((figures.radius.value > 1).sum())},
+        "theorem": {
+            **asdict(figures.bounds),
+            "beta": run.scenario.relaxation.beta,
+            "alpha": run.alpha,
+            "margin": _extremes(figures.margin),
+            "holds": int((figures.margin > 0).sum()),
+        },
+        "nudge_phase": {"ticks": figures.nudge_ticks},
+    }
+
+
+def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
+    """Rows of layers.csv; ``residual`` (3, 1 + N) has the quantiles of all states and of each layer."""
+    parts = zip(figures.saturation, figures.responses, figures.biases, strict=True)
+    return [
+        {
+            "layer": layer,
+            "name": network.layer_names[layer],
+            "activation": network.activations[layer],
+            **dict(zip((f"residual_{name}" for name in QUANTILES), residual[:, layer + 1].tolist(), strict=True)),
+            **{name: value for part in of_layer for name, value in asdict(part).items()},
+        }
+        for layer, of_layer in enumerate(parts)
+    ]
+
+
+def _sample_rows(chosen: Samples, figures: Figures) -> Rows:
+    columns: Mapping[str, Sequence[Any]] = {
+        "sample": chosen.places,
+        "label": chosen.labels.tolist(),
+        "predicted": figures.logits.argmax(1).tolist(),
+        "kind": figures.free.kinds,
+        "residual": figures.free.residuals[-1].amax(1).tolist(),
+        "L_phi": figures.L_phi.value.tolist(),
+        "L_phi_change": figures.L_phi.change.tolist(),
+        "spectral_radius": figures.radius.value.tolist(),
+        "spectral_radius_change": figures.radius.change.tolist(),
+        "margin": figures.margin.tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _residual_rows(ticks: list[int], names: list[str], course: Tensor) -> Rows:
+    """Rows of residual.csv from ``course`` (steps, 3, 1 + N); ``layer`` is empty for all states together."""
+    return [
+        {"tick": tick, "layer": place - 1 if place else "", "name": name, **dict(zip(QUANTILES, values, strict=True))}
+        for tick, now in zip(ticks, course, strict=True)
+        for place, (name, values) in enumerate(zip(names, now.T.tolist(), strict=True))
+    ]
+
+
+def _extremes(values: Tensor) -> dict[str, float]:
+    return {"min": float(values.min()), "median": float(values.quantile(0.5)), "max": float(values.max())}
+
+
+def _figures(found: PowerIteration) -> dict[str, Any]:
+    return {
+        **_extremes(found.value),
+        "iterations": found.iterations,
+        "unconverged": int((~found.converged).sum()),
+        "largest_change": float(found.change.max()),
+    }
+
+
+def _range(figures: Mapping[str, float]) -> str:
+    return f"median {figures['median']:.4g}, {figures['min']:.4g} to {figures['max']:.4g}"
+
+
+def _spread(figures: Mapping[str, Any]) -> str:
+    return (
+        f"{_range(figures)} ({figures['iterations']} power iterations, {figures['unconverged']} unconverged, "
+        f"last relative change up to {figures['largest_change']:.0e})"
+    )
