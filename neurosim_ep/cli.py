@@ -224,7 +224,7 @@ def copy(name: str, dest: Path) -> None:
     stem = name.removesuffix(".toml")
     if stem not in shipped:
         raise UsageError(f'nothing shipped is called "{name}"; {_nearest(stem, shipped)}')
-    target = dest / f"{stem}.toml" if dest.is_dir() else dest
+    target = dest / f"{Path(stem).name}.toml" if dest.is_dir() else dest
     try:
         with target.open("xb") as file:
             file.write(shipped[stem].read_bytes())

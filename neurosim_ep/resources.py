@@ -14,24 +14,25 @@ from neurosim_ep.errors import NeurosimError
 
 
 def shipped_files(folder: str) -> dict[str, Path]:
-    """Shipped ``*.toml`` files of ``folder`` ("scenarios" or "hwmodels"), keyed by their stem."""
+    """Shipped ``*.toml`` files of ``folder`` ("scenarios" or "hwmodels"), keyed by name: "smoke", "paper/vgg7_le"."""
     root = Path(str(resources.files(f"neurosim_ep.{folder}")))
-    return {path.stem: path for path in sorted(root.glob("*.toml"))}
+    files = sorted(root.rglob("*.toml"), key=lambda path: (len(path.parts), path))
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
 
 
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:
     """Path of ``name`` and whether it is a shipped file: an existing path, else a shipped name.
 
-    Accepts ``vgg11_le``, ``vgg11_le.toml`` and ``scenarios/vgg11_le.toml``. Raises ``error(message)`` with
-    the closest shipped names otherwise.
+    Accepts ``vgg11_le``, ``vgg11_le.toml`` and ``scenarios/vgg11_le.toml``; ``paper/vgg7_le`` likewise. Raises
+    ``error(message)`` with the closest shipped names otherwise.
     """
     path = Path(name)
     if path.is_file():
         return path, False
     shipped = shipped_files(folder)
-    looks_shipped = path.suffix in ("", ".toml") and path.parent.name in ("", folder)
-    if looks_shipped and path.stem in shipped:
-        return shipped[path.stem], True
+    wanted = path.as_posix().removesuffix(".toml").removeprefix(f"{folder}/")
+    if wanted in shipped:
+        return shipped[wanted], True
     if path.is_dir():
         raise error(f"{name}: is a directory, not a TOML file; name the file inside it")
     close = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = {
     "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed"]),
     "hwmodels": ("neurosim_ep/hwmodels", ["*.py", "*.toml"]),
-    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml"]),
+    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "paper/*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
@@ -88,4 +88,6 @@ def test_the_tree_works_without_installation(tmp_path: Path) -> None:
     shutil.copytree(ROOT, tmp_path / "tree", ignore=UNTRACKED)
     found = run_python(tmp_path, tmp_path / "tree", "-c", code).splitlines()
     assert found[0] == str(tmp_path / "tree" / "analysis" / "__init__.py")
-    assert found[1:] == [str(path) for path in sorted((tmp_path / "tree" / "scenarios").glob("*.toml"))]
+    folder = tmp_path / "tree" / "scenarios"
+    files = [*sorted(folder.glob("*.toml")), *sorted(folder.glob("paper/*.toml"))]
+    assert found[1:] == [str(path) for path in files]
