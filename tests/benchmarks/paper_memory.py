@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
 
 import torch
 from memory import ALLOCATOR, resident_bytes, settle
@@ -100,12 +99,11 @@ def train(subject: Subject, method: str) -> None:
             layer: torch.rand(len(subject.x), *shapes[layer], device=device)
             for layer in subject.scenario.signals.layers
         }
-    extra: dict[str, Any] = {"teacher": teacher} if teacher else {}
     for _ in range(2):
         settle(device)
         result = ep_gradients(
             subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
-            beta=relaxation.beta, signals=subject.model.signals, engine=engine, **extra,
+            beta=relaxation.beta, signals=subject.model.signals, engine=engine, teacher=teacher,
         )  # fmt: skip
         optimiser.step(result.grads)
         engine.refresh()
