@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_a_teachers_answer_does_not_depend_on_its_neighbours(tmp_path: Path) -> 
 @pytest.mark.parametrize(("precision", "error"), [("float16", 1e-3), ("int8", 5e-3)])
 def test_short_numbers_stay_close(tmp_path: Path, precision: str, error: float) -> None:
     taught(tmp_path / "teacher", f"teacher.precision={precision}")
-    chosen = scenario(tmp_path / "teacher")
+    chosen = scenario(tmp_path / "teacher", f"teacher.precision={precision}")
     data = load_data(chosen.data, 0)
     network = build_teacher_student(chosen)
     stored = target_source(chosen, network, data, CPU)
@@ -111,7 +112,7 @@ def test_the_bill_of_stored_targets(tmp_path: Path) -> None:
     assert result.bytes_per_sample == 2 * features and result.views == 2
     assert result.bytes_per_epoch == 90 * 2 * features and result.store_bytes == 2 * result.bytes_per_epoch
     with h5py.File(tmp_path / "teacher" / "targets.h5") as file:
-        assert file["targets/2"].shape == (90, 2, 256) and file["targets/2"].chunks == (1, 2, 256)
+        assert file["targets/2"].shape == (90, 2, 256) and file["targets/2"].chunks == (1, 1, 256)
         assert file["targets/2"].dtype == np.float16
         assert file.attrs["teacher_accuracy"] == result.accuracy
     out = run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu").out
@@ -160,6 +161,12 @@ def test_a_run_with_a_teacher_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with pytest.raises(NeurosimError, match="interrupted"):
         run(scenario(tmp_path / "teacher", "training.epochs=2"), tmp_path / "cut", device="cpu", reporter=Stop())
+    (tmp_path / "teacher").rename(tmp_path / "kept")
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    with pytest.raises(CheckpointError, match="holds another teacher than the one this run started with"):
+        resume(tmp_path / "cut", device="cpu")
+    shutil.rmtree(tmp_path / "teacher")
+    (tmp_path / "kept").rename(tmp_path / "teacher")
     monkeypatch.chdir("/")
     again = resume(tmp_path / "cut", device="cpu")
     ours, theirs = ((result.out / "layers.csv").read_bytes() for result in (again, whole))
@@ -203,6 +210,10 @@ def other_colours(folder: Path) -> Scenario:
     return scenario(folder, "data.normalise=false")
 
 
+def other_numbers(folder: Path) -> Scenario:
+    return scenario(folder, "teacher.precision=int8")
+
+
 def other_layers(folder: Path) -> Scenario:
     return scenario(folder, "signals.layers=[1,3,4]")
 
@@ -217,6 +228,7 @@ def other_network(folder: Path) -> Scenario:
         (other_images, "data_digest = .*: holds targets of other images"),
         (other_views, "augment = flip: holds targets of other views"),
         (other_colours, "mean = .*: holds targets of other colours"),
+        (other_numbers, "holds float16 numbers, but teacher.precision is int8"),
         (other_layers, "has targets of layers 2, 4, not of layer 3"),
         (other_network, "targets of layer 2 have the shape"),
     ],
@@ -242,6 +254,12 @@ def test_without_a_teacher_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no layer of this scenario needs a teacher"):
         teach(load_scenario("smoke"), tmp_path / "le", "cpu", QuietReporter())
     assert not (tmp_path / "le").exists()
+
+
+def test_activations_that_do_not_fit_leave_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="activations of the teacher do not fit float16"):
+        taught(tmp_path / "teacher", "teacher.learning_rate=1e6", "teacher.batch_norm=false")
+    assert not (tmp_path / "teacher" / "targets.h5").exists()
 
 
 def test_a_folder_keeps_the_teacher_it_has(tmp_path: Path) -> None:

@@ -422,6 +422,9 @@ class Scenario(Section):
         beyond = [layer for layer in self.signals.layers if layer >= layers]
         if self.signals.kind != "none" and beyond:
             yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
+        taught = [layer for layer, kind in self.signals.kind_of_layers().items() if kind != "le"]
+        if self.network.loss == "squared_error" and layers - 1 in taught:
+            yield "signals.layers", f"layer {layers - 1} is the class layer, which has no counterpart in a teacher"
         for key, given, what in (
             ("network.activation", self.network.activation, "name"),
             ("training.learning_rate", self.training.learning_rate, "rate"),

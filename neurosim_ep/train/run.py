@@ -72,8 +72,18 @@ def run(
     return _train(directory, scenario, trainer, tables, reporter or QuietReporter(), 0, {})
 
 
+def _refuse_other_teacher(directory: RunDirectory, trainer: Trainer) -> None:
+    """Raise :class:`CheckpointError` when the targets are not of the teacher that the run started with."""
+    began_with = (directory.info().get("teacher") or {}).get("digest")
+    if trainer.targets is not None and trainer.targets.teacher_digest != began_with:
+        raise CheckpointError(
+            f"{trainer.scenario.signals.teacher}: holds another teacher than the one this run started with; "
+            "restore it, or start a new run"
+        )
+
+
 def _teacher(trainer: Trainer) -> dict[str, object] | None:
-    """What this run's targets come from, and the bytes of them that it reads per sample and per epoch."""
+    """What this run's targets come from, and the bytes that a store of them is read with per sample and per epoch."""
     if trainer.targets is None:
         return None
     per_sample = sum(signal.off_chip_bits for signal in trainer.model.signal_projections) / 8
@@ -131,6 +141,7 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     priced = scenario.hardware.model_copy(update={"model": str(directory.path / HARDWARE)})
     model = build_model(scenario.model_copy(update={"hardware": priced}), data.num_classes, data.image_shape)
     trainer = Trainer(scenario, model, data, target)
+    _refuse_other_teacher(directory, trainer)
     tables = RunTables(directory, scenario, model)
     try:
         trainer.load_state_dict(state["trainer"])

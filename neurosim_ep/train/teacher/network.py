@@ -39,6 +39,11 @@ class Teacher(nn.Module):
                 linears += 1
                 layer = [nn.Flatten(), self._named(f"fc{linears}", nn.Linear(math.prod(shape), plan.size)), nn.ReLU()]
                 shape = (plan.size,)
+            if min(shape) < 1:
+                raise ScenarioError(
+                    f"teacher: layer {len(self.layers)} would have shape {shape} on images of {tuple(image_shape)}; "
+                    "use larger images, or a preset with fewer pooled layers"
+                )
             self.layers.append(layer)
             self.shapes.append(shape)
         self.out = nn.Linear(math.prod(shape), num_classes)
@@ -92,7 +97,7 @@ def matching_layers(scenario: Scenario, student: Network, teacher: Teacher) -> d
     """
     taught = [layer for layer, kind in scenario.signals.kind_of_layers().items() if kind != "le"]
     if scenario.teacher.preset == "same":
-        pairs = {layer: layer for layer in taught}
+        pairs = {layer: layer for layer in taught if layer < len(teacher.shapes)}
     else:
         own, others = (_block_ends(student.image_shape, shapes) for shapes in (student.state_shapes, teacher.shapes))
         pairs = {layer: others[own.index(layer)] for layer in taught if layer in own[: len(others)]}
@@ -111,6 +116,6 @@ def matching_layers(scenario: Scenario, student: Network, teacher: Teacher) -> d
 
 
 def _block_ends(image_shape: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """Last layer of each block of convolutions: the one that makes the image smaller."""
+    """Last layer of each block of convolutions: the one that changes the size of the image."""
     sizes = [tuple(image_shape[1:]), *(shape[1:] for shape in shapes)]
     return [n for n, (before, size) in enumerate(pairwise(sizes)) if size and size != before]

@@ -6,8 +6,8 @@
                           attrs name, shape, unit, description
     /scales/<layer>       int8 only: activation of one step               [samples, views]
 
-Datasets are chunked by sample. Only the activations are stored, so the temperature can be chosen later. The chip reads
-one view of each sample per epoch; the teacher itself is never on it.
+Datasets are chunked by sample and view. Only the activations are stored, so the temperature can be chosen later. The
+chip reads one view of each sample per epoch; the teacher itself is never on it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from neurosim_ep.errors import DataError, UsageError
 from neurosim_ep.record.rundir import replace_atomic, temporary_of
 from neurosim_ep.scenario.schema import DataSection, TeacherSection
 from neurosim_ep.train.data import Data
-from neurosim_ep.train.views import count_views
 from neurosim_ep.units import format_bits
 
 SCHEMA_VERSION = 1
@@ -72,7 +71,14 @@ class StoreWriter:
                 scale = np.abs(flat).max(1, keepdims=True) / 127
                 self.file[f"scales/{layer}"][where] = scale[:, 0]
                 flat = np.rint(flat / np.where(scale > 0, scale, 1))
-            self.file[f"targets/{layer}"][where] = flat.astype(self.precision)
+            with np.errstate(over="ignore"):
+                stored = flat.astype(self.precision)
+            if not np.isfinite(stored).all():
+                raise UsageError(
+                    f"layer {layer}: activations of the teacher do not fit {self.precision}; "
+                    'set teacher.precision = "float32", or train the teacher with a lower rate'
+                )
+            self.file[f"targets/{layer}"][where] = stored
 
 
 @contextmanager
@@ -104,7 +110,7 @@ def write_store(
             for layer, (name, shape) in layers.items():
                 features = int(np.prod(shape))
                 dataset = file.create_dataset(
-                    f"targets/{layer}", (samples, views, features), precision, chunks=(1, views, features)
+                    f"targets/{layer}", (samples, views, features), precision, chunks=(1, 1, features)
                 )
                 dataset.attrs.update(
                     name=name, shape=list(shape), unit="1", description="activations of the teacher, (C, H, W) order"
@@ -121,21 +127,31 @@ def write_store(
 class TargetStore:
     """An open store, read sample by sample.
 
-    Raises :class:`DataError` when the file at ``path`` is missing or damaged, belongs to other images or views, or
-    lacks one of ``layers`` (number to shape).
+    ``teacher_digest``: SHA-256 of the weights of the teacher that was asked. Raises :class:`DataError` when the file at
+    ``path`` is missing or damaged, belongs to other images or views, has another ``precision``, or lacks one of
+    ``layers`` (number to shape).
     """
 
-    def __init__(self, path: Path, key: StoreKey, layers: Mapping[int, Sequence[int]], section: DataSection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: StoreKey,
+        layers: Mapping[int, Sequence[int]],
+        *,
+        samples: int,
+        views: int,
+        precision: str,
+    ) -> None:
         self.path, self.layers = path, {layer: tuple(shape) for layer, shape in layers.items()}
         if not path.is_file():
             raise DataError(f"{path}: no target store there; write one with `neurosim-ep teach` on this scenario")
         try:
             self.file = h5py.File(path, "r")
-            self._check(key, section)
-        except (OSError, KeyError) as problem:
+            self._check(key, samples, views, precision)
+        except (OSError, KeyError, TypeError, IndexError, AttributeError) as problem:
             raise DataError(f"{path}: cannot be read as a target store ({problem}); write it again") from problem
 
-    def _check(self, key: StoreKey, section: DataSection) -> None:
+    def _check(self, key: StoreKey, samples: int, views: int, precision: str) -> None:
         found = self.file.attrs
         if found["schema_version"] != SCHEMA_VERSION:
             raise DataError(
@@ -149,27 +165,26 @@ class TargetStore:
                     f"{self.path}: {name} = {_short(found[name])}: holds targets of other {what}, this run has "
                     f"{_short(wanted)}; use the [data] section it was written with, or write a store for this one"
                 )
+        self.teacher_digest, self.precision = str(found["teacher_digest"]), str(found["precision"])
+        if self.precision != precision:
+            raise DataError(
+                f"{self.path}: holds {self.precision} numbers, but teacher.precision is {precision}; "
+                "set it to what is stored, or write the store again"
+            )
         for layer, shape in self.layers.items():
             if str(layer) not in self.file["targets"]:
-                there = ", ".join(sorted(self.file["targets"], key=int))
+                there = ", ".join(sorted(self.file["targets"]))
                 raise DataError(f"{self.path}: has targets of layers {there}, not of layer {layer}; write it again")
             if tuple(self.file[f"targets/{layer}"].attrs["shape"]) != shape:
                 raise DataError(
                     f"{self.path}: targets of layer {layer} have the shape "
                     f"{tuple(self.file[f'targets/{layer}'].attrs['shape'])}, the network's have {shape}; write it again"
                 )
-            if self.file[f"targets/{layer}"].shape[1] != count_views(section):
-                raise DataError(f"{self.path}: layer {layer} is cut short; write it again")
-
-    @property
-    def teacher_digest(self) -> str:
-        """SHA-256 of the weights of the teacher that was asked."""
-        return str(self.file.attrs["teacher_digest"])
-
-    @property
-    def precision(self) -> str:
-        """Number format of the stored activations."""
-        return str(self.file.attrs["precision"])
+            stored = [self.file[f"targets/{layer}"].shape == (samples, views, int(np.prod(shape)))]
+            if precision == "int8":
+                stored.append(self.file[f"scales/{layer}"].shape == (samples, views))
+            if not all(stored):
+                raise DataError(f"{self.path}: targets of layer {layer} are not those of every sample; write it again")
 
     def activations(self, chosen: Tensor, views: Tensor) -> dict[int, Tensor]:
         """Activations float32 (B, *shape) of every layer, for a view (B,) of each of the samples ``chosen`` (B,)."""

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.errors import CheckpointError, DataError
+from neurosim_ep.errors import CheckpointError
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
 from neurosim_ep.train.teacher.store import StoreKey, TargetStore
+from neurosim_ep.train.views import count_views
 
 WEIGHTS, STORE = "teacher.pt", "targets.h5"
 AT_ONCE = 32  # images a teacher looks at together: always as many, so that an answer does not depend on its neighbours
@@ -87,7 +88,7 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(device)
     try:
         teacher.load_state_dict(state["weights"])
-    except (KeyError, RuntimeError) as problem:
+    except (KeyError, RuntimeError, TypeError, AttributeError) as problem:
         reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
         raise CheckpointError(
             f"{folder / WEIGHTS}: is not the teacher of this scenario ({reason}); "
@@ -121,8 +122,7 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
         return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
     path = teacher_folder(scenario) / STORE
     store = TargetStore(
-        path, StoreKey.of(data, scenario.data), {n: network.state_shapes[n] for n in taught}, scenario.data
-    )
-    if len(store.file[f"targets/{taught[0]}"]) != len(data.train_labels):
-        raise DataError(f"{path}: has another number of samples than the training images; write it again")
+        path, StoreKey.of(data, scenario.data), {n: network.state_shapes[n] for n in taught},
+        samples=len(data.train_labels), views=count_views(scenario.data), precision=scenario.teacher.precision,
+    )  # fmt: skip
     return StoredTargets(store, device)

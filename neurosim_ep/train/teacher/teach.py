@@ -25,7 +25,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import build_network, channels_last
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.errors import CheckpointError, UsageError
+from neurosim_ep.errors import CheckpointError, DivergenceError, UsageError
 from neurosim_ep.progress import Reporter
 from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.record.rundir import versions, write_atomic, write_json
@@ -82,8 +82,8 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
         )
     target = select_device(device)
     data = load_data(scenario.data, scenario.scenario.seed)
-    teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     student = build_network(scenario.network, data.num_classes, data.image_shape, scenario.scenario.seed)
+    teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     pairs = matching_layers(scenario, student, teacher)
     foreign = _read_foreign(scenario, teacher, target)
     _claim(folder, scenario)
@@ -148,6 +148,8 @@ def _read_foreign(scenario: Scenario, teacher: Teacher, device: torch.device) ->
             f"{path}: holds something else than tensors ({type(problem).__name__}), which is never loaded; "
             "save the weights with torch.save(model.state_dict(), ...)"
         ) from problem
+    if not isinstance(theirs, dict) or not all(isinstance(value, Tensor) for value in theirs.values()):
+        raise CheckpointError(f"{path}: is not a state_dict; save one with torch.save(model.state_dict(), ...)")
     called = dict(entry.split("=") for entry in scenario.teacher.mapping)
     own, found = teacher.state_dict(), {}
     if unknown := [name for name in called if f"{name}.weight" not in own]:
@@ -156,10 +158,13 @@ def _read_foreign(scenario: Scenario, teacher: Teacher, device: torch.device) ->
     for name, tensor in own.items():
         module, _, parameter = name.rpartition(".")
         key = f"{called.get(module, module)}.{parameter}"
+        if parameter == "num_batches_tracked" and key not in theirs:  # counts training batches; not used any more
+            found[name] = tensor
+            continue
         if key not in theirs:
             raise CheckpointError(
                 f"{path}: has no {key} for {name}; say what it is called there with teacher.mapping, "
-                f'as "{module}=features.0" (it has {", ".join(list(theirs)[:6])}, ...)'
+                f'as "{module}=features.0" (it has {", ".join(map(str, list(theirs)[:6]))}, ...)'
             )
         if theirs[key].shape != tensor.shape:
             raise CheckpointError(
@@ -183,10 +188,18 @@ def _train(
     table, first = CsvTable(folder / "teacher.csv", COLUMNS), 0
     if (folder / TRAINING).is_file():
         state = load_checkpoint(folder, device, TRAINING)
-        teacher.load_state_dict(state["weights"])
-        sgd.load_state_dict(state["sgd"])
-        cosine.load_state_dict(state["cosine"])
-        first = state["epoch"]
+        try:
+            if state["data_digest"] != data.digest:
+                raise UsageError(f"{folder}: was begun on other images; restore them, or choose another --out")
+            teacher.load_state_dict(state["weights"])
+            sgd.load_state_dict(state["sgd"])
+            cosine.load_state_dict(state["cosine"])
+            first = int(state["epoch"])
+        except (KeyError, RuntimeError, TypeError, AttributeError) as problem:
+            raise CheckpointError(
+                f"{folder / TRAINING}: cannot be continued ({type(problem).__name__}); "
+                "remove the folder and teach again"
+            ) from problem
     table.truncate_to(first)
     reporter.start(
         f"teacher of {scenario.scenario.name}: {section.epochs} epochs into {folder}", section.epochs, batches
@@ -215,8 +228,11 @@ def _train(
             "test_accuracy": test_accuracy(teacher, data, device), "learning_rate": rate,
             "seconds": time.perf_counter() - began,
         }  # fmt: skip
+        if not math.isfinite(row["loss"]):
+            raise DivergenceError(f"the teacher diverged in epoch {epoch + 1}; lower teacher.learning_rate")
         table.append([row])
         progress = {"sgd": sgd.state_dict(), "cosine": cosine.state_dict(), "epoch": epoch + 1}
+        progress["data_digest"] = data.digest
         save_checkpoint(folder, {"weights": teacher.state_dict(), **progress}, TRAINING)
         reporter.note(
             f"teacher epoch {epoch + 1}/{section.epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
