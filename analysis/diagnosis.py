@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from neurosim_ep.analysis.load import read_table
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
@@ -49,12 +50,16 @@ def draw_diagnosis(folder: Path) -> list[Path]:
     """
     label = _label(folder)
     pictures: dict[str, Callable[[], Figure]] = {
-        "residual": partial(draw_residual, _table(folder, "residual", ("tick", "name", "median", "p90", "max")), label),
-        "saturation": partial(
-            draw_saturation, _table(folder, "layers", ("name", "at_lower", "at_upper", "dead", "linear")), label
+        "residual": partial(
+            draw_residual, read_table(folder / "residual.csv", ("tick", "name", "median", "p90", "max")), label
         ),
-        "nudge": partial(draw_nudge, _table(folder, "layers", ("name", *NUDGE)), label),
-        "spectral_radius": partial(draw_radius, _table(folder, "samples", ("kind", "spectral_radius")), label),
+        "saturation": partial(
+            draw_saturation,
+            read_table(folder / "layers.csv", ("name", "at_lower", "at_upper", "dead", "linear")),
+            label,
+        ),
+        "nudge": partial(draw_nudge, read_table(folder / "layers.csv", ("name", *NUDGE)), label),
+        "spectral_radius": partial(draw_radius, read_table(folder / "samples.csv", ("kind", "spectral_radius")), label),
     }
     return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name)]
 
@@ -193,15 +198,3 @@ def _label(folder: Path) -> str:
         return f"{label}, after epoch {run['epoch']}, {samples} test images"
     except (ValueError, OSError, KeyError, TypeError) as problem:
         raise CheckpointError(f"{path}: is not the diagnosis.json of a diagnosis ({problem!r})") from problem
-
-
-def _table(folder: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    path = folder / f"{name}.csv"
-    try:
-        frame = pd.read_csv(path)
-    except (ValueError, OSError) as problem:
-        raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
-    return frame

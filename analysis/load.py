@@ -26,6 +26,18 @@ class NothingToDraw(Exception):
     """The run recorded nothing for this picture; the message says what is missing and how to get it."""
 
 
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The CSV file at ``path``. Raises :class:`CheckpointError` when it is broken or lacks one of ``columns``."""
+    try:
+        frame = pd.read_csv(path)
+    except (ValueError, OSError) as problem:
+        raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
+    return frame
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory opened for reading."""
@@ -67,13 +79,7 @@ class Run:
         is broken, lacks one of ``columns``, holds text for a number or two rows with the same values of ``unique``.
         """
         path = self._existing(file)
-        try:
-            frame = pd.read_csv(path)
-        except (ValueError, OSError) as problem:
-            raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
-        missing = [column for column in columns if column not in frame.columns]
-        if missing:
-            raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
+        frame = read_table(path, columns)
         if not isinstance(frame.index, pd.RangeIndex):
             raise CheckpointError(f"{path}: has a row with more cells than the header; was it edited?")
         frame = frame.replace([np.inf, -np.inf], np.nan).dropna(subset=list(columns))

@@ -1,4 +1,4 @@
-"""A diagnosis's folder, replaced as a whole."""
+"""Folders of diagnoses and gradient checks: they appear, or are replaced, as a whole."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def refuse_foreign(folder: Path) -> None:
         if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder}: holds something else than a diagnosis; choose another --out, or move it away")
     except OSError as problem:
-        raise _unwritable(folder, problem) from problem
+        raise unwritable(folder, problem) from problem
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def staged(folder: Path, deed: str = "written") -> Iterator[Path]:
     """A new folder to fill, which takes the place of ``folder`` when the block ends without an exception.
 
-    It is prepared under a hidden name beside it; what a kill leaves behind is cleared by the next attempt.
+    It is prepared under a hidden name beside it; what a kill leaves behind is cleared by the next attempt. Raises
+    :class:`UsageError`, that the folder cannot be ``deed``, where the system refuses.
     """
     staging, old = (folder.with_name(f".{folder.name}.{which}") for which in ("new", "old"))
     try:
@@ -34,7 +35,7 @@ def staged(folder: Path) -> Iterator[Path]:
         yield staging
         _swap(staging, folder, old)
     except OSError as problem:
-        raise _unwritable(folder, problem) from problem
+        raise unwritable(folder, problem, deed) from problem
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -53,5 +54,6 @@ def _swap(staging: Path, folder: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _unwritable(folder: Path, problem: OSError) -> UsageError:
-    return UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable place with --out")
+def unwritable(folder: Path, problem: OSError, deed: str = "written") -> UsageError:
+    """The error for a ``folder`` that the system refuses to write."""
+    return UsageError(f"{folder}: cannot be {deed} ({problem.strerror}); choose a writable place with --out")

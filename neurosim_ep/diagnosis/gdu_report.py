@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from neurosim_ep.diagnosis.folder import staged, unwritable
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
-from neurosim_ep.diagnosis.subject import Subject, run_scenario, subject
+from neurosim_ep.diagnosis.subject import Subject, subject
 from neurosim_ep.errors import DivergenceError, UsageError
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_json
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.train.reopen import SCENARIO, run_scenario
 
 SCHEMA_VERSION = 1
 TICK_COLUMNS = (
@@ -93,7 +93,7 @@ def gdu(
     run = None
     if isinstance(target, Path):
         run = RunDirectory.open(target)
-        scenario = run_scenario(run, overrides)
+        scenario = run_scenario(run, (SCENARIO,), overrides)
     else:
         scenario = target
     folder = _target(out, scenario.scenario.name)
@@ -112,7 +112,7 @@ def gdu(
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
     report = GduReport(folder, found, _notes(scenario, found))
-    with _staged(folder) as staging:
+    with staged(folder, "made") as staging:
         _write(staging, report, checked, source=str(target) if run else "initial weights", began=began)
     return report
 
@@ -175,29 +175,10 @@ def _target(out: Path | None, name: str) -> Path:
     try:
         taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
     except OSError as problem:
-        raise _unwritable(path, problem) from problem
+        raise unwritable(path, problem, "made") from problem
     if taken:
         raise UsageError(f"{path}: is not an empty folder; choose another --out, or move it away")
     return path
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A new folder that appears whole when the block ends without an exception."""
-    staging = folder.with_name(f".{folder.name}.new")
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        yield staging
-        staging.replace(folder)
-    except OSError as problem:
-        raise _unwritable(folder, problem) from problem
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _unwritable(path: Path, problem: OSError) -> UsageError:
-    return UsageError(f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out")
 
 
 def _finite(value: object) -> bool:

@@ -10,15 +10,24 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.ep.signals import alpha_at
-from neurosim_ep.errors import CheckpointError, DataError, UsageError
+from neurosim_ep.errors import UsageError
 from neurosim_ep.record.rundir import RunDirectory
-from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
-from neurosim_ep.train.data import Data, class_balanced, load_data, prepare
+from neurosim_ep.train.data import Data, class_balanced, prepare
 from neurosim_ep.train.device import select_device
-from neurosim_ep.train.model import Model, build_model
+from neurosim_ep.train.model import Model
+from neurosim_ep.train.reopen import (
+    HARDWARE,
+    SCENARIO,
+    alpha_after,
+    fitting,
+    load_weights,
+    reading,
+    run_data,
+    run_model,
+    run_scenario,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class TrainedRun:
     @property
     def alpha(self) -> float:
         """α of the last finished epoch (Eq 16); of the first one where none is finished."""
-        return alpha_at(self.scenario.signals, max(self.epoch - 1, 0), self.scenario.training.epochs)
+        return alpha_after(self.scenario, self.epoch)
 
 
 @dataclass(frozen=True)
@@ -59,38 +68,15 @@ def restore(run_dir: Path, device: str) -> TrainedRun:
     data are not those the run was trained on.
     """
     directory = RunDirectory.open(run_dir)
-    info = directory.info()
-    for name in ("scenario.toml", "hardware.toml"):
-        if not (run_dir / name).is_file():
-            raise CheckpointError(f"{run_dir}: has no {name}; restore it from a copy, or start the run again")
-    scenario = load_scenario(run_dir / "scenario.toml")
+    scenario = run_scenario(directory, (SCENARIO, HARDWARE))
     target = select_device(device)
     state = load_checkpoint(directory.checkpoints, target)
-    try:
+    with reading(directory) as info:
         began_with, digest = info["data"]["source"], info["data"]["digest"]
-    except (KeyError, TypeError) as problem:
-        raise CheckpointError(
-            f"{directory.run_json}: lacks what a run writes there ({problem}); "
-            "restore the file from a copy, or start the run again"
-        ) from problem
-    data = load_data(scenario.data, scenario.scenario.seed)
-    if data.digest != digest:
-        raise DataError(
-            f"{data.source}: not the images this run started with ({began_with}); restore them to diagnose it"
-        )
-    priced = scenario.hardware.model_copy(update={"model": str(run_dir / "hardware.toml")})
-    model = build_model(scenario.model_copy(update={"hardware": priced}), data.num_classes, data.image_shape)
-    try:
-        model.network.load_state_dict(state["trainer"]["network"])
-        if model.signals is not None:
-            model.signals.load_state_dict(state["trainer"]["signals"])
-        epoch = int(state["epoch"])
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
-        reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
-        raise CheckpointError(
-            f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({reason}); "
-            "restore both from a copy, or start the run again"
-        ) from problem
+    data = run_data(scenario, digest, began_with, " to diagnose it")
+    model = run_model(directory, scenario, data)
+    with fitting(directory):
+        epoch = load_weights(model.network, model.signals, state)
     model.network.to(target)
     if model.signals is not None:
         model.signals.to(target)

@@ -49,8 +49,7 @@ def augmented_loss(
     teacher: Mapping[int, Tensor] | None = None,
 ) -> Tensor:
     """``l_out + α Σ_l l_l`` of each sample, (B,), at ``states`` (Eq 9)."""
-    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
-    loss = criterion(network.logits(states), onehot)
+    loss = losses.output_loss(network, network.logits(states), onehot)
     return loss if signals is None else loss + alpha * signals.loss(states, onehot, teacher)
 
 

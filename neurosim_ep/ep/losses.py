@@ -29,6 +29,11 @@ def squared_error(state: Tensor, onehot: Tensor) -> Tensor:
     return 0.5 * (state - onehot).square().sum(1)
 
 
+def output_loss(network: Network, logits: Tensor, onehot: Tensor) -> Tensor:
+    """``l_out`` of each sample, (B,), the loss that ``network`` is built for, at its ``logits`` (B, C)."""
+    return (squared_error if network.readout is None else cross_entropy)(logits, onehot)
+
+
 def readout_nudge(state: Tensor, readout: Readout | None, onehot: Tensor) -> Tensor:
     """``W_outᵀ(y − softmax(W_out s + b))``, or ``y − s`` where the class layer is inside; shape of ``state``."""
     if readout is None:

@@ -29,13 +29,14 @@ from neurosim_ep.scenario.schema import SignalsSection
 class Signals(nn.Module):
     """The signals of a network, at most one per layer.
 
-    ``kinds``: layer to "le", "kd" or "kdw". ``matrices``: layer to R_l or M_l, where there is one; entries start as
-    N(0, 1/features). The softmax of kd and kdw runs over the whole layer, or over the channels at each position.
+    ``kinds``: layer to "le", "kd" or "kdw"; ``taught``: layers whose targets are a teacher's. ``matrices``: layer to
+    R_l or M_l, where there is one; entries start as N(0, 1/features). The softmax of kd and kdw runs over the whole
+    layer, or over the channels at each position.
     """
 
     def __init__(self, section: SignalsSection, network: Network, seed: int) -> None:
         super().__init__()
-        self.kinds = section.kind_of_layers()
+        self.kinds, self.taught = section.kind_of_layers(), section.taught()
         self.shapes = dict(enumerate(network.state_shapes))
         self.temperature, self.exponent = section.temperature, section.temperature_exponent
         self.hard, self.by_position = section.targets == "hard", section.softmax == "position"
@@ -62,11 +63,6 @@ class Signals(nn.Module):
     def layers(self) -> list[int]:
         """Layers with a signal, in order."""
         return list(self.kinds)
-
-    @property
-    def taught(self) -> list[int]:
-        """Layers whose targets are a teacher's."""
-        return [layer for layer, kind in self.kinds.items() if kind != "le"]
 
     @property
     def matrices(self) -> dict[int, Tensor]:

@@ -272,6 +272,10 @@ class SignalsSection(Section):
         kinds = self.kind if isinstance(self.kind, tuple) else (self.kind,) * len(self.layers)
         return dict(sorted(zip(self.layers, kinds, strict=False)))
 
+    def taught(self) -> list[int]:
+        """Layers whose targets are a teacher's, in order."""
+        return [layer for layer, kind in self.kind_of_layers().items() if kind != "le"]
+
 
 class TeacherSection(Section):
     """The feed-forward network that `neurosim-ep teach` trains by backpropagation, and the targets it leaves."""
@@ -422,8 +426,7 @@ class Scenario(Section):
         beyond = [layer for layer in self.signals.layers if layer >= layers]
         if self.signals.kind != "none" and beyond:
             yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
-        taught = [layer for layer, kind in self.signals.kind_of_layers().items() if kind != "le"]
-        if self.network.loss == "squared_error" and layers - 1 in taught:
+        if self.network.loss == "squared_error" and layers - 1 in self.signals.taught():
             yield "signals.layers", f"layer {layers - 1} is the class layer, which has no counterpart in a teacher"
         for key, given, what in (
             ("network.activation", self.network.activation, "name"),

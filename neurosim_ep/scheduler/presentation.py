@@ -165,12 +165,11 @@ def ep_gradients(
         grads |= matrix_gradient(signals, nudged.seen, nudge.targets, mean * alpha)
 
     logits = network.logits(free.seen)
-    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
     ends = dict(zip(phases, _split(nudged.states, copies), strict=True))
     return EPGradients(
         grads=grads,
         free=free.states,
-        loss=criterion(logits, onehot),
+        loss=losses.output_loss(network, logits, onehot),
         logits=logits,
         free_phase=free,
         plus=ends.get(Phase.NUDGE_PLUS),

@@ -87,6 +87,5 @@ def bptt_gradients(
     onehot = losses.one_hot(y, network.num_classes, x)
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
     logits = network.logits(free.states)
-    criterion = losses.squared_error if network.readout is None else losses.cross_entropy
     grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher)
-    return Gradients(grads, free.states, criterion(logits, onehot), logits, free)
+    return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free)

@@ -16,22 +16,21 @@ from types import FrameType
 import torch
 
 from neurosim_ep import resources
-from neurosim_ep.errors import CheckpointError, DataError, DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.errors import CheckpointError, DivergenceError, HardwareModelError, RunInterrupted
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
-from neurosim_ep.scenario.load import dump_scenario, load_scenario
+from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.device import peak_memory, select_device
 from neurosim_ep.train.model import build_model
+from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_data, run_model, run_scenario
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
 from neurosim_ep.train.teacher.targets import teacher_folder
 from neurosim_ep.train.trainer import Trainer
-
-HARDWARE = "hardware.toml"
 
 
 def run(
@@ -56,7 +55,7 @@ def run(
     resolved = dump_scenario(_pinned(scenario)).encode()
     hardware, _ = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
-        write_atomic(directory.path / "scenario.toml", resolved)
+        write_atomic(directory.path / SCENARIO, resolved)
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
         write_atomic(directory.path / HARDWARE, hardware.read_bytes())
         directory.update_run_json(
@@ -99,7 +98,7 @@ def _pinned(scenario: Scenario) -> Scenario:
     root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
     if scenario.data.kind != "textures":
         changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
-    if any(kind != "le" for kind in scenario.signals.kind_of_layers().values()):
+    if scenario.signals.taught():
         folder = str(teacher_folder(scenario).resolve())
         changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})
     path, shipped = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
@@ -116,43 +115,23 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     """
     directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or QuietReporter()
-    info = directory.info()
-    for name in ("scenario.toml", HARDWARE):
-        if not (directory.path / name).is_file():
-            raise CheckpointError(f"{directory.path}: has no {name}; restore it from a copy, or start the run again")
-    scenario = load_scenario(directory.path / "scenario.toml")
+    scenario = run_scenario(directory, (SCENARIO, HARDWARE))
     target = select_device(device)
     state = load_checkpoint(directory.checkpoints, target)
-    try:
+    with reading(directory) as info:
         status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
-    except (KeyError, TypeError) as problem:
-        raise CheckpointError(
-            f"{directory.run_json}: lacks what a run writes there ({problem}); "
-            "restore the file from a copy, or start the run again"
-        ) from problem
     if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return RunResult(directory.path, "done", info["metrics"], scenario.training.epochs, info["seconds"])
-    data = load_data(scenario.data, scenario.scenario.seed)
-    if data.digest != digest:
-        raise DataError(
-            f"{data.source}: not the images this run started with ({began_with}); restore them, or start a new run"
-        )
-    priced = scenario.hardware.model_copy(update={"model": str(directory.path / HARDWARE)})
-    model = build_model(scenario.model_copy(update={"hardware": priced}), data.num_classes, data.image_shape)
+    data = run_data(scenario, digest, began_with, ", or start a new run")
+    model = run_model(directory, scenario, data)
     trainer = Trainer(scenario, model, data, target)
     _refuse_other_teacher(directory, trainer)
     tables = RunTables(directory, scenario, model)
-    try:
+    with fitting(directory):
         trainer.load_state_dict(state["trainer"])
         tables.load_state_dict(state["tables"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
-        reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
-        raise CheckpointError(
-            f"{directory.checkpoints}: the checkpoint does not fit scenario.toml ({reason}); "
-            "restore both from a copy, or start the run again"
-        ) from problem
     tables.truncate_to(epoch)
     directory.update_run_json(status="running", versions=versions(), device=_device_name(target))
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)

@@ -95,7 +95,7 @@ def matching_layers(scenario: Scenario, student: Network, teacher: Teacher) -> d
     It is the layer of the same number where both have the same layers, else the last layer of the same block. Raises
     :class:`ScenarioError` where there is none, or it has another shape.
     """
-    taught = [layer for layer, kind in scenario.signals.kind_of_layers().items() if kind != "le"]
+    taught = scenario.signals.taught()
     if scenario.teacher.preset == "same":
         pairs = {layer: layer for layer in taught if layer < len(teacher.shapes)}
     else:

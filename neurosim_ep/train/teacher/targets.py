@@ -52,9 +52,13 @@ class LiveTargets:
         self.teacher, self.pairs, self.mean, self.std = teacher.eval(), pairs, mean, std
         self.teacher_digest = weights_digest(teacher)
 
-    @torch.no_grad()
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
-        """See :class:`TargetSource`."""
+        """See :class:`TargetSource`; the images are all that matters."""
+        return self.look(images)
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> dict[int, Tensor]:
+        """What the teacher shows for uint8 ``images`` (B, C, H, W), float32 (B, *shape) by layer of the student."""
         parts = [self._look(part) for part in images.split(AT_ONCE)]
         return {layer: torch.cat(found) for layer, found in zip(self.pairs, zip(*parts, strict=True), strict=True)}
 
@@ -97,16 +101,19 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
     return teacher
 
 
+def live_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> LiveTargets:
+    """The scenario's trained teacher, ready to be asked."""
+    teacher = load_teacher(scenario, data, device)
+    return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
+
+
 def ask_teacher(
     scenario: Scenario, network: Network, data: Data, device: torch.device, images: Tensor
 ) -> dict[int, Tensor]:
     """What the scenario's teacher shows for uint8 ``images`` (B, C, H, W), by layer; nothing where none is needed."""
-    if all(kind == "le" for kind in scenario.signals.kind_of_layers().values()):
+    if not scenario.signals.taught():
         return {}
-    teacher = load_teacher(scenario, data, device)
-    live = LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
-    nothing = torch.zeros(len(images), dtype=torch.int64)
-    return live.of(nothing, nothing, images.to(device))
+    return live_targets(scenario, network, data, device).look(images.to(device))
 
 
 def target_source(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetSource | None:
@@ -114,12 +121,11 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
 
     Raises :class:`DataError` or :class:`CheckpointError` when the teacher or its store is missing or another's.
     """
-    taught = [layer for layer, kind in scenario.signals.kind_of_layers().items() if kind != "le"]
+    taught = scenario.signals.taught()
     if not taught:
         return None
     if scenario.signals.live:
-        teacher = load_teacher(scenario, data, device)
-        return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
+        return live_targets(scenario, network, data, device)
     path = teacher_folder(scenario) / STORE
     store = TargetStore(
         path, StoreKey.of(data, scenario.data), {n: network.state_shapes[n] for n in taught},

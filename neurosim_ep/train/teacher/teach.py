@@ -75,7 +75,7 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     Raises :class:`UsageError` when the scenario needs no teacher, or the folder has another one.
     """
     folder = out or teacher_folder(scenario)
-    if not any(kind != "le" for kind in scenario.signals.kind_of_layers().values()):
+    if not scenario.signals.taught():
         raise UsageError(
             f"signals.kind = {scenario.signals.kind!r}: no layer of this scenario needs a teacher; "
             'set it to "kd" or "kdw", or to a list that has one of them'
@@ -273,6 +273,4 @@ def _store(
         for view in range(views):
             for number, images in enumerate(data.train_images.split(AT_ONCE)):
                 shown = torch.full((len(images),), view)
-                first = number * AT_ONCE
-                chosen = torch.arange(first, first + len(images))
-                store.put(view, first, live.of(chosen, shown, show(images.to(device), shown, scenario.data)))
+                store.put(view, number * AT_ONCE, live.look(show(images.to(device), shown, scenario.data)))
