@@ -6,13 +6,17 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
@@ -21,8 +25,9 @@ from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.teacher.network import build_teacher
+from neurosim_ep.train.teacher.store import StoreWriter
 from neurosim_ep.train.teacher.targets import AT_ONCE, LiveTargets, target_source
-from neurosim_ep.train.teacher.teach import Taught, teach
+from neurosim_ep.train.teacher.teach import Taught, batches_of, teach
 
 CPU = torch.device("cpu")
 BASE = (
@@ -144,7 +149,7 @@ def test_an_interrupted_teacher_goes_on(tmp_path: Path) -> None:
     assert not (tmp_path / "cut" / "targets.h5").exists()
     again = taught(tmp_path / "cut")
     assert again.accuracy == whole.accuracy
-    names = ("teacher_digest", "data_digest")
+    names = ("teacher_digest", "train_digest")
     found = [json.loads((tmp_path / name / "teacher.json").read_text()) for name in ("whole", "cut")]
     assert [found[0][name] for name in names] == [found[1][name] for name in names]
     assert len(pd.read_csv(tmp_path / "cut" / "teacher.csv")) == 2
@@ -264,5 +269,64 @@ def test_activations_that_do_not_fit_leave_no_store(tmp_path: Path) -> None:
 
 def test_a_folder_keeps_the_teacher_it_has(tmp_path: Path) -> None:
     taught(tmp_path / "teacher", "teacher.epochs=1")
-    with pytest.raises(UsageError, match="holds a teacher of another scenario"):
+    with pytest.raises(UsageError, match=r"holds a teacher of another scenario \(teacher differ"):
         taught(tmp_path / "teacher", "teacher.epochs=3")
+    with pytest.raises(UsageError, match=r"\(data and taught differ"):
+        taught(tmp_path / "teacher", "teacher.epochs=1", "data.augment=none", "signals.layers=[1,2,3]")
+
+
+def test_a_teacher_serves_every_scenario_it_does_not_depend_on(tmp_path: Path) -> None:
+    first = taught(tmp_path / "teacher", "teacher.epochs=1")
+    others = ("relaxation.beta=0.3", "data.test_samples=20", "network.activation=relu", "training.batch_size=8")
+    weights = (tmp_path / "teacher" / "training.pt").read_bytes()
+    taught(tmp_path / "teacher", "teacher.epochs=1", *others)
+    assert (tmp_path / "teacher" / "training.pt").read_bytes() == weights
+    run(scenario(tmp_path / "teacher", "teacher.epochs=1", *others), tmp_path / "run", device="cpu")
+    assert first.folder == tmp_path / "teacher"
+
+
+def test_where_a_teacher_was_put_is_said(tmp_path: Path) -> None:
+    class Listen(QuietReporter):
+        said: ClassVar[list[str]] = []
+
+        def note(self, message: str) -> None:
+            self.said.append(message)
+
+    teach(scenario(tmp_path / "a", "teacher.epochs=1"), tmp_path / "b", "cpu", Listen())
+    assert Listen.said[-1] == f"runs find this teacher with --set signals.teacher={tmp_path / 'b'}"
+
+
+@given(st.integers(1, 200), st.integers(2, 64))
+def test_no_batch_of_a_teacher_is_one_sample(samples: int, size: int) -> None:
+    order = torch.arange(samples)
+    batches = batches_of(order, size)
+    assert torch.equal(torch.cat(batches), order)
+    assert samples == 1 or min(len(batch) for batch in batches) > 1
+    assert max(len(batch) for batch in batches) <= size + 1
+
+
+def test_a_store_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StoreWriter, "put", full)
+    with pytest.raises(UsageError, match=r"targets\.h5: cannot be written \(No space left on device\)"):
+        taught(tmp_path / "teacher", "teacher.epochs=1")
+    assert not list((tmp_path / "teacher").glob("*targets*"))
+
+
+@pytest.mark.parametrize("command", ["gdu", "diagnose"])
+def test_a_run_with_a_teacher_is_examined_with_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    run(scenario(tmp_path / "teacher", "teacher.epochs=1"), tmp_path / "run", device="cpu")
+    words = [command, str(tmp_path / "run"), "--samples", "10", "--device", "cpu"]
+    words += ["--out", str(tmp_path / "gdu")] if command == "gdu" else []
+    assert main(words) == 0
+    (tmp_path / "teacher").rename(tmp_path / "kept")
+    taught(tmp_path / "teacher", "teacher.epochs=1", "scenario.seed=1")
+    capsys.readouterr()
+    words = [*words[:-1], str(tmp_path / "gdu2")] if command == "gdu" else words
+    assert main(words) == 2
+    assert "holds another teacher than the one this run started with" in capsys.readouterr().err

@@ -67,7 +67,9 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
 
     say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
     beta = relaxation.beta
-    teacher = ask_teacher(run.scenario, network, run.data, run.device, run.data.test_images[chosen.places])
+    teacher = ask_teacher(
+        run.scenario, network, run.data, run.device, run.data.test_images[chosen.places], run.directory
+    )
     setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
     ends, half, twice = (nudge_both(engine, free, setting, value) for value in (beta, beta / 2, 2 * beta))
     alone = go_on(engine, free, setting)

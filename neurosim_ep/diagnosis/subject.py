@@ -69,6 +69,6 @@ def subject(scenario: Scenario, samples: int, device: str, run: RunDirectory | N
     start = network.initial_states(samples, scenario.relaxation.state_init, generator(seed, Stream.STATES, 0))
     alpha = alpha_after(scenario, epoch)
     y = data.train_labels[chosen].to(target)
-    shown = ask_teacher(scenario, network, data, target, data.train_images[chosen])
+    shown = ask_teacher(scenario, network, data, target, data.train_images[chosen], run)
     teacher = {layer: values.double() for layer, values in shown.items()}
     return Subject(scenario, network, signals, x, y, start, alpha, epoch, data.digest, teacher)

@@ -26,7 +26,8 @@ class Data:
     """Training and test images with what is needed to feed them to a network.
 
     Images are uint8 (N, C, H, W), labels int64 (N,), both on the CPU. ``mean`` and ``std`` are float32 (C,)
-    in units of full scale (pixel 255 is 1). ``digest`` is the SHA-256 of all images and labels.
+    in units of full scale (pixel 255 is 1). ``digest`` is the SHA-256 of all images and labels, ``train_digest`` that
+    of the training images and labels alone.
     """
 
     train_images: Tensor
@@ -38,6 +39,7 @@ class Data:
     std: Tensor
     source: str
     digest: str
+    train_digest: str
 
     @property
     def num_classes(self) -> int:
@@ -73,6 +75,7 @@ def load_data(section: DataSection, seed: int) -> Data:
         std=std,
         source=found.source,
         digest=_digest(tensors),
+        train_digest=_digest(tensors[:2]),
     )
 
 

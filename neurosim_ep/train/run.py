@@ -16,7 +16,7 @@ from types import FrameType
 import torch
 
 from neurosim_ep import resources
-from neurosim_ep.errors import CheckpointError, DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
@@ -29,7 +29,7 @@ from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_d
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
-from neurosim_ep.train.teacher.targets import teacher_folder
+from neurosim_ep.train.teacher.targets import refuse_other_teacher, teacher_digest, teacher_folder
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -69,16 +69,6 @@ def run(
     directory = RunDirectory(path)
     tables = RunTables(directory, scenario, trainer.model)
     return _train(directory, scenario, trainer, tables, reporter or QuietReporter(), 0, {})
-
-
-def _refuse_other_teacher(directory: RunDirectory, trainer: Trainer) -> None:
-    """Raise :class:`CheckpointError` when the targets are not of the teacher that the run started with."""
-    began_with = (directory.info().get("teacher") or {}).get("digest")
-    if trainer.targets is not None and trainer.targets.teacher_digest != began_with:
-        raise CheckpointError(
-            f"{trainer.scenario.signals.teacher}: holds another teacher than the one this run started with; "
-            "restore it, or start a new run"
-        )
 
 
 def _teacher(trainer: Trainer) -> dict[str, object] | None:
@@ -126,7 +116,8 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     data = run_data(scenario, digest, began_with, ", or start a new run")
     model = run_model(directory, scenario, data)
     trainer = Trainer(scenario, model, data, target)
-    _refuse_other_teacher(directory, trainer)
+    if trainer.targets is not None:
+        refuse_other_teacher(trainer.targets, scenario, teacher_digest(directory))
     tables = RunTables(directory, scenario, model)
     with fitting(directory):
         trainer.load_state_dict(state["trainer"])

@@ -46,7 +46,9 @@ class StoreKey:
     @classmethod
     def of(cls, data: Data, section: DataSection) -> StoreKey:
         """The key of the training images ``data`` as ``section`` shows them."""
-        return cls(data.digest, section.augment, section.crop_step, tuple(data.mean.tolist()), tuple(data.std.tolist()))
+        return cls(
+            data.train_digest, section.augment, section.crop_step, tuple(data.mean.tolist()), tuple(data.std.tolist())
+        )
 
     def attributes(self) -> dict[str, Any]:
         """As attributes of a file."""
@@ -94,7 +96,7 @@ def write_store(
 ) -> Iterator[StoreWriter]:
     """A store that appears at ``path`` whole when the block ends. ``layers``: number to name and shape.
 
-    Raises :class:`UsageError` when the disk has no room for it.
+    Raises :class:`UsageError` when the disk has no room for it or it cannot be written.
     """
     bits = sum(section.sample_bits(int(np.prod(shape))) for _, shape in layers.values()) * samples * views
     free = shutil.disk_usage(path.parent).free
@@ -120,6 +122,10 @@ def write_store(
                     scales.attrs.update(unit="1", description="activation of one step of the stored integers")
             yield StoreWriter(file, precision)
         replace_atomic(temporary, path)
+    except OSError as problem:
+        raise UsageError(
+            f"{path}: cannot be written ({problem.strerror or problem}); make room, or choose another --out"
+        ) from problem
     finally:
         temporary.unlink(missing_ok=True)
 

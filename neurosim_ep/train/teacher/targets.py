@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import Data, prepare
@@ -20,6 +21,7 @@ from neurosim_ep.train.teacher.store import StoreKey, TargetStore
 from neurosim_ep.train.views import count_views
 
 WEIGHTS, STORE = "teacher.pt", "targets.h5"
+AGAIN = "teach again with `neurosim-ep teach`"
 AT_ONCE = 32  # images a teacher looks at together: always as many, so that an answer does not depend on its neighbours
 
 
@@ -88,7 +90,7 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
     folder = teacher_folder(scenario)
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder}: holds no teacher ({WEIGHTS}); train one with `neurosim-ep teach`")
-    state = load_checkpoint(folder, device, WEIGHTS)
+    state = load_checkpoint(folder, device, WEIGHTS, AGAIN)
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(device)
     try:
         teacher.load_state_dict(state["weights"])
@@ -107,13 +109,33 @@ def live_targets(scenario: Scenario, network: Network, data: Data, device: torch
     return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
 
 
+def refuse_other_teacher(source: TargetSource, scenario: Scenario, began_with: str | None) -> None:
+    """Raise :class:`CheckpointError` unless ``source`` is the teacher of the digest that a run ``began_with``."""
+    if source.teacher_digest != began_with:
+        raise CheckpointError(
+            f"{teacher_folder(scenario)}: holds another teacher than the one this run started with; "
+            "restore it, or start a new run"
+        )
+
+
 def ask_teacher(
-    scenario: Scenario, network: Network, data: Data, device: torch.device, images: Tensor
+    scenario: Scenario, network: Network, data: Data, device: torch.device, images: Tensor, run: RunDirectory | None
 ) -> dict[int, Tensor]:
-    """What the scenario's teacher shows for uint8 ``images`` (B, C, H, W), by layer; nothing where none is needed."""
+    """What the scenario's teacher shows for uint8 ``images`` (B, C, H, W), by layer; nothing where none is needed.
+
+    Raises :class:`CheckpointError` when it is not the teacher that ``run`` started with.
+    """
     if not scenario.signals.taught():
         return {}
-    return live_targets(scenario, network, data, device).look(images.to(device))
+    live = live_targets(scenario, network, data, device)
+    if run is not None:
+        refuse_other_teacher(live, scenario, teacher_digest(run))
+    return live.look(images.to(device))
+
+
+def teacher_digest(run: RunDirectory) -> str | None:
+    """Digest of the teacher that ``run`` started with; None where it had none."""
+    return (run.info().get("teacher") or {}).get("digest")
 
 
 def target_source(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetSource | None:

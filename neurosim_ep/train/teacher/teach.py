@@ -29,14 +29,14 @@ from neurosim_ep.errors import CheckpointError, DivergenceError, UsageError
 from neurosim_ep.progress import Reporter
 from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.record.rundir import versions, write_atomic, write_json
-from neurosim_ep.scenario.load import dump_scenario
+from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import Data, load_data, prepare
 from neurosim_ep.train.device import select_device
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
 from neurosim_ep.train.teacher.store import StoreKey, write_store
-from neurosim_ep.train.teacher.targets import STORE, WEIGHTS, LiveTargets, teacher_folder, weights_digest
+from neurosim_ep.train.teacher.targets import AGAIN, STORE, WEIGHTS, LiveTargets, teacher_folder, weights_digest
 from neurosim_ep.train.views import count_views, draw_views, show
 from neurosim_ep.units import format_bits
 
@@ -86,7 +86,7 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     pairs = matching_layers(scenario, student, teacher)
     foreign = _read_foreign(scenario, teacher, target)
-    _claim(folder, scenario)
+    _claim(folder, _pinned(scenario))
     if foreign is not None:
         teacher.load_state_dict(foreign)
     else:
@@ -103,30 +103,50 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     write_json(
         folder / "teacher.json",
         {
-            "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "data_digest": data.digest,
+            "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "train_digest": data.train_digest,
             "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
             "bytes_per_sample": taught.bytes_per_sample, "bytes_per_epoch": taught.bytes_per_epoch,
             "versions": versions(),
         },
     )  # fmt: skip
+    if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
+        reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
     return taught
 
 
+def _pinned(scenario: Scenario) -> Scenario:
+    """``scenario`` with the file of the teacher's weights named so that it is found from any directory."""
+    if not scenario.teacher.state_dict:
+        return scenario
+    path = str(Path(scenario.teacher.state_dict).expanduser().resolve())
+    return scenario.model_copy(update={"teacher": scenario.teacher.model_copy(update={"state_dict": path})})
+
+
+def _identity(scenario: Scenario) -> dict[str, object]:
+    """All of ``scenario`` that the teacher and its stored targets depend on."""
+    return {
+        "seed": scenario.scenario.seed, "data": scenario.data.model_copy(update={"root": "", "test_samples": 0}),
+        "teacher": scenario.teacher, "network": scenario.teacher.layer_plans(scenario.network),
+        "taught": scenario.signals.taught(),
+    }  # fmt: skip
+
+
 def _claim(folder: Path, scenario: Scenario) -> None:
-    """Make ``folder`` this scenario's, or go on in it when it is already."""
-    resolved = dump_scenario(scenario).encode()
+    """Make ``folder`` this scenario's, or go on in it when it was begun for one with the same teacher."""
     mark = folder / SCENARIO
     try:
         if mark.exists():
-            if mark.read_bytes() != resolved:
+            begun, wanted = _identity(load_scenario(mark)), _identity(scenario)
+            if different := [name for name in wanted if begun[name] != wanted[name]]:
                 raise UsageError(
-                    f"{folder}: holds a teacher of another scenario (see {mark}); choose another --out, or move it away"
+                    f"{folder}: holds a teacher of another scenario ({' and '.join(different)} differ, see {mark}); "
+                    "choose another --out, or move it away"
                 )
             return
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder}: is not an empty folder and holds no teacher; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(mark, resolved)
+        write_atomic(mark, dump_scenario(scenario).encode())
     except OSError as problem:
         raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
 
@@ -180,16 +200,16 @@ def _train(
 ) -> None:
     """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates, as many epochs as are missing."""
     section, seed = scenario.teacher, scenario.scenario.seed
-    batches = math.ceil(len(data.train_labels) / section.batch_size)
+    batches = len(batches_of(torch.arange(len(data.train_labels)), section.batch_size))
     sgd = torch.optim.SGD(
         teacher.parameters(), section.learning_rate, MOMENTUM, weight_decay=section.weight_decay, nesterov=True
     )
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, batches * section.epochs)
     table, first = CsvTable(folder / "teacher.csv", COLUMNS), 0
     if (folder / TRAINING).is_file():
-        state = load_checkpoint(folder, device, TRAINING)
+        state = load_checkpoint(folder, device, TRAINING, AGAIN)
         try:
-            if state["data_digest"] != data.digest:
+            if state["train_digest"] != data.train_digest:
                 raise UsageError(f"{folder}: was begun on other images; restore them, or choose another --out")
             teacher.load_state_dict(state["weights"])
             sgd.load_state_dict(state["sgd"])
@@ -210,7 +230,7 @@ def _train(
         random = generator(seed, Stream.TEACHER_AUGMENTATION, epoch)
         loss, correct, rate = torch.zeros((), device=device), torch.zeros((), device=device), cosine.get_last_lr()[0]
         teacher.train()
-        for number, chosen in enumerate(order.split(section.batch_size)):
+        for number, chosen in enumerate(batches_of(order, section.batch_size)):
             images = data.train_images[chosen].to(device)
             images = show(images, draw_views(scenario.data, len(chosen), random), scenario.data)
             labels = data.train_labels[chosen].to(device)
@@ -232,12 +252,22 @@ def _train(
             raise DivergenceError(f"the teacher diverged in epoch {epoch + 1}; lower teacher.learning_rate")
         table.append([row])
         progress = {"sgd": sgd.state_dict(), "cosine": cosine.state_dict(), "epoch": epoch + 1}
-        progress["data_digest"] = data.digest
+        progress["train_digest"] = data.train_digest
         save_checkpoint(folder, {"weights": teacher.state_dict(), **progress}, TRAINING)
         reporter.note(
             f"teacher epoch {epoch + 1}/{section.epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
             f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
         )
+
+
+def batches_of(order: Tensor, size: int) -> list[Tensor]:
+    """``order`` (N,) in batches of ``size``; a last sample alone, which cannot be normalised over its batch, joins the
+    batch before.
+    """
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
 
 
 @torch.no_grad()
