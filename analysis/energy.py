@@ -1,4 +1,4 @@
-"""Where does the energy go? Energy per image of every layer, split into components, in both accountings."""
+"""Where does the energy go? Energy per image of every layer, by component and by phase, in every execution style."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis
 from neurosim_ep.units import format_si
 
-ACCOUNTINGS = {
-    "clocked": "clocked: every tile read at every tick (first layer: once)",
-    "event": "event-driven: only reads of tiles that got events",
+STYLES = {
+    "clocked": "clocked: every tile read in every tick",
+    "event": "event: tiles read where events arrive",
+    "settling": "settling: analog, converted at phase ends",
 }
 SMALL_SHARE = 0.01
 COMPONENTS = {
     "cell_read": "array cells, read",
     "cell_write": "array cells, written",
     "dac": "drivers (DAC)",
+    "sample_hold": "sample-and-hold",
     "adc": "ADC",
     "add": "adders",
     "partial_sum": "partial sums between tiles",
     "input": "input to tiles",
     "message": "states to tiles",
+    "target": "stored targets to tiles",
+    "dram": "off-chip memory",
     "neuron": "neurons",
     "pool": "pooling",
     "register": "state registers",
@@ -38,41 +42,47 @@ COMPONENTS = {
 
 
 def draw(run: Run) -> Figure:
-    """Stacked bars of J per training image, layer by component, clocked and event-driven side by side.
+    """Stacked bars of J per training image, layer by component and by phase, a column of panels per style.
 
-    Components below 1 % of the total in both accountings are drawn together as "other".
+    Components below 1 % of the total in every style are drawn together as "other".
     """
-    frame = run.table("cost.csv", ("layer", "name", "phase", "component", "accounting", "energy_J", "samples"))
-    energy = _per_image(frame)
-    total_J = energy.sum(axis=1).groupby("accounting").sum()
+    frame = run.table("cost.csv", ("layer", "name", "phase", "component", "style", "energy_J", "samples"))
+    energy, by_phase = _per_image(frame, "component"), _per_image(frame, "phase")
+    total_J = energy.sum(axis=1).groupby("style").sum()
     if not total_J["clocked"]:
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
     *phases, last = [name for phase, name in PHASES.items() if phase in set(frame["phase"])]
     figure = canvas(
-        "Energy per training image by layer and component",
+        "Energy per training image by layer, component and phase",
         run.label,
         f"All phases of one presentation: {', '.join(phases)} and {last}. Mean of the recorded batches.",
-        width=10.5,
-        height=5.4,
+        width=13.5,
+        height=8.6,
     )
-    panels = figure.subplots(1, len(ACCOUNTINGS), sharey=True)
-    for axes, (accounting, meaning) in zip(panels, ACCOUNTINGS.items(), strict=True):
-        _draw_bars(axes, _large_components(energy).loc[[accounting]])
-        share = f", {total_J[accounting] / total_J['clocked']:.0%} of clocked" if accounting == "event" else ""
-        axes.set_title(f"{meaning}\ntotal {format_si(total_J[accounting], 'J')} per image{share}")
-    panels[0].set_ylabel("energy per image")
-    panels[0].yaxis.set_major_formatter(EngFormatter(unit="J"))
+    panels, lower = figure.subplots(2, len(STYLES), sharey=True, height_ratios=(3, 2))
+    for axes, below, (style, meaning) in zip(panels, lower, STYLES.items(), strict=True):
+        _draw_bars(axes, _large_components(energy).loc[[style]])
+        _draw_bars(below, by_phase.loc[[style]].reindex(PHASES.values(), level=1))
+        below.set_xlabel("layer (input side on the left)")
+        share = f", {total_J[style] / total_J['clocked']:.0%} of clocked" if style != "clocked" else ""
+        axes.set_title(f"{meaning}\ntotal {format_si(total_J[style], 'J')} per image{share}")
+    for axes, by in ((panels[0], "component"), (lower[0], "phase")):
+        axes.set_ylabel(f"energy per image, by {by}")
+        axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
+    lower[-1].legend(loc="upper right")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
-def _per_image(frame: pd.DataFrame) -> pd.DataFrame:
-    """J per image: a row per (accounting, component), a column per (layer, name) in order of depth."""
+def _per_image(frame: pd.DataFrame, part: str) -> pd.DataFrame:
+    """J per image: a row per (style, ``part``), component or phase, a column per (layer, name) in order of depth."""
     frame = frame.assign(
-        energy_J=frame["energy_J"] / frame["samples"], component=frame["component"].replace(COMPONENTS)
+        energy_J=frame["energy_J"] / frame["samples"],
+        component=frame["component"].replace(COMPONENTS),
+        phase=frame["phase"].replace(PHASES),
     )
     return frame.pivot_table(
-        index=["accounting", "component"],
+        index=["style", part],
         columns=["layer", "name"],
         values="energy_J",
         aggfunc="sum",
@@ -82,22 +92,21 @@ def _per_image(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _large_components(energy: pd.DataFrame) -> pd.DataFrame:
     """``energy`` with the largest component first and the small ones added up as "other"."""
-    total_J = energy.sum(axis=1).unstack("accounting", fill_value=0)
+    total_J = energy.sum(axis=1).unstack("style", fill_value=0)
     share = (total_J / total_J.sum()).max(axis=1).sort_values(ascending=False)
     small = share.index[share < SMALL_SHARE]
     names = {component: f"other ({len(small)}, each < {SMALL_SHARE:.0%})" for component in small}
     ordered = energy.reindex(share.index, level="component").rename(index=names, level="component")
-    return ordered.groupby(["accounting", "component"], sort=False).sum()
+    return ordered.groupby(["style", "component"], sort=False).sum()
 
 
 def _draw_bars(axes: Axes, energy: pd.DataFrame) -> None:
     """Stacked bars, one per layer (columns), of all components (rows), in J."""
     bottom = np.zeros(len(energy.columns))
-    components = energy.index.get_level_values("component")
+    components = energy.index.get_level_values(1)
     for index, (component, height) in enumerate(zip(components, energy.to_numpy(), strict=True)):
         style = REST if component.startswith("other") else fill(index)
         axes.bar(range(len(height)), height, 0.75, bottom, label=component, edgecolor="white", linewidth=0.4, **style)
         bottom += height
     axes.grid(axis="y")
-    axes.set_xlabel("layer (input side on the left)")
     layer_axis(axes, energy.columns.get_level_values("name").tolist())

@@ -18,8 +18,8 @@ from pandas.api.types import is_numeric_dtype
 from neurosim_ep.errors import CheckpointError
 
 SCHEMA_VERSION = 1
-TRAFFIC_FILES = {"cost.csv", "traffic.h5"}
-TEXT_COLUMNS = {"name", "phase", "component", "accounting", "method", "item", "side"}
+TRAFFIC_FILES = {"cost.csv", "comparison.csv", "traffic.h5"}
+TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side"}
 
 
 class NothingToDraw(Exception):
@@ -78,7 +78,7 @@ class Run:
         Raises :class:`NothingToDraw` when the file is missing or has no such row, and :class:`CheckpointError` when it
         is broken, lacks one of ``columns``, holds text for a number or two rows with the same values of ``unique``.
         """
-        path = self._existing(file)
+        path = self.existing(file)
         frame = read_table(path, columns)
         if not isinstance(frame.index, pd.RangeIndex):
             raise CheckpointError(f"{path}: has a row with more cells than the header; was it edited?")
@@ -98,7 +98,7 @@ class Run:
         Returns ``{phase: array (ticks, layers)}``, the names of the layers and that epoch.
         Raises :class:`NothingToDraw` without recorded traffic and :class:`CheckpointError` for a broken file.
         """
-        path = self._existing("traffic.h5")
+        path = self.existing("traffic.h5")
         try:
             with h5py.File(path) as file:
                 epochs = file["batches/epoch"][:]
@@ -109,13 +109,16 @@ class Run:
                 neurons = file["layers/neurons"][:]
                 names = file["layers/name"].asstr()[:].tolist()
                 rates = {
-                    phase: events[last].sum(axis=0) / (samples * neurons) for phase, events in file["events"].items()
+                    phase: counts["events"][last].sum(axis=0) / (samples * neurons)
+                    for phase, counts in file["phases"].items()
+                    if "events" in counts
                 }
         except (KeyError, OSError) as problem:
             raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
         return rates, names, int(epochs[-1])
 
-    def _existing(self, file: str) -> Path:
+    def existing(self, file: str) -> Path:
+        """Path of a file of the run. Raises :class:`NothingToDraw` where there is none, saying why."""
         path = self.path / file
         if path.exists():
             return path

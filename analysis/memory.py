@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,23 +21,24 @@ METHODS = {
     "ep": "EP",
     "bptt_K": "BPTT over K = {nudge_steps} ticks",
     "bptt_T": "BPTT over T = {free_steps} ticks",
+    "backprop": "feed-forward backprop",
 }
 COMPARED = {"ep": "EP", "bptt_K": "BPTT over K ticks (nudge phase)", "bptt_T": "BPTT over T ticks (free phase)"}
-MARKERS = (("o", 3.5), ("s", 8.0), ("D", 11.5))
+MARKERS = (("o", 3.5), ("s", 8.0), ("D", 11.5), ("^", 15.0))
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 SMALL_SHARE = 0.02
 
 
 def draw(run: Run) -> Figure:
-    """Memory of EP and of BPTT over K and T ticks. Above: totals. Below: every item, log scale."""
-    bits = _items(run)
+    """Memory of EP, of BPTT over K and T ticks, and of feed-forward backpropagation: totals, and every item."""
+    bits = _items(run, METHODS)
     steps = _steps(run)
     names = [name.format(**steps) for name in METHODS.values()]
     figure = canvas(
         "On-chip memory to train",
         run.label,
-        "The same network, one image on the chip, trained by EP or by backpropagation through time (BPTT).",
-        height=3.9 + 0.25 * len(bits),
+        "The same network, one image on the chip, trained by EP or by backpropagation, also through time (BPTT).",
+        height=4.2 + 0.25 * len(bits),
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 0.7 + 0.25 * len(bits)))
     _draw_totals(upper, bits, names)
@@ -69,7 +70,7 @@ def compare(groups: Sequence[Group]) -> Figure:
 
 def _draw_estimates(axes: Axes, groups: Sequence[Group]) -> None:
     """A bar per method for each scenario, in one unit."""
-    totals = [_items(group.runs[0]).sum() for group in groups]
+    totals = [_items(group.runs[0], COMPARED).sum() for group in groups]
     power = int(math.log(max(total.max() for total in totals) / 8, 1024))
     for row, total in enumerate(totals):
         steps = _steps(groups[row].runs[0])
@@ -115,15 +116,15 @@ def _peak(run: Run) -> tuple[int, str]:
         return 0, ""
 
 
-def _items(run: Run) -> pd.DataFrame:
-    """Bits of each item (rows, the largest first) for each method (columns)."""
+def _items(run: Run, methods: Iterable[str]) -> pd.DataFrame:
+    """Bits of each item (rows, the largest first) for each of ``methods`` (columns)."""
     frame = run.table("memory.csv", ("method", "item", "bits"))
-    if missing := set(METHODS) - set(frame["method"]):
+    if missing := set(methods) - set(frame["method"]):
         raise CheckpointError(
             f"{run.path / 'memory.csv'}: lacks the rows of {', '.join(sorted(missing))}; was it edited?"
         )
     bits = frame.pivot_table(index="item", columns="method", values="bits", aggfunc="sum", fill_value=0)
-    return bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(METHODS)]
+    return bits.loc[bits.max(axis=1).sort_values(ascending=False).index, list(methods)]
 
 
 def _steps(run: Run) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis import energy, events, gradients, memory, residual, states
+from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, residual, states, tradeoff
 from neurosim_ep.analysis.load import NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.style import save
 
@@ -20,6 +20,8 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "events": events.draw,
     "energy": energy.draw,
     "memory": memory.draw,
+    "breakeven": breakeven.draw,
+    "mesh": mesh.draw,
 }
 
 
@@ -34,10 +36,11 @@ def plot_runs(
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
     ``out/<directory name>/``, or its own ``plots/``, and all gradient curves in one picture,
-    ``gradients_compared``, into ``out``, or the ``plots/`` of the first run. Where directories have the same
-    name, their parents come in front: ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once.
-    A picture whose input was not recorded is left out, and ``say`` is told why. Raises ``CheckpointError``
-    when a directory is not a run directory or one of its files is broken.
+    ``gradients_compared``, and cost against T, K or θ where they differ in one of them, ``cost_compared``, into
+    ``out``, or the ``plots/`` of the first run. Where directories have the same name, their parents come in front:
+    ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once. A picture whose input was not recorded is left
+    out, and ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run directory or one of its
+    files is broken.
     """
     runs = open_runs(run_dirs)
     jobs = [
@@ -46,7 +49,10 @@ def plot_runs(
         for name, draw in PICTURES.items()
     ]
     if len(runs) > 1:
-        jobs.append((partial(gradients.draw, runs), (out or runs[0].path / "plots") / "gradients_compared"))
+        together = out or runs[0].path / "plots"
+        jobs.append((partial(gradients.draw, runs), together / "gradients_compared"))
+        if tradeoff.varied(runs):
+            jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
     written: list[Path] = []
     for draw, stem in jobs:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import sys
@@ -22,9 +23,12 @@ from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import make_reporter
 
 if TYPE_CHECKING:
+    from neurosim_ep.hardware.summary import Summary
     from neurosim_ep.scenario.schema import Scenario
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.teacher.teach import Taught
+
+EXPORT_FORMATS = ("booksim", "noxim", "sonata", "messages-csv", "neurosim")
 
 
 class SuggestingGroup(click.Group):
@@ -263,6 +267,105 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
         click.echo(path)
 
 
+@cli.command()
+@click.argument("scenario")
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to record.")
+@click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
+@click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
+@_set_option
+@_device_option
+def estimate(
+    scenario: str, samples: int, activity: float | None, events: float | None, overrides: tuple[str, ...], device: str
+) -> None:
+    """Say what SCENARIO costs on its chip, without training it.
+
+    From the activity of a few images in the untrained network, or from a given activity.
+    """
+    loaded, _ = _load(scenario, overrides)
+    if (activity is None) != (events is None):
+        raise UsageError("--activity and --events: give both, or neither to measure them")
+    from neurosim_ep.train.estimate import estimate_given, estimate_measured
+    from neurosim_ep.train.inspect import classes_and_shape
+
+    if activity is not None and events is not None:
+        if not (math.isfinite(activity) and math.isfinite(events)):
+            raise UsageError("--activity and --events: must be shares between 0 and 1")
+        shape = classes_and_shape(loaded.data, loaded.scenario.seed)
+        _print_bill(estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken")
+    else:
+        _print_bill(estimate_measured(loaded, samples, device), "activity of the untrained network")
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--hw", required=True, metavar="MODEL", help="Hardware model: a shipped name or a TOML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger and area; default: only shown.")
+def recost(run_dir: Path, hw: str, out: Path | None) -> None:
+    """Price what a run recorded with another hardware model.
+
+    Nothing is simulated again: the counts in RUN_DIR/traffic.h5 are multiplied with other costs.
+    """
+    from neurosim_ep.record.recost import recost
+
+    found, notes = recost(run_dir, hw, out)
+    _print_bill(found, *notes)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--format", "form", required=True, type=click.Choice(EXPORT_FORMATS), help="What the file is for.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, new or empty.")
+def export(run_dir: Path, form: str, out: Path) -> None:
+    """Write what a run recorded for another simulator.
+
+    The packets of one mean sample; for neurosim, the last weights and the states at rest on a test image.
+    """
+    if form == "neurosim":
+        from neurosim_ep.diagnosis.neurosim_trace import export_neurosim
+
+        found = export_neurosim(run_dir, out)
+    else:
+        from neurosim_ep.record.export.traffic import export_traffic
+
+        found = export_traffic(run_dir, form, out)
+        click.echo("{exported:,} messages in the trace, {local:,} stay at their tile".format(**found["messages"]))
+    click.echo(out)
+
+
+@cli.group(cls=SuggestingGroup)
+def hw() -> None:
+    """Look at hardware models."""
+
+
+@hw.command("list")
+def hw_list() -> None:
+    """List the shipped hardware models."""
+    from neurosim_ep.hardware.showing import list_rows
+
+    click.echo(_table(list_rows()))
+
+
+@hw.command("show")
+@click.argument("model")
+@click.argument("section", required=False)
+def hw_show(model: str, section: str | None) -> None:
+    """Show every number of MODEL, or of one SECTION, with its interval, source and file."""
+    from neurosim_ep.hardware.showing import show_rows
+
+    click.echo(_table(show_rows(model, section)))
+
+
+@hw.command("diff")
+@click.argument("model")
+@click.argument("other")
+def hw_diff(model: str, other: str) -> None:
+    """Show the numbers in which MODEL and OTHER differ."""
+    from neurosim_ep.hardware.showing import diff_rows
+
+    rows = diff_rows(model, other)
+    click.echo(_table(rows) if rows else "no difference")
+
+
 @cli.command("gdu")
 @click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
@@ -321,6 +424,13 @@ def _print_result(result: RunResult | Taught, as_json: bool, quiet: bool) -> Non
         click.echo(json.dumps(asdict(result), default=str))
     elif not quiet:
         _print_pairs(result.summary())
+
+
+def _print_bill(found: Summary, *notes: str) -> None:
+    _print_pairs(found.chip_rows())
+    click.echo(f"\nEnergy per training sample\n{_table(found.style_rows())}\n")
+    for note in (*notes, *found.notes()):
+        click.echo(f"- {note}")
 
 
 def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

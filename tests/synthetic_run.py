@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from neurosim_ep.hardware.cost import ledger
+from neurosim_ep.hardware.backprop import Comparison, compare
+from neurosim_ep.hardware.chip import Recording
+from neurosim_ep.hardware.cost import bill
 from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.memory import memory_table
-from neurosim_ep.hardware.model import load_hardware_model
+from neurosim_ep.hardware.messages import link_table, message_table, place_table
+from neurosim_ep.hardware.modelfile import read_model
 from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.record import logs
 from neurosim_ep.record.rundir import RunDirectory
@@ -21,7 +25,8 @@ POOLED = (0, 1, 3, 5, 7)
 HIDDEN = (128, 128)
 SIGNALS = [Projection(1, 32 * 256, 10), Projection(3, 64 * 64, 10), Projection(7, 128, 10)]
 READOUT = Projection(len(CHANNELS) + len(HIDDEN) - 1, HIDDEN[-1], 10, learned=True)
-HARDWARE = load_hardware_model("rram_32nm")
+MODEL = read_model("rram_32nm")
+HARDWARE = MODEL.model
 TICKS = {"free": 60, "nudge_plus": 15, "nudge_minus": 15}
 SCENARIO = """
 [scenario]
@@ -92,20 +97,28 @@ def synthetic_run(
     (run.path / "scenario.toml").write_text(
         SCENARIO.format(traffic_every=100 if traffic else 0, seed=seed, signals=signals, data=data)
     )
+    (run.path / "hardware.toml").write_text(MODEL.to_toml())
     names = [geometry.name for geometry in plan.geometries]
     logs.CsvTable(run.path / "epochs.csv", logs.EPOCH_COLUMNS).append(_epoch_rows(seed, epochs, signals))
     layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
     residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
-    writer = TrafficWriter(run.path / "traffic.h5", plan, scenario_name=name, seed=0, event_threshold=1e-3)
+    digital = {"signals": SIGNALS, "readout": READOUT}
+    meta = {"scenario_name": name, "seed": 0, "event_threshold": 1e-3}
+    writer = TrafficWriter(run.path / "traffic.h5", plan, **meta, **digital)
+    counts = TileCounts.zeros(len(plan.tiles))
     for epoch in range(1, epochs + 1):
         layers.append(_layer_rows(rng, names, epoch, epochs, valley))
         residual.append(_residual_rows(rng, epoch))
         if traffic:
-            writer.append(epoch, [(number, _counts(rng, plan)) for number in (0, 100)])
-    digital = {"signals": SIGNALS, "readout": READOUT}
+            batches = [(number, _counts(rng, plan)) for number in (0, 100)]
+            counts += batches[0][1] + batches[1][1]
+            recording = Recording.of(counts, plan, HARDWARE, **digital)
+            writer.append(epoch, batches, tables_of(recording))
     if traffic:
-        cost = ledger(_counts(rng, plan), plan, HARDWARE, **digital)
+        cost = bill(recording)
         logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
+        comparison = [one._asdict() for one in compare(recording, cost)]
+        logs.write_table(run.path / "comparison.csv", comparison, Comparison._fields)
     memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
     logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})
@@ -165,6 +178,25 @@ def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, objec
     return rows
 
 
+def tables_of(recording: Recording) -> dict[str, pd.DataFrame]:
+    """The tables that a traffic file holds beside its counts."""
+    return {
+        "noc": message_table(recording), "cost": bill(recording), "places": place_table(recording),
+        "links": link_table(recording),
+    }  # fmt: skip
+
+
+def sends_of(plan: TilePlan, events: np.ndarray) -> np.ndarray:
+    """``events`` [ticks, layers] spread over the senders of each layer, in whole numbers."""
+    sends = np.zeros((len(events), len(plan.senders)), np.int64)
+    for layer, geometry in enumerate(plan.geometries):
+        mine = [number for number, sender in enumerate(plan.senders) if sender.layer == layer]
+        for number in mine:
+            sends[:, number] = events[:, layer] * plan.senders[number].neurons // geometry.neurons
+        sends[:, mine[0]] += events[:, layer] - sends[:, mine].sum(1)
+    return sends
+
+
 def _counts(rng: np.random.Generator, plan: TilePlan, samples: int = 32) -> TileCounts:
     """Activity that starts at the input side and dies out; a third of the states are not zero."""
     counts = TileCounts.zeros(len(plan.tiles))
@@ -182,6 +214,7 @@ def _counts(rng: np.random.Generator, plan: TilePlan, samples: int = 32) -> Tile
         counts.messages[phase] = 2 * counts.events[phase]
         counts.presentations[phase] = np.full(rate.shape, samples)
         counts.needed[phase] = np.minimum(samples, counts.events[phase])
+        counts.sends[phase] = sends_of(plan, counts.events[phase])
 
         once = samples if phase == "free" else 0
         every_tick = samples * TICKS[phase]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import h5py
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic_run import TICKS, synthetic_run
 
-from neurosim_ep.analysis import energy, events, gradients, memory, plot, residual, states
+from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, plot, residual, states, tradeoff
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
 from neurosim_ep.analysis.style import PALETTE, REST, STYLE, fill, log_floor, save
@@ -42,7 +43,7 @@ def one_sided_run(own_run: Run) -> Run:
         frame = pd.read_csv(own_run.path / file)
         frame[frame["phase"] != "nudge_minus"].to_csv(own_run.path / file, index=False)
     with h5py.File(own_run.path / "traffic.h5", "a") as traffic:
-        del traffic["events/nudge_minus"]
+        del traffic["phases/nudge_minus"]
     return own_run
 
 
@@ -207,17 +208,17 @@ def test_events_of_one_layer_that_is_hardly_ever_busy_are_visible(
     assert all(float(tick).is_integer() for axes in (free, nudge) for tick in axes.get_xticks())
 
 
-@pytest.mark.parametrize("accounting", ["clocked", "event"])
-def test_energy_bars_sum_to_the_ledger(run: Run, accounting: str) -> None:
-    frame = pd.read_csv(run.path / "cost.csv").query(f"accounting == '{accounting}'")
+@pytest.mark.parametrize("style", ["clocked", "event", "settling"])
+def test_energy_bars_sum_to_the_ledger(run: Run, style: str) -> None:
+    frame = pd.read_csv(run.path / "cost.csv").query(f"style == '{style}'")
     figure = energy.draw(run)
-    axes = figure.axes[("clocked", "event").index(accounting)]
+    axes = figure.axes[("clocked", "event", "settling").index(style)]
     bars = sum(bar.get_height() for bar in axes.patches)
     assert bars == pytest.approx((frame["energy_J"] / frame["samples"]).sum())
 
 
 def test_energy_without_costs_is_not_drawn(own_run: Run) -> None:
-    change(own_run, "cost.csv", "energy_J", 0.0, samples=32)
+    change(own_run, "cost.csv", "energy_J", 0.0, samples=128)
     with pytest.raises(NothingToDraw, match="every energy is zero"):
         energy.draw(own_run)
 
@@ -227,10 +228,12 @@ def test_memory_bars_sum_to_the_table(run: Run) -> None:
     figure = memory.draw(run)
     totals, items = figure.axes
     assert sum(bar.get_width() for bar in totals.patches) * 8 * 2**20 == pytest.approx(bits.sum())
-    assert [np.nansum(line.get_xdata()) for line in items.lines] == bits[["ep", "bptt_K", "bptt_T"]].to_list()
+    assert [np.nansum(line.get_xdata()) for line in items.lines] == bits[
+        ["ep", "bptt_K", "bptt_T", "backprop"]
+    ].to_list()
     assert f"= {bits['bptt_T'] / bits['ep']:.2f} × EP" in " ".join(texts(figure))
     assert totals.get_xlabel() == "total memory (MiB)"
-    assert sum("MiB" in text.get_text() for text in totals.texts) == 3
+    assert sum("MiB" in text.get_text() for text in totals.texts) == 4
     colours = [to_hex(bars.patches[0].get_facecolor()).upper() for bars in totals.containers]
     assert colours == [*PALETTE[: len(colours) - 1], REST["color"]]
 
@@ -259,6 +262,50 @@ def test_several_runs_also_give_one_picture_of_all_gradients(
         f"no picture events: {silent / 'traffic.h5'} {reason}",
         f"no picture energy: {silent / 'cost.csv'} {reason}",
     ]
+
+
+def test_cost_is_drawn_against_the_number_in_which_runs_differ(tmp_path: Path) -> None:
+    runs = []
+    for ticks in (60, 20, 120):
+        path = synthetic_run(tmp_path / f"T{ticks}", epochs=1).path
+        text = (path / "scenario.toml").read_text()
+        (path / "scenario.toml").write_text(re.sub(r"free_steps = \d+", f"free_steps = {ticks}", text))
+        runs.append(open_run(path))
+    frame = pd.read_csv(runs[0].path / "comparison.csv").set_index("style")
+    figure = tradeoff.draw(runs)
+    for axes, column in zip(figure.axes, ("energy_J", "latency_s"), strict=False):
+        for line, style in zip(axes.lines, frame.index, strict=True):
+            assert line.get_xdata().tolist() == [20, 60, 120]
+            assert line.get_ydata()[1] == pytest.approx(frame[column][style])
+    assert figure.axes[2].lines[0].get_ydata().tolist() == pytest.approx([62, 62, 62])
+    assert tradeoff.varied(runs[:1]) is None and tradeoff.varied([runs[0], runs[0]]) is None
+
+
+def test_break_even_is_where_the_lines_cross(run: Run) -> None:
+    frame = pd.read_csv(run.path / "comparison.csv").set_index("style")
+    axes = breakeven.draw(run).axes[0]
+    backprop, *curves = [line for line in axes.lines if len(line.get_xdata()) == 200]
+    crosses = [line for line in axes.lines if line.get_marker() == "X"]
+    assert backprop.get_ydata()[0] == pytest.approx(frame["backprop_J"].iloc[0])
+    for curve, (style, row) in zip(curves, frame.iterrows(), strict=True):
+        assert np.interp(row["ticks"], curve.get_xdata(), curve.get_ydata()) == pytest.approx(
+            row["energy_J"], rel=1e-2
+        ), style
+    assert len(crosses) == 2  # settling does not depend on the ticks
+    for cross, curve in zip(crosses, curves, strict=False):
+        x, y = cross.get_xdata()[0], cross.get_ydata()[0]
+        assert np.interp(x, curve.get_xdata(), curve.get_ydata()) == pytest.approx(y, rel=2e-2)
+
+
+def test_the_mesh_shows_the_energy_of_every_tile_and_the_bits_of_every_link(run: Run) -> None:
+    cost = pd.read_csv(run.path / "cost.csv").query("style == 'event' and tile >= 0")
+    figure = mesh.draw(run)
+    tiles, links = figure.axes[:2]
+    shown = tiles.images[0].get_array()
+    samples = cost["samples"].iloc[0]
+    assert np.nansum(shown) == pytest.approx(cost["energy_J"].sum() / samples)
+    with h5py.File(run.path / "traffic.h5") as file:
+        assert links.collections[0].get_array().sum() == pytest.approx(file["links/bits"][:].sum() / samples)
 
 
 def test_runs_with_the_same_directory_name_get_folders_and_names_of_their_own(

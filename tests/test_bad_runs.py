@@ -270,7 +270,7 @@ BAD_TOGETHER: dict[str, tuple[str, str]] = {
     "images of another kind": ("data.kind=folder", "no such folder; data.root must hold one folder per class"),
     "hardware model, near": (
         "hardware.model=rram_32",
-        'hardware.model = "rram_32": no such file and no shipped name of hwmodels; did you mean rram_32nm?',
+        'hardware.model = "rram_32": no such file and no shipped name of hwmodels; did you mean rram_32nm, ',
     ),
     "hardware model, far": (
         "hardware.model=zzz",
@@ -281,7 +281,7 @@ BAD_TOGETHER: dict[str, tuple[str, str]] = {
 # What is done to a shipped hardware model, and what is said about it.
 BAD_HARDWARE: dict[str, tuple[str, str, str]] = {
     "not TOML": ("[model]", "[model", "is not valid TOML"),
-    "unknown section": ("[leakage]", "[leakige]", "leakige: unknown key; did you mean leakage?"),
+    "unknown section": ("[cell]", "[sell]", "sell: unknown key; did you mean cell?"),
     "unknown key": (
         "read_voltage =",
         "read_voltage_V =",

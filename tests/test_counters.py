@@ -189,6 +189,7 @@ def test_pulses_equal_brute_force(array: ArrayGeometry) -> None:
     plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], array)
     counter, brute = TileCounter(plan, "cpu"), BruteForce(plan)
     up, down = np.zeros(len(plan.tiles), int), np.zeros(len(plan.tiles), int)
+    longest: dict[tuple[int, int, int], int] = {}  # of (tile, row, direction)
     for layer, connection in enumerate(connections):
         old = connection.weight
         new = old + 0.3 * torch.randn_like(old)
@@ -205,9 +206,15 @@ def test_pulses_equal_brute_force(array: ArrayGeometry) -> None:
             tile = brute.tile(layer, row, out * array.cells_per_weight)
             up[tile] += max(pulses, 0)
             down[tile] += max(-pulses, 0)
+            key = tile, row, int(np.sign(pulses))
+            longest[key] = max(longest.get(key, 0), abs(pulses))
+    steps = np.zeros(len(plan.tiles), int)
+    for (tile, _, _), pulses in longest.items():
+        steps[tile] += pulses
     counts = counter.result(1)
     assert counts.updates("pulses_up").tolist() == up.tolist()
     assert counts.updates("pulses_down").tolist() == down.tolist()
+    assert counts.updates("write_steps").tolist() == steps.tolist()
     assert up.sum() > 0 and down.sum() > 0
 
 
@@ -225,6 +232,7 @@ def test_events_messages_and_presentations() -> None:
     plan = plan_tiles([ConnectionGeometry.from_connection(c) for c in connections], ARRAYS[0])
     counter = TileCounter(plan, "cpu")
     expected = np.zeros((3, 2, len(connections)), int)
+    sends = np.zeros((2, len(plan.senders)), int)
     for tick in range(2):
         for layer, connection in enumerate(connections):
             sent = sparse(connection.out_shape)[: 2 - tick] != 0
@@ -235,10 +243,13 @@ def test_events_messages_and_presentations() -> None:
                 expected[0, tick, layer] += sample.sum()
                 expected[1, tick, layer] += reached[sample].sum()
                 expected[2, tick, layer] += 1
+                for number in plan.sender_of(layer)[sample]:
+                    sends[tick, number] += 1
     counts = counter.result(BATCH)
     assert (counts.events["free"] == expected[0]).all()
     assert (counts.messages["free"] == expected[1]).all()
     assert (counts.presentations["free"] == expected[2]).all()
+    assert (counts.sends["free"] == sends).all()
 
 
 def test_addition_pads_the_shorter_phase() -> None:

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from neurosim_ep.errors import CheckpointError, UsageError
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TICK_TABLES, TileCounts
+from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.record import rundir
 from neurosim_ep.record.logs import EPOCH_COLUMNS, MEMORY_COLUMNS, CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic, write_json
-from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.record.traffic import TrafficWriter, read_traffic
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 
 
@@ -172,6 +173,10 @@ def test_write_table_takes_rows_or_frames_and_fixes_the_columns(tmp_path: Path) 
         assert (tmp_path / "memory.csv").read_text() == "method,layer,name,item,bits\nep,0,conv1,cells,1099511627776\n"
 
 
+SIGNALS = (Projection(0, 96, 5), Projection(1, 10, 10, direct=True, off_chip_bits=320))
+READOUT = Projection(1, 10, 5, learned=True)
+
+
 @pytest.fixture
 def plan() -> TilePlan:
     conv = ConnectionGeometry("conv1", "conv", (3, 8, 8), (6, 8, 8), (6, 4, 4), (3, 3), padding=1, pool="max")
@@ -189,12 +194,20 @@ def random_counts(plan: TilePlan, seed: int, ticks: int = 5) -> TileCounts:
         counts.messages[phase] = rng.integers(0, 100, (ticks, 2))
         counts.presentations[phase] = rng.integers(0, 100, (ticks, 2))
         counts.needed[phase] = rng.integers(0, 100, (ticks, 2))
+        counts.sends[phase] = rng.integers(0, 100, (ticks, len(plan.senders)))
     counts.samples, counts.batches = 7, 1
     return counts
 
 
 def writer_at(path: Path, plan: TilePlan) -> TrafficWriter:
-    return TrafficWriter(path, plan, scenario_name="smoke", seed=3, event_threshold=1e-3)
+    return TrafficWriter(
+        path, plan, scenario_name="smoke", seed=3, event_threshold=1e-3, signals=SIGNALS, readout=READOUT
+    )
+
+
+def append(writer: TrafficWriter, epoch: int, batches: list[tuple[int, TileCounts]]) -> None:
+    table = pd.DataFrame({"src": [0, 1], "phase": ["free", "nudge_plus"], "messages": [epoch, 2]})
+    writer.append(epoch, batches, {"noc": table, "cost": table.rename(columns={"messages": "energy_J"})})
 
 
 def test_traffic_holds_every_count_of_every_recorded_batch(tmp_path: Path, plan: TilePlan) -> None:
@@ -204,12 +217,14 @@ def test_traffic_holds_every_count_of_every_recorded_batch(tmp_path: Path, plan:
         random_counts(plan, 3, ticks=6),
     )
     writer = writer_at(tmp_path / "traffic.h5", plan)
-    writer.append(1, [(0, first), (50, second)])
-    writer.append(2, [])
-    writer.append(3, [(0, third)])
+    append(writer, 1, [(0, first), (50, second)])
+    append(writer, 2, [])
+    append(writer, 3, [(0, third)])
     with h5py.File(writer.path) as file:
-        assert file.attrs["schema_version"] == 1
-        assert dict(file["meta"].attrs) == {"scenario": "smoke", "seed": 3, "event_threshold": 1e-3}
+        assert file.attrs["schema_version"] == 2
+        meta = dict(file["meta"].attrs)
+        assert (meta["scenario"], meta["seed"], meta["event_threshold"]) == ("smoke", 3, 1e-3)
+        assert (meta["rows"], meta["columns"]) == (16, 8)
         assert file["batches/epoch"][:].tolist() == [1, 1, 3]
         assert file["batches/batch"][:].tolist() == [0, 50, 0]
         assert file["batches/samples"][:].tolist() == [7, 7, 7]
@@ -221,22 +236,33 @@ def test_traffic_holds_every_count_of_every_recorded_batch(tmp_path: Path, plan:
                             stored = file[f"phases/{phase}/{accounting}/{direction}/{quantity}"]
                             expected = counts.of(phase, accounting, direction, quantity)
                             np.testing.assert_array_equal(stored[row], expected)
-                events, ticks = file[f"events/{phase}"], len(counts.events[phase])
+                events, ticks = file[f"phases/{phase}/events"], len(counts.events[phase])
                 assert events.shape == (3, 6, 2)
                 np.testing.assert_array_equal(events[row, :ticks], counts.events[phase])
                 assert not events[row, ticks:].any()
-        np.testing.assert_array_equal(file["update/pulses_up"][2], third.updates("pulses_up"))
+                np.testing.assert_array_equal(file[f"phases/{phase}/sends"][row, :ticks], counts.sends[phase])
+        np.testing.assert_array_equal(file["phases/update/pulses_up"][2], third.updates("pulses_up"))
+        assert file["noc/messages"][:].tolist() == [3, 2]
+        assert file["cost/phase"].asstr()[:].tolist() == ["free", "nudge_plus"]
         assert file["tiles/name"].asstr()[:].tolist() == [tile.name for tile in plan.tiles]
         assert file["layers/neurons"][:].tolist() == [96, 10]
+    found, total = read_traffic(writer.path), first + second + third
+    assert (found.plan, found.signals, found.readout) == (plan, SIGNALS, READOUT)
+    np.testing.assert_array_equal(found.counts.traffic, total.traffic)
+    np.testing.assert_array_equal(found.counts.update, total.update)
+    for name in TICK_TABLES:
+        for phase in READ_PHASES:
+            np.testing.assert_array_equal(getattr(found.counts, name)[phase], getattr(total, name)[phase])
+    assert (found.counts.samples, found.counts.batches) == (21, 3)
 
 
 def test_every_dataset_has_a_unit_and_a_description(tmp_path: Path, plan: TilePlan) -> None:
     writer = writer_at(tmp_path / "traffic.h5", plan)
-    writer.append(1, [(0, random_counts(plan, 1))])
+    append(writer, 1, [(0, random_counts(plan, 1))])
     datasets: list[h5py.Dataset] = []
     with h5py.File(writer.path) as file:
         file.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
-        assert len(datasets) == 3 + 9 + 2 + 48 + 3 + 12
+        assert len(datasets) == 3 + 9 + 3 + 3 + 7 + 48 + 4 + 15 + 3 + 3
         assert all(dataset.attrs["description"] and "unit" in dataset.attrs for dataset in datasets)
         recorded = file["phases/free/clocked/forward/reads"]
         assert recorded.chunks and recorded.compression == "gzip" and recorded.dtype == np.int64
@@ -248,12 +274,12 @@ def test_traffic_truncated_to_an_epoch_goes_on_as_if_uninterrupted(tmp_path: Pat
     killed.truncate_to(1)
     assert not killed.path.exists()
     for epoch in (1, 2):
-        killed.append(epoch, batches[epoch])
+        append(killed, epoch, batches[epoch])
     killed.truncate_to(1)
     for epoch in (2, 3):
-        killed.append(epoch, batches[epoch])
+        append(killed, epoch, batches[epoch])
     for epoch in (1, 2, 3):
-        whole.append(epoch, batches[epoch])
+        append(whole, epoch, batches[epoch])
     with h5py.File(whole.path) as expected, h5py.File(killed.path) as actual:
 
         def same(name: str, node: h5py.Group | h5py.Dataset) -> None:
@@ -267,14 +293,14 @@ def test_a_kill_while_traffic_is_written_leaves_the_last_epoch_whole(
     tmp_path: Path, plan: TilePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = writer_at(tmp_path / "traffic.h5", plan)
-    writer.append(1, [(0, random_counts(plan, 1))])
+    append(writer, 1, [(0, random_counts(plan, 1))])
     before = writer.path.read_bytes()
     half = random_counts(plan, 2)
     del half.messages["nudge_minus"]
     with pytest.raises(KeyError):
-        writer.append(2, [(0, half)])
+        append(writer, 2, [(0, half)])
     assert writer.path.read_bytes() == before
-    writer.append(2, [(0, random_counts(plan, 2))])
+    append(writer, 2, [(0, random_counts(plan, 2))])
     with h5py.File(writer.path) as file:
         assert file["batches/epoch"][:].tolist() == [1, 2]
 
@@ -284,3 +310,13 @@ def test_broken_traffic_is_a_clear_error(tmp_path: Path, plan: TilePlan) -> None
     writer.path.write_bytes(b"not HDF5")
     with pytest.raises(CheckpointError, match=r"traffic\.h5: cannot be read as recorded traffic"):
         writer.truncate_to(1)
+    with pytest.raises(CheckpointError, match=r"traffic\.h5: cannot be read as recorded traffic"):
+        read_traffic(writer.path)
+    with pytest.raises(CheckpointError, match=r"no traffic was recorded there; run the scenario with telemetry"):
+        read_traffic(tmp_path / "gone.h5")
+    writer.path.unlink()
+    append(writer, 1, [(0, random_counts(plan, 1))])
+    with h5py.File(writer.path, "a") as file:
+        file.attrs["schema_version"] = 1
+    with pytest.raises(CheckpointError, match="schema_version = 1: this version reads 2 only"):
+        read_traffic(writer.path)

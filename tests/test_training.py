@@ -29,9 +29,9 @@ from neurosim_ep.train.trainer import Trainer
 
 FILES = (
     "scenario.toml", "source.toml", "hardware.toml", "run.json", "run.log", "epochs.csv", "layers.csv", "residual.csv",
-    "tiles.csv", "cost.csv", "memory.csv", "traffic.h5", "checkpoints/last.pt",
+    "tiles.csv", "cost.csv", "comparison.csv", "memory.csv", "area.csv", "traffic.h5", "checkpoints/last.pt",
 )  # fmt: skip
-PLOTS = ("states", "gradients", "residual", "events", "energy", "memory")
+PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "breakeven", "mesh")
 TINY = (
     "data.train_samples=60", "data.test_samples=40", "training.epochs=3", "relaxation.free_steps=4",
     "relaxation.nudge_steps=3", "telemetry.stats_every=2", "telemetry.traffic_every=2",
@@ -82,7 +82,7 @@ def test_a_run_leaves_everything(tmp_path: Path) -> None:
     assert layers["readout_accuracy"].notna().sum() == 2 * 3  # two signal layers
     assert (layers["energy_J"] > 0).all()
     costs = pd.read_csv(result.out / "cost.csv")
-    clocked = costs[costs["accounting"] == "clocked"]
+    clocked = costs[costs["style"] == "clocked"]
     per_sample = clocked["energy_J"].sum() / clocked["samples"].iloc[0]
     assert result.metrics["energy_clocked_J"] == pytest.approx(per_sample)
     assert sum(pd.read_csv(result.out / "tiles.csv")["reads"]) > 0
@@ -276,7 +276,7 @@ def test_the_stdp_rule_is_charged_for_every_tick(tmp_path: Path) -> None:
     for rule in ("contrastive", "stdp"):
         result = run(tiny("training.epochs=1", f"plasticity.rule={rule}"), tmp_path / rule)
         with h5py.File(result.out / "traffic.h5") as file:
-            adds[rule] = file["update/accumulate_adds"][()].sum()
+            adds[rule] = file["phases/update/accumulate_adds"][()].sum()
     assert 1.5 < adds["stdp"] / adds["contrastive"] < 2 * 3
 
 

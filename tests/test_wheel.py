@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Folder of the tree, and what of it lies where in the wheel.
 SHIPPED = {
     "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed"]),
-    "hwmodels": ("neurosim_ep/hwmodels", ["*.py", "*.toml"]),
-    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "paper/*.toml"]),
+    "hwmodels": ("neurosim_ep/hwmodels", ["*.py", "*.toml", "validation/*.toml"]),
+    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "paper/*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
@@ -89,5 +89,9 @@ def test_the_tree_works_without_installation(tmp_path: Path) -> None:
     found = run_python(tmp_path, tmp_path / "tree", "-c", code).splitlines()
     assert found[0] == str(tmp_path / "tree" / "analysis" / "__init__.py")
     folder = tmp_path / "tree" / "scenarios"
-    files = [*sorted(folder.glob("*.toml")), *sorted(folder.glob("paper/*.toml"))]
+    files = [
+        *sorted(folder.glob("*.toml")),
+        *sorted(folder.glob("cifar10/*.toml")),
+        *sorted(folder.glob("paper/*.toml")),
+    ]
     assert found[1:] == [str(path) for path in files]

@@ -23,7 +23,8 @@ READ_PHASES = ("free", "nudge_plus", "nudge_minus")
 ACCOUNTINGS = ("clocked", "event")
 DIRECTIONS = ("forward", "transposed")
 READ_QUANTITIES = ("reads", "active_lines", "adc_conversions", "dac_conversions")
-UPDATE_QUANTITIES = ("accumulate_adds", "pulses_up", "pulses_down")
+UPDATE_QUANTITIES = ("accumulate_adds", "pulses_up", "pulses_down", "write_steps")
+TICK_TABLES = ("events", "messages", "presentations", "needed", "sends")
 
 
 @dataclass
@@ -33,11 +34,14 @@ class TileCounts:
     ``traffic``: int64 [phase, accounting, direction, quantity, tile], axes in the order of ``READ_PHASES``,
     ``ACCOUNTINGS``, ``DIRECTIONS``, ``READ_QUANTITIES``.
     ``update``: int64 [quantity, tile] in the order of ``UPDATE_QUANTITIES``: additions into the digital
-    update accumulators, and programming pulses that raise and lower a weight. Each weight counts once, in
-    the tile of its first column.
+    update accumulators; programming pulses that raise and lower a weight; and pulses in a row when the weights of a row
+    are written at once, those that rise before those that fall. Each weight counts once, in the tile of its first
+    column.
     ``events``, ``messages``, ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times
     the tiles each must reach (its row blocks in the next connection, its column blocks in its own); samples whose
     layer was updated in the tick; and those of them that an input had changed for since the last update.
+    ``terms``: outer products that the update of a sample adds up, one per contrasted state.
+    ``sends``: phase -> int64 [tick, sender]: events of the neurons of each of ``TilePlan.senders``.
     """
 
     traffic: np.ndarray
@@ -46,8 +50,10 @@ class TileCounts:
     messages: dict[str, np.ndarray] = field(default_factory=dict)
     presentations: dict[str, np.ndarray] = field(default_factory=dict)
     needed: dict[str, np.ndarray] = field(default_factory=dict)
+    sends: dict[str, np.ndarray] = field(default_factory=dict)
     samples: int = 0
     batches: int = 0
+    terms: int = 2
 
     @classmethod
     def zeros(cls, tiles: int) -> TileCounts:
@@ -60,12 +66,10 @@ class TileCounts:
         return TileCounts(
             traffic=self.traffic + other.traffic,
             update=self.update + other.update,
-            events=_add_ticks(self.events, other.events),
-            messages=_add_ticks(self.messages, other.messages),
-            presentations=_add_ticks(self.presentations, other.presentations),
-            needed=_add_ticks(self.needed, other.needed),
+            **{name: _add_ticks(getattr(self, name), getattr(other, name)) for name in TICK_TABLES},
             samples=self.samples + other.samples,
             batches=self.batches + other.batches,
+            terms=max(self.terms, other.terms),
         )
 
     def of(self, phase: str, accounting: str, direction: str, quantity: str) -> np.ndarray:

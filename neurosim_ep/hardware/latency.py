@@ -2,39 +2,95 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES, TileCounts
-from neurosim_ep.hardware.model import HardwareModel
-from neurosim_ep.tiles.mapping import TilePlan
+from neurosim_ep.hardware.action import UPDATE
+from neurosim_ep.hardware.chip import Chip, Recording
+from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.noc import busiest
+from neurosim_ep.hardware.reads import read_time_s
+from neurosim_ep.hardware.settling import conversion_time_s, settling_time_s
+from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.writing import write_time_s
 
 
-def read_time_s(plan: TilePlan, model: HardwareModel, direction: str) -> np.ndarray:
-    """Time of one read of each tile, float64 [tiles].
+class Stages(NamedTuple):
+    """What a phase spends its time on, summed over the recorded samples [s]."""
 
-    ``pulses t_read + ⌈sensed lines x slices / ADCs⌉ t_conversion``: all lines are driven at once, the ADCs
-    of a tile share its sensed lines (columns in a forward read, rows in a transposed one).
+    read_s: float
+    network_s: float
+    neuron_s: float
+
+
+def latencies_s(recording: Recording, style: Style) -> dict[str, float]:
+    """Seconds of each read phase, and of "update".
+
+    The stages of a tick follow one another, or, where the model's ``array.overlap`` is "pipelined", work on different
+    positions at the same time, so that the longest counts.
     """
-    sensed = plan.columns if direction == "forward" else plan.rows
-    conversions = np.ceil(sensed * model.array.slices.value / model.adc.per_tile.value)
-    drive_s = model.array.input_pulses.value * model.cell.read_time.value
-    return drive_s + conversions * model.adc.conversion_time.value
+    join = max if recording.chip.model.array.overlap == "pipelined" else sum
+    found = {phase: float(join(stages(recording, phase, style))) for phase in READ_PHASES}
+    return found | {UPDATE: write_time_s(recording)}
 
 
-def phase_latency_s(counts: TileCounts, plan: TilePlan, model: HardwareModel, accounting: str) -> dict[str, float]:
-    """Seconds of each read phase, and of "update", summed over the recorded samples.
+def stages(recording: Recording, phase: str, style: Style) -> Stages:
+    """Time of the stages of a read phase.
 
-    A phase lasts as long as the reads of its slowest tile: tiles work at the same time, positions and
-    directions of one tile in turn. Digital work hides behind the reads. Programming takes one pulse at a
-    time in each tile. In event accounting this is a lower bound: the slowest tile may change between ticks.
+    - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time; settling: the
+      settling time;
+    - network: flits over the busiest link, and in every tick the way across the mesh, by which the tick ends
+      everywhere;
+    - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states.
+
+    In event style the reads of a tile are spread evenly over the ticks in which it may be read, which is a lower bound.
     """
-    latencies = {}
-    for phase in READ_PHASES:
-        busy_s = sum(
-            counts.of(phase, accounting, direction, "reads") * read_time_s(plan, model, direction)
-            for direction in DIRECTIONS
+    counts, chip = recording.counts, recording.chip
+    if phase not in counts.presentations:
+        return Stages(0.0, 0.0, 0.0)
+    noc = chip.model.noc
+    flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
+    if style is Style.SETTLING:
+        ends = counts.samples * recording.mesh.placement.diameter * (phase != "free")
+        return Stages(
+            counts.samples * settling_time_s(chip),
+            (flits + ends) * noc.hop_time.value,
+            counts.samples * conversion_time_s(chip),
         )
-        latencies[phase] = float(np.max(busy_s))
-    pulses = counts.updates("pulses_up") + counts.updates("pulses_down")
-    latencies["update"] = float(pulses.max() * model.cell.write_time.value)
-    return latencies
+    ticks = int(counts.presentations[phase].max(1).sum())
+    network_s = (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
+    worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
+    neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
+    return Stages(float(read_times_s(recording, phase, style).max(1).sum()), network_s, neuron_s)
+
+
+def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, layers].
+
+    A connection is read forwards when its layer is updated (connection 0 once, at first) and backwards when the layer
+    below is. Its reads are spread over the ticks as these updates are, which is exact where every position is read.
+    """
+    counts, plan = recording.counts, recording.chip.plan
+    updated = counts.presentations[phase].astype(np.float64)
+    ticks, layers = updated.shape
+    first = np.zeros(ticks)
+    first[0] = 1.0
+    when = {"forward": [first, *updated[:, 1:].T], "transposed": [np.zeros(ticks), *updated[:, :-1].T]}
+    found = np.zeros((ticks, layers))
+    for way in DIRECTIONS:
+        busy_s = counts.of(phase, style.accounting, way, "reads") * read_time_s(recording.chip, way)
+        for layer, weights in enumerate(when[way]):
+            slowest_s = float(busy_s[plan.tile_range(layer)].max())
+            found[:, layer] += slowest_s * weights / max(weights.sum(), 1.0)
+    return found
+
+
+def neuron_time_s(chip: Chip) -> np.ndarray:
+    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn, each as long as a
+    conversion; the units are those of the tiles beside which the layer lives.
+    """
+    plan, model = chip.plan, chip.model
+    homes = np.array([len(np.unique(plan.home_tiles(layer))) for layer in range(len(plan.geometries))])
+    turns = np.ceil(chip.neurons[:-1] / (homes * model.digital.neuron_units.value))
+    return turns * model.adc.time_s

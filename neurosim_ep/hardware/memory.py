@@ -19,10 +19,12 @@ from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan
 
 ROUTING_BITS = 2  # which of the 2 x 2 inputs of a max-pooled output is the largest
 CELLS = "synapse cells"
+BUFFERED = frozenset({"update accumulators", "projections", "readout", "stored states", "stored routing"})
+"""Items too large for register files: kept in buffers."""
 
 
 class MemoryItem(NamedTuple):
-    """``bits`` that ``method`` ("ep", "bptt_T", "bptt_K" or "off_chip") needs for one purpose in one layer.
+    """``bits`` that ``method`` ("ep", "bptt_T", "bptt_K", "backprop" or "off_chip") needs for one purpose in one layer.
 
     The readout is layer N, named "readout".
     """
@@ -44,13 +46,14 @@ def memory_table(
     readout: Projection | None = None,
     batch_on_chip: int = 1,
 ) -> pd.DataFrame:
-    """Memory of EP, of BPTT over the whole free phase ("bptt_T") and over its last K ticks ("bptt_K"); "off_chip" are
-    the stored targets that are fetched for the samples on the chip.
+    """Memory of EP, of BPTT over the whole free phase ("bptt_T") and over its last K ticks ("bptt_K"), and of
+    backpropagation through the same layers once, as a feed-forward network ("backprop"); "off_chip" are the stored
+    targets that are fetched for the samples on the chip.
 
     One row per :class:`MemoryItem`, with its fields as columns.
     """
     items = ep_memory(plan, model, signals=signals, readout=readout, batch_on_chip=batch_on_chip)
-    for method, steps in (("bptt_T", free_steps), ("bptt_K", nudge_steps)):
+    for method, steps in (("bptt_T", free_steps), ("bptt_K", nudge_steps), ("backprop", 1)):
         items += bptt_memory(plan, model, method, steps, readout=readout, batch_on_chip=batch_on_chip)
     for signal in signals:
         if signal.off_chip_bits:

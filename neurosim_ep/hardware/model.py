@@ -1,93 +1,71 @@
-"""Hardware model files: every number with its unit, source, kind and technology node.
-
-A number is a TOML table ``{ value, unit, source, kind, node_nm }``: ``kind`` is "measured" (on silicon),
-"model" (published model or arithmetic on published numbers) or "assumed" (a choice; ``source`` gives the
-reason); ``node_nm`` is the technology node the number was given for. Units are SI, without prefixes.
-"""
+"""A hardware model: one section of quantities per component of the chip, and the costs derived from them."""
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from neurosim_ep import resources
-from neurosim_ep.errors import HardwareModelError
+from neurosim_ep.hardware.adc import AdcCost, AdcSection
+from neurosim_ep.hardware.curves import Curve, ScalingSection, SizeAreaCurve, SizeEnergyCurve
+from neurosim_ep.hardware.quantities import (
+    BitPerSecond,
+    Bound,
+    FaradPerMetre,
+    Fraction,
+    Joule,
+    JoulePerBit,
+    JoulePerBitMetre,
+    Metre,
+    Number,
+    Quantity,
+    Second,
+    Siemens,
+    SquareMetre,
+    SquareMetrePerBit,
+    Strict,
+    Text,
+    Volt,
+    Watt,
+    WattPerBit,
+)
 from neurosim_ep.tiles.mapping import ArrayGeometry
 
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """Base of all parts: unknown keys refused, no type coercion, immutable, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Quantity(Strict):
-    """A number and where it comes from."""
-
-    value: Annotated[float, Field(ge=0)]
-    unit: str
-    source: Text
-    kind: Literal["measured", "model", "assumed"]
-    node_nm: Annotated[float, Field(gt=0)]
-
-
-class Number(Quantity):
-    """A whole number of things, at least one."""
-
-    value: Annotated[int, Field(ge=1)]
-    unit: Literal["1"]
-
-
-class Fraction(Quantity):
-    """A share between 0 and 1."""
-
-    value: Annotated[float, Field(ge=0, le=1)]
-    unit: Literal["1"]
-
-
-class Volt(Quantity):
-    unit: Literal["V"]
-
-
-class Siemens(Quantity):
-    unit: Literal["S"]
-
-
-class Second(Quantity):
-    unit: Literal["s"]
-
-
-class Joule(Quantity):
-    unit: Literal["J"]
-
-
-class JoulePerBit(Quantity):
-    unit: Literal["J/bit"]
-
-
-class Watt(Quantity):
-    unit: Literal["W"]
-
-
-class WattPerBit(Quantity):
-    unit: Literal["W/bit"]
+LOGIC = ("digital.add", "digital.compare", "digital.multiply_add", "digital.neuron")
+RULES = {
+    "dac.pulse_energy": "logic_energy", "dac.area": "logic_area",
+    "sample_hold.sample_energy": "logic_energy", "sample_hold.area": "logic_area",
+    "adc.table.energy": "adc_energy_exponent", "adc.table.area": "adc_area_exponent",
+    "adc.walden.energy_per_step": "adc_energy_exponent", "adc.walden.area": "adc_area_exponent",
+    "adc.schreier.area": "adc_area_exponent",
+    "adc.serial.energy_per_step": "adc_energy_exponent", "adc.serial.area": "adc_area_exponent",
+    **{f"{unit}_energy": "logic_energy" for unit in LOGIC}, **{f"{unit}_area": "logic_area" for unit in LOGIC},
+    "registers.access_energy": "logic_energy", "registers.area": "logic_area", "registers.leakage": "leakage",
+    "buffer.access_energy": "logic_energy", "buffer.area": "logic_area", "buffer.leakage": "leakage",
+    "noc.router_energy": "logic_energy", "noc.link_energy": "wire_energy", "noc.router_area": "logic_area",
+    "noc.router_leakage": "leakage", "leakage.tile": "leakage",
+}  # fmt: skip
+"""Numbers that follow the technology node, with the rule of :class:`ScalingSection`; all others are used as given."""
 
 
 class ModelSection(Strict):
-    """Name, purpose and main technology node of the model."""
+    """Name, purpose and technology node of the model. An ``abstract`` one is only there for others to build on."""
 
     name: Text
     description: Text
     node_nm: Annotated[float, Field(gt=0)]
+    abstract: bool = False
 
 
 class ArraySection(Strict):
-    """Crossbar arrays: see :class:`neurosim_ep.tiles.mapping.ArrayGeometry`."""
+    """Crossbar arrays: see :class:`neurosim_ep.tiles.mapping.ArrayGeometry`.
+
+    ``periphery``: rows and columns share one set of converters and sample-and-holds behind a switch, or each side has
+    its own. ``slice_reads``: the bit slices of a weight lie in arrays of their own that are read at once, or side by
+    side in one array, whose transposed reads then take one pass per slice. ``conversions``: results are summed over all
+    input pulses of a read and converted once, or converted after each pulse while the next one is driven. ``overlap``:
+    reads, network and neurons of a tick wait for each other, or work on different positions at the same time.
+    """
 
     rows: Number
     columns: Number
@@ -95,10 +73,16 @@ class ArraySection(Strict):
     slices: Number
     input_pulses: Number
     levels: Number
+    periphery: Literal["shared", "duplicated"]
+    slice_reads: Literal["arrays", "passes"]
+    conversions: Literal["per_read", "per_pulse"]
+    overlap: Literal["none", "pipelined"]
 
 
 class CellSection(Strict):
-    """Memory cells. ``input_duty`` is the share of input pulses that are high."""
+    """Memory cells. ``input_duty`` is the share of input pulses that are high; ``read_energy`` and ``write_energy``
+    of one pulse are given where they do not follow from voltage, conductance and time; ``endurance`` in write pulses.
+    """
 
     read_voltage: Volt
     read_time: Second
@@ -107,150 +91,229 @@ class CellSection(Strict):
     off_conductance: Siemens
     write_voltage: Volt
     write_time: Second
+    area: SquareMetre
+    read_energy: Joule | None = None
+    write_energy: Joule | None = None
+    endurance: Number | None = None
 
     @model_validator(mode="after")
-    def _off_is_below_on(self) -> CellSection:
+    def _off_is_below_on(self) -> Self:
         on, off = self.on_conductance.value, self.off_conductance.value
+        if not on > 0:
+            raise ValueError("on_conductance must be greater than 0 S")
         if off > on:
             raise ValueError(f"off_conductance ({off:g} S) must not exceed on_conductance ({on:g} S)")
         return self
 
 
 class DacSection(Strict):
-    """Line drivers: energy of one input pulse on one line."""
+    """Line drivers: energy of one input pulse on one line, and area of the driver of a line."""
 
     pulse_energy: Joule
+    area: SquareMetre
 
 
-class AdcSection(Strict):
-    """Converters: energy and time of one conversion, and converters that share the lines of a tile."""
+class SampleHoldSection(Strict):
+    """Holds a sensed line until a shared converter has come to it: energy of one sample, area per line."""
 
-    conversion_energy: Joule
-    conversion_time: Second
-    per_tile: Number
+    sample_energy: Joule
+    area: SquareMetre
 
 
 class DigitalSection(Strict):
     """Logic next to the tiles, and the widths of its registers.
 
+    ``add``: shift-and-add unit, one per converter; ``neuron``: adds, activation and event test of one state, and the
+    units per tile that do it in turn; ``compare``: of max-pooling; ``multiply_add``: of readouts and signals.
     ``state_bits``: states, targets and projections; ``partial_bits``: partial sums, drives and errors;
     ``accumulator_bits``: update accumulators, biases and readout weights.
     """
 
     add_energy: Joule
+    add_area: SquareMetre
     compare_energy: Joule
+    compare_area: SquareMetre
     multiply_add_energy: Joule
+    multiply_add_area: SquareMetre
     neuron_energy: Joule
+    neuron_area: SquareMetre
+    neuron_units: Number
     state_bits: Number
     partial_bits: Number
     accumulator_bits: Number
 
 
-class MemorySection(Strict):
-    """Registers and accumulators: energy of reading or writing one bit."""
+class RegisterSection(Strict):
+    """Register files beside the neurons (states, drives, routing, targets): one bit read or written, and kept."""
 
     access_energy: JoulePerBit
+    area: SquareMetrePerBit
+    leakage: WattPerBit
+
+
+class BufferSection(Strict):
+    """Larger memories, SRAM or eDRAM, whose cost depends on their size: accumulators, projections, readout weights."""
+
+    access_energy: SizeEnergyCurve
+    area: SizeAreaCurve
+    leakage: WattPerBit
 
 
 class NocSection(Strict):
-    """Network on chip: energy of one bit on one link; multicast-tree links added per destination tile."""
+    """Network on chip: a mesh with one router per tile and links as long as a tile is wide.
 
-    link_energy: JoulePerBit
-    links_per_destination: Number
+    ``placement``: how tiles are laid on it, see :mod:`neurosim_ep.hardware.placement`.
+    """
+
+    placement: Literal["serpentine", "annealed"]
+    router_energy: JoulePerBit
+    link_energy: JoulePerBitMetre
+    router_area: SquareMetre
+    router_leakage: Watt
+    hop_time: Second
+    flit_bits: Number
+
+
+class DramSection(Strict):
+    """Memory outside the chip, for images and stored targets."""
+
+    access_energy: JoulePerBit
+    bandwidth: BitPerSecond
+
+
+class WriteSection(Strict):
+    """How weight changes reach the cells; see :mod:`neurosim_ep.hardware.writing`.
+
+    ``slots``: pulse slots of one outer product written by coinciding pulses; ``verify_reads``: reads that check a row
+    after each of its pulses.
+    """
+
+    scheme: Literal["accumulate", "row_verify", "outer_product", "continual"]
+    slots: Number
+    verify_reads: Number
+
+
+class SettlingSection(Strict):
+    """Analog relaxation without conversions: how fast lines and neurons settle, and what the neurons draw meanwhile.
+
+    A phase takes ``time_constants`` of the slower of line and neuron for each layer the signal crosses, or
+    ``phase_time`` where that is given.
+    """
+
+    wire_capacitance: FaradPerMetre
+    cell_pitch: Metre
+    neuron_time: Second
+    neuron_power: Watt
+    time_constants: Number
+    phase_time: Second | None = None
 
 
 class LeakageSection(Strict):
-    """Static power of one tile with its periphery, and of one bit of register or accumulator memory."""
+    """Static power of the array of one tile with its periphery."""
 
     tile: Watt
-    bit: WattPerBit
 
 
 class HardwareModel(Strict):
-    """A whole hardware model: one field per TOML section, and the energies derived from its primaries."""
+    """A whole hardware model: one field per TOML section. All numbers are for ``model.node_nm``."""
 
     model: ModelSection
     array: ArraySection
     cell: CellSection
     dac: DacSection
+    sample_hold: SampleHoldSection
     adc: AdcSection
     digital: DigitalSection
-    memory: MemorySection
+    registers: RegisterSection
+    buffer: BufferSection
     noc: NocSection
+    dram: DramSection
+    write: WriteSection
+    settling: SettlingSection
     leakage: LeakageSection
+    scaling: ScalingSection
+
+    def at(self, bound: Bound) -> HardwareModel:
+        """The model with every number at the end of its interval that makes costs ``low`` or ``high``."""
+        return self if bound == "value" else _each(self, lambda quantity: quantity.fixed(bound))
 
     def array_geometry(self) -> ArrayGeometry:
         """Shape of the arrays, for :func:`neurosim_ep.tiles.mapping.plan_tiles`."""
-        return ArrayGeometry(**{name: quantity.value for name, quantity in self.array})
+        names = ("rows", "columns", "cells_per_weight", "slices", "input_pulses", "levels")
+        return ArrayGeometry(**{name: getattr(self.array, name).value for name in names})
 
     def cell_read_energy_J(self) -> float:
         """Energy of one input pulse in one cell, ``E = duty V² ½(G_on + G_off) t``: mean conductance."""
         cell = self.cell
+        if cell.read_energy is not None:
+            return cell.read_energy.value
         mean_conductance_S = (cell.on_conductance.value + cell.off_conductance.value) / 2
         return cell.input_duty.value * cell.read_voltage.value**2 * mean_conductance_S * cell.read_time.value
 
     def cell_write_energy_J(self) -> float:
         """Energy of one programming pulse, ``E = V² G_on t``: an upper bound, the cell fully on."""
         cell = self.cell
+        if cell.write_energy is not None:
+            return cell.write_energy.value
         return cell.write_voltage.value**2 * cell.on_conductance.value * cell.write_time.value
 
-    def projection_mac_energy_J(self) -> float:
-        """One multiply-add of a readout or signal projection, its weight read from memory."""
-        return self.digital.multiply_add_energy.value + self.digital.state_bits.value * self.memory.access_energy.value
+    def conversions_per_result(self) -> int:
+        """Conversions that give the result of one line and slice in one read."""
+        return self.array.input_pulses.value if self.array.conversions == "per_pulse" else 1
+
+    def adc_cost(self) -> AdcCost:
+        """Energy of one conversion and area of one converter."""
+        return self.adc.cost(self.model.node_nm)
+
+    def buffer_energy_J_per_bit(self, size_bit: float) -> float:
+        """Energy of reading or writing one bit of a buffer of ``size_bit``."""
+        return self.buffer.access_energy.at(max(size_bit, 1.0))
+
+    def buffer_area_m2(self, size_bit: float) -> float:
+        """Area of a buffer of ``size_bit``."""
+        return size_bit * self.buffer.area.at(max(size_bit, 1.0))
+
+    def projection_mac_energy_J(self, size_bit: float) -> float:
+        """One multiply-add of a readout or signal projection, its weight read from a buffer of ``size_bit``."""
+        read_J = self.digital.state_bits.value * self.buffer_energy_J_per_bit(size_bit)
+        return self.digital.multiply_add_energy.value + read_J
 
     def weight_bits(self) -> int:
         """Bits that tell the levels of a weight apart, ⌈log2 levels⌉."""
         return (self.array.levels.value - 1).bit_length()
 
 
-def load_hardware_model(name: str) -> HardwareModel:
-    """The hardware model of a TOML file or of a shipped name.
+def scaled_to_node(model: HardwareModel) -> HardwareModel:
+    """``model`` with every number that follows the technology node carried to ``model.node_nm``.
 
-    Raises :class:`HardwareModelError` with every problem found.
+    Raises ValueError naming the number whose node the scaling tables do not reach.
     """
+    wanted_nm = model.model.node_nm
 
-    def not_found(message: str) -> HardwareModelError:
-        return HardwareModelError(f'hardware.model = "{name}"{message.removeprefix(name)}')
+    def rescale(part: Any, key: str, rule_key: str) -> Any:
+        if isinstance(part, dict):
+            return {name: rescale(value, f"{key}.{name}", rule_key) for name, value in part.items()}
+        if rule_key in RULES:
+            try:
+                factor = model.scaling.factor(RULES[rule_key], part.node_nm, wanted_nm)
+            except ValueError as problem:
+                raise ValueError(f"{key}: {problem}") from problem
+            return part.times(factor, wanted_nm)
+        if not isinstance(part, Strict) or isinstance(part, Quantity | Curve):
+            return part
+        inner = {name: (f"{key}.{name}".lstrip("."), f"{rule_key}.{name}".lstrip(".")) for name, _ in part}
+        return part.model_copy(update={name: rescale(value, *inner[name]) for name, value in part})
 
-    path, _ = resources.resolve(name, "hwmodels", not_found)
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HardwareModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise HardwareModelError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise HardwareModelError(f"{path}: is not valid TOML: {error}") from error
-    return parse_hardware_model(document, str(path))
-
-
-def parse_hardware_model(document: dict[str, Any], source: str) -> HardwareModel:
-    """The hardware model of a TOML ``document``; ``source`` names it in the :class:`HardwareModelError`."""
-    try:
-        return HardwareModel.model_validate(document)
-    except ValidationError as error:
-        problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise HardwareModelError("\n  ".join([f"{source}: {count}", *problems]))
+    scaled: HardwareModel = rescale(model, "", "")
+    return scaled
 
 
-def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
-    """One problem: its full key, the value, the rule and the nearest valid name."""
-    key = ".".join(map(str, path))
-    if kind == "missing":
-        what = "section" if len(path) == 1 else "key"
-        return f"{key}: {what} is missing; every number needs value, unit, source, kind and node_nm"
-    if kind == "extra_forbidden":
-        known = _keys_of(path[:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        return f"{key}: unknown key; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
-    rule = message.removeprefix("Value error, ")
-    return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {value!r}: {rule}"
-
-
-def _keys_of(path: tuple[int | str, ...]) -> list[str]:
-    """Valid keys of the table at ``path``."""
-    part: Any = HardwareModel
-    for name in path:
-        part = part.model_fields[name].annotation
-    return list(part.model_fields)
+def _each(part: Any, change: Any) -> Any:
+    """``part`` with every quantity in it changed."""
+    if isinstance(part, Quantity):
+        return change(part)
+    if isinstance(part, dict):
+        return {name: _each(value, change) for name, value in part.items()}
+    if isinstance(part, Strict):
+        return part.model_copy(update={name: _each(value, change) for name, value in part})
+    return part

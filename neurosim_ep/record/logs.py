@@ -37,7 +37,8 @@ TILE_COLUMNS = (
     "direction", "accounting", "reads", "active_lines", "adc_conversions", "dac_conversions",
 )  # fmt: skip
 COST_COLUMNS = (
-    "tile", "layer", "name", "phase", "component", "accounting", "count", "unit_energy_J", "energy_J",
+    "tile", "layer", "name", "phase", "component", "style", "count", "unit_energy_J", "energy_J",
+    "energy_low_J", "energy_high_J",
     "samples",
 )  # fmt: skip
 MEMORY_COLUMNS = ("method", "layer", "name", "item", "bits")

@@ -1,30 +1,42 @@
-"""Exact tile counts of the recorded batches, in one HDF5 file.
+"""Everything that was counted on the tiles in the recorded batches, in one HDF5 file; see docs/traffic-format.md.
 
     /                     attrs schema_version
-    /meta                 attrs scenario, seed, event_threshold
-    /batches/             epoch, batch, samples                           [recorded]
-    /tiles/               one dataset per column of the tile plan         [tiles]
-    /layers/              name, neurons                                   [layers]
-    /phases/<phase>/<accounting>/<direction>/<quantity>                   [recorded, tiles]
-    /update/<quantity>                                                    [recorded, tiles]
-    /events/<phase>  /messages/<phase>                                    [recorded, ticks, layers]
-    /presentations/<phase>  /needed/<phase>                               [recorded, ticks, layers]
+    /meta                 attrs scenario, seed, event_threshold; array: rows, columns, cells_per_weight, slices,
+                          input_pulses, levels
+    /batches/             epoch, batch, samples                                       [recorded]
+    /layers/              name, neurons, geometry (JSON)                              [layers]
+    /tiles/               one dataset per column of the tile plan                     [tiles]
+    /senders/             layer, home, neurons                                        [senders]
+    /projections/         role, layer, features, classes, learned, direct, off_chip_bits  [projections]
+    /phases/<read phase>/<accounting>/<direction>/<quantity>                          [recorded, tiles]
+    /phases/<read phase>/events, messages, presentations, needed                      [recorded, ticks, layers]
+    /phases/<read phase>/sends                                                        [recorded, ticks, senders]
+    /phases/update/<quantity>                                                         [recorded, tiles]
+    /noc/                 src, dst, phase, tick, messages, bits                       [entries]
+    /cost/                the columns of cost.csv                                     [lines]
+    /places/              tile, x, y                                                  [tiles]
+    /links/               phase, side, x, y, bits                                     [links in use]
 
-The first axis of every recorded dataset counts the recorded batches; row i belongs to row i of ``/batches``.
-Counts are int64, chunked and compressed; every dataset says its ``unit`` and ``description``. A phase that
-settled early has zeros in its remaining ticks.
+The first axis of every recorded dataset counts the recorded batches; row i belongs to row i of ``/batches``. ``/noc``,
+``/cost`` and ``/links`` are sums over all of them, written anew with every epoch. Counts are int64, chunked and
+compressed; every dataset says its ``unit`` and ``description``. A phase that settled early has zeros in its remaining
+ticks.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.hardware.counts import (
@@ -32,15 +44,17 @@ from neurosim_ep.hardware.counts import (
     DIRECTIONS,
     READ_PHASES,
     READ_QUANTITIES,
+    TICK_TABLES,
     UPDATE_QUANTITIES,
     TileCounts,
 )
+from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.record.rundir import replace_atomic, temporary_of
-from neurosim_ep.tiles.mapping import TilePlan
+from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 
-SCHEMA_VERSION = 1
-TICK_GROUPS = ("events", "messages", "presentations", "needed")
-RECORDED_GROUPS = ("batches", "phases", "update", *TICK_GROUPS)
+SCHEMA_VERSION = 2
+RECORDED_GROUPS = ("batches", "phases")
+SUMMARIES = ("noc", "cost", "places", "links")
 
 _DESCRIPTIONS = {
     "batches/epoch": ("epoch", "epoch of the recorded batch"),
@@ -48,6 +62,7 @@ _DESCRIPTIONS = {
     "batches/samples": ("sample", "samples of the batch; counts are sums over them"),
     "layers/name": ("", "name of the connection that drives the layer"),
     "layers/neurons": ("neuron", "neurons of the layer"),
+    "layers/geometry": ("", "shapes of the connection, as JSON"),
     "tiles/tile": ("", "number of the tile"),
     "tiles/layer": ("", "connection the tile belongs to, counted from 0"),
     "tiles/name": ("", "name of that connection"),
@@ -57,6 +72,16 @@ _DESCRIPTIONS = {
     "tiles/columns": ("column", "used physical columns"),
     "tiles/utilisation": ("1", "used cells / cells of the array"),
     "tiles/reuse": ("read", "output positions that read the tile per sample and tick"),
+    "senders/layer": ("", "state layer of these neurons"),
+    "senders/home": ("", "tile beside which they live"),
+    "senders/neurons": ("neuron", "neurons that share home and destinations"),
+    "projections/role": ("", "signal or readout"),
+    "projections/layer": ("", "state layer it belongs to"),
+    "projections/features": ("neuron", "numbers it reads"),
+    "projections/classes": ("1", "numbers it compares with targets"),
+    "projections/learned": ("", "whether training changes it"),
+    "projections/direct": ("", "whether it compares neuron by neuron, without a matrix"),
+    "projections/off_chip_bits": ("bit", "stored targets fetched per sample"),
     "reads": ("read", "(sample, tick, position) that read the tile"),
     "active_lines": ("line", "driven lines, summed over reads"),
     "adc_conversions": ("conversion", "reads x sensed lines x slices"),
@@ -64,11 +89,38 @@ _DESCRIPTIONS = {
     "accumulate_adds": ("addition", "additions into the update accumulators"),
     "pulses_up": ("pulse", "programming pulses that raised a weight"),
     "pulses_down": ("pulse", "programming pulses that lowered a weight"),
+    "write_steps": ("pulse", "pulses in a row when the cells of a row are written at once"),
     "events": ("event", "events sent by the neurons of the layer in the tick"),
     "messages": ("message", "events x tiles each must reach"),
     "presentations": ("sample", "samples whose layer was updated in the tick"),
     "needed": ("sample", "those of them that an input had changed for since the last update"),
+    "sends": ("event", "events sent by the neurons of the sender in the tick"),
+    "places/tile": ("", "number of the tile"),
+    "places/x": ("", "column of the mesh"),
+    "places/y": ("", "row of the mesh"),
+    "links/phase": ("", "phase of the presentation"),
+    "links/side": ("", "side of the router that the link leaves"),
+    "links/x": ("", "column of that router"),
+    "links/y": ("", "row of that router"),
+    "links/bits": ("bit", "bits that crossed the link in event style, over all recorded batches"),
+    "noc/src": ("", "tile that sends; -1: the chip's port"),
+    "noc/dst": ("", "tile that receives"),
+    "noc/phase": ("", "phase of the presentation"),
+    "noc/tick": ("tick", "first tick of the bin; -1: the whole phase"),
+    "noc/messages": ("message", "messages of the event style in the bin, over all recorded batches"),
+    "noc/bits": ("bit", "their bits, addresses included"),
+    "cost/count": ("1", "actions, or seconds times things where unit_energy_J is a power"),
+    "cost/samples": ("sample", "samples of the recorded batches"),
 }
+
+
+class Recorded(NamedTuple):
+    """What a traffic file holds: the counts of all its batches, and the tiles and projections they belong to."""
+
+    counts: TileCounts
+    plan: TilePlan
+    signals: tuple[Projection, ...]
+    readout: Projection | None
 
 
 class TrafficWriter:
@@ -78,14 +130,25 @@ class TrafficWriter:
     """
 
     def __init__(
-        self, path: Path, plan: TilePlan, *, scenario_name: str, seed: int, event_threshold: float | Sequence[float]
+        self,
+        path: Path,
+        plan: TilePlan,
+        *,
+        scenario_name: str,
+        seed: int,
+        event_threshold: float | Sequence[float],
+        signals: Sequence[Projection] = (),
+        readout: Projection | None = None,
     ) -> None:
-        self.path = path
-        self.plan = plan
+        self.path, self.plan, self.signals, self.readout = path, plan, signals, readout
         self.meta = {"scenario": scenario_name, "seed": seed, "event_threshold": event_threshold}
 
-    def append(self, epoch: int, batches: Sequence[tuple[int, TileCounts]]) -> None:
-        """Add the recorded batches of ``epoch``: (number within the epoch, counts of that batch alone)."""
+    def append(
+        self, epoch: int, batches: Sequence[tuple[int, TileCounts]], summaries: Mapping[str, pd.DataFrame]
+    ) -> None:
+        """Add the recorded batches of ``epoch``: (number within the epoch, counts of that batch alone), and put the
+        tables ``summaries`` ("noc", "cost", "places" and "links") in the place of the last ones.
+        """
         if not batches:
             return
         with _rewrite(self.path) as file:
@@ -99,10 +162,14 @@ class TrafficWriter:
             for key in product(READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES):
                 _extend(file, "/".join(("phases", *key)), recorded, [one.of(*key) for one in counts])
             for quantity in UPDATE_QUANTITIES:
-                _extend(file, f"update/{quantity}", recorded, [one.updates(quantity) for one in counts])
-            for phase in counts[0].events:
-                for group in TICK_GROUPS:
-                    _extend(file, f"{group}/{phase}", recorded, [getattr(one, group)[phase] for one in counts])
+                _extend(file, f"phases/update/{quantity}", recorded, [one.updates(quantity) for one in counts])
+            for phase, name in product(counts[0].events, TICK_TABLES):
+                _extend(file, f"phases/{phase}/{name}", recorded, [getattr(one, name)[phase] for one in counts])
+            for name, table in summaries.items():
+                if name in file:
+                    del file[name]
+                for column, values in table.items():
+                    _write(file, f"{name}/{column}", values.to_numpy())
 
     def truncate_to(self, epoch: int) -> None:
         """Drop the batches of epochs after ``epoch``. Raises :class:`CheckpointError` for a broken file."""
@@ -111,22 +178,90 @@ class TrafficWriter:
         try:
             with _rewrite(self.path) as file:
                 kept = int((file["batches/epoch"][:] <= epoch).sum())
+                if kept == len(file["batches/epoch"]):
+                    return
+                for name in SUMMARIES:  # of batches that go; the next epoch writes them anew
+                    file.pop(name, None)
                 for group in RECORDED_GROUPS:
                     file[group].visititems(
                         lambda _, node: node.resize(kept, axis=0) if isinstance(node, h5py.Dataset) else None
                     )
         except (OSError, KeyError) as problem:
-            raise CheckpointError(
-                f"{self.path}: cannot be read as recorded traffic ({problem}); restore the file or start a new run"
-            ) from problem
+            raise _broken(self.path, problem) from problem
 
     def _write_plan(self, file: h5py.File) -> None:
         file.attrs["schema_version"] = SCHEMA_VERSION
-        file.create_group("meta").attrs.update(self.meta)
+        file.create_group("meta").attrs.update(self.meta | asdict(self.plan.array))
         for column, values in self.plan.to_frame().items():
             _write(file, f"tiles/{column}", values.to_list())
         _write(file, "layers/name", [geometry.name for geometry in self.plan.geometries])
         _write(file, "layers/neurons", [geometry.neurons for geometry in self.plan.geometries])
+        _write(file, "layers/geometry", [json.dumps(asdict(geometry)) for geometry in self.plan.geometries])
+        for column in ("layer", "home", "neurons"):
+            _write(file, f"senders/{column}", [getattr(sender, column) for sender in self.plan.senders])
+        roles = [*(("signal", one) for one in self.signals), *([("readout", self.readout)] if self.readout else [])]
+        _write(file, "projections/role", np.array([role for role, _ in roles], dtype=h5py.string_dtype()))
+        for column in Projection._fields:
+            _write(file, f"projections/{column}", [getattr(one, column) for _, one in roles])
+
+
+def read_traffic(path: Path) -> Recorded:
+    """The counts of all recorded batches of the file at ``path``, added up.
+
+    Raises :class:`CheckpointError` when it is missing, broken or of another schema.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
+        )
+    try:
+        with h5py.File(path) as file:
+            if (found := file.attrs["schema_version"]) != SCHEMA_VERSION:
+                raise CheckpointError(
+                    f"{path}: schema_version = {found}: this version reads {SCHEMA_VERSION} only; "
+                    "use the neurosim-ep version that wrote it, or run the scenario again"
+                )
+            if not len(file["batches/samples"]):
+                raise CheckpointError(f"{path}: holds no batch yet; go on with the run, or start it again")
+            return _recorded(file)
+    except (OSError, KeyError, ValueError, TypeError) as problem:
+        raise _broken(path, problem) from problem
+
+
+def _recorded(file: h5py.File) -> Recorded:
+    meta = file["meta"].attrs
+    array = ArrayGeometry(**{name: int(meta[name]) for name in ArrayGeometry.__dataclass_fields__})
+    plan = plan_tiles([_geometry(text) for text in file["layers/geometry"].asstr()[:]], array)
+    counts = TileCounts.zeros(len(plan.tiles))
+    for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
+        places, names = zip(*axes, strict=True)
+        counts.traffic[places] = file["/".join(("phases", *names))][:].sum(0)
+    for place, quantity in enumerate(UPDATE_QUANTITIES):
+        counts.update[place] = file[f"phases/update/{quantity}"][:].sum(0)
+    for phase, name in product(READ_PHASES, TICK_TABLES):
+        if name in file[f"phases/{phase}"]:
+            getattr(counts, name)[phase] = file[f"phases/{phase}/{name}"][:].sum(0)
+    counts.samples, counts.batches = int(file["batches/samples"][:].sum()), len(file["batches/samples"])
+    columns = {column: file[f"projections/{column}"][:].tolist() for column in Projection._fields}
+    roles = file["projections/role"].asstr()[:].tolist()
+    projections = [
+        Projection(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    ]
+    signals = tuple(one for role, one in zip(roles, projections, strict=True) if role == "signal")
+    readout = next((one for role, one in zip(roles, projections, strict=True) if role == "readout"), None)
+    return Recorded(counts, plan, signals, readout)
+
+
+def _geometry(text: str) -> ConnectionGeometry:
+    fields = json.loads(text)
+    shapes: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return ConnectionGeometry(**(fields | shapes))
+
+
+def _broken(path: Path, problem: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: cannot be read as recorded traffic ({problem}); restore the file or start a new run"
+    )
 
 
 @contextmanager
@@ -144,9 +279,10 @@ def _rewrite(path: Path) -> Iterator[h5py.File]:
         temporary.unlink(missing_ok=True)
 
 
-def _write(file: h5py.File, name: str, values: Sequence[object]) -> None:
+def _write(file: h5py.File, name: str, values: Sequence[object] | np.ndarray) -> None:
     """A dataset that never grows."""
-    _describe(file.create_dataset(name, data=values))
+    text = isinstance(values, np.ndarray) and values.dtype == object
+    _describe(file.create_dataset(name, data=values, dtype=h5py.string_dtype() if text else None))
 
 
 def _extend(file: h5py.File, name: str, start: int, rows: Sequence[np.ndarray | np.int64]) -> None:
@@ -166,8 +302,9 @@ def _extend(file: h5py.File, name: str, start: int, rows: Sequence[np.ndarray | 
 
 
 def _describe(dataset: h5py.Dataset) -> None:
-    """Unit and meaning, looked up by the dataset's whole name, its last part or its group."""
+    """Unit and meaning, looked up by the dataset's whole name or its last part."""
     name = dataset.name.strip("/")
-    group, *_, last = name.split("/")
-    key = next(key for key in (name, last, group) if key in _DESCRIPTIONS)
-    dataset.attrs["unit"], dataset.attrs["description"] = _DESCRIPTIONS[key]
+    last = name.split("/")[-1]
+    unit = {"_J": "J", "_s": "s"}.get(last[-2:], "")
+    fallback = (unit, "as in cost.csv")
+    dataset.attrs["unit"], dataset.attrs["description"] = _DESCRIPTIONS.get(name, _DESCRIPTIONS.get(last, fallback))

@@ -52,6 +52,7 @@ class TileCounter:
         self._row_groups = [self._groups_of_rows(layer) for layer in layers]
         self._column_groups = [ChannelGroups(columns > 0) for columns in self._column_indicator]
         self._destinations = [torch.from_numpy(plan.event_destinations(layer)).to(device) for layer in layers]
+        self._sender = [torch.from_numpy(plan.sender_of(layer)).to(device).flatten() for layer in layers]
         tiles = len(plan.tiles)
         self._updates = torch.zeros((len(UPDATE_QUANTITIES), tiles), dtype=torch.int64, device=device)
         self._lines: dict[_Read, Tensor] = {}
@@ -59,6 +60,7 @@ class TileCounter:
         self._positions: dict[_Read, int] = {}
         self._scratch = torch.empty(0, device=device)
         self._events: dict[tuple[str, int, int], Tensor] = {}
+        self._sends: dict[tuple[str, int], Tensor] = {}
         self._updated: dict[tuple[str, int, int], int] = {}
         self._needed: dict[tuple[str, int, int], Tensor] = {}
 
@@ -125,22 +127,29 @@ class TileCounter:
         step = 2 * largest.double() / self.plan.array.levels
         step = torch.where(step > 0, step, torch.ones_like(step))
         rows = self._row_indicator[layer].double().flatten(1)
+        longest: list[Tensor] = []
         for old, new, columns in zip(
             old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE),
             self._weight_indicator[layer].double().split(CHANNELS_AT_ONCE, 1), strict=True,
         ):  # fmt: skip
             pulses = (new.double().div_(step).round_() - old.double().div_(step).round_()).flatten(1)
             net = rows @ pulses.T @ columns.T
+            longest += [_longest(part, columns) for part in (pulses.clamp(min=0), (-pulses).clamp_(min=0))]
             both = rows @ pulses.abs_().T @ columns.T
             self._add_update("pulses_up", layer, (both + net) / 2)
             self._add_update("pulses_down", layer, (both - net) / 2)
+        up, down = (torch.stack(longest[side::2]).amax(0) for side in (0, 1))
+        self._add_update("write_steps", layer, rows @ (up + down).T)
 
     @torch.no_grad()
     def events(self, layer: int, phases: Sequence[str], tick: int, sent: Tensor) -> None:
         """Events of state layer ``layer`` in one tick; ``sent`` (copies, *out_shape): samples each neuron sent in."""
         totals = torch.stack([sent.flatten(1).sum(1), (sent * self._destinations[layer]).flatten(1).sum(1)], 1)
-        for phase, total in zip(phases, totals, strict=True):
+        for phase, total, by_neuron in zip(phases, totals, sent.flatten(1), strict=True):
             self._events[phase, tick, layer] = total
+            if (phase, tick) not in self._sends:
+                self._sends[phase, tick] = torch.zeros(len(self.plan.senders), dtype=torch.int64, device=self.device)
+            self._sends[phase, tick].index_add_(0, self._sender[layer], by_neuron.long())
 
     def updated(self, layer: int, phases: Sequence[str], tick: int, samples: int, needed: Tensor) -> None:
         """State layer ``layer`` of ``samples`` samples was updated in one tick; ``needed`` (copies,): of how many an
@@ -167,6 +176,11 @@ class TileCounter:
         ):
             for (phase, tick, layer), count in entries.items():
                 self._table(table, str(phase))[tick, layer] = count
+        for phase in dict.fromkeys(phase for phase, _ in self._sends):
+            ticks = {tick: by_sender for (of, tick), by_sender in self._sends.items() if of == phase}
+            sends = np.zeros((len(counts.events[str(phase)]), len(self.plan.senders)), np.int64)
+            sends[list(ticks)] = torch.stack(list(ticks.values())).cpu().numpy()
+            counts.sends[str(phase)] = sends
         counts.samples, counts.batches = samples, 1
         return counts
 
@@ -292,6 +306,13 @@ def _read(entries: dict[tuple[str, int, int], Tensor], part: int | None = None) 
     """Device scalars, or element ``part`` of small device vectors, copied to the host in one piece."""
     values = [value if part is None else value[part] for value in entries.values()]
     return dict(zip(entries, torch.stack(values).tolist() if values else [], strict=True))
+
+
+def _longest(pulses: Tensor, columns: Tensor) -> Tensor:
+    """Most pulses that a weight of each row takes in each column block, (blocks, rows): ``pulses`` (channels, rows),
+    and 1 where the first column of a channel lies in a block, ``columns`` (blocks, channels).
+    """
+    return torch.stack([(pulses * mine[:, None]).amax(0) for mine in columns])
 
 
 def _one_hot(blocks: Tensor, count: int) -> Tensor:

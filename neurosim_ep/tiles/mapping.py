@@ -110,6 +110,18 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Sender:
+    """Neurons of state layer ``layer`` that share everything about their messages: ``home``, the tile beside which
+    their sums are gathered and their states kept, and ``destinations``, the tiles that an event of theirs must reach.
+    """
+
+    layer: int
+    home: int
+    destinations: tuple[int, ...]
+    neurons: int
+
+
+@dataclass(frozen=True)
 class TilePlan:
     """All tiles of a network, ordered by (layer, row_block, col_block)."""
 
@@ -187,6 +199,64 @@ class TilePlan:
         if layer > 0:
             tiles += self._spread(_distinct(self.column_blocks(layer).T) * self.grid(layer)[0], shape)
         return tiles
+
+    def home_tiles(self, layer: int) -> np.ndarray:
+        """Tile beside which the sums of each output channel are gathered: that of its first column in row block 0,
+        int64 [channels].
+        """
+        return self.tile_range(layer).start + self.column_blocks(layer)[:, 0]
+
+    @cached_property
+    def senders(self) -> tuple[Sender, ...]:
+        """All groups of neurons whose messages go the same way, layer after layer."""
+        return tuple(sender for group in self._sender_groups for sender in group[0])
+
+    def sender_of(self, layer: int) -> np.ndarray:
+        """Place in :attr:`senders` of every neuron of a state layer, int64 [*out_shape]."""
+        before = sum(len(group[0]) for group in self._sender_groups[:layer])
+        return before + self._sender_groups[layer][1]
+
+    @cached_property
+    def _sender_groups(self) -> list[tuple[list[Sender], np.ndarray]]:
+        return [self._senders_of_layer(layer) for layer in range(len(self.geometries))]
+
+    def _senders_of_layer(self, layer: int) -> tuple[list[Sender], np.ndarray]:
+        """Senders of a state layer, and the one of each neuron."""
+        shape, homes = self.geometries[layer].out_shape, self.home_tiles(layer)
+        own = self.column_blocks(layer) if layer > 0 else homes[:, None] * 0 - 1
+        above = np.full((len(homes), 1), -1)
+        if layer + 1 < len(self.geometries):
+            following = self.geometries[layer + 1]
+            above = np.sort(self.row_blocks(layer + 1).reshape(math.prod(following.kernel), -1).T, axis=1)
+        if len(above) != len(homes):  # a linear layer has a row of its own for every neuron
+            per_channel = len(above) // len(homes)
+            homes, own = homes.repeat(per_channel), own.repeat(per_channel, 0)
+        kinds, number = np.unique(np.column_stack([homes, own, above]), axis=0, return_inverse=True)
+        number = self._spread(number.reshape(-1), shape)
+        neurons = np.bincount(number.ravel(), minlength=len(kinds))
+        senders = [
+            Sender(
+                layer,
+                int(kind[0]),
+                self._tiles_reached(layer, kind[1 : 1 + own.shape[1]], kind[1 + own.shape[1] :]),
+                int(count),
+            )
+            for kind, count in zip(kinds, neurons, strict=True)
+        ]
+        return senders, number
+
+    def _tiles_reached(self, layer: int, own_columns: np.ndarray, rows_above: np.ndarray) -> tuple[int, ...]:
+        """Tiles in the column blocks ``own_columns`` of connection ``layer`` and the row blocks ``rows_above`` of the
+        next one; -1: none.
+        """
+        tiles: set[int] = set()
+        for connection, blocks, axis in ((layer, own_columns, 1), (layer + 1, rows_above, 0)):
+            wanted = sorted({int(block) for block in blocks} - {-1})
+            if wanted:
+                span = self.tile_range(connection)
+                numbers = np.arange(span.start, span.stop).reshape(self.grid(connection))
+                tiles.update(numbers.take(wanted, axis=axis).ravel().tolist())
+        return tuple(sorted(tiles))
 
     @staticmethod
     def _spread(per_channel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

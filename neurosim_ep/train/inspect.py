@@ -32,7 +32,7 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     Raises what a run would raise for a scenario or hardware model that does not fit. Image files are read only
     where their size and classes are not fixed by the format.
     """
-    num_classes, image_shape = _classes_and_shape(scenario.data, scenario.scenario.seed)
+    num_classes, image_shape = classes_and_shape(scenario.data, scenario.scenario.seed)
     model = build_model(scenario, num_classes, image_shape)
     rates = connection_rates(scenario.training, len(model.network.connections))
     return Inspection(
@@ -43,7 +43,8 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     )
 
 
-def _classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, ...]]:
+def classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, ...]]:
+    """Number of classes and (C, H, W) of the images; files are read only where the format does not fix them."""
     if section.kind in ("idx", "folder"):
         data = load_data(section, seed)
         return data.num_classes, data.image_shape

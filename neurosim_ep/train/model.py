@@ -9,8 +9,10 @@ import pandas as pd
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
+from neurosim_ep.hardware.area import area_table
 from neurosim_ep.hardware.memory import memory_table
-from neurosim_ep.hardware.model import HardwareModel, load_hardware_model
+from neurosim_ep.hardware.model import HardwareModel
+from neurosim_ep.hardware.modelfile import load_hardware_model
 from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.scenario.schema import RelaxationSection, Scenario, TeacherSection
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
@@ -61,6 +63,10 @@ class Model:
             signals=self.signal_projections,
             readout=self.readout_projection,
         )
+
+    def area(self) -> pd.DataFrame:
+        """Area of the chip, part by part."""
+        return area_table(self.plan, self.hardware, signals=self.signal_projections, readout=self.readout_projection)
 
 
 def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ...]) -> Model:

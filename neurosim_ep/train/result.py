@@ -34,11 +34,11 @@ class RunResult:
             ("free ticks", f"{metrics['mean_ticks']:.1f} (mean of all training samples)"),
             ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick"),
         ]
-        for accounting in ("clocked", "event"):
-            energy, latency = metrics.get(f"energy_{accounting}_J"), metrics.get(f"latency_{accounting}_s")
+        for style in ("clocked", "event", "settling"):
+            energy, latency = metrics.get(f"energy_{style}_J"), metrics.get(f"latency_{style}_s")
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
-                rows.append((f"chip, {accounting}", text))
+                rows.append((f"chip, {style}", text))
         return [
             *rows,
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),

@@ -17,6 +17,7 @@ import torch
 
 from neurosim_ep import resources
 from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.hardware.modelfile import read_model
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
@@ -53,11 +54,11 @@ def run(
     data = load_data(scenario.data, scenario.scenario.seed)
     trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
     resolved = dump_scenario(_pinned(scenario)).encode()
-    hardware, _ = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
+    hardware = read_model(scenario.hardware.model)
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
         write_atomic(directory.path / SCENARIO, resolved)
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
-        write_atomic(directory.path / HARDWARE, hardware.read_bytes())
+        write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
             data={"source": data.source, "digest": data.digest, "classes": data.num_classes},

@@ -7,9 +7,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from neurosim_ep.hardware.cost import energy_by, ledger
-from neurosim_ep.hardware.counts import ACCOUNTINGS, TileCounts, tile_table
-from neurosim_ep.hardware.latency import phase_latency_s
+from neurosim_ep.hardware.area import AreaItem
+from neurosim_ep.hardware.backprop import Comparison, compare
+from neurosim_ep.hardware.chip import Recording
+from neurosim_ep.hardware.cost import bill, energy_by
+from neurosim_ep.hardware.counts import TICK_TABLES, TileCounts, tile_table
+from neurosim_ep.hardware.latency import latencies_s
+from neurosim_ep.hardware.messages import link_table, message_table, place_table
+from neurosim_ep.hardware.styles import Style
 from neurosim_ep.record.logs import (
     COST_COLUMNS,
     EPOCH_COLUMNS,
@@ -28,7 +33,9 @@ from neurosim_ep.train.trainer import EpochRecord, Evaluation
 
 
 class RunTables:
-    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, cost.csv, memory.csv and traffic.h5."""
+    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, cost.csv, comparison.csv, memory.csv, area.csv and
+    traffic.h5.
+    """
 
     def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
         self.directory, self.scenario, self.model = directory, scenario, model
@@ -41,13 +48,16 @@ class RunTables:
             scenario_name=scenario.scenario.name,
             seed=scenario.scenario.seed,
             event_threshold=scenario.scheduler.threshold,
+            signals=model.signal_projections,
+            readout=model.readout_projection,
         )
         self.counts = TileCounts.zeros(len(model.plan.tiles))
 
     def open(self) -> None:
-        """Write what is known before training: memory.csv, and the tile plan with nothing counted yet."""
+        """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
         table = self.model.memory(self.scenario.relaxation)
         write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
+        write_table(self.directory.path / "area.csv", self.model.area(), AreaItem._fields)
         self._write_tiles()
 
     def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float | None]:
@@ -56,12 +66,21 @@ class RunTables:
         for _, batch in record.traffic:
             counts += batch
         self.counts += counts
-        self.traffic.append(epoch, record.traffic)
+        if self.counts.batches:
+            recording = self._recording(self.counts)
+            cost = bill(recording)
+            tables = {
+                "noc": message_table(recording), "cost": cost,
+                "places": place_table(recording), "links": link_table(recording),
+            }  # fmt: skip
+            self.traffic.append(epoch, record.traffic, tables)
+            comparison = [one._asdict() for one in compare(recording, cost)]
+            write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
         self.layers.append(self._layer_rows(epoch, record, test, counts))
         self.residual.append({"epoch": epoch, **row} for row in record.residuals)
         if self.counts.batches:
             self._write_tiles()
-            write_table(self.directory.path / "cost.csv", self._ledger(self.counts), COST_COLUMNS)
+            write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
         row = {
             "epoch": epoch,
             "loss": record.loss,
@@ -76,15 +95,15 @@ class RunTables:
         return row
 
     def cost_per_sample(self) -> dict[str, float]:
-        """Energy and latency of one training sample in either accounting, from all recorded batches."""
+        """Energy and latency of one training sample in every style, from all recorded batches."""
         if not self.counts.batches:
             return {}
-        totals = energy_by(self._ledger(self.counts)).set_index("accounting")["energy_J"]
+        recording = self._recording(self.counts)
+        totals = energy_by(bill(recording)).set_index("style")["energy_J"]
         costs = {}
-        for accounting in ACCOUNTINGS:
-            latency = phase_latency_s(self.counts, self.model.plan, self.model.hardware, accounting)
-            costs[f"energy_{accounting}_J"] = float(totals[accounting]) / self.counts.samples
-            costs[f"latency_{accounting}_s"] = sum(latency.values()) / self.counts.samples
+        for style in Style:
+            costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
+            costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
         return costs
 
     def truncate_to(self, epoch: int) -> None:
@@ -100,7 +119,7 @@ class RunTables:
             "update": torch.from_numpy(counts.update),
             **{
                 name: {phase: torch.from_numpy(table) for phase, table in getattr(counts, name).items()}
-                for name in ("events", "messages", "presentations", "needed")
+                for name in TICK_TABLES
             },
             "samples": counts.samples,
             "batches": counts.batches,
@@ -110,26 +129,21 @@ class RunTables:
         """Continue from :meth:`state_dict`. Raises ValueError when the counts belong to other tiles."""
         if state["traffic"].shape != self.counts.traffic.shape:
             raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
-        tables = {
-            name: {phase: table.cpu().numpy() for phase, table in state[name].items()}
-            for name in ("events", "messages", "presentations", "needed")
-        }
+        tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
         self.counts = TileCounts(
             state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
-            samples=state["samples"], batches=state["batches"],
+            samples=state["samples"], batches=state["batches"], terms=self.counts.terms,
         )  # fmt: skip
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
 
+    def _recording(self, counts: TileCounts) -> Recording:
+        model = self.model
+        return Recording.of(counts, model.plan, model.hardware, model.signal_projections, model.readout_projection)
+
     def _ledger(self, counts: TileCounts) -> pd.DataFrame:
-        return ledger(
-            counts,
-            self.model.plan,
-            self.model.hardware,
-            signals=self.model.signal_projections,
-            readout=self.model.readout_projection,
-        )
+        return bill(self._recording(counts))
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
@@ -174,5 +188,5 @@ class RunTables:
         if not counts.batches:
             return {}
         energy = energy_by(self._ledger(counts), "layer")
-        clocked = energy[energy["accounting"] == "clocked"].set_index("layer")["energy_J"]
+        clocked = energy[energy["style"] == Style.CLOCKED].set_index("layer")["energy_J"]
         return {int(str(layer)): float(joules) / counts.samples for layer, joules in clocked.items()}

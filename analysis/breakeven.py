@@ -1,0 +1,75 @@
+"""Who wins, EP or backpropagation, and at how many ticks would it be a draw?"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from neurosim_ep.analysis.energy import STYLES
+from neurosim_ep.analysis.load import NothingToDraw, Run
+from neurosim_ep.analysis.style import GREY, INK, PALETTE, canvas
+from neurosim_ep.units import format_si
+
+ASIDE = 1.06
+COLUMNS = (
+    "style", "energy_J", "energy_low_J", "energy_high_J", "ticking_J", "ticks", "backprop_J", "backprop_low_J",
+    "backprop_high_J",
+)  # fmt: skip
+
+
+def draw(run: Run) -> Figure:
+    """Energy per training image against the ticks of all its phases, a line per style, beside backpropagation.
+
+    What does not depend on the ticks stays; what does is proportional to them. Bars and band are the intervals of the
+    model.
+    """
+    frame = run.table("comparison.csv", COLUMNS).set_index("style")
+    backprop_J, ticks = float(frame["backprop_J"].iloc[0]), float(frame["ticks"].iloc[0])
+    if not backprop_J:
+        raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
+    figure = canvas(
+        "Equilibrium propagation against backpropagation on the same tiles",
+        run.label,
+        "Energy per training image if it relaxed for another number of ticks, all else as recorded. "
+        "Bars and band: intervals of the hardware model.",
+        width=9.5,
+        height=5.2,
+    )
+    axes = figure.subplots()
+    span = np.geomspace(1, 10 * ticks, 200)
+    low, high = frame["backprop_low_J"].iloc[0], frame["backprop_high_J"].iloc[0]
+    axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0)
+    axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label="backpropagation, clocked")
+    for place, (style, row) in enumerate(frame.iterrows()):
+        aside = ASIDE ** (place - 1)
+        _draw_style(axes, str(style), {key: float(value) for key, value in row.items()}, span, PALETTE[place], aside)
+    axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
+    axes.annotate(f"recorded: {ticks:.3g} ticks", (ticks, 1), (4, -4), xycoords=("data", "axes fraction"),
+                  textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("ticks of all phases, T + 2K")
+    axes.set_ylabel("energy per training image")
+    axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
+    axes.grid(which="major")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray, colour: str, aside: float) -> None:
+    """The line of a style, its interval, drawn a little ``aside``, and a mark where it crosses backpropagation."""
+    once_J = row["energy_J"] - row["ticking_J"]
+    energy_J = once_J + row["ticking_J"] * span / row["ticks"]
+    missing_J = row["backprop_J"] - once_J
+    draw_at = row["ticks"] * missing_J / row["ticking_J"] if row["ticking_J"] > 0 and missing_J > 0 else None
+    verdict = f"{row['energy_J'] / row['backprop_J']:.3g} x" + (f", a draw at {draw_at:.3g} ticks" if draw_at else "")
+    label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
+    axes.plot(span, energy_J, color=colour, label=label)
+    ends = [row["energy_low_J"], row["energy_high_J"]]
+    axes.plot([aside * row["ticks"]] * 2, ends, marker="_", markersize=9, color=colour, linewidth=0.9)
+    axes.plot([row["ticks"]], [row["energy_J"]], marker="o", color=colour, linestyle="")
+    if draw_at and span[0] <= draw_at <= span[-1]:
+        axes.plot([draw_at], [row["backprop_J"]], marker="X", color=colour, markersize=8, linestyle="")

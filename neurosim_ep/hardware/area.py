@@ -1,0 +1,79 @@
+"""Silicon area, component by component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.model import HardwareModel
+from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.tiles.mapping import TilePlan
+
+
+class AreaItem(NamedTuple):
+    """``units`` of a component in a layer (readout: layer N) and their area."""
+
+    layer: int
+    name: str
+    component: str
+    units: int
+    area_m2: float
+
+
+def tile_area_m2(model: HardwareModel) -> dict[str, float]:
+    """Area of one tile by component, whole arrays as made, whatever of them is used.
+
+    - array: ``rows x columns x slices`` cells;
+    - driver: one per row and column of every array, as both read directions drive; sample_hold: one per line of the
+      longer side, or of both sides where the periphery is duplicated; adc and add: ``per_tile``, or twice that;
+    - neuron: ``neuron_units`` with a comparator for pooling each; router: one.
+    """
+    array, digital = model.array, model.digital
+    rows, columns, slices = array.rows.value, array.columns.value, array.slices.value
+    duplicated = array.periphery == "duplicated"
+    converters = model.adc.per_tile.value * (2 if duplicated else 1)
+    lines = (rows + columns) * slices if array.slice_reads == "arrays" else rows + columns * slices
+    sensed = (rows + columns) if duplicated else max(rows, columns)
+    return {
+        "array": rows * columns * slices * model.cell.area.value,
+        "driver": lines * model.dac.area.value,
+        "sample_hold": sensed * slices * model.sample_hold.area.value,
+        "adc": converters * model.adc_cost().area_m2,
+        "add": converters * digital.add_area.value,
+        "neuron": digital.neuron_units.value * (digital.neuron_area.value + digital.compare_area.value),
+        "router": model.noc.router_area.value,
+    }
+
+
+def area_table(
+    plan: TilePlan,
+    model: HardwareModel,
+    *,
+    signals: Sequence[Projection] = (),
+    readout: Projection | None = None,
+    copies: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Area of the chip, one row per :class:`AreaItem`: tiles, one multiply-add unit per readout and signal, and the
+    memories that EP needs for one sample, small ones as registers, large ones as buffers.
+
+    ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
+    """
+    copies = np.ones(len(plan.tiles), np.int64) if copies is None else copies
+    names = [*(geometry.name for geometry in plan.geometries), "readout"]
+    items = []
+    for layer, name in enumerate(names[:-1]):
+        tiles = int(copies[plan.tile_range(layer)].sum())
+        items += [AreaItem(layer, name, part, tiles, tiles * area) for part, area in tile_area_m2(model).items()]
+    units = [signal.layer for signal in signals] + ([len(plan.geometries)] if readout is not None else [])
+    mac_m2 = model.digital.multiply_add_area.value
+    items += [AreaItem(layer, names[layer], "multiply_add", 1, mac_m2) for layer in units]
+    for item in ep_memory(plan, model, signals=signals, readout=readout):
+        if item.item in BUFFERED:
+            items.append(AreaItem(item.layer, item.name, "buffer", 1, model.buffer_area_m2(item.bits)))
+        elif item.item != CELLS:
+            items.append(AreaItem(item.layer, item.name, "register", item.bits, item.bits * model.registers.area.value))
+    return pd.DataFrame(items)

@@ -1,0 +1,148 @@
+"""Numbers of a hardware model: each with its unit, where it comes from, and how far it is to be trusted.
+
+A number is a TOML table ``{ value, unit, source, kind, node_nm, low, high }``: ``kind`` is "measured" (on silicon),
+"model" (published model or arithmetic on published numbers) or "assumed" (a choice; ``source`` gives the reason);
+``node_nm`` is the technology node the number was given for; ``low`` and ``high`` enclose it where it is uncertain
+(left out: both are the value). Units are SI, without prefixes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Text = Annotated[str, Field(pattern=r"\S")]
+Bound = Literal["value", "low", "high"]
+LARGEST = 1e15
+"""Of all numbers: beyond any of them, and products of a few are still finite."""
+BOUNDS: tuple[Bound, ...] = ("value", "low", "high")
+
+
+class Strict(BaseModel):
+    """Base of all parts: unknown keys refused, no type coercion, immutable, finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Quantity(Strict):
+    """A number and where it comes from."""
+
+    value: Annotated[float, Field(ge=0, le=LARGEST)]
+    unit: str
+    source: Text
+    kind: Literal["measured", "model", "assumed"]
+    node_nm: Annotated[float, Field(gt=0)]
+    low: Annotated[float, Field(ge=0, le=LARGEST)] | None = None
+    high: Annotated[float, Field(ge=0, le=LARGEST)] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_enclose(self) -> Self:
+        low, high = self.at("low"), self.at("high")
+        if not low <= self.value <= high:
+            raise ValueError(f"value ({self.value:g}) must lie between low ({low:g}) and high ({high:g})")
+        return self
+
+    def at(self, bound: Bound) -> float:
+        """The number itself, or the end of its interval."""
+        found: float | None = getattr(self, bound)
+        return self.value if found is None else found
+
+    def times(self, factor: float, node_nm: float) -> Self:
+        """The number and its interval multiplied by ``factor``, as one for ``node_nm``."""
+        changes: dict[str, float] = {
+            bound: end * factor for bound in BOUNDS if (end := getattr(self, bound)) is not None
+        }
+        return self.model_copy(update=changes | {"node_nm": node_nm})
+
+    def fixed(self, bound: Bound) -> Self:
+        """The number at the end of its interval that makes costs ``low`` or ``high``, without an interval."""
+        return self.model_copy(update={"value": self.at(bound), "low": None, "high": None})
+
+
+class Number(Quantity):
+    """A whole number of things, at least one; a choice of design, which has no interval."""
+
+    value: Annotated[int, Field(ge=1)]
+    unit: Literal["1"]
+    low: None = None
+    high: None = None
+
+
+class Coefficient(Quantity):
+    """A number of a formula; formulas are given as a whole, so it has no interval of its own."""
+
+    unit: Literal["1"]
+    low: None = None
+    high: None = None
+
+
+class Fraction(Quantity):
+    """A share between 0 and 1."""
+
+    value: Annotated[float, Field(ge=0, le=1)]
+    unit: Literal["1"]
+    high: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class FigureOfMerit(Quantity):
+    """A figure of merit: the higher it is, the lower the cost."""
+
+    unit: Literal["dB"]
+
+    def fixed(self, bound: Bound) -> Self:
+        """See :meth:`Quantity.fixed`."""
+        opposite: dict[Bound, Bound] = {"low": "high", "high": "low", "value": "value"}
+        return super().fixed(opposite[bound])
+
+
+class Volt(Quantity):
+    unit: Literal["V"]
+
+
+class Siemens(Quantity):
+    unit: Literal["S"]
+
+
+class Second(Quantity):
+    unit: Literal["s"]
+
+
+class Metre(Quantity):
+    unit: Literal["m"]
+
+
+class SquareMetre(Quantity):
+    unit: Literal["m^2"]
+
+
+class SquareMetrePerBit(Quantity):
+    unit: Literal["m^2/bit"]
+
+
+class FaradPerMetre(Quantity):
+    unit: Literal["F/m"]
+
+
+class Joule(Quantity):
+    unit: Literal["J"]
+
+
+class JoulePerBit(Quantity):
+    unit: Literal["J/bit"]
+
+
+class JoulePerBitMetre(Quantity):
+    unit: Literal["J/bit/m"]
+
+
+class Watt(Quantity):
+    unit: Literal["W"]
+
+
+class WattPerBit(Quantity):
+    unit: Literal["W/bit"]
+
+
+class BitPerSecond(Quantity):
+    unit: Literal["bit/s"]
