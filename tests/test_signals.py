@@ -58,7 +58,9 @@ def test_projections_are_normal_with_variance_one_over_features() -> None:
 def test_soft_targets_are_nearly_uniform() -> None:
     """softmax(one-hot/4) over ten classes: 0.125 for the label, 0.097 for the others."""
     onehot = one_hot(torch.tensor([3]), 10, torch.zeros(1))
-    hard, soft = (build_signals(signals_section(targets=kind), network(), 0) for kind in ("hard", "soft"))
+    hard, soft = (
+        build_signals(signals_section(targets=kind, temperature=4.0), network(), 0) for kind in ("hard", "soft")
+    )
     assert hard is not None and soft is not None
     assert torch.equal(hard.targets(onehot, {})[0], onehot)
     targets = soft.targets(onehot, {})[0][0]

@@ -139,7 +139,7 @@ class NetworkSection(Section):
     weight_init: Literal["kaiming_uniform", "he_uniform"] = described(
         "kaiming_uniform", "PyTorch's default (a = sqrt 5, biases too), or He et al. for ReLU (biases zero)"
     )
-    weight_scale: float = described(1.0, "multiplier of the initial weights and biases", gt=0, le=LARGEST)
+    weight_scale: float = described(0.5, "multiplier of the initial weights and biases", gt=0, le=LARGEST)
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if (self.preset == "mlp") != bool(self.hidden):
@@ -226,7 +226,7 @@ class SignalsSection(Section):
         "constant", "course of alpha over the epochs"
     )
     alpha_decay: float = described(0.95, "factor per epoch of the exponential schedule", gt=0, le=1)
-    temperature: float = described(4.0, "temperature of the softmax of the layer readouts", ge=1e-3, le=1000)
+    temperature: float = described(1.0, "temperature of the softmax of the layer readouts", ge=1e-3, le=1000)
     temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0, le=10)
     targets: Literal["hard", "soft"] = described(
         "hard", "targets of le: one-hot labels, or labels softened by the temperature"
@@ -351,17 +351,17 @@ class TrainingSection(Section):
     epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
     batch_size: int = described(64, "images per weight update", ge=1, le=LARGEST)
     learning_rate: Rate | Rates = described(
-        0.01, "SGD step of the connections: one value, or one per connection, first to last"
+        0.1, "SGD step of the connections: one value, or one per connection, first to last"
     )
-    readout_learning_rate: Rate = described(0.01, "SGD step of the readout outside the dynamics")
-    projection_learning_rate: Rate = described(0.01, "SGD step of learned signal projections")
+    readout_learning_rate: Rate = described(0.1, "SGD step of the readout outside the dynamics")
+    projection_learning_rate: Rate = described(0.1, "SGD step of learned signal projections")
     momentum: float = described(0.9, "SGD momentum", ge=0, lt=1)
     weight_decay: float = described(3e-4, "L2 decay of weights (biases too)", ge=0, le=LARGEST)
     schedule: Literal["constant", "cosine"] = described(
         "cosine", "course of the learning rates over all updates: constant, or half a cosine down to 0"
     )
     update_limit: float = described(
-        0.0,
+        0.03,
         "largest change of a connection's weights per update, relative to their norm; 0: no limit",
         ge=0,
         le=LARGEST,
