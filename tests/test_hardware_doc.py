@@ -38,7 +38,7 @@ def test_unit_energies_by_hand() -> None:
 
 
 def test_times_by_hand() -> None:
-    assert stages(RECORDING, "free", Style.CLOCKED) == pytest.approx((READ_S, NETWORK_S, NEURON_S))
+    assert stages(RECORDING, "free", Style.CLOCKED) == pytest.approx((READ_S, NETWORK_S, NEURON_S, 0.0))
     for seconds in (READ_S, NETWORK_S, NEURON_S, latencies_s(RECORDING, Style.CLOCKED)["free"]):
         assert format_si(seconds, "s", 4) in PAGE
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.memory import ACCUMULATORS, BUFFERED, CELLS, ep_memory
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.tiles.mapping import TilePlan
@@ -30,7 +31,8 @@ def tile_area_m2(model: HardwareModel) -> dict[str, float]:
     - array: ``rows x columns x slices`` cells;
     - driver: one per row and column of every array, as both read directions drive; sample_hold: one per line of the
       longer side, or of both sides where the periphery is duplicated; adc and add: ``per_tile``, or twice that;
-    - neuron: ``neuron_units`` with a comparator for pooling each; router: one.
+    - neuron: ``neuron_units`` with a comparator for pooling each; multiply_add: ``multiply_add_units`` of the update
+      accumulator, where there is one; router: one.
     """
     array, digital = model.array, model.digital
     rows, columns, slices = array.rows.value, array.columns.value, array.slices.value
@@ -45,8 +47,14 @@ def tile_area_m2(model: HardwareModel) -> dict[str, float]:
         "adc": converters * model.adc_cost().area_m2,
         "add": converters * digital.add_area.value,
         "neuron": digital.neuron_units.value * (digital.neuron_area.value + digital.compare_area.value),
+        "multiply_add": 0.0 if model.write.parallel else multiply_add_m2(model),
         "router": model.noc.router_area.value,
     }
+
+
+def multiply_add_m2(model: HardwareModel) -> float:
+    """Area of the multiply-add units of one accumulator, readout or signal."""
+    return model.digital.multiply_add_units.value * model.digital.multiply_add_area.value
 
 
 def area_table(
@@ -57,8 +65,8 @@ def area_table(
     readout: Projection | None = None,
     copies: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Area of the chip, one row per :class:`AreaItem`: tiles, one multiply-add unit per readout and signal, and the
-    memories that EP needs for one sample, small ones as registers, large ones as buffers.
+    """Area of the chip, one row per :class:`AreaItem`: tiles, multiply-add units of every readout and signal, and the
+    memories that EP needs for one sample, small ones as registers, large ones as buffers (accumulators: one per tile).
 
     ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
     """
@@ -69,11 +77,13 @@ def area_table(
         tiles = int(copies[plan.tile_range(layer)].sum())
         items += [AreaItem(layer, name, part, tiles, tiles * area) for part, area in tile_area_m2(model).items()]
     units = [signal.layer for signal in signals] + ([len(plan.geometries)] if readout is not None else [])
-    mac_m2 = model.digital.multiply_add_area.value
-    items += [AreaItem(layer, names[layer], "multiply_add", 1, mac_m2) for layer in units]
+    count = model.digital.multiply_add_units.value
+    items += [AreaItem(layer, names[layer], "multiply_add", count, multiply_add_m2(model)) for layer in units]
     for item in ep_memory(plan, model, signals=signals, readout=readout):
         if item.item in BUFFERED:
-            items.append(AreaItem(item.layer, item.name, "buffer", 1, model.buffer_area_m2(item.bits)))
+            pieces = math.prod(plan.grid(item.layer)) if item.item == ACCUMULATORS else 1
+            area_m2 = pieces * model.buffer_area_m2(item.bits / pieces)
+            items.append(AreaItem(item.layer, item.name, "buffer", pieces, area_m2))
         elif item.item != CELLS:
             items.append(AreaItem(item.layer, item.name, "register", item.bits, item.bits * model.registers.area.value))
     return pd.DataFrame(items)

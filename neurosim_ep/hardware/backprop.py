@@ -27,8 +27,10 @@ from neurosim_ep.tiles.mapping import TilePlan
 
 FORWARD, BACKWARD = READ_PHASES[:2]
 """The two passes stand in the free and in the first nudge phase."""
-PER_EVENT = frozenset({"cell_read", "dac", "sample_hold", "adc", "add", "partial_sum", "message", "neuron", "pool"})
+PER_EVENT = frozenset({"cell_read", "dac", "sample_hold", "adc", "add", "partial_sum", "message"})
 """Components of the event style that grow with the events."""
+READS = frozenset({"cell_read", "dac", "sample_hold", "adc", "add", "pool"})
+"""Components of the first layer that follow the static image."""
 ONCE = frozenset({"input", "target", "dram"})
 """Components of the read phases that every sample takes once, however long it relaxes."""
 
@@ -134,7 +136,9 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
     found = []
     for style in Style:
         lines = ledger[ledger["style"] == style]
-        per_tick = ~lines["component"].isin(ONCE) & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
+        static = (lines["layer"] == 0) & lines["component"].isin(READS)  # the image is read once
+        once = lines["component"].isin(ONCE) | static
+        per_tick = ~once & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
         per_event = per_tick & lines["component"].isin(PER_EVENT) & (style is Style.EVENT)
         ticking, sending = (float(lines[mask]["energy_J"].sum()) / samples for mask in (per_tick, per_event))
         total, low, high = (lines[list(ENERGIES.values())].sum() / samples).tolist()

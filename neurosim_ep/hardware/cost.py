@@ -17,7 +17,7 @@ What is counted, by component:
 - neuron: state updates, event test included (settling: neuron-seconds, with unit energy in W); pool: comparisons
   (max) or additions (avg), one per pre-pool output and tick, in layer 0 once per sample;
 - register: state bits, read and written in every tick and copied once per sample and phase, and the argmax routing of
-  max-pooled layers, written and read in every tick;
+  max-pooled layers above the first, written and read in every tick;
 - readout, signal: multiply-adds: 2 x features x classes per nudge tick (logits, and the error back to the states);
   features x classes per sample at the end of the free phase (readout only), and per sample and nudge phase for the
   update of what is learned. The softmax itself is left out;

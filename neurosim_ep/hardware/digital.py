@@ -36,6 +36,7 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
         outputs = [math.prod(g.pre_pool_shape) if g.pool == pool else 0 for g in chip.plan.geometries]
         yield act("pool", poolings * np.array([*outputs, 0]), energy.value)
     routed = [ROUTING_BITS if geometry.pool == "max" else 0 for geometry in chip.plan.geometries]
+    routed[0] = 0  # that of the static input never changes
     bits = (2 * ticks + samples) * digital.state_bits.value + 2 * ticks * np.array([*routed, 0])
     yield act("register", bits * neurons, chip.model.registers.access_energy.value)
 

@@ -9,6 +9,7 @@ import numpy as np
 from neurosim_ep.hardware.action import UPDATE
 from neurosim_ep.hardware.chip import Chip, Recording
 from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.digital import projection_actions
 from neurosim_ep.hardware.noc import busiest
 from neurosim_ep.hardware.reads import read_time_s
 from neurosim_ep.hardware.settling import conversion_time_s, settling_time_s
@@ -22,6 +23,7 @@ class Stages(NamedTuple):
     read_s: float
     network_s: float
     neuron_s: float
+    projection_s: float
 
 
 def latencies_s(recording: Recording, style: Style) -> dict[str, float]:
@@ -42,27 +44,31 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
       settling time;
     - network: flits over the busiest link, and in every tick the way across the mesh, by which the tick ends
       everywhere;
-    - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states.
+    - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
+    - projection: the multiply-adds of the slowest readout or signal.
 
     In event style the reads of a tile are spread evenly over the ticks in which it may be read, which is a lower bound.
     """
     counts, chip = recording.counts, recording.chip
     if phase not in counts.presentations:
-        return Stages(0.0, 0.0, 0.0)
+        return Stages(0.0, 0.0, 0.0, 0.0)
     noc = chip.model.noc
     flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
+    projection_s = projection_time_s(recording, phase, style)
     if style is Style.SETTLING:
         ends = counts.samples * recording.mesh.placement.diameter * (phase != "free")
         return Stages(
             counts.samples * settling_time_s(chip),
             (flits + ends) * noc.hop_time.value,
             counts.samples * conversion_time_s(chip),
+            projection_s,
         )
     ticks = int(counts.presentations[phase].max(1).sum())
     network_s = (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
     neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
-    return Stages(float(read_times_s(recording, phase, style).max(1).sum()), network_s, neuron_s)
+    read_s = float(read_times_s(recording, phase, style).max(1).sum())
+    return Stages(read_s, network_s, neuron_s, projection_s)
 
 
 def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
@@ -84,6 +90,13 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
             slowest_s = float(busy_s[plan.tile_range(layer)].max())
             found[:, layer] += slowest_s * weights / max(weights.sum(), 1.0)
     return found
+
+
+def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
+    """Time the multiply-adds of the slowest readout or signal take in a phase, by the units it has."""
+    digital = recording.chip.model.digital
+    macs = max((float(one.counts.max()) for one in projection_actions(recording, phase, style)), default=0.0)
+    return macs * digital.multiply_add_time.value / digital.multiply_add_units.value
 
 
 def neuron_time_s(chip: Chip) -> np.ndarray:

@@ -19,7 +19,8 @@ from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan
 
 ROUTING_BITS = 2  # which of the 2 x 2 inputs of a max-pooled output is the largest
 CELLS = "synapse cells"
-BUFFERED = frozenset({"update accumulators", "projections", "readout", "stored states", "stored routing"})
+ACCUMULATORS = "update accumulators"
+BUFFERED = frozenset({ACCUMULATORS, "projections", "readout", "stored states", "stored routing"})
 """Items too large for register files: kept in buffers."""
 
 
@@ -74,6 +75,7 @@ def ep_memory(
 ) -> list[MemoryItem]:
     """Items of EP: the common ones, and
 
+    - no update accumulators where outer products are written into the cells directly;
     - saved free state: ``b neurons state_bits``, from which both nudge phases start;
     - routing: ``2 b neurons`` of each max-pooled layer, the argmax of the current tick (Eq 1, κ);
     - projections: ``features classes state_bits`` (``accumulator_bits`` each, and accumulators as wide,
@@ -81,6 +83,8 @@ def ep_memory(
     """
     state_bits = model.digital.state_bits.value
     items = _common(plan, model, "ep", readout, batch_on_chip)
+    if model.write.parallel:
+        items = [item for item in items if item.item != ACCUMULATORS]
 
     def saved(geometry: ConnectionGeometry) -> int:
         return batch_on_chip * geometry.neurons * state_bits
@@ -151,7 +155,7 @@ def _common(
             "biases": lambda g: g.channels * wide,
             "state registers": lambda g: batch * g.neurons * state_bits,
             "drive registers": lambda g: batch * g.neurons * partial_bits,
-            "update accumulators": lambda g: (g.weights + g.channels) * wide,
+            ACCUMULATORS: lambda g: (g.weights + g.channels) * wide,
         },
     )
     first = plan.geometries[0]

@@ -124,7 +124,8 @@ class DigitalSection(Strict):
     """Logic next to the tiles, and the widths of its registers.
 
     ``add``: shift-and-add unit, one per converter; ``neuron``: adds, activation and event test of one state, and the
-    units per tile that do it in turn; ``compare``: of max-pooling; ``multiply_add``: of readouts and signals.
+    units per tile that do it in turn; ``compare``: of max-pooling; ``multiply_add``: of readouts, signals and update
+    accumulators, with the units that each of them has.
     ``state_bits``: states, targets and projections; ``partial_bits``: partial sums, drives and errors;
     ``accumulator_bits``: update accumulators, biases and readout weights.
     """
@@ -135,6 +136,8 @@ class DigitalSection(Strict):
     compare_area: SquareMetre
     multiply_add_energy: Joule
     multiply_add_area: SquareMetre
+    multiply_add_time: Second
+    multiply_add_units: Number
     neuron_energy: Joule
     neuron_area: SquareMetre
     neuron_units: Number
@@ -191,6 +194,11 @@ class WriteSection(Strict):
     scheme: Literal["accumulate", "row_verify", "outer_product", "continual"]
     slots: Number
     verify_reads: Number
+
+    @property
+    def parallel(self) -> bool:
+        """Whether outer products are written into the cells directly, and no accumulator stands beside the tiles."""
+        return self.scheme in ("outer_product", "continual")
 
 
 class SettlingSection(Strict):

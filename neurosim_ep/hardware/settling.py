@@ -45,7 +45,9 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     ticks = recording.counts.presentations[phase].sum(0)[plan.layer_of_tile]
     share = samples / np.maximum(ticks, 1)  # of a sample's mean tick in the sum over its ticks
     share[plan.layer_of_tile == 0] = 1.0  # read once per sample as it is
-    forward, transposed = (counts.of(phase, "clocked", way, "active_lines") for way in DIRECTIONS)
+    forward, transposed = (counts.of(phase, "clocked", way, "active_lines").copy() for way in DIRECTIONS)
+    static = plan.layer_of_tile == 0  # driven by the image in every phase
+    forward[static] = counts.of("free", "clocked", "forward", "active_lines")[static]
     cells = (forward * plan.columns + transposed * plan.rows) * share * model.array.slices.value
     cell, mean_S = model.cell, (model.cell.on_conductance.value + model.cell.off_conductance.value) / 2
     power_W = cell.input_duty.value * cell.read_voltage.value**2 * mean_S

@@ -5,7 +5,7 @@
 | accumulate | summed over the batch by a digital accumulator beside each tile, then programmed, a row's cells at once |
 | row_verify | the same, and after each of its pulses a row is read to check it |
 | outer_product | every sample writes its two signed outer products, by coinciding pulses on rows and columns |
-| continual | the same in every nudge tick (continual EP): no copy of the free state, but many more writes |
+| continual | the same in every nudge tick (continual EP): many more writes |
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.reads import read_time_s
 
-PARALLEL = ("outer_product", "continual")
-
 
 def writing_actions(recording: Recording) -> Iterator[Action]:
     """Accumulation and programming of the synapses, tile by tile."""
@@ -33,7 +31,7 @@ def writing_actions(recording: Recording) -> Iterator[Action]:
 
     adds = counts.updates("accumulate_adds")
     yield act("cell_write", write_pulses(recording), model.cell_write_energy_J())
-    if model.write.scheme in PARALLEL:
+    if model.write.parallel:
         yield act("dac", _driven_lines(recording) * model.write.slots.value, model.dac.pulse_energy.value)
         return
     bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in chip.accumulator_bits])
@@ -41,9 +39,12 @@ def writing_actions(recording: Recording) -> Iterator[Action]:
     yield act("update_memory", 2 * adds * model.digital.accumulator_bits.value, bit_J)
     if model.write.scheme == "row_verify":
         cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns
+        cells = cells * model.array.slices.value
         yield act("cell_read", cells * model.array.input_pulses.value, model.cell_read_energy_J())
-        conversions = cells * model.array.slices.value * model.conversions_per_result()
+        conversions = cells * model.conversions_per_result()
+        yield act("sample_hold", conversions, model.sample_hold.sample_energy.value)
         yield act("adc", conversions, model.adc_cost().energy_J)
+        yield act("add", conversions, model.digital.add_energy.value)
 
 
 def write_pulses(recording: Recording) -> np.ndarray:
@@ -52,26 +53,28 @@ def write_pulses(recording: Recording) -> np.ndarray:
     the ``slots`` of each (row, column, sample, position) of both terms.
     """
     counts, model = recording.counts, recording.chip.model
-    if model.write.scheme not in PARALLEL:
+    if not model.write.parallel:
         return counts.updates("pulses_up") + counts.updates("pulses_down")
     coincidence = model.write.slots.value * model.cell.input_duty.value**2
     return counts.updates("accumulate_adds") * coincidence * _products(recording)
 
 
 def write_time_s(recording: Recording) -> float:
-    """Time of the update: the slowest tile's pulses in a row, each row's cells at once (and read, where verified), or
-    the slots of all outer products of a tile, one position after the other.
+    """Time of the update, of the slowest tile: its additions, by its multiply-add units, and pulses in a row, each
+    row's cells at once (and read, where verified); or the slots of all outer products of a tile, one position after
+    the other.
     """
     counts, chip = recording.counts, recording.chip
     model, pulse_s = chip.model, chip.model.cell.write_time.value
-    if model.write.scheme in PARALLEL:
+    if model.write.parallel:
         reuse = max(tile.reuse for tile in chip.plan.tiles)
         return counts.samples * reuse * counts.terms * model.write.slots.value * pulse_s * _products(recording)
     steps = counts.updates("write_steps")
     step_s = np.full(len(steps), pulse_s)
     if model.write.scheme == "row_verify":
         step_s = step_s + model.write.verify_reads.value * read_time_s(chip, "forward")
-    return float((steps * step_s).max())
+    add_s = model.digital.multiply_add_time.value / model.digital.multiply_add_units.value
+    return float((counts.updates("accumulate_adds") * add_s + steps * step_s).max())
 
 
 def endurance_table(recording: Recording, samples: float) -> pd.DataFrame:
@@ -96,14 +99,16 @@ def _products(recording: Recording) -> float:
 
 
 def _driven_lines(recording: Recording) -> np.ndarray:
-    """Rows and columns that carry pulses when the outer products of all samples are written, [tiles]: those driven in
-    the mean tick of the nudge phases, clocked.
+    """Rows and columns that carry pulses when the outer products of all samples are written, [tiles]: for each of them
+    the lines driven per position in the mean clocked read of all phases, in both directions.
     """
     counts, plan = recording.counts, recording.chip.plan
+    products = counts.terms * counts.samples * np.array([tile.reuse for tile in plan.tiles])
     lines = np.zeros(len(plan.tiles))
-    for phase in READ_PHASES[1:]:
-        if phase in counts.presentations:
-            ticks = counts.presentations[phase].sum(0)[plan.layer_of_tile]
-            driven = sum(counts.of(phase, "clocked", way, "active_lines") for way in DIRECTIONS)
-            lines += driven * counts.samples / np.maximum(ticks, 1)
+    for way in DIRECTIONS:
+        reads, active = (
+            sum(counts.of(phase, "clocked", way, quantity) for phase in READ_PHASES)
+            for quantity in ("reads", "active_lines")
+        )
+        lines += np.asarray(active) / np.maximum(reads, 1) * products
     return lines * _products(recording)
