@@ -93,7 +93,7 @@ BESIDE_LINES = [
     Line("message", "clocked", -1, 0, "3 ticks x 40 states x 8 bits x 1 link", 960, "J/bit"),
 ]
 READ_S = 3 * (8 * 10e-9 + 20 * 0.78125e-9) + 3 * (8 * 10e-9 + 40 * 0.78125e-9)
-NETWORK_S = (3 * 40 + 3 * 1) * 1e-9  # messages of one flit each, and the way to the end of the mesh
+NETWORK_S = (3 * 40 + 3 * 1) * 1e-9 + 64 * 8 / 102.4e9  # one flit each, to the end of the mesh, and the image
 NEURON_S = 3 * 40 * 0.78125e-9
 LEAKAGE = Line("leakage", "clocked", 1, 1, "reads + network + neurons", READ_S + NETWORK_S + NEURON_S, "W")
 SETTLED = Line("neuron", "settling", -1, 1, "10 states x 2 layers x 7 x 10 ns", 10 * 2 * 7 * 10e-9, "W")

@@ -7,16 +7,19 @@ import re
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurosim_ep.cli import main
 from neurosim_ep.hardware.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare
 from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
+from neurosim_ep.hardware.cost import bill, energy_by, ledger
 from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.modelfile import load_hardware_model
+from neurosim_ep.hardware.styles import Style
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.tiles.mapping import plan_tiles
+from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 from neurosim_ep.train.estimate import estimate_given, estimate_measured, given_counts
 from neurosim_ep.units import format_bits
 
@@ -86,6 +89,27 @@ def test_given_activity_gives_these_counts(activity: float, step: int) -> None:
     for number, sender in enumerate(PLAN.senders):
         fan[sender.layer] += int(counts.sends["free"][0, number])
     assert list(fan.values()) == pytest.approx([g.neurons * activity / 2 for g in GEOMETRIES], abs=3)
+
+
+def energies(geometries: list[ConnectionGeometry], ticks: int, activity: float, events: float) -> np.ndarray:
+    """Energy of one sample in every style, of ``ticks`` ticks in every phase."""
+    plan = plan_tiles(geometries, RRAM.array_geometry())
+    counts = given_counts(plan, dict.fromkeys(READ_PHASES, ticks), activity, events, 1)
+    return energy_by(ledger(counts, plan, RRAM)).set_index("style")["energy_J"].reindex(list(Style)).to_numpy()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.05, 0.9), st.floats(0.01, 0.9))
+def test_more_ticks_rows_or_events_cost_no_less(less: int, more: int, activity: float, events: float) -> None:
+    def chain(rows: int) -> list[ConnectionGeometry]:
+        shapes = [(rows,), (16 * rows,), (10,)]
+        return [ConnectionGeometry(f"fc{n}", "linear", shapes[n], shapes[n + 1], shapes[n + 1]) for n in range(2)]
+
+    base = energies(chain(less), less, activity, events)
+    assert (energies(chain(less), less + more, activity, events)[:2] > base[:2]).all()
+    assert (energies(chain(less + more), less, activity, events) > base).all()
+    busier = energies(chain(less), less, activity, min(1.0, events * 1.1))
+    assert (busier >= base * (1 - 1e-12)).all()
 
 
 def test_an_estimate_records_what_a_run_would() -> None:

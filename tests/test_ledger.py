@@ -211,7 +211,9 @@ def test_duplicated_periphery_costs_area_and_slices_side_by_side_cost_time(count
     )
     assert beside_s - apart_s == pytest.approx(3 * 8 * 10e-9)
     dac = [
-        ledger(counts, plan, model).query("component == 'dac' and style == 'clocked'")["count"].sum()
+        ledger(counts, plan, model)
+        .query("component == 'dac' and style == 'clocked' and phase != 'update'")["count"]
+        .sum()
         for model in (sliced, beside)
     ]
     forward, transposed = (
@@ -260,7 +262,9 @@ def test_schemes_of_writing(counts: TileCounts) -> None:
     adds = counts.updates("accumulate_adds").sum()
     pulses = counts.updates("pulses_up").sum() + counts.updates("pulses_down").sum()
     plain, verified, outer, continual = map(lines, ("accumulate", "row_verify", "outer_product", "continual"))
-    assert plain.to_dict() == {"cell_write": pulses, "update_add": adds, "update_memory": 64 * adds}
+    driven = (counts.updates("write_steps") * (1 + PLAN.columns)).sum()
+    expected = {"cell_write": pulses, "dac": driven, "update_add": adds, "update_memory": 64 * adds}
+    assert plain.to_dict() == expected
     steps = (counts.updates("write_steps") * PLAN.columns).sum()
     assert verified["adc"] == steps and verified["cell_read"] == 8 * steps
     assert verified["cell_write"] == pulses
@@ -294,6 +298,11 @@ def test_nothing_happening_leaves_only_leakage() -> None:
     assert count["nudge_plus", "register"] == 4 * 8 * sum(geometry.neurons for geometry in GEOMETRIES)
     assert count["free", "readout"] == 4 * 50
     assert ledger(TileCounts.zeros(len(PLAN.tiles)), PLAN, RRAM, signals=SIGNALS, readout=READOUT).empty
+    waiting = idle_counts(PLAN)
+    waiting.samples = 0  # ticks pass, and no sample is there
+    for style, lines in ledger(waiting, PLAN, RRAM, signals=SIGNALS, readout=READOUT).groupby("style"):
+        if style == "event":
+            assert set(lines.component) == {"leakage"} and lines.energy_J.sum() > 0
     assert event[event.component == "leakage"].energy_J.sum() > 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from neurosim_ep.hardware.action import UPDATE
 from neurosim_ep.hardware.chip import Chip, Recording
 from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES
-from neurosim_ep.hardware.digital import projection_actions
+from neurosim_ep.hardware.digital import network_actions, projection_actions
 from neurosim_ep.hardware.noc import busiest
 from neurosim_ep.hardware.reads import read_time_s
 from neurosim_ep.hardware.settling import conversion_time_s, settling_time_s
@@ -42,8 +42,8 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
 
     - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time; settling: the
       settling time;
-    - network: flits over the busiest link, and in every tick the way across the mesh, by which the tick ends
-      everywhere;
+    - network: images and targets from outside the chip, flits over the busiest link, and in every tick the way across
+      the mesh, by which the tick ends everywhere;
     - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
     - projection: the multiply-adds of the slowest readout or signal.
 
@@ -54,17 +54,19 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
         return Stages(0.0, 0.0, 0.0, 0.0)
     noc = chip.model.noc
     flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
+    fetched = sum(int(one.counts.sum()) for one in network_actions(recording, phase, style) if one.component == "dram")
+    fetch_s = fetched / chip.model.dram.bandwidth.value
     projection_s = projection_time_s(recording, phase, style)
     if style is Style.SETTLING:
         ends = counts.samples * recording.mesh.placement.diameter * (phase != "free")
         return Stages(
             counts.samples * settling_time_s(chip),
-            (flits + ends) * noc.hop_time.value,
+            fetch_s + (flits + ends) * noc.hop_time.value,
             counts.samples * conversion_time_s(chip),
             projection_s,
         )
     ticks = int(counts.presentations[phase].max(1).sum())
-    network_s = (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
+    network_s = fetch_s + (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
     neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
     read_s = float(read_times_s(recording, phase, style).max(1).sum())

@@ -122,7 +122,8 @@ class Summary:
         return [
             f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
             f"{found.ticks:.1f} ticks per sample ({apart})",
-            f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} per sample (clocked)",
+            f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
+            f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked",
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
         ]
