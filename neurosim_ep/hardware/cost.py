@@ -21,7 +21,8 @@ What is counted, by component:
 - readout, signal: multiply-adds: 2 x features x classes per nudge tick (logits, and the error back to the states);
   features x classes per sample at the end of the free phase (readout only), and per sample and nudge phase for the
   update of what is learned. The softmax itself is left out;
-- update_add, update_memory, cell_write: as the scheme of :mod:`neurosim_ep.hardware.writing` says;
+- update_add, update_memory, cell_write, and in the phase "update" the drivers (dac) and verifying reads: as the scheme
+  of :mod:`neurosim_ep.hardware.writing` says;
 - leakage: tile-seconds, and seconds of the memories of a layer (tile -1), with unit energy in W.
 
 In event style, layers work only in the ticks in which an input had changed.
@@ -128,7 +129,7 @@ def _thrice(recording: Recording, style: Style) -> Iterator[tuple[Action, ...]]:
 
 
 def _lines(style: Style, priced: tuple[Action, ...], plan: TilePlan) -> dict[str, np.ndarray]:
-    """Columns of the lines of an action whose count is not zero at every end of the intervals."""
+    """Columns of the lines of an action; those whose count is zero at both ends of the intervals are left out."""
     action = priced[0]
     entries = np.flatnonzero(np.any([one.counts > 0 for one in priced], axis=0))
     words = {"phase": action.phase, "component": action.component, "style": style.value}
