@@ -7,7 +7,6 @@ import numpy as np
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import UsageError
-from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.schema import Scenario
@@ -21,7 +20,7 @@ from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.train.data import load_data, prepare
 from neurosim_ep.train.device import select_device
-from neurosim_ep.train.model import Model, build_model
+from neurosim_ep.train.model import build_model
 from neurosim_ep.train.optimiser import Optimiser
 
 
@@ -61,7 +60,7 @@ def estimate_measured(scenario: Scenario, samples: int, device: str) -> Summary:
     programming = [UPDATE_QUANTITIES.index(name) for name in ("pulses_up", "pulses_down", "write_steps")]
     share = samples / scenario.training.batch_size
     counts.update[programming] = np.rint(counts.update[programming] * share).astype(np.int64)
-    return _summary(counts, model)
+    return Summary(model.recording(counts))
 
 
 def estimate_given(scenario: Scenario, activity: float, events: float, classes: int, image: tuple[int, ...]) -> Summary:
@@ -73,7 +72,8 @@ def estimate_given(scenario: Scenario, activity: float, events: float, classes: 
     ticks = {"free": relaxation.free_steps}
     ticks |= {str(phase): relaxation.nudge_steps for phase, _ in NUDGES[relaxation.nudging]}
     step = POLICIES[scenario.scheduler.policy].ticks
-    return _summary(given_counts(model.plan, ticks, activity, events, step, scenario.training.batch_size), model)
+    counts = given_counts(model.plan, ticks, activity, events, step, scenario.training.batch_size)
+    return Summary(model.recording(counts))
 
 
 def given_counts(
@@ -118,7 +118,3 @@ def given_counts(
         counts.update[3] = 2 * plan.rows
     counts.samples, counts.batches = samples, 1
     return counts
-
-
-def _summary(counts: TileCounts, model: Model) -> Summary:
-    return Summary(Recording.of(counts, model.plan, model.hardware, model.signal_projections, model.readout_projection))

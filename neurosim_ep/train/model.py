@@ -10,6 +10,8 @@ import pandas as pd
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.hardware.area import area_table
+from neurosim_ep.hardware.chip import Recording
+from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.modelfile import load_hardware_model
@@ -63,6 +65,10 @@ class Model:
             signals=self.signal_projections,
             readout=self.readout_projection,
         )
+
+    def recording(self, counts: TileCounts) -> Recording:
+        """``counts`` on the chip of this model."""
+        return Recording.of(counts, self.plan, self.hardware, self.signal_projections, self.readout_projection)
 
     def area(self) -> pd.DataFrame:
         """Area of the chip, part by part."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import torch
 
 from neurosim_ep.hardware.area import AreaItem
 from neurosim_ep.hardware.backprop import Comparison, compare
-from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.cost import bill, energy_by
 from neurosim_ep.hardware.counts import TICK_TABLES, TileCounts, tile_table
 from neurosim_ep.hardware.latency import latencies_s
@@ -67,7 +65,7 @@ class RunTables:
             counts += batch
         self.counts += counts
         if self.counts.batches:
-            recording = self._recording(self.counts)
+            recording = self.model.recording(self.counts)
             cost = bill(recording)
             tables = {
                 "noc": message_table(recording), "cost": cost,
@@ -98,7 +96,7 @@ class RunTables:
         """Energy and latency of one training sample in every style, from all recorded batches."""
         if not self.counts.batches:
             return {}
-        recording = self._recording(self.counts)
+        recording = self.model.recording(self.counts)
         totals = energy_by(bill(recording)).set_index("style")["energy_J"]
         costs = {}
         for style in Style:
@@ -137,13 +135,6 @@ class RunTables:
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
-
-    def _recording(self, counts: TileCounts) -> Recording:
-        model = self.model
-        return Recording.of(counts, model.plan, model.hardware, model.signal_projections, model.readout_projection)
-
-    def _ledger(self, counts: TileCounts) -> pd.DataFrame:
-        return bill(self._recording(counts))
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
@@ -187,6 +178,6 @@ class RunTables:
         """Clocked energy per sample of each layer, over all phases of the recorded batches."""
         if not counts.batches:
             return {}
-        energy = energy_by(self._ledger(counts), "layer")
+        energy = energy_by(bill(self.model.recording(counts)), "layer")
         clocked = energy[energy["style"] == Style.CLOCKED].set_index("layer")["energy_J"]
         return {int(str(layer)): float(joules) / counts.samples for layer, joules in clocked.items()}
