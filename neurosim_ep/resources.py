@@ -1,4 +1,4 @@
-"""Files that ship with the package: scenarios and hardware models.
+"""Files that ship with the package: scenarios, hardware models, and what the tiles of a chip are made of.
 
 They are ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``: inside the package in a wheel, beside it in a checkout.
 """
@@ -13,11 +13,19 @@ from pathlib import Path
 from neurosim_ep.errors import NeurosimError
 
 
+PARTS = ("devices", "cells", "converters")
+"""Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
+
+
 def shipped_files(folder: str) -> dict[str, Path]:
-    """Shipped ``*.toml`` files of ``folder`` ("scenarios" or "hwmodels"), keyed by name: "smoke", "paper/vgg7_le"."""
-    root = Path(str(resources.files(f"neurosim_ep.{folder}")))
+    """Shipped ``*.toml`` files of ``folder`` ("scenarios", "hwmodels", "hwmodels/devices", ...), keyed by name: "smoke",
+    "paper/vgg7_le".
+    """
+    package, *inner = folder.split("/")
+    root = Path(str(resources.files(f"neurosim_ep.{package}"))).joinpath(*inner)
     files = sorted(root.rglob("*.toml"), key=lambda path: (len(path.parts), path))
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
+    names = {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
+    return {name: path for name, path in names.items() if folder != "hwmodels" or name.split("/")[0] not in PARTS}
 
 
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:

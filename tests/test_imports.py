@@ -26,7 +26,7 @@ ALLOWED = {
     "resources": {"errors"},
     "scenario": FILES,
     "ep": BASE | {"scenario"},
-    "tiles": BASE,
+    "tiles": FILES | {"ep"},
     "hardware": FILES | {"tiles"},
     "record": FILES | {"tiles", "hardware"},
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},

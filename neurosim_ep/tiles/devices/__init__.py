@@ -1,0 +1,1 @@
+"""Memory devices: how one conductance answers to programming pulses."""
