@@ -12,14 +12,13 @@ from pathlib import Path
 
 from neurosim_ep.errors import NeurosimError
 
-
 PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
 
 def shipped_files(folder: str) -> dict[str, Path]:
-    """Shipped ``*.toml`` files of ``folder`` ("scenarios", "hwmodels", "hwmodels/devices", ...), keyed by name: "smoke",
-    "paper/vgg7_le".
+    """Shipped ``*.toml`` files of ``folder`` ("scenarios", "hwmodels", "hwmodels/devices", ...), keyed by name: "smoke"
+    or "paper/vgg7_le".
     """
     package, *inner = folder.split("/")
     root = Path(str(resources.files(f"neurosim_ep.{package}"))).joinpath(*inner)

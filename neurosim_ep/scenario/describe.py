@@ -37,6 +37,9 @@ def _describe_keys(node: Node, prefix: str) -> list[KeyDescription]:
     keys = []
     for name, raw in node["properties"].items():
         key = _follow(raw)
+        if "properties" in key:
+            keys += _describe_keys(key, f"{prefix}{name}.")
+            continue
         default = show(raw["default"]) if "default" in raw else ""
         keys.append(KeyDescription(prefix + name, default, rule_text(key), raw.get("unit", ""), key["description"]))
         items = _follow(key.get("items", {}))
@@ -52,7 +55,7 @@ def node_at(path: Sequence[str | int]) -> Node:
         if isinstance(part, int):
             node = next(arm["items"] for arm in node.get("anyOf", [node]) if "items" in arm)
         else:
-            node = node["properties"][part]
+            node = node["properties"][part] if "properties" in node else node["additionalProperties"]
         node = _follow(node)
     return node
 
@@ -90,6 +93,8 @@ def rule_text(node: Node) -> str:
             return f"an integer {bounds}".strip()
         case "number":
             return f"a number {bounds}".strip()
+        case "object" if node.get("additionalProperties"):
+            return f"a table, each value {rule_text(_follow(node['additionalProperties']))}"
     return "a table of keys"
 
 

@@ -6,6 +6,7 @@ between keys wait until the keys of their sections are right.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 import tomllib
@@ -37,19 +38,21 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
 def parse_scenario(document: Document, source: str, overrides: Sequence[str] = ()) -> Scenario:
     """The scenario of a TOML ``document``; ``source`` names it in the :class:`ScenarioError`."""
-    merged = {name: dict(table) if isinstance(table, dict) else table for name, table in document.items()}
+    merged = copy.deepcopy(document)
     problems = []
     overridden = set()
     for override in overrides:
         try:
-            section, key, value = _parse_override(override)
+            path, value = _parse_override(override)
         except ValueError as error:
             problems.append(f"--set {override}: {error}")
             continue
-        overridden.add((section, key))
-        table = merged.setdefault(section, {})
+        overridden.add(path)
+        table: Any = merged
+        for name in path[:-1]:
+            table = table.setdefault(name, {}) if isinstance(table, dict) else None  # no table: said when validated
         if isinstance(table, dict):
-            table[key] = value
+            table[path[-1]] = value
     try:
         scenario = Scenario.model_validate(merged)
     except ValidationError as error:
@@ -90,10 +93,12 @@ def _explain_syntax(message: str, text: str) -> str:
     return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()}"
 
 
-def _parse_override(override: str) -> tuple[str, str, Any]:
+def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
+    """Path of the key and its value."""
     name, _, text = override.partition("=")
     section, _, key = name.strip().partition(".")
     text = text.strip()
+    path = (section, *_inner(section, key))
     if not (section and key and text):
         raise ValueError("must be section.key=value, for example --set training.epochs=3")
     try:
@@ -101,17 +106,26 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     except ValueError as error:
         if text[0] in "[{\"'":
             raise ValueError("is not valid TOML; write lists as [1, 2] and text in lists in quotes") from error
-        return section, key, text
-    return section, key, value
+        return path, text
+    return path, value
 
 
-def _problems(error: ValidationError, document: Document, overridden: Collection[describe.KeyPath]) -> list[str]:
+def _inner(section: str, key: str) -> tuple[str, ...]:
+    """``key`` of ``section`` with the tables inside the section that it names first."""
+    first, _, rest = key.partition(".")
+    if rest and section in describe.names_at(()) and first in describe.names_at((section,)):
+        if "properties" in describe.node_at((section, first)):
+            return first, rest
+    return (key,)
+
+
+def _problems(error: ValidationError, document: Document, overridden: Collection[tuple[str, ...]]) -> list[str]:
     """One line per key that is not understood."""
     found: dict[describe.KeyPath, str] = {}
     for item in [*error.errors(), *_errors_between_sections(error, document)]:
         path = _path_of(item, document)
         for key, text in _explain(item, path, document):
-            mark = " (--set)" if key[:2] in overridden else ""
+            mark = " (--set)" if any(key[: len(given)] == given for given in overridden) else ""
             found.setdefault(key, f"{_spell(key)}{mark}{text}")
     return [text for key, text in found.items() if not _has_deeper(key, found)]
 
