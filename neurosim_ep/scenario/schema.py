@@ -447,10 +447,10 @@ class CellsSection(Section):
     time_s: float = described(
         0.0, "time between programming and reads, for statistics that know drift", unit="s", ge=0, le=1e12
     )
-    ir_drop: Literal["none", "closed_form", "iterative"] = described(
+    ir_drop: Literal["none", "closed_form", "estimated", "exact"] = described(
         "none",
-        "voltage lost along the wires, whose resistance the hardware model gives: a formula, or the circuit solved "
-        "read by read (small networks only)",
+        "voltage lost along the wires, whose resistance the hardware model gives: the formula of aihwkit in every read, "
+        "an estimate of every cell after programming, or the circuit solved after programming (small networks only)",
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
