@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim_ep.analysis.style import FAINT, GREY, INK, PALETTE, canvas
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas
 
 UP, DOWN = PALETTE[0], PALETTE[1]
 COLUMNS = 4
@@ -90,8 +90,8 @@ def draw_responses(responses: Sequence[Response]) -> Figure:
     rows = -(-len(responses) // columns)
     figure = canvas(
         "Pulse response of memory devices",
-        "Each device gets as many pulses up as its range has mean steps (dw_min), then as many down (shaded).",
-        "Weight after programming pulses. Thick: mean device without noise. Thin: single devices with their variations.",
+        "Pulses up, as many as dw_min fits into the range of the device, then as many down (shaded).",
+        "Weight after programming pulses. Thick: mean device without noise. Thin: devices with their variations.",
         width=3.0 * columns + 0.6,
         height=2.3 * rows + 1.3,
     )
@@ -115,5 +115,3 @@ def _draw_response(axes: Axes, response: Response) -> None:
     axes.set_title(response.name)
     axes.set_xlim(0, response.pulses[-1])
     axes.set_xticks([0, turn, 2 * turn], ["0", f"{turn:.0f}", f"{2 * turn:.0f}"])
-    for name, place in (("up", 0.25), ("down", 0.75)):
-        axes.text(place, 1.0, name, transform=axes.transAxes, ha="center", va="bottom", fontsize=8, color=GREY)

@@ -55,7 +55,7 @@ class DeviceArray:
         """
         if counts.shape != self.w.shape:
             raise ValueError(f"counts: shape {tuple(counts.shape)} must be that of the weights {tuple(self.w.shape)}")
-        flat, weights = counts.reshape(-1), self.w.view(-1)
+        flat, weights = counts.reshape(-1).to(self.w.dtype), self.w.view(-1)
         for raising in (True, False):
             touched = (flat > 0 if raising else flat < 0).nonzero().squeeze(1)
             if len(touched):
@@ -66,7 +66,7 @@ class DeviceArray:
     ) -> None:
         """Apply ``counts`` > 0 pulses of one direction to the elements ``touched`` of the flat ``weights``."""
         most = float(counts.max())
-        at_once = 1.0 if most <= EXACT_PULSES else min(self._pulses_at_once // 1, most)
+        at_once = 1.0 if most <= EXACT_PULSES else min(self._pulses_at_once, most) // 1
         if most > 1:
             counts, order = counts.sort(descending=True)
             touched = touched[order]

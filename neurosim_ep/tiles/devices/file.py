@@ -123,13 +123,14 @@ def parse_device(document: Mapping[str, Any], source: str, constants: Mapping[st
         for key in values
         if key not in known
     ]
+    problems = unknown
     try:
-        return model.model_validate({"name": file.device.name, **{key: values[key] for key in values if key in known}})
+        found = model.model_validate({"name": file.device.name, **{key: values[key] for key in values if key in known}})
     except ValidationError as error:
         problems = unknown + [_explain_constant(item, kind) for item in error.errors()]
-    except ValueError as error:
-        problems = [*unknown, str(error)]
-    raise _refusal(source, problems)
+    if problems:
+        raise _refusal(source, problems)
+    return found
 
 
 def constant_names(kind: str) -> list[str]:

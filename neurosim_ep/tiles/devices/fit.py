@@ -1,9 +1,9 @@
 """Fit an update model to measured potentiation and depression, and write it as a device file.
 
-The mean response of the model is fitted to whole sweeps (pulses of one direction in a row), each from its first reading,
-by least squares: noise of single readings does not bend the curve, as it would if steps were fitted. Noise between
-cycles and between devices is then estimated from what the steps leave over. With "best", all models are fitted and the
-one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts fewer of them, N
+The mean response of the model is fitted to whole sweeps (pulses of one direction in a row), each from its first
+reading, by least squares: noise of single readings does not bend the curve, as it would if steps were fitted. Noise
+between cycles and between devices is then estimated from what the steps leave over. With "best", all models are fitted
+and the one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts fewer of them, N
 (1 - rho) / (1 + rho) where rho is the correlation of neighbouring residuals of the closest model. It remains a guide;
 the table shows all models.
 """
@@ -31,7 +31,7 @@ from neurosim_ep.tiles.devices.models import MODELS
 
 POINTS = 32
 """Pulses are taken in so many steps per sweep where a model has no closed form, with a spline between."""
-EVALUATIONS = 100
+EVALUATIONS = 40
 SMALLEST_RESIDUAL = 1e-9
 """Standard deviation below which residuals are rounding, so that AIC does not rank rounding errors."""
 
@@ -167,12 +167,13 @@ class DeviceFit:
 
     def to_toml(self, name: str) -> str:
         """The device file."""
+        devices = len(self.data.devices)
         lines = [
             "[device]",
             f"name = {_text(name)}",
             f'model = "{self.chosen.kind}"',
             f"description = {_text(f'fitted to {self.path.name}')}",
-            f"source = {_text(f'{self.data.readings} readings of {len(self.data.devices)} device(s) in {self.path.name}')}",
+            f"source = {_text(f'{self.data.readings} readings of {devices} device(s) in {self.path.name}')}",
             "",
             "[constants]",
             *(_number(key, found) for key, found in self.estimates.items()),

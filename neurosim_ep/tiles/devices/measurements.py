@@ -110,7 +110,8 @@ def _value_column(path: Path, names: list[str]) -> str:
     missing = [name for name in NEEDED if name not in names]
     if missing or len(found) != 1:
         raise DataError(
-            f"{path}: columns {', '.join(names) or '(none)'}: pulse, direction and either conductance_S or weight are needed"
+            f"{path}: columns {', '.join(names) or '(none)'}: "
+            "pulse, direction and either conductance_S or weight are needed"
         )
     for name in names:
         if name not in known:
@@ -150,7 +151,7 @@ def _sweeps(path: Path, rows: list[_Row], low: float, high: float) -> Iterator[S
                 taken = row.pulse  # counted anew in this direction
             if taken < 1:
                 raise DataError(
-                    f'{path}: line {row.line}: pulse = "{row.pulse}": must be larger than the one before ({before.pulse}); '
+                    f'{path}: line {row.line}: pulse = "{row.pulse}": must be above the one before ({before.pulse}); '
                     "give each device and cycle its own value in the columns device and cycle"
                 )
             pulses.append(pulses[-1] + taken)
