@@ -3,9 +3,9 @@
 The mean response of the model is fitted to whole sweeps (pulses of one direction in a row), each from its first
 reading, by least squares: noise of single readings does not bend the curve, as it would if steps were fitted. Noise
 between cycles and between devices is then estimated from what the steps leave over. With "best", all models are fitted
-and the one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts fewer of them, N
-(1 - rho) / (1 + rho) where rho is the correlation of neighbouring residuals of the closest model. It remains a guide;
-the table shows all models.
+and the one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts N (1 - rho)
+/ (1 + rho) of N readings, at least one per sweep, where rho is the correlation of neighbouring residuals of the closest
+model. It remains a guide; the table shows all models.
 """
 
 from __future__ import annotations
@@ -209,16 +209,17 @@ def fit_device(path: Path, model: str = "best") -> DeviceFit:
     data = read_measurements(path)
     kinds = list(FAMILIES) if model == "best" else [model]
     candidates = [_fit(kind, data) for kind in kinds]
-    independent = _independent(min(candidates, key=lambda candidate: candidate.residual).residuals)
+    closest = min(candidates, key=lambda candidate: candidate.residual)
+    independent = max(_independent(closest.residuals), float(len(data.sweeps)))
     candidates.sort(key=lambda candidate: candidate.aic(independent))
     return DeviceFit(path, data, candidates[0], tuple(candidates), independent)
 
 
 def _independent(residuals: np.ndarray) -> float:
-    """Number of independent readings among those with these residuals, at least 4."""
+    """Number of independent readings among those with these residuals."""
     squares = float((residuals**2).sum())
     rho = float((residuals[1:] * residuals[:-1]).sum()) / squares if squares > 0 else 0.0
-    return max(len(residuals) * (1 - max(rho, 0.0)) / (1 + max(rho, 0.0)), 4.0)
+    return len(residuals) * (1 - max(rho, 0.0)) / (1 + max(rho, 0.0))
 
 
 def refuse_existing(*paths: Path) -> None:
