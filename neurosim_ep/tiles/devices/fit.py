@@ -3,9 +3,9 @@
 The mean response of the model is fitted to whole sweeps (pulses of one direction in a row), each from its first
 reading, by least squares: noise of single readings does not bend the curve, as it would if steps were fitted. Noise
 between cycles and between devices is then estimated from what the steps leave over. With "best", all models are fitted
-and the one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts N (1 - rho)
-/ (1 + rho) of N readings, at least one per sweep, where rho is the correlation of neighbouring residuals of the closest
-model. It remains a guide; the table shows all models.
+and the one with the least AIC is taken. As steps add up, readings of a sweep are not independent: AIC counts only
+N (1 - rho) / (1 + rho) of N readings, at least one per sweep, where rho is the correlation of neighbouring residuals of
+the closest model. It remains a guide; the table shows all models.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class DeviceFit:
         """Every constant of the device file: those of the mean response, then the spreads."""
         sweeps = "a sweep" if len(self.data.sweeps) == 1 else f"{len(self.data.sweeps)} sweeps"
         source = f"fit to {sweeps} of {self.path.name}, residual {50 * self.chosen.residual:.2g} % of the range"
+        source += "" if self.chosen.converged else "; stopped before it converged"
         found = {name: Estimate(value, source, "model") for name, value in self.chosen.constants.items()}
         return found | (self._nl_spread() if self.chosen.kind == "neurosim_nl" else self._spread())
 
