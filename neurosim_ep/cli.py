@@ -204,10 +204,11 @@ def schema(section: str | None) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios and hardware models."""
+    """List the shipped scenarios, hardware models and memory devices."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
+        ("Memory devices", "hwmodels/devices", "device"),
     ):
         rows = [
             {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
@@ -220,11 +221,15 @@ def list_command() -> None:
 @click.argument("name")
 @click.argument("dest", type=click.Path(path_type=Path), default=Path())
 def copy(name: str, dest: Path) -> None:
-    """Copy a shipped scenario or hardware model, to edit it.
+    """Copy a shipped scenario, hardware model or memory device, to edit it.
 
     DEST is a file or a folder; nothing is overwritten.
     """
-    shipped = resources.shipped_files("hwmodels") | resources.shipped_files("scenarios")
+    shipped = {
+        name: path
+        for folder in ("hwmodels/devices", "hwmodels", "scenarios")
+        for name, path in resources.shipped_files(folder).items()
+    }
     stem = name.removesuffix(".toml")
     if stem not in shipped:
         raise UsageError(f'nothing shipped is called "{name}"; {_nearest(stem, shipped)}')
@@ -364,6 +369,37 @@ def hw_diff(model: str, other: str) -> None:
 
     rows = diff_rows(model, other)
     click.echo(_table(rows) if rows else "no difference")
+
+
+@cli.command("fit-device")
+@click.argument("data", type=click.Path(path_type=Path), metavar="CSV")
+@click.option("--model", default="best", show_default=True, help="An update model, or best: fit all, choose by AIC.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml", help="Device file to write."
+)
+def fit_device_command(data: Path, model: str, out: Path) -> None:
+    """Fit a memory device to measured pulses, as a device file.
+
+    CSV has a row per reading: pulse, direction (up or down), conductance_S or weight, and cycle and device where there
+    are several. A picture of data and fit is drawn beside the file; nothing is overwritten.
+    """
+    from neurosim_ep.analysis import devices, style
+    from neurosim_ep.tiles.devices.fit import fit_device, refuse_existing
+
+    if out.suffix != ".toml":
+        raise UsageError(f"--out {out}: must end in .toml; its pictures are written beside it")
+    refuse_existing(out, out.with_suffix(".svg"), out.with_suffix(".png"))
+    found = fit_device(data, model)
+    click.echo(_table(found.rows()))
+    sweeps = [devices.FittedSweep(s.raising, s.pulses, s.w, found.predicted(s)) for s in found.data.sweeps]
+    subtitle = (
+        f"{found.data.readings} readings of {data.name}, residual {50 * found.chosen.residual:.2g} % of the range"
+    )
+    title = f"Device {out.stem}: {found.chosen.kind} model"
+    drawn = style.save(lambda: devices.draw_fit(sweeps, title, subtitle, found.data.range_S), out.with_suffix(""))
+    found.write(out)
+    for path in (out, *drawn):
+        click.echo(path)
 
 
 @cli.command("gdu")

@@ -70,11 +70,13 @@ def scenario_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Path]]:
-    """One shipped scenario and one shipped hardware model."""
+    """One shipped scenario, one shipped hardware model and one shipped memory device."""
     smoke, chip = tmp_path / "smoke.toml", tmp_path / "chip.toml"
     smoke.write_text('[scenario]\nname = "smoke"\ndescription = "Seconds."\n')
     chip.write_text('[model]\nname = "chip"\ndescription = "A chip."\n')
-    files = {"scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}}
+    cell = tmp_path / "Cell.toml"
+    cell.write_text('[device]\nname = "Cell"\ndescription = "A cell."\n')
+    files = {"scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell}}
     monkeypatch.setattr(resources, "shipped_files", files.__getitem__)
     return files
 
@@ -193,6 +195,7 @@ def test_list(shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
         "Hardware models\n  name  description\n  chip  A chip.\n\n"
+        "Memory devices\n  name  description\n  Cell  A cell.\n\n"
     )
 
 
@@ -210,6 +213,8 @@ def test_copy_writes_once_and_never_over_a_file(
     assert (here / "smoke.toml").read_bytes() == shipped["scenarios"]["smoke"].read_bytes()
     assert main(["copy", "chip.toml", "new.toml"]) == 0
     assert (here / "new.toml").read_bytes() == shipped["hwmodels"]["chip"].read_bytes()
+    assert main(["copy", "Cell"]) == 0
+    assert (here / "Cell.toml").read_bytes() == shipped["hwmodels/devices"]["Cell"].read_bytes()
     (here / "new.toml").write_text("mine")
     assert main(["copy", "smoke", "new.toml"]) == 2
     assert "new.toml: exists already" in capsys.readouterr().err

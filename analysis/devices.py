@@ -1,0 +1,117 @@
+"""Memory devices: what was measured and what the fitted model makes of it; pulse responses side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas
+
+UP, DOWN = PALETTE[0], PALETTE[1]
+COLUMNS = 4
+MANY = 60
+"""Readings per sweep above which dots become small."""
+
+
+class Response(Protocol):
+    """Weights of a device after pulses, the first half of them up."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pulses(self) -> np.ndarray: ...
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def samples(self) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class FittedSweep:
+    """A measured sweep: pulses [P] from 0, weights measured and fitted [P]."""
+
+    raising: bool
+    pulses: np.ndarray
+    measured: np.ndarray
+    fitted: np.ndarray
+
+
+def draw_fit(
+    sweeps: Sequence[FittedSweep], title: str, subtitle: str, conductances: tuple[float, float] | None = None
+) -> Figure:
+    """Measured points and fitted curve of all sweeps, up and down; ``conductances`` in S that weights -1 and 1 are."""
+    figure = canvas(
+        title,
+        subtitle,
+        "Weight after each programming pulse. Dots: measured, a shade per sweep. Lines: mean response of the fitted "
+        "model.",
+        width=10.0,
+        height=4.8,
+    )
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, raising, name in ((left, True, "pulses up (potentiation)"), (right, False, "pulses down (depression)")):
+        _draw_sweeps(axes, [sweep for sweep in sweeps if sweep.raising == raising], UP if raising else DOWN)
+        axes.set_title(name)
+        axes.set_xlabel("pulses of this direction")
+        axes.grid(True)
+    left.set_ylabel("weight (−1: smallest reading, 1: largest)" if conductances else "weight")
+    if conductances is not None:
+        low, high = (1e6 * end for end in conductances)
+        other = right.secondary_yaxis(
+            "right", functions=(lambda w: low + (w + 1) * (high - low) / 2, lambda g: 2 * (g - low) / (high - low) - 1)
+        )
+        other.set_ylabel("conductance [µS]")
+    return figure
+
+
+def _draw_sweeps(axes: Axes, sweeps: Sequence[FittedSweep], colour: str) -> None:
+    size = 3 if max(len(sweep.pulses) for sweep in sweeps) > MANY else 5
+    shades = np.linspace(0.35, 0.9, len(sweeps))
+    for shade, sweep in zip(shades, sweeps, strict=True):
+        axes.plot(sweep.pulses, sweep.measured, "o", ms=size, color=colour, alpha=shade * 0.6, mec="none")
+    for sweep in sweeps:
+        axes.plot(sweep.pulses, sweep.fitted, color=INK, lw=1.2)
+    handles = [
+        Line2D([], [], ls="", marker="o", color=colour, label=f"measured, {len(sweeps)} sweep(s)"),
+        Line2D([], [], color=INK, lw=1.2, label="fitted model"),
+    ]
+    axes.legend(handles=handles, loc="lower right" if colour == UP else "upper right")
+
+
+def draw_responses(responses: Sequence[Response]) -> Figure:
+    """A panel per device: weight against pulses, up and then down, of the mean device and of sample devices."""
+    columns = min(COLUMNS, len(responses))
+    rows = -(-len(responses) // columns)
+    figure = canvas(
+        "Pulse response of memory devices",
+        "Pulses up, as many as dw_min fits into the range of the device, then as many down (shaded).",
+        "Weight after programming pulses. Thick: mean device without noise. Thin: devices with their variations.",
+        width=3.0 * columns + 0.6,
+        height=2.3 * rows + 1.3,
+    )
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, response in zip(panels, responses, strict=False):
+        _draw_response(axes, response)
+    for axes in panels[len(responses) :]:
+        axes.set_visible(False)
+    figure.supxlabel("programming pulses", fontsize=10)
+    figure.supylabel("weight", fontsize=10)
+    return figure
+
+
+def _draw_response(axes: Axes, response: Response) -> None:
+    turn = response.pulses[-1] / 2
+    axes.axvspan(turn, response.pulses[-1], color="#F2F2F2", zorder=0, lw=0)
+    axes.axhline(0, color=FAINT, lw=0.8, zorder=0.5)
+    for sample in response.samples:
+        axes.plot(response.pulses, sample, color=PALETTE[5], lw=0.7, alpha=0.9)
+    axes.plot(response.pulses, response.mean, color=INK, lw=2.0)
+    axes.set_title(response.name)
+    axes.set_xlim(0, response.pulses[-1])
+    axes.set_xticks([0, turn, 2 * turn], ["0", f"{turn:.0f}", f"{2 * turn:.0f}"])

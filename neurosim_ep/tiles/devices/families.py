@@ -1,0 +1,95 @@
+"""Free parameters of each update model: where a fit starts, their bounds, and the constants they stand for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NODES = 5
+STEP_RATIO = math.log(1e3)
+"""How far fitted steps may be from the mean steps of the data, as a logarithm."""
+RANGE = {"w_max": 1.0, "w_min": -1.0}
+
+Values = np.ndarray
+Built = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """``starts``: shape parameters that a fit begins with, each a list; ``low`` and ``high``: their bounds; ``build``:
+    constants of the model from the steps up and down and the shape. Steps are fitted as logarithms, before the shape.
+    """
+
+    starts: Sequence[Sequence[float]]
+    low: Sequence[float]
+    high: Sequence[float]
+    build: Callable[[float, float, Values], Built]
+    steps: int = 2
+
+
+def step_constants(up: float, down: float) -> Built:
+    """``dw_min`` and ``up_down`` of a device with these steps: the larger is ``dw_min``."""
+    largest = max(up, down)
+    return {"dw_min": largest, "up_down": up / largest - 1 if up < down else 1 - down / largest}
+
+
+def _constant(up: float, down: float, shape: Values) -> Built:
+    return step_constants(up, down) | RANGE
+
+
+def _linear(up: float, down: float, shape: Values) -> Built:
+    return step_constants(up, down) | RANGE | {"gamma_up": float(shape[0]), "gamma_down": float(shape[1])}
+
+
+def _soft_bounds(up: float, down: float, shape: Values) -> Built:
+    return step_constants(up, down) | {"w_max": float(shape[0]), "w_min": float(shape[1])}
+
+
+def _exponential(up: float, down: float, shape: Values) -> Built:
+    names = ("A_up", "gamma_up", "A_down", "gamma_down")
+    return step_constants(up, down) | RANGE | {"a": 1.0, "b": 0.0} | dict(zip(names, shape.tolist(), strict=True))
+
+
+def _power(up: float, down: float, shape: Values) -> Built:
+    """Exponents are ``(1 + min(d, 0)) g`` up and ``(1 - max(d, 0)) g`` down."""
+    return step_constants(up, down) | {
+        "pow_gamma": float(shape[0]),
+        "pow_up_down": float(shape[1]),
+        "w_max": float(shape[2]),
+        "w_min": float(shape[3]),
+    }
+
+
+def _piecewise(up: float, down: float, shape: Values) -> Built:
+    """The nodes hold the steps in units of the mean step; ``up`` and ``down`` are those of the data."""
+    nodes_up, nodes_down = up * np.exp(shape[:NODES]), down * np.exp(shape[NODES:])
+    mean = float(np.concatenate([nodes_up, nodes_down]).mean())
+    nodes = {"v_up": (nodes_up / mean).tolist(), "v_down": (nodes_down / mean).tolist()}
+    return {"dw_min": mean, "up_down": 0.0} | RANGE | nodes
+
+
+def _neurosim_nl(up: float, down: float, shape: Values) -> Built:
+    return RANGE | {"nl_ltp": float(shape[0]), "nl_ltd": float(shape[1]), "levels": float(np.exp(shape[2]))}
+
+
+FAMILIES: dict[str, Family] = {
+    "constant": Family([[]], [], [], _constant),
+    "linear": Family([[0.5, 0.5]], [0, 0], [1, 1], _linear),
+    "soft_bounds": Family([[1.5, -1.5]], [1, -50], [50, -1], _soft_bounds),
+    "exponential": Family(
+        [[0.2, 1.0, 0.2, 1.0], [-0.5, 1.0, -0.5, 1.0]], [-50, 0.01, -50, 0.01], [1, 10, 1, 10], _exponential
+    ),
+    "power": Family([[1.0, 0.0, 1.1, -1.1]], [0.05, -0.95, 1, -3], [10, 0.95, 3, -1], _power),
+    "piecewise": Family([[0.0] * 2 * NODES], [-STEP_RATIO] * 2 * NODES, [STEP_RATIO] * 2 * NODES, _piecewise, 0),
+    "neurosim_nl": Family(
+        [[1.0, 1.0, math.log(64)], [1.0, -1.0, math.log(64)]],
+        [-9, -9, math.log(2)],
+        [9, 9, math.log(1e6)],
+        _neurosim_nl,
+        0,
+    ),
+}
