@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,20 +32,38 @@ def refuse_oversize(name: str, **counts: int) -> None:
             )
 
 
+class Tiles(Protocol):
+    """Hardware that holds the synapses of a connection and reads them in both directions."""
+
+    linear: bool
+    """Whether a read is exactly the product with :meth:`weight`."""
+
+    def weight(self) -> Tensor:
+        """The weights that reads see."""
+
+    def forward(self, pre: Tensor) -> Tensor:
+        """``w ⋆ pre`` (B, *pre_pool_shape)."""
+
+    def feedback(self, routed: Tensor) -> Tensor:
+        """``w ⋆ᵀ routed`` (B, *in_shape)."""
+
+
 class Connection(nn.Module):
     """The synapses from one layer to the next, read in both directions and updated locally.
 
     Attributes: ``name``; ``kind`` ("conv" | "linear"); ``weight`` (C_out, C_in, k, k) or (out, in); ``bias``;
-    ``pool`` (None | "max" | "avg"); ``padding``; and the shapes of one sample: ``in_shape`` (pre state),
-    ``pre_pool_shape``, ``out_shape`` (post state).
+    ``pool`` (None | "max" | "avg"); ``padding``; the shapes of one sample: ``in_shape`` (pre state),
+    ``pre_pool_shape``, ``out_shape`` (post state); and ``tiles`` that hold the synapses (None: ideal ones).
     """
 
     weight: Tensor
     bias: Tensor
+    tiles: Tiles | None
 
     def __init__(self, name: str, plan: LayerPlan, in_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.name, self.kind, self.in_shape = name, plan.kind, in_shape
+        self.tiles = None
         self.pool = plan.pool
         self.padding = plan.padding if plan.kind == "conv" else 0
         if plan.kind == "conv":
@@ -66,10 +85,17 @@ class Connection(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(plan.size), requires_grad=False)
 
+    def read(self, pre: Tensor, bias: bool = True) -> Tensor:
+        """``w ⋆ pre + b`` (B, *pre_pool_shape) before any pooling, or without b, which is added digitally."""
+        added = self.bias if bias else None
+        if self.tiles is None:
+            return primitive.preactivation(pre, self.weight, added, self.padding)
+        z = self.tiles.forward(pre)
+        return z if added is None else z.add_(added.view(-1, *(1,) * (z.dim() - 2)))
+
     def forward(self, pre: Tensor) -> tuple[Tensor, Tensor | None]:
         """Forward read: the drive ``P(w ⋆ pre + b)`` (B, *out_shape) and the argmax routing κ."""
-        z = primitive.preactivation(pre, self.weight, self.bias, self.padding)
-        return primitive.pool_forward(z, self.pool)
+        return primitive.pool_forward(self.read(pre), self.pool)
 
     def route(self, post: Tensor, routing: Tensor | None) -> Tensor:
         """``P⁻¹(post; κ)`` (B, *pre_pool_shape): what drives the columns in a transposed read."""
@@ -77,6 +103,8 @@ class Connection(nn.Module):
 
     def feedback(self, routed: Tensor) -> Tensor:
         """Transposed read ``w ⋆ᵀ routed`` (B, *in_shape)."""
+        if self.tiles is not None:
+            return self.tiles.feedback(routed)
         drive = primitive.transposed_read(routed, self.weight, self.padding)
         return drive if self.kind == "conv" else drive.view(-1, *self.in_shape)
 

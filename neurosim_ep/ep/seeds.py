@@ -20,6 +20,9 @@ class Stream(IntEnum):
     TEACHER_WEIGHTS = 6
     TEACHER_ORDER = 7
     TEACHER_AUGMENTATION = 8
+    TILES = 9
+    TEST_TILES = 10
+    CONSTRUCTION = 11
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:

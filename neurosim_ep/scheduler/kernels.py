@@ -36,8 +36,7 @@ class Kernel:
 
     def forward(self, pre: Tensor, bias: bool = True) -> Tensor:
         """``w ⋆ pre + b`` before any pooling, or without b: (R, *in_shape) -> (R, *pre_pool_shape)."""
-        connection = self.connection
-        return preactivation(pre, connection.weight, connection.bias if bias else None, connection.padding)
+        return self.connection.read(pre, bias)
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, *pre_pool_shape) -> (R, *in_shape)."""
@@ -136,12 +135,12 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
 
 
 def make_kernels(network: Network, precision: str) -> list[Kernel]:
-    """One kernel per connection; reduced precision is for convolutions alone."""
+    """One kernel per connection; reduced precision is for convolutions alone, and tiles read in their own way."""
     dtype, weight = HALF.get(precision), network.connections[0].weight
     packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedKernel.available()
     kernels: list[Kernel] = []
     for connection in network.connections:
-        if connection.kind == "linear":
+        if connection.kind == "linear" or connection.tiles is not None:
             kernels.append(Kernel(connection))
         elif packed and connection.padding < connection.weight.shape[2]:
             kernels.append(PackedKernel(connection, dtype))

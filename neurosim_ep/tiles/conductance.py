@@ -36,8 +36,10 @@ class Encoding:
         return [top * self.levels**place / (self.levels**self.slices - 1) for place in range(self.slices)]
 
     def encode(self, weights: Tensor) -> Tensor:
-        """Conductances (slices, cells, *shape) that stand for ``weights`` (any shape), clipped to [-1, 1]."""
-        digits = self._digits(weights.clamp(-1, 1))
+        """Conductances (slices, cells, *shape) that stand for ``weights`` (any shape); with levels or slices there is
+        none beyond [-1, 1].
+        """
+        digits = self._digits(weights.clamp(-1, 1) if self.levels else weights)
         if self.cells == 1:
             share = (digits + 1) / 2
             if self.levels:

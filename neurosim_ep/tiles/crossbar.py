@@ -89,15 +89,14 @@ class TileArray:
         noisy = bool(section.cells.read_noise) or section.cells.statistics != "none"
         return section.converters.ideal and not noisy and section.cells.ir_drop != "closed_form"
 
-    def program(self, weight: Tensor) -> None:
-        """Program the cells to ``weight`` over :attr:`scale`, which grows, all cells being programmed anew, where the
-        largest weight no longer fits.
-        """
-        largest = float(weight.abs().max())
-        if largest > self.scale:
-            self.scale = largest / self.section.device.weight_scaling_omega
-        self.cells.program(self.lines.matrix(weight) / self.scale, self.random)
+    def hold(self, weights: Tensor) -> None:
+        """Program the cells to normalised ``weights`` (rows, columns)."""
+        self.cells.program(weights, self.random)
         self.refresh()
+
+    def normalised(self, weight: Tensor) -> Tensor:
+        """``weight``, in the layout of the connection's own, as (rows, columns) in units of :attr:`scale`."""
+        return self.lines.matrix(weight) / self.scale
 
     def refresh(self) -> None:
         """The conductances have changed."""

@@ -1,0 +1,194 @@
+"""The tiles of a whole network: every connection read and written through arrays of real cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import Connection, Network
+from neurosim_ep.ep.plasticity import synaptic_activity
+from neurosim_ep.ep.seeds import Stream, generator
+from neurosim_ep.errors import ScenarioError
+from neurosim_ep.scenario.schema import HardwareSection
+from neurosim_ep.tiles.cells import Cells
+from neurosim_ep.tiles.conductance import Encoding
+from neurosim_ep.tiles.crossbar import Circuit, TileArray
+from neurosim_ep.tiles.devices.file import load_device
+from neurosim_ep.tiles.mapping import TilePlan
+from neurosim_ep.tiles.statistics import load_cells
+from neurosim_ep.tiles.writing import Devices, PulseCounts, Term
+
+
+class ChipTiles:
+    """Tile arrays of all connections of ``network``, which read them instead of their weights from now on.
+
+    Without a device the weights of the network are a digital copy, which :meth:`program` writes into the cells. With
+    one they are what the devices hold, and only :meth:`write_difference` and :meth:`write_terms` change them.
+    """
+
+    def __init__(self, network: Network, arrays: Sequence[TileArray], devices: Sequence[Devices], seed: int) -> None:
+        self.network, self.arrays, self.devices, self.seed = network, list(arrays), list(devices), seed
+        for connection, array in zip(network.connections, self.arrays, strict=True):
+            connection.tiles = array
+        self.device = torch.device("cpu")
+        self.begin(Stream.TILES, 0)
+        self.program()
+
+    @property
+    def pulsed(self) -> bool:
+        """Whether weights are changed by pulses only."""
+        return bool(self.devices)
+
+    def to(self, device: torch.device) -> None:
+        """Follow the network to ``device``."""
+        self.device = device
+        for array in self.arrays:
+            array.cells.to(device)
+        for devices in self.devices:
+            devices.to(device)
+        self.begin(Stream.TILES, 0)
+        for array in self.arrays:
+            array.refresh()
+
+    def begin(self, stream: Stream, epoch: int) -> None:
+        """Draw what is random in reads and pulses from ``stream`` of ``epoch`` from now on."""
+        seed = int(torch.randint(2**62, (), generator=generator(self.seed, stream, epoch)))
+        self.random = torch.Generator(self.device).manual_seed(seed)
+        for array in self.arrays:
+            array.random = self.random
+
+    def phase(self, name: str) -> None:
+        """Reads belong to phase ``name`` ("free" or "nudge") from now on; the input is read in the free phase alone."""
+        for array in self.arrays[1:]:
+            array.phase = name
+
+    @contextmanager
+    def calibrating(self, active: bool = True) -> Iterator[None]:
+        """Find the ranges of the converters anew from the reads inside the block."""
+        for array in self.arrays if active else ():
+            array.ranges.begin()
+        yield
+        for array in self.arrays if active else ():
+            array.ranges.end()
+
+    @contextmanager
+    def counting(self, active: bool = True) -> Iterator[None]:
+        """Count what the converters do inside the block, from nothing."""
+        for array in self.arrays if active else ():
+            array.counting = True
+            array.conversions.clear()
+        yield
+        for array in self.arrays:
+            array.counting = False
+
+    def program(self) -> None:
+        """Make the cells hold the weights of the network, or, with devices, both hold what these do."""
+        for layer, (connection, array) in enumerate(zip(self.network.connections, self.arrays, strict=True)):
+            if self.devices:
+                weights = self.devices[layer].weights
+                connection.weight.copy_(array.lines.weight(weights) * array.scale)
+                array.hold(weights)
+                continue
+            largest = float(connection.weight.abs().max())
+            if largest > array.scale:  # a new unit: every cell is programmed anew
+                array.scale = largest / array.section.device.weight_scaling_omega
+            array.hold(array.normalised(connection.weight))
+
+    def write_difference(self, before: Sequence[Tensor]) -> None:
+        """Write the change of each weight of the network since ``before`` into its device."""
+        for connection, array, devices, old in zip(
+            self.network.connections, self.arrays, self.devices, before, strict=True
+        ):
+            devices.write_difference(array.normalised(connection.weight - old), self.random)
+        self.program()
+
+    def write_terms(self, x: Tensor, ends: Sequence[tuple[int, Sequence[Tensor]]], rates: Sequence[Tensor]) -> None:
+        """Write both terms of EP's rule: ``rate · Σ sign · ∂Φ/∂w(end)`` for each connection.
+
+        x (B, C, H, W) images; ``ends``: sign and states of every layer (B, *shape); ``rates``: one per connection, with
+        the factors of the rule in them.
+        """
+        for layer, (array, devices) in enumerate(zip(self.arrays, self.devices, strict=True)):
+            terms = [Term(sign, *synaptic_activity(self.network, layer, x, states)) for sign, states in ends]
+            devices.write_terms(terms, rates[layer] / array.scale, self.random)
+        self.program()
+
+    def pulses(self) -> list[PulseCounts]:
+        """Pulses of the last batch, connection by connection, in the layout of the weights."""
+        return [
+            PulseCounts(*(array.lines.weight(part) for part in (devices.counts.up, devices.counts.down)))
+            for array, devices in zip(self.arrays, self.devices, strict=True)
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Hidden state of cells and devices, units and calibrated ranges."""
+        return {
+            "cells": [array.cells.state_dict() for array in self.arrays],
+            "devices": [devices.state_dict() for devices in self.devices],
+            "scale": [array.scale for array in self.arrays],
+            "ranges": [
+                {"/".join(key): ranges for key, ranges in array.ranges.found.items()} for array in self.arrays
+            ],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`; the network's weights must have been loaded before."""
+        for array, cells, scale, ranges in zip(
+            self.arrays, state["cells"], state["scale"], state["ranges"], strict=True
+        ):
+            array.scale = float(scale)
+            array.cells.load_state_dict(cells)
+            array.ranges.found = {(*key.split("/"),): list(found) for key, found in ranges.items()}  # type: ignore[misc]
+            array.refresh()
+        for devices, kept in zip(self.devices, state["devices"], strict=True):
+            devices.load_state_dict(kept)
+
+
+def make_tiles(
+    network: Network, plan: TilePlan, section: HardwareSection, circuit: Circuit, off: float, seed: int
+) -> ChipTiles | None:
+    """Tiles of ``network`` on the arrays of ``plan`` as ``section`` says; None where they are ideal.
+
+    ``off``: off over on conductance. Raises :class:`ScenarioError` where arrays and cells do not fit, and what the
+    files of device and cells raise.
+    """
+    if section.ideal:
+        return None
+    array = plan.array
+    if array.cells_per_weight not in (1, 2):
+        raise ScenarioError(
+            f"hardware.model = {section.model}: has {array.cells_per_weight} cells per weight; tiles that are not ideal "
+            "are modelled with 1 (and a reference column) or 2 (a differential pair); choose another model"
+        )
+    if array.slices > 1 and not section.device.ideal:
+        raise ScenarioError(
+            f"hardware.device.preset = {section.device.preset}: pulses write whole weights, but the hardware model "
+            f"{section.model} has {array.slices} bit slices; choose a model with one, or preset = none"
+        )
+    levels = section.cells.levels
+    if array.slices > 1:
+        levels = max(2, round(array.levels ** (1 / array.slices)))
+    encoding = Encoding(array.cells_per_weight, off, array.slices, levels)
+    statistics = None if section.cells.statistics == "none" else load_cells(section.cells.statistics)
+    model = None if section.device.ideal else load_device(section.device.preset, section.device.constants)
+    arrays, devices = [], []
+    for layer, (connection, geometry) in enumerate(zip(network.connections, plan.geometries, strict=True)):
+        construction = generator(section.construction_seed, Stream.CONSTRUCTION, layer)
+        shape = (geometry.fan_in, geometry.channels)
+        cells = Cells(encoding, section.cells, statistics, shape, construction)
+        tiles = TileArray(geometry, array, section, circuit, cells, signed=layer == 0)
+        tiles.scale = _unit(connection, section)
+        arrays.append(tiles)
+        if model is not None:
+            start = tiles.normalised(connection.weight.detach())
+            devices.append(Devices(model, section.device, tiles.lines, start, construction))
+    return ChipTiles(network, arrays, devices, seed)
+
+
+def _unit(connection: Connection, section: HardwareSection) -> float:
+    """The weight that 1 stands for: the largest initial one is ``weight_scaling_omega`` of it."""
+    return max(float(connection.weight.detach().abs().max()), 1e-12) / section.device.weight_scaling_omega
