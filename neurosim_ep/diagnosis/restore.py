@@ -76,10 +76,12 @@ def restore(run_dir: Path, device: str) -> TrainedRun:
     data = run_data(scenario, digest, began_with, " to diagnose it")
     model = run_model(directory, scenario, data)
     with fitting(directory):
-        epoch = load_weights(model.network, model.signals, state)
+        epoch = load_weights(model.network, model.signals, state, model.tiles)
     model.network.to(target)
     if model.signals is not None:
         model.signals.to(target)
+    if model.tiles is not None:
+        model.tiles.to(target)
     return TrainedRun(directory, scenario, model, data, target, epoch)
 
 

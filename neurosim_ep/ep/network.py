@@ -35,8 +35,8 @@ def refuse_oversize(name: str, **counts: int) -> None:
 class Tiles(Protocol):
     """Hardware that holds the synapses of a connection and reads them in both directions."""
 
-    linear: bool
-    """Whether a read is exactly the product with :meth:`weight`."""
+    phase: str
+    """Phase that reads belong to: "free" or "nudge"."""
 
     def weight(self) -> Tensor:
         """The weights that reads see."""

@@ -23,7 +23,8 @@ READ_PHASES = ("free", "nudge_plus", "nudge_minus")
 ACCOUNTINGS = ("clocked", "event")
 DIRECTIONS = ("forward", "transposed")
 READ_QUANTITIES = ("reads", "active_lines", "adc_conversions", "dac_conversions")
-UPDATE_QUANTITIES = ("accumulate_adds", "pulses_up", "pulses_down", "write_steps")
+PROGRAMMING = ("pulses_up", "pulses_down", "write_steps", "pulses_net")
+UPDATE_QUANTITIES = ("accumulate_adds", *PROGRAMMING)
 TICK_TABLES = ("events", "messages", "presentations", "needed", "sends")
 
 
@@ -35,13 +36,14 @@ class TileCounts:
     ``ACCOUNTINGS``, ``DIRECTIONS``, ``READ_QUANTITIES``.
     ``update``: int64 [quantity, tile] in the order of ``UPDATE_QUANTITIES``: additions into the digital
     update accumulators; programming pulses that raise and lower a weight; and pulses in a row when the weights of a row
-    are written at once, those that rise before those that fall. Each weight counts once, in the tile of its first
-    column.
-    ``events``, ``messages``, ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times
-    the tiles each must reach (its row blocks in the next connection, its column blocks in its own); samples whose
-    layer was updated in the tick; and those of them that an input had changed for since the last update.
-    ``terms``: outer products that the update of a sample adds up, one per contrasted state.
-    ``sends``: phase -> int64 [tick, sender]: events of the neurons of each of ``TilePlan.senders``.
+    are written at once, those that rise before those that fall; and what is left of the pulses of each weight when
+    those up and down cancel. Each weight counts once, in the tile of its first column. ``events``, ``messages``,
+    ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times the tiles each must reach
+    (its row blocks in the next connection, its column blocks in its own); samples whose layer was updated in the
+    tick; and those of them that an input had changed for since the last update. ``terms``: outer products that the
+    update of a sample adds up, one per contrasted state. ``applied``: the pulses are those that devices got, not
+    those that the change of an exact weight would take. ``sends``: phase -> int64 [tick, sender]: events of the
+    neurons of each of ``TilePlan.senders``.
     """
 
     traffic: np.ndarray
@@ -54,6 +56,7 @@ class TileCounts:
     samples: int = 0
     batches: int = 0
     terms: int = 2
+    applied: bool = False
 
     @classmethod
     def zeros(cls, tiles: int) -> TileCounts:
@@ -70,6 +73,7 @@ class TileCounts:
             samples=self.samples + other.samples,
             batches=self.batches + other.batches,
             terms=max(self.terms, other.terms),
+            applied=self.applied or other.applied,
         )
 
     def of(self, phase: str, accounting: str, direction: str, quantity: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from neurosim_ep.hardware.quantities import (
     JoulePerBitMetre,
     Metre,
     Number,
+    Ohm,
     Quantity,
     Second,
     Siemens,
@@ -60,6 +61,8 @@ class ModelSection(Strict):
 class ArraySection(Strict):
     """Crossbar arrays: see :class:`neurosim_ep.tiles.mapping.ArrayGeometry`.
 
+    ``subtraction``: the two columns of a pair are converted each, and subtracted digitally, or subtracted as currents
+    and converted once.
     ``periphery``: rows and columns share one set of converters and sample-and-holds behind a switch, or each side has
     its own. ``slice_reads``: the bit slices of a weight lie in arrays of their own that are read at once, or side by
     side in one array, whose transposed reads then take one pass per slice. ``conversions``: results are summed over all
@@ -73,6 +76,7 @@ class ArraySection(Strict):
     slices: Number
     input_pulses: Number
     levels: Number
+    subtraction: Literal["digital", "analog"]
     periphery: Literal["shared", "duplicated"]
     slice_reads: Literal["arrays", "passes"]
     conversions: Literal["per_read", "per_pulse"]
@@ -104,6 +108,12 @@ class CellSection(Strict):
         if off > on:
             raise ValueError(f"off_conductance ({off:g} S) must not exceed on_conductance ({on:g} S)")
         return self
+
+
+class WireSection(Strict):
+    """Wires of the array: resistance of the piece from one cell to the next."""
+
+    segment_resistance: Ohm
 
 
 class DacSection(Strict):
@@ -228,6 +238,7 @@ class HardwareModel(Strict):
     model: ModelSection
     array: ArraySection
     cell: CellSection
+    wire: WireSection
     dac: DacSection
     sample_hold: SampleHoldSection
     adc: AdcSection
@@ -248,7 +259,8 @@ class HardwareModel(Strict):
     def array_geometry(self) -> ArrayGeometry:
         """Shape of the arrays, for :func:`neurosim_ep.tiles.mapping.plan_tiles`."""
         names = ("rows", "columns", "cells_per_weight", "slices", "input_pulses", "levels")
-        return ArrayGeometry(**{name: getattr(self.array, name).value for name in names})
+        pairs = 2 if self.array.subtraction == "analog" and self.array.cells_per_weight.value == 2 else 1
+        return ArrayGeometry(**{name: getattr(self.array, name).value for name in names}, columns_per_conversion=pairs)
 
     def cell_read_energy_J(self) -> float:
         """Energy of one input pulse in one cell, ``E = duty V² ½(G_on + G_off) t``: mean conductance."""

@@ -6,11 +6,12 @@ it, whose numbers hold where the file gives none of its own; a number is always 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import tomllib
 import types
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -45,6 +46,21 @@ class ModelFile:
     def to_toml(self) -> str:
         """One file that says all of it, numbers as given, without a base."""
         return tomli_w.dumps(self.document)
+
+    def changed(self, values: Mapping[str, int | str], source: str) -> ModelFile:
+        """The model with other ``values`` of numbers and choices, by dotted key, which ``source`` asks for.
+
+        Raises :class:`HardwareModelError` when the model does not take them.
+        """
+        document = copy.deepcopy(self.document)
+        for key, value in values.items():
+            *path, name = key.split(".")
+            part = document
+            for section in path:
+                part = part[section]
+            number = isinstance(part.get(name), dict)
+            part[name] = {**part[name], "value": value, "source": source} if number else value
+        return replace(self, document=document, model=parse_hardware_model(document, f"{self.path}, {source}"))
 
     def given(self, key: str) -> Document:
         """The table of the number ``key``, as given."""

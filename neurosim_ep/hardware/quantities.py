@@ -104,6 +104,10 @@ class Siemens(Quantity):
     unit: Literal["S"]
 
 
+class Ohm(Quantity):
+    unit: Literal["ohm"]
+
+
 class Second(Quantity):
     unit: Literal["s"]
 

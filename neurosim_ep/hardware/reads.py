@@ -53,7 +53,7 @@ def read_time_s(chip: Chip, direction: str) -> np.ndarray:
     side are driven one after the other in a transposed read.
     """
     plan, model = chip.plan, chip.model
-    sensed = plan.columns if direction == "forward" else plan.rows
+    sensed = plan.sensed[DIRECTIONS.index(direction)]
     slices, pulses, pulse_s = model.array.slices.value, model.array.input_pulses.value, model.cell.read_time.value
     passes = slices if direction == "transposed" and model.array.slice_reads == "passes" else 1
     converted_s = np.ceil(sensed * slices / passes / model.adc.per_tile.value) * model.adc.time_s

@@ -50,12 +50,13 @@ def writing_actions(recording: Recording) -> Iterator[Action]:
 
 
 def write_pulses(recording: Recording) -> np.ndarray:
-    """Programming pulses of each tile, [tiles]: those that the batch's net change takes, or, where outer products are
-    written directly, the expected coincidences: two pulses, each high with the probability ``input_duty``, in each of
-    the ``slots`` of each (row, column, sample, position) of both terms.
+    """Programming pulses of each tile, [tiles]: those that devices got where the tiles count them; else those that
+    the batch's net change takes, or, where outer products are written directly, the expected coincidences: two
+    pulses, each high with the probability ``input_duty``, in each of the ``slots`` of each (row, column, sample,
+    position) of both terms.
     """
     counts, model = recording.counts, recording.chip.model
-    if not model.write.parallel:
+    if counts.applied or not model.write.parallel:
         return counts.updates("pulses_up") + counts.updates("pulses_down")
     coincidence = model.write.slots.value * model.cell.input_duty.value**2
     return counts.updates("accumulate_adds") * coincidence * _products(recording)

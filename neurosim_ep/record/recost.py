@@ -10,7 +10,7 @@ import numpy as np
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.area import AreaItem, area_table
 from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.counts import READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
+from neurosim_ep.hardware.counts import PROGRAMMING, READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.modelfile import ModelFile, read_model
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.hardware.writing import endurance_table
@@ -60,15 +60,15 @@ def on_array(counts: TileCounts, plan: TilePlan, wanted: TilePlan) -> TileCounts
     pulses the pulses per input, programming pulses the levels.
     """
     reads, lines = (counts.traffic[:, :, :, READ_QUANTITIES.index(name)] for name in ("reads", "active_lines"))
-    sensed = np.stack([plan.columns, plan.rows])
     derived = {
-        "adc_conversions": reads * sensed * wanted.array.slices, "dac_conversions": lines * wanted.array.input_pulses,
-    }  # fmt: skip
+        "adc_conversions": reads * wanted.sensed * wanted.array.slices,
+        "dac_conversions": lines * wanted.array.input_pulses,
+    }
     found = copy.deepcopy(counts)
     for name, table in derived.items():
         found.traffic[:, :, :, READ_QUANTITIES.index(name)] = table
-    if plan.array.levels != wanted.array.levels:
-        pulses = [UPDATE_QUANTITIES.index(name) for name in ("pulses_up", "pulses_down", "write_steps")]
+    if plan.array.levels != wanted.array.levels and not counts.applied:
+        pulses = [UPDATE_QUANTITIES.index(name) for name in PROGRAMMING]
         scaled = counts.update[pulses] * (wanted.array.levels / plan.array.levels)
         found.update[pulses] = np.rint(scaled).astype(np.int64)
     return found

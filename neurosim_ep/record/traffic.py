@@ -89,6 +89,7 @@ _DESCRIPTIONS = {
     "accumulate_adds": ("addition", "additions into the update accumulators"),
     "pulses_up": ("pulse", "programming pulses that raised a weight"),
     "pulses_down": ("pulse", "programming pulses that lowered a weight"),
+    "pulses_net": ("pulse", "what is left of the pulses of each weight when those up and down cancel"),
     "write_steps": ("pulse", "pulses in a row when the cells of a row are written at once"),
     "events": ("event", "events sent by the neurons of the layer in the tick"),
     "messages": ("message", "events x tiles each must reach"),
@@ -153,7 +154,7 @@ class TrafficWriter:
             return
         with _rewrite(self.path) as file:
             if "meta" not in file:
-                self._write_plan(file)
+                self._write_plan(file, batches[0][1].applied)
             recorded = len(file["batches/epoch"]) if "batches" in file else 0
             counts = [batch_counts for _, batch_counts in batches]
             _extend(file, "batches/epoch", recorded, [np.int64(epoch)] * len(batches))
@@ -189,9 +190,9 @@ class TrafficWriter:
         except (OSError, KeyError) as problem:
             raise _broken(self.path, problem) from problem
 
-    def _write_plan(self, file: h5py.File) -> None:
+    def _write_plan(self, file: h5py.File, applied: bool) -> None:
         file.attrs["schema_version"] = SCHEMA_VERSION
-        file.create_group("meta").attrs.update(self.meta | asdict(self.plan.array))
+        file.create_group("meta").attrs.update(self.meta | asdict(self.plan.array) | {"pulses_applied": applied})
         for column, values in self.plan.to_frame().items():
             _write(file, f"tiles/{column}", values.to_list())
         _write(file, "layers/name", [geometry.name for geometry in self.plan.geometries])
@@ -241,6 +242,7 @@ def _recorded(file: h5py.File) -> Recorded:
     for phase, name in product(READ_PHASES, TICK_TABLES):
         if name in file[f"phases/{phase}"]:
             getattr(counts, name)[phase] = file[f"phases/{phase}/{name}"][:].sum(0)
+    counts.applied = bool(meta["pulses_applied"])
     counts.samples, counts.batches = int(file["batches/samples"][:].sum()), len(file["batches/samples"])
     columns = {column: file[f"projections/{column}"][:].tolist() for column in Projection._fields}
     roles = file["projections/role"].asstr()[:].tolist()

@@ -113,10 +113,8 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
 def _inner(section: str, key: str) -> tuple[str, ...]:
     """``key`` of ``section`` with the tables inside the section that it names first."""
     first, _, rest = key.partition(".")
-    if rest and section in describe.names_at(()) and first in describe.names_at((section,)):
-        if "properties" in describe.node_at((section, first)):
-            return first, rest
-    return (key,)
+    known = rest and section in describe.names_at(()) and first in describe.names_at((section,))
+    return (first, rest) if known and "properties" in describe.node_at((section, first)) else (key,)
 
 
 def _problems(error: ValidationError, document: Document, overridden: Collection[tuple[str, ...]]) -> list[str]:

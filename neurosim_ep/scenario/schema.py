@@ -449,8 +449,8 @@ class CellsSection(Section):
     )
     ir_drop: Literal["none", "closed_form", "estimated", "exact"] = described(
         "none",
-        "voltage lost along the wires, whose resistance the hardware model gives: the formula of aihwkit in every read, "
-        "an estimate of every cell after programming, or the circuit solved after programming (small networks only)",
+        "voltage lost along the wires of the hardware model: by the formula of aihwkit in every read, by "
+        "an estimate for every cell after programming, or the circuit solved after programming (small networks only)",
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:

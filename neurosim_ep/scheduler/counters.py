@@ -58,6 +58,7 @@ class TileCounter:
         self._lines: dict[_Read, Tensor] = {}
         self._reads: dict[_Read, Tensor] = {}
         self._positions: dict[_Read, int] = {}
+        self._applied = False
         self._scratch = torch.empty(0, device=device)
         self._events: dict[tuple[str, int, int], Tensor] = {}
         self._sends: dict[tuple[str, int], Tensor] = {}
@@ -126,20 +127,38 @@ class TileCounter:
         largest = torch.stack([*old_weight.aminmax(), *new_weight.aminmax()]).abs().max()
         step = 2 * largest.double() / self.plan.array.levels
         step = torch.where(step > 0, step, torch.ones_like(step))
+        longest = []
+        for place, (old, new) in enumerate(
+            zip(old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE), strict=True)
+        ):
+            pulses = new.double().div_(step).round_() - old.double().div_(step).round_()
+            longest.append(self._add_pulses(layer, place, pulses.clamp(min=0), pulses.clamp_(max=0).neg_()))
+        self._add_steps(layer, longest)
+
+    @torch.no_grad()
+    def pulsed(self, layer: int, up: Tensor, down: Tensor) -> None:
+        """Pulses up and down, whole numbers of the shape of the weight, that devices of connection ``layer`` got."""
+        self._applied = True
+        parts = zip(up.split(CHANNELS_AT_ONCE), down.split(CHANNELS_AT_ONCE), strict=True)
+        longest = [
+            self._add_pulses(layer, place, *(part.double() for part in pair)) for place, pair in enumerate(parts)
+        ]
+        self._add_steps(layer, longest)
+
+    def _add_pulses(self, layer: int, place: int, up: Tensor, down: Tensor) -> Tensor:
+        """Add pulses (channels, ...) of a part of the channels; returns the most that a weight of each row takes up and
+        down, one after the other, (2, column blocks, rows).
+        """
         rows = self._row_indicator[layer].double().flatten(1)
-        longest: list[Tensor] = []
-        for old, new, columns in zip(
-            old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE),
-            self._weight_indicator[layer].double().split(CHANNELS_AT_ONCE, 1), strict=True,
-        ):  # fmt: skip
-            pulses = (new.double().div_(step).round_() - old.double().div_(step).round_()).flatten(1)
-            net = rows @ pulses.T @ columns.T
-            longest += [_longest(part, columns) for part in (pulses.clamp(min=0), (-pulses).clamp_(min=0))]
-            both = rows @ pulses.abs_().T @ columns.T
-            self._add_update("pulses_up", layer, (both + net) / 2)
-            self._add_update("pulses_down", layer, (both - net) / 2)
-        up, down = (torch.stack(longest[side::2]).amax(0) for side in (0, 1))
-        self._add_update("write_steps", layer, rows @ (up + down).T)
+        columns = self._weight_indicator[layer].double().split(CHANNELS_AT_ONCE, 1)[place]
+        up, down = up.flatten(1), down.flatten(1)
+        for quantity, pulses in (("pulses_up", up), ("pulses_down", down), ("pulses_net", (up - down).abs_())):
+            self._add_update(quantity, layer, rows @ pulses.T @ columns.T)
+        return torch.stack([_longest(part, columns) for part in (up, down)])
+
+    def _add_steps(self, layer: int, longest: Sequence[Tensor]) -> None:
+        rows = self._row_indicator[layer].double().flatten(1)
+        self._add_update("write_steps", layer, rows @ torch.stack(list(longest)).amax(0).sum(0).T)
 
     @torch.no_grad()
     def events(self, layer: int, phases: Sequence[str], tick: int, sent: Tensor) -> None:
@@ -163,7 +182,7 @@ class TileCounter:
         """The counts of this batch of ``samples`` samples, read from the device once."""
         counts = TileCounts.zeros(len(self.plan.tiles))
         reads, lines = self._tile_reads().cpu(), self._tile_lines().cpu()
-        sensed = torch.from_numpy(np.stack([self.plan.columns, self.plan.rows]))
+        sensed = torch.from_numpy(self.plan.sensed)
         array = self.plan.array
         conversions = (reads * sensed * array.slices, lines * array.input_pulses)
         counts.traffic[:] = torch.stack([reads, lines, *conversions], 3).numpy()
@@ -181,7 +200,7 @@ class TileCounter:
             sends = np.zeros((len(counts.events[str(phase)]), len(self.plan.senders)), np.int64)
             sends[list(ticks)] = torch.stack(list(ticks.values())).cpu().numpy()
             counts.sends[str(phase)] = sends
-        counts.samples, counts.batches = samples, 1
+        counts.samples, counts.batches, counts.applied = samples, 1, self._applied
         return counts
 
     def _table(self, tables: dict[str, np.ndarray], phase: str) -> np.ndarray:

@@ -61,7 +61,8 @@ class Engine:
         self.precision, reason = supported_precision(schedule.precision, weight.device)
         self._replaced = reason
         self.kernels = make_kernels(network, self.precision)
-        self.graphs = BlockGraphs() if weight.device.type == "cuda" else None
+        real = any(connection.tiles is not None for connection in network.connections)
+        self.graphs = BlockGraphs() if weight.device.type == "cuda" and not real else None
         self._fields: dict[tuple[int, tuple[Phase, ...]], Field] = {}
 
     @property
@@ -101,6 +102,9 @@ class Engine:
         ``states`` (rows, *shape) has one row per sample and phase, the phases of a sample side by side, as ``nudge``
         and ``senders`` have; ``input_drive`` (B, *shape) has one per sample.
         """
+        for connection in self.network.connections[1:]:  # the input is read in the free phase alone
+            if connection.tiles is not None:
+                connection.tiles.phase = "free" if nudge is None else "nudge"
         obeys = self.policy.obeys_senders
         field = Field(
             self.network, self.kernels, input_drive, states, phases,

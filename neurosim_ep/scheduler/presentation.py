@@ -49,12 +49,14 @@ class EPGradients(Gradients):
     """Result of :func:`ep_gradients`.
 
     ``plus``, ``minus``: states of every layer (B, *shape) at the end of each nudge phase (None where nudging was
-    one-sided the other way). ``nudge_phases`` tells how the samples came to rest in them.
+    one-sided the other way). ``nudge_phases`` tells how the samples came to rest in them. ``contrasted``: what
+    receivers hold of the two states whose difference the gradient is made of, that of the higher β first.
     """
 
     plus: list[Tensor] | None
     minus: list[Tensor] | None
     nudge_phases: Relaxation
+    contrasted: tuple[list[Tensor], list[Tensor]]
 
 
 @torch.no_grad()
@@ -153,11 +155,8 @@ def ep_gradients(
 
     scale = 1 / (copies * beta * batch)
     held = dict(zip(phases, _split(nudged.seen, copies), strict=True))
-    if stdp:
-        grads = stdp.gradients(nudged.seen, scale)
-    else:
-        high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-        grads = contrastive(network, x, high, low, scale, on_product)
+    high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
+    grads = stdp.gradients(nudged.seen, scale) if stdp else contrastive(network, x, high, low, scale, on_product)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
     if network.readout is not None:
         grads |= losses.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
@@ -175,6 +174,7 @@ def ep_gradients(
         plus=ends.get(Phase.NUDGE_PLUS),
         minus=ends.get(Phase.NUDGE_MINUS),
         nudge_phases=nudged,
+        contrasted=(high, low),
     )
 
 

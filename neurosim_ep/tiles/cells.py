@@ -82,7 +82,9 @@ class Cells:
         """
         if self.statistics is not None:
             return self.encoding.spread(self.statistics.read_sigma(conductances, self.section.time_s))
-        deviation = conductances.new_full((1, self.encoding.cells, 1), self.section.read_noise * (1 - self.encoding.off))
+        deviation = conductances.new_full(
+            (1, self.encoding.cells, 1), self.section.read_noise * (1 - self.encoding.off)
+        )
         return float(self.encoding.spread(deviation))
 
     def state_dict(self) -> dict[str, Tensor]:

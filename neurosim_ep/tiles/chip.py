@@ -24,7 +24,8 @@ from neurosim_ep.tiles.writing import Devices, PulseCounts, Term
 
 
 class ChipTiles:
-    """Tile arrays of all connections of ``network``, which read them instead of their weights from now on.
+    """Tile arrays of all connections of ``network``, which read them instead of their weights from now on, unless that
+    is the same.
 
     Without a device the weights of the network are a digital copy, which :meth:`program` writes into the cells. With
     one they are what the devices hold, and only :meth:`write_difference` and :meth:`write_terms` change them.
@@ -33,7 +34,7 @@ class ChipTiles:
     def __init__(self, network: Network, arrays: Sequence[TileArray], devices: Sequence[Devices], seed: int) -> None:
         self.network, self.arrays, self.devices, self.seed = network, list(arrays), list(devices), seed
         for connection, array in zip(network.connections, self.arrays, strict=True):
-            connection.tiles = array
+            connection.tiles = None if array.exact else array
         self.device = torch.device("cpu")
         self.begin(Stream.TILES, 0)
         self.program()
@@ -42,6 +43,11 @@ class ChipTiles:
     def pulsed(self) -> bool:
         """Whether weights are changed by pulses only."""
         return bool(self.devices)
+
+    @property
+    def by_difference(self) -> bool:
+        """Whether devices get one number of pulses per weight and batch, not the terms of outer products."""
+        return all(devices.by_difference for devices in self.devices)
 
     def to(self, device: torch.device) -> None:
         """Follow the network to ``device``."""
@@ -60,11 +66,6 @@ class ChipTiles:
         self.random = torch.Generator(self.device).manual_seed(seed)
         for array in self.arrays:
             array.random = self.random
-
-    def phase(self, name: str) -> None:
-        """Reads belong to phase ``name`` ("free" or "nudge") from now on; the input is read in the free phase alone."""
-        for array in self.arrays[1:]:
-            array.phase = name
 
     @contextmanager
     def calibrating(self, active: bool = True) -> Iterator[None]:
@@ -130,9 +131,7 @@ class ChipTiles:
             "cells": [array.cells.state_dict() for array in self.arrays],
             "devices": [devices.state_dict() for devices in self.devices],
             "scale": [array.scale for array in self.arrays],
-            "ranges": [
-                {"/".join(key): ranges for key, ranges in array.ranges.found.items()} for array in self.arrays
-            ],
+            "ranges": [{"/".join(key): ranges for key, ranges in array.ranges.found.items()} for array in self.arrays],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -142,7 +141,7 @@ class ChipTiles:
         ):
             array.scale = float(scale)
             array.cells.load_state_dict(cells)
-            array.ranges.found = {(*key.split("/"),): list(found) for key, found in ranges.items()}  # type: ignore[misc]
+            array.ranges.found = {(*key.split("/"),): list(found) for key, found in ranges.items()}
             array.refresh()
         for devices, kept in zip(self.devices, state["devices"], strict=True):
             devices.load_state_dict(kept)
@@ -161,8 +160,8 @@ def make_tiles(
     array = plan.array
     if array.cells_per_weight not in (1, 2):
         raise ScenarioError(
-            f"hardware.model = {section.model}: has {array.cells_per_weight} cells per weight; tiles that are not ideal "
-            "are modelled with 1 (and a reference column) or 2 (a differential pair); choose another model"
+            f"hardware.model = {section.model}: has {array.cells_per_weight} cells per weight; tiles that are not "
+            "ideal are modelled with 1 (and a reference column) or 2 (a differential pair); choose another model"
         )
     if array.slices > 1 and not section.device.ideal:
         raise ScenarioError(

@@ -87,7 +87,7 @@ class Conversions:
 
 @dataclass
 class Ranges:
-    """Calibrated ranges by phase and direction, one per block of lines; found while ``calibrating``, or when missing."""
+    """Calibrated ranges by phase and direction, one per block of lines; found while ``calibrating`` or when missing."""
 
     found: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     calibrating: bool = False

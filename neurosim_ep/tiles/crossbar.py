@@ -20,7 +20,12 @@ from neurosim_ep.tiles.cells import Cells
 from neurosim_ep.tiles.converters import SMALLEST, Conversions, Drivers, Ranges, rounded, steps_of
 from neurosim_ep.tiles.lines import lines_of, samples_at_once
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry
-from neurosim_ep.tiles.wires import closed_form_correction, effective_conductance, estimated_conductance, position_weights
+from neurosim_ep.tiles.wires import (
+    closed_form_correction,
+    effective_conductance,
+    estimated_conductance,
+    position_weights,
+)
 
 VALUES_AT_ONCE = {"cpu": 2**19, "cuda": 2**25}  # numbers on the lines at once: what stays in the cache, or fills a GPU
 MOST_DOUBLINGS = 8  # of the input range by bound management
@@ -83,11 +88,9 @@ class TileArray:
         self.variance: Tensor | float = 0.0
 
     @property
-    def linear(self) -> bool:
-        """Whether a read is the product with :attr:`matrix` and nothing else."""
-        section = self.section
-        noisy = bool(section.cells.read_noise) or section.cells.statistics != "none"
-        return section.converters.ideal and not noisy and section.cells.ir_drop != "closed_form"
+    def exact(self) -> bool:
+        """Whether a read is the product with the weights that were programmed, and nothing else."""
+        return self.section.converters.ideal and self.section.cells.ideal
 
     def hold(self, weights: Tensor) -> None:
         """Program the cells to normalised ``weights`` (rows, columns)."""
@@ -185,8 +188,8 @@ class TileArray:
         over: Tensor | None = None
         for block, lines in enumerate(self.blocks[read.direction]):
             inputs, across = driven[:, lines], matrix[lines]
-            unit: Tensor | float | None = self._unit(read.direction, block)
-            in_steps = unit or 1.0
+            known = self._unit(read.direction, block)
+            in_steps = known or 1.0
             result = torch.addmm(total, inputs, across, beta=0, alpha=1 / in_steps)
             if self.section.cells.ir_drop == "closed_form":
                 result = self._with_drop(result, inputs, across, read.direction, in_steps)
@@ -195,8 +198,8 @@ class TileArray:
                 total.add_(result, alpha=read.counts_for)
                 continue
             by_sample = result.view(read.samples, -1)
-            if unit is None:
-                unit = self._found_unit(read.direction, block, by_sample)
+            unit = self._found_unit(read.direction, block, by_sample) if known is None else known
+            if known is None:
                 by_sample.div_(unit)
             beyond = self._convert(by_sample, read.direction)
             if beyond is not None:

@@ -25,7 +25,7 @@ class ArrayGeometry:
 
     ``rows`` x ``columns`` cells; ``cells_per_weight`` columns per weight (2 = differential pair); ``slices``
     arrays per tile; ``input_pulses`` pulses that carry one input value; ``levels`` programming pulses that
-    span the weight range.
+    span the weight range; ``columns_per_conversion``: 2 where the currents of a pair are subtracted before conversion.
     """
 
     rows: int
@@ -34,6 +34,7 @@ class ArrayGeometry:
     slices: int = 1
     input_pulses: int = 1
     levels: int = 128
+    columns_per_conversion: int = 1
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,11 @@ class TilePlan:
     def columns(self) -> np.ndarray:
         """Used physical columns of each tile, int64 [tiles]."""
         return np.array([tile.columns for tile in self.tiles], dtype=np.int64)
+
+    @cached_property
+    def sensed(self) -> np.ndarray:
+        """Results that one read of each tile converts, per slice, int64 [direction, tiles]: forward, transposed."""
+        return np.stack([-(-self.columns // self.array.columns_per_conversion), self.rows])
 
     @cached_property
     def outputs(self) -> np.ndarray:

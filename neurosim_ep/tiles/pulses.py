@@ -1,10 +1,10 @@
 """Outer products written by coinciding pulse trains on rows and columns.
 
 A weight change ``rate · x_i d_j`` (in units of the device) takes ``rate x_i d_j / dw_min`` pulses up. Every row carries
-a train of ``BL`` slots in which a pulse stands with a probability proportional to x_i, every column one with d_j; a cell
-sees a pulse where both have one. Trains are as short as the largest factors allow (*update management*, as in IBM's
-aihwkit): with ``K = rate max|x| max|d| / dw_min`` there are ``BL = min(⌈K⌉, desired)`` slots, the probabilities are
-scaled so that the largest ones are equal, ``√(K / BL)``, and where K exceeds ``desired`` d is scaled down to fit.
+a train of ``BL`` slots in which a pulse stands with a probability proportional to x_i, every column one with d_j; a
+cell sees a pulse where both have one. Trains are as short as the largest factors allow (*update management*, as in
+IBM's aihwkit): with ``K = rate max|x| max|d| / dw_min`` there are ``BL = min(⌈K⌉, desired)`` slots, the probabilities
+are scaled so that the largest ones are equal, ``√(K / BL)``, and where K exceeds ``desired`` d is scaled down to fit.
 """
 
 from __future__ import annotations

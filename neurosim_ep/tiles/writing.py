@@ -6,8 +6,8 @@
 | two_pass | every sample's two terms one after the other: the first raises weights, the second lowers them |
 | transfer | the same into a fast array; every few batches part of it is added to a slow one, which holds the weights |
 
-The two terms of ``two_pass`` and ``transfer`` nearly cancel: with nudging β they are about 1/β times as large as what is
-left of them, and so is what an asymmetry of the devices adds to it. :class:`PulseCounts` shows both.
+The two terms of ``two_pass`` and ``transfer`` nearly cancel: with nudging β they are about 1/β times as large as what
+is left of them, and so is what an asymmetry of the devices adds to it. :class:`PulseCounts` shows both.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class PulseCounts:
 
 @dataclass(frozen=True)
 class Term:
-    """One contrasted state: what stands on the inputs (B, *in_shape) and, routed, on the outputs (B, *pre_pool_shape) of
-    a connection, and the ``sign`` with which its outer product is written.
+    """One contrasted state: what stands on the inputs (B, *in_shape) and, routed, on the outputs (B, *pre_pool_shape)
+    of a connection, and the ``sign`` with which its outer product is written.
     """
 
     sign: int

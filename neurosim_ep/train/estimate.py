@@ -7,7 +7,7 @@ import numpy as np
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import UsageError
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, UPDATE_QUANTITIES, TileCounts
+from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, PROGRAMMING, READ_PHASES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.counters import TileCounter
@@ -57,7 +57,7 @@ def estimate_measured(scenario: Scenario, samples: int, device: str) -> Summary:
     for layer, (connection, old) in enumerate(zip(network.connections, before, strict=True)):
         counter.programmed(layer, old, connection.weight)
     counts = counter.result(samples)
-    programming = [UPDATE_QUANTITIES.index(name) for name in ("pulses_up", "pulses_down", "write_steps")]
+    programming = [UPDATE_QUANTITIES.index(name) for name in PROGRAMMING]
     share = samples / scenario.training.batch_size
     counts.update[programming] = np.rint(counts.update[programming] * share).astype(np.int64)
     return Summary(model.recording(counts))
@@ -86,7 +86,7 @@ def given_counts(
     """
     counts = TileCounts.zeros(len(plan.tiles))
     reuse = np.array([tile.reuse for tile in plan.tiles])
-    lines = {"forward": (plan.rows, plan.columns), "transposed": (plan.columns, plan.rows)}
+    lines = {"forward": plan.rows, "transposed": plan.columns}
     layers = len(plan.geometries)
     of_sender = np.array([sender.neurons for sender in plan.senders])
     neurons = np.array([geometry.neurons for geometry in plan.geometries])
@@ -94,7 +94,7 @@ def given_counts(
         turn = np.add.outer(np.arange(number), np.arange(layers)) % step
         updated = samples * (turn == 0).astype(np.int64)
         for way, direction in enumerate(DIRECTIONS):
-            driven, sensed = lines[direction]
+            driven, sensed = lines[direction], plan.sensed[way]
             times = np.array([samples * (phase == "free" and direction == "forward"), *updated.sum(0)])
             shift = 1 if direction == "forward" else 0
             times = np.where(plan.layer_of_tile > 0, times[plan.layer_of_tile + shift], times[0])
@@ -116,5 +116,6 @@ def given_counts(
     if activity > 0:
         counts.update[1] = counts.update[2] = np.rint(weights / 200)
         counts.update[3] = 2 * plan.rows
+        counts.update[4] = counts.update[1] + counts.update[2]
     counts.samples, counts.batches = samples, 1
     return counts

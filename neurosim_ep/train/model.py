@@ -14,21 +14,26 @@ from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.hardware.model import HardwareModel
-from neurosim_ep.hardware.modelfile import load_hardware_model
+from neurosim_ep.hardware.modelfile import ModelFile, read_model
 from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.scenario.schema import RelaxationSection, Scenario, TeacherSection
+from neurosim_ep.scenario.schema import HardwareSection, RelaxationSection, Scenario, TeacherSection
+from neurosim_ep.tiles.chip import ChipTiles, make_tiles
+from neurosim_ep.tiles.crossbar import Circuit
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its signals, mapped onto the tiles of a hardware model."""
+    """A network with its signals, mapped onto the tiles of a hardware model; ``tiles`` are real ones, where it has
+    any.
+    """
 
     network: Network
     signals: Signals | None
     hardware: HardwareModel
     plan: TilePlan
     teacher: TeacherSection
+    tiles: ChipTiles | None = None
 
     @property
     def signal_projections(self) -> list[Projection]:
@@ -80,9 +85,27 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
 
     Raises :class:`ScenarioError` or :class:`HardwareModelError` where they do not fit together.
     """
-    hardware = load_hardware_model(scenario.hardware.model)
+    hardware = chip_model(scenario.hardware).model
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
     geometries = [ConnectionGeometry.from_connection(connection) for connection in network.connections]
     plan = plan_tiles(geometries, hardware.array_geometry())
-    return Model(network, signals, hardware, plan, scenario.teacher)
+    circuit = Circuit(hardware.cell.on_conductance.value, hardware.wire.segment_resistance.value)
+    off = hardware.cell.off_conductance.value / circuit.on_S
+    tiles = make_tiles(network, plan, scenario.hardware, circuit, off, scenario.scenario.seed)
+    return Model(network, signals, hardware, plan, scenario.teacher, tiles)
+
+
+def chip_model(section: HardwareSection) -> ModelFile:
+    """The hardware model of a scenario, with the converters that its tiles have where they are not ideal."""
+    file, converters = read_model(section.model), section.converters
+    if section.ideal:
+        return file
+    changes: dict[str, int | str] = {"array.subtraction": "analog"}
+    if converters.adc_bits:
+        changes["adc.bits"] = converters.adc_bits
+    if converters.dac_bits:
+        serial = converters.dac_coding == "bit_serial"
+        changes["array.input_pulses"] = converters.dac_bits if serial else 1
+        changes["array.conversions"] = "per_pulse" if serial else "per_read"
+    return file.changed(changes, "hardware.converters of the scenario")

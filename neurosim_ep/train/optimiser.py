@@ -53,24 +53,40 @@ class Optimiser:
         """Largest learning rate of the connections at this update."""
         return self.factor * max(rate for name, rate in self.base_rates.items() if name.startswith("connections"))
 
+    def pulse_rates(self, grads: Mapping[str, Tensor]) -> list[Tensor]:
+        """Learning rate of the weights of every connection at this update, as tensors, limited like any other: for
+        weights that are written pulse by pulse, which know neither momentum nor decay.
+        """
+        rates = []
+        for name in self.parameters:
+            if name.startswith("connections") and name.endswith("weight"):
+                limit = self._limit(name, grads, momentum=0.0)
+                rate = self.factor * self.base_rates[name]
+                rates.append(grads[name].new_tensor(rate) if limit is None else limit * rate)
+        return rates
+
     @torch.no_grad()
-    def step(self, grads: Mapping[str, Tensor]) -> None:
-        """One update with ``grads`` (parameter name → tensor), which are scaled in place where they are limited."""
-        limits = {name: self._limit(name, grads) for name in self.parameters}
+    def step(self, grads: Mapping[str, Tensor], *, weights: bool = True) -> None:
+        """One update with ``grads`` (parameter name → tensor), which are scaled in place where they are limited;
+        without ``weights``, those of the connections stay as they are.
+        """
+        limits = {name: self._limit(name, grads, self.section.momentum) for name in self.parameters}
         for group, (name, tensor) in zip(self.sgd.param_groups, self.parameters.items(), strict=True):
             group["lr"] = self.factor * self.base_rates[name]
             limit = limits[name]
+            if not weights and name.startswith("connections") and name.endswith("weight"):
+                continue
             tensor.grad = grads[name] if limit is None else grads[name].mul_(limit)
         self.sgd.step()
         self.sgd.zero_grad(set_to_none=True)
         self.done += 1
 
-    def _limit(self, name: str, grads: Mapping[str, Tensor]) -> Tensor | None:
+    def _limit(self, name: str, grads: Mapping[str, Tensor], momentum: float) -> Tensor | None:
         """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device; None: no limit."""
         if not self.section.update_limit or not name.startswith("connections") or self.base_rates[name] == 0:
             return None
         weight_name = name.rsplit(".", 1)[0] + ".weight"
-        allowed = self.section.update_limit * self.parameters[weight_name].norm() * (1 - self.section.momentum)
+        allowed = self.section.update_limit * self.parameters[weight_name].norm() * (1 - momentum)
         return (allowed / (self.base_rates[name] * grads[weight_name].norm() + 1e-30)).clamp(max=1.0)
 
     def state_dict(self) -> dict[str, object]:

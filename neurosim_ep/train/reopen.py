@@ -12,6 +12,7 @@ from neurosim_ep.errors import CheckpointError, DataError
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.tiles.chip import ChipTiles
 from neurosim_ep.train.data import Data, load_data
 from neurosim_ep.train.model import Model, build_model
 
@@ -52,11 +53,17 @@ def run_model(directory: RunDirectory, scenario: Scenario, data: Data) -> Model:
     return build_model(scenario.model_copy(update={"hardware": priced}), data.num_classes, data.image_shape)
 
 
-def load_weights(network: Network, signals: Signals | None, state: dict[str, Any]) -> int:
-    """Take over the weights of the checkpoint ``state``; returns its number of finished epochs."""
+def load_weights(
+    network: Network, signals: Signals | None, state: dict[str, Any], tiles: ChipTiles | None = None
+) -> int:
+    """Take over the weights of the checkpoint ``state``, and what its ``tiles`` hold; returns its number of finished
+    epochs.
+    """
     network.load_state_dict(state["trainer"]["network"])
     if signals is not None:
         signals.load_state_dict(state["trainer"]["signals"])
+    if tiles is not None:
+        tiles.load_state_dict(state["trainer"]["tiles"])
     return int(state["epoch"])
 
 

@@ -17,7 +17,6 @@ import torch
 
 from neurosim_ep import resources
 from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
-from neurosim_ep.hardware.modelfile import read_model
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
@@ -25,7 +24,7 @@ from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.device import peak_memory, select_device
-from neurosim_ep.train.model import build_model
+from neurosim_ep.train.model import build_model, chip_model
 from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_data, run_model, run_scenario
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
@@ -54,7 +53,7 @@ def run(
     data = load_data(scenario.data, scenario.scenario.seed)
     trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
     resolved = dump_scenario(_pinned(scenario)).encode()
-    hardware = read_model(scenario.hardware.model)
+    hardware = chip_model(scenario.hardware)
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
         write_atomic(directory.path / SCENARIO, resolved)
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)

@@ -130,7 +130,7 @@ class RunTables:
         tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
         self.counts = TileCounts(
             state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
-            samples=state["samples"], batches=state["batches"], terms=self.counts.terms,
+            samples=state["samples"], batches=state["batches"], terms=self.counts.terms, applied=self.counts.applied,
         )  # fmt: skip
 
     def _write_tiles(self) -> None:

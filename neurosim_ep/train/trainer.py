@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.health import LayerHealth
 from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
+from neurosim_ep.train.resolution import Resolution
 from neurosim_ep.train.settling import ResidualCurves, SettlingStatistics
 from neurosim_ep.train.statistics import LayerStatistics
 from neurosim_ep.train.teacher.targets import TargetSource, target_source
@@ -79,6 +81,8 @@ class Trainer:
         model.network.to(device)
         if model.signals is not None:
             model.signals.to(device)
+        if model.tiles is not None:
+            model.tiles.to(device)
         self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
         updates = self.batches * scenario.training.epochs
         self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
@@ -97,6 +101,10 @@ class Trainer:
         notes = self.engine.notes
         if not self.by_ep and self.scenario.telemetry.traffic_every:
             notes.append("no traffic or cost is recorded: the chip that the tiles model does not compute rule = bptt")
+        tiles = self.model.tiles
+        if tiles is not None and tiles.pulsed and not tiles.by_difference:
+            update = self.scenario.hardware.device.update
+            notes.append(f"update = {update}: momentum and weight decay act on biases, readout and projections alone")
         return notes
 
     def keep_warm_states(self, folder: Path) -> None:
@@ -127,6 +135,10 @@ class Trainer:
         learning_rate = self.optimiser.learning_rate
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         statistics, curves = LayerStatistics(self.model.network), ResidualCurves()
+        tiles = self.model.tiles
+        resolution = None if tiles is None else Resolution(self.model.network.layer_names, tiles)
+        if tiles is not None:
+            tiles.begin(Stream.TILES, epoch + 1)
         health = LayerHealth(self.model.network.layer_names, self.batches, fresh=epoch == 0)
         settling = self._settling()
         traffic: list[tuple[int, TileCounts]] = []
@@ -137,7 +149,8 @@ class Trainer:
             counter = TileCounter(self.model.plan, self.device) if recorded else None
             residual = ResidualObserver() if sampled else None
             start = self._start(len(batch.y), states_random) if warm is None else warm.start(batch.chosen, self.device)
-            result = self._present(batch, alpha, start, counter, residual)
+            with nullcontext() if resolution is None else resolution.watching(first=number == 0, sampled=sampled):
+                result = self._present(batch, alpha, start, counter, residual)
             if warm is not None:
                 warm.keep(batch.chosen, result.free)
             totals += torch.stack([result.loss.sum(), (result.logits.argmax(1) == batch.y).sum()])
@@ -146,17 +159,21 @@ class Trainer:
                 part.add(end)
             if residual is not None:
                 rows = statistics.add(result)
+                if resolution is not None:
+                    resolution.add(rows)
                 curves.add(residual)
                 self._refuse_divergence(result, epoch, number)
                 for message in health.add(rows, number + 1, len(batch.y)):
                     warn(message)
-            traffic += self._update(result, counter, number, len(batch.y))
+            traffic += self._update(batch, result, counter, number)
+            if resolution is not None:
+                resolution.written()
             on_batch(number + 1)
         loss, correct = (totals / len(self.data.train_labels)).tolist()
         weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
         if not (math.isfinite(loss) and bool(weights.isfinite().all())):
             raise DivergenceError(_divergence_text(epoch, self.batches))
-        for message in health.close():
+        for message in [*health.close(), *([] if resolution is None else resolution.warnings())]:
             warn(message)
         return EpochRecord(
             loss,
@@ -164,7 +181,7 @@ class Trainer:
             alpha,
             learning_rate,
             {key: value for part in settling for key, value in part.epoch_columns().items()},
-            self._layer_rows(statistics, settling),
+            self._layer_rows(statistics, settling, resolution),
             curves.rows(),
             traffic,
         )
@@ -176,7 +193,7 @@ class Trainer:
         return [free, nudge] if self.by_ep else [free]
 
     def _layer_rows(
-        self, statistics: LayerStatistics, settling: list[SettlingStatistics]
+        self, statistics: LayerStatistics, settling: list[SettlingStatistics], resolution: Resolution | None
     ) -> list[dict[str, float | None]]:
         """Statistics of every layer, with how it settled and the updates it took against computing every sample in
         every tick with all layers at once.
@@ -191,6 +208,9 @@ class Trainer:
         for part in settling:
             for row, columns in zip(rows, part.layer_columns(), strict=False):
                 row.update(columns | updates)
+        if resolution is not None:
+            for row, columns in zip(rows, resolution.columns(), strict=False):
+                row.update(columns)
         return rows
 
     def _present(
@@ -239,21 +259,40 @@ class Trainer:
         )
 
     def _update(
-        self, result: Gradients, counter: TileCounter | None, number: int, samples: int
+        self, batch: Batch, result: Gradients, counter: TileCounter | None, number: int
     ) -> list[tuple[int, TileCounts]]:
         """Change the weights; where the batch is recorded, count what that does on the tiles."""
         if counter is None:
-            self._step(result)
+            self._step(batch, result)
             return []
-        connections = self.model.network.connections
+        connections, tiles = self.model.network.connections, self.model.tiles
         before = [connection.weight.clone() for connection in connections]
-        self._step(result)
-        for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
-            counter.programmed(layer, old, connection.weight)
-        return [(number, counter.result(samples))]
+        self._step(batch, result)
+        if tiles is not None and tiles.pulsed:
+            for layer, pulses in enumerate(tiles.pulses()):
+                counter.pulsed(layer, pulses.up, pulses.down)
+        else:
+            for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
+                counter.programmed(layer, old, connection.weight)
+        return [(number, counter.result(len(batch.y)))]
 
-    def _step(self, result: Gradients) -> None:
-        self.optimiser.step(result.grads)
+    def _step(self, batch: Batch, result: Gradients) -> None:
+        tiles = self.model.tiles
+        if tiles is None or not tiles.pulsed:
+            self.optimiser.step(result.grads)
+            if tiles is not None:
+                tiles.program()
+        elif tiles.by_difference:
+            before = [connection.weight.clone() for connection in self.model.network.connections]
+            self.optimiser.step(result.grads)
+            tiles.write_difference(before)
+        else:
+            assert isinstance(result, EPGradients)
+            relaxation, (high, low) = self.scenario.relaxation, result.contrasted
+            rates = self.optimiser.pulse_rates(result.grads)
+            self.optimiser.step(result.grads, weights=False)
+            per_term = 1 / (len(NUDGES[relaxation.nudging]) * relaxation.beta * len(batch.y))
+            tiles.write_terms(batch.x, [(1, high), (-1, low)], [rate * per_term for rate in rates])
         self.engine.refresh()
 
     def _start(self, samples: int, random: torch.Generator) -> list[Tensor] | None:
@@ -267,6 +306,8 @@ class Trainer:
         relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
         layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if kind == "le"]
         correct = torch.zeros(1 + len(layers), dtype=torch.int64, device=self.device)
+        if self.model.tiles is not None:
+            self.model.tiles.begin(Stream.TEST_TILES, 0)
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
         for images, labels in zip(
             self.data.test_images.split(TEST_BATCH), self.data.test_labels.split(TEST_BATCH), strict=True
@@ -288,6 +329,7 @@ class Trainer:
             "network": self.model.network.state_dict(),
             "signals": {} if signals is None else signals.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "tiles": {} if self.model.tiles is None else self.model.tiles.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -295,6 +337,8 @@ class Trainer:
         self.model.network.load_state_dict(state["network"])
         if self.model.signals is not None:
             self.model.signals.load_state_dict(state["signals"])
+        if self.model.tiles is not None:
+            self.model.tiles.load_state_dict(state["tiles"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.engine.refresh()
 
