@@ -239,7 +239,7 @@ def written(model: HardwareModel) -> Written:
     plan, counts = recording.chip.plan, recording.counts
     weights = plan.geometries[0].weights
     outer = model.write.scheme == "outer_product"
-    counts.update[:, 0] = [2 * weights, 0, 0, 0] if outer else [0, weights, 0, plan.array.rows]
+    counts.update[:, 0] = [2 * weights, 0, 0, 0, 0] if outer else [0, weights, 0, plan.array.rows, weights]
     energy_J = sum(float((action.counts * action.unit_energy_J).sum()) for action in writing_actions(recording))
     terms = 2 if outer else 1  # EP contrasts two states: two outer products for each sample
     return Written(energy_J / terms, write_time_s(recording) / terms)
