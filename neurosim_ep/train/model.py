@@ -97,7 +97,7 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
 
 
 def chip_model(section: HardwareSection) -> ModelFile:
-    """The hardware model of a scenario, with the converters that its tiles have where they are not ideal."""
+    """The hardware model of a scenario, with the converters and the way of writing of tiles that are not ideal."""
     file, converters = read_model(section.model), section.converters
     if section.ideal:
         return file
@@ -108,4 +108,9 @@ def chip_model(section: HardwareSection) -> ModelFile:
         serial = converters.dac_coding == "bit_serial"
         changes["array.input_pulses"] = converters.dac_bits if serial else 1
         changes["array.conversions"] = "per_pulse" if serial else "per_read"
-    return file.changed(changes, "hardware.converters of the scenario")
+    device = section.device
+    if not device.ideal and device.update == "difference" and file.model.write.parallel:
+        changes["write.scheme"] = "accumulate"
+    elif not device.ideal and device.update != "difference":
+        changes |= {"write.scheme": "outer_product", "write.slots": device.desired_bl}
+    return file.changed(changes, "tiles of the scenario")

@@ -82,9 +82,8 @@ def main() -> None:
     print("| tiles | seconds | of ideal | peak memory | of ideal |\n| --- | --- | --- | --- | --- |")
     for name, one in least.items():
         ratios = {key: one[key] / least["ideal"][key] for key in one}
-        print(
-            f"| {name} | {one['seconds']:.2f} s | {ratios['seconds']:.2f} | {one['MiB']:.0f} MiB | {ratios['MiB']:.2f} |"
-        )
+        time_cells = f"{one['seconds']:.2f} s | {ratios['seconds']:.2f}"
+        print(f"| {name} | {time_cells} | {one['MiB']:.0f} MiB | {ratios['MiB']:.2f} |")
 
 
 if __name__ == "__main__":
