@@ -92,7 +92,7 @@ class ChipTiles:
             if self.devices:
                 weights = self.devices[layer].weights
                 connection.weight.copy_(array.lines.weight(weights) * array.scale)
-                array.hold(weights)
+                array.hold(weights.to(connection.weight.dtype))
                 continue
             largest = float(connection.weight.abs().max())
             if largest > array.scale:  # a new unit: every cell is programmed anew

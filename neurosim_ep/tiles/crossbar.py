@@ -280,7 +280,7 @@ class TileArray:
             inputs.abs() @ across.abs(),
             (inputs * weights) @ across,
             length=inputs.shape[1],
-            segment_ratio=self.circuit.wire_ohm * self.circuit.on_S,
+            segment_ratio=self.circuit.wire_ohm * self.circuit.on_S * self.cells.encoding.unit,
         )
         return found.div_(unit)
 
