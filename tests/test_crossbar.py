@@ -1,4 +1,4 @@
-"""Tile arrays: the reads of ideal ones are those of the connection; every imperfection of cells against dense algebra."""
+"""Tile arrays: ideal ones read as the connection does; every imperfection of cells against dense algebra."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_conductances_stay_between_off_and_on() -> None:
             encoding = Encoding(cells, 0.2, slices, levels)
             found = encoding.encode(w)
             assert found.shape == (slices, cells, 41)
-            assert 0.2 - 1e-12 <= float(found.min()) and float(found.max()) <= 1 + 1e-12
+            assert float(found.min()) >= 0.2 - 1e-12 and float(found.max()) <= 1 + 1e-12
     pair = Encoding(2, 0.2).encode(w)[0]
     assert (pair[0][w < 0] == 0.2).all() and (pair[1][w > 0] == 0.2).all()  # the other cell is off
     assert torch.allclose(Encoding(1, 0.2).encode(w)[0, 0], 0.2 + 0.8 * (w + 1) / 2)

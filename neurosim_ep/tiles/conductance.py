@@ -4,8 +4,8 @@ Conductances are in units of the on conductance, weights normalised to [-1, 1]. 
 (G_off / G_on) to 1. A *pair* holds a positive weight in its first cell and a negative one in its second, the other cell
 being off, and the currents of both columns are subtracted before they are converted. A *single* cell holds the weight
 above or below the middle of the range; the current of a reference column of middle conductances is subtracted, which is
-taken as exact. With bit slices a pair holds the magnitude as a whole number in base ``levels``, one digit per slice, and
-a single cell the weight + 1.
+taken as exact. With bit slices a pair holds the magnitude as a whole number in base ``levels``, one digit per slice,
+and a single cell the weight + 1.
 """
 
 from __future__ import annotations
