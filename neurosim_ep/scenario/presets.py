@@ -18,17 +18,18 @@ def converter_preset(name: str, valid: Collection[str]) -> dict[str, Any]:
     Raises :class:`ScenarioError` when there is neither, when the file is not TOML with a ``[converters]`` table, or
     when it sets a key that is not ``valid``.
     """
-    path, _ = resources.resolve(name, "hwmodels/converters", ScenarioError)
+
+    def not_found(message: str) -> ScenarioError:
+        return ScenarioError(message.removeprefix(f"{name}: "))
+
+    path, _ = resources.resolve(name, "hwmodels/converters", not_found)
     try:
         keys = tomllib.loads(path.read_text("utf-8"))["converters"]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise ScenarioError(f"hardware.converters.preset = {name}: {path} cannot be read: {problem}") from problem
+        raise ScenarioError(f"{path} cannot be read: {problem}") from problem
     except KeyError:
-        raise ScenarioError(f"hardware.converters.preset = {name}: {path} has no [converters] table") from None
+        raise ScenarioError(f"{path} has no [converters] table") from None
     unknown = [key for key in keys if key not in (*ABOUT, *valid)]
     if unknown:
-        raise ScenarioError(
-            f"hardware.converters.preset = {name}: {path} sets {unknown[0]}, which is no key of converters; "
-            f"keys: {', '.join(valid)}"
-        )
+        raise ScenarioError(f"{path} sets {unknown[0]}, which is no key of converters; keys: {', '.join(valid)}")
     return {key: value for key, value in keys.items() if key not in ABOUT}

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.architectures import LayerPlan, vgg_plans
 from neurosim_ep.scenario.presets import converter_preset
 
@@ -406,7 +407,12 @@ class ConvertersSection(Section):
         if not isinstance(given, dict) or not isinstance(given.get("preset", "none"), str):
             return given
         name = given.get("preset", "none")
-        return given if name == "none" else {**converter_preset(name, list(cls.model_fields)), **given}
+        if name == "none":
+            return given
+        try:
+            return {**converter_preset(name, list(cls.model_fields)), **given}
+        except ScenarioError as problem:
+            raise BrokenRules([("preset", str(problem))]) from problem
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if not self.adc_bits:

@@ -50,7 +50,7 @@ class Cells:
 
     def program(self, weights: Tensor, random: torch.Generator) -> None:
         """Hold normalised ``weights`` (rows, columns); cells whose target does not change are left alone."""
-        targets = self.encoding.encode(weights.float())
+        targets = self.encoding.encode(weights)
         if self.statistics is None and not self.section.programming_noise:
             self.targets = self.programmed = targets
             return

@@ -12,14 +12,15 @@ from torch import Tensor
 from neurosim_ep.ep.network import Connection, Network
 from neurosim_ep.ep.plasticity import synaptic_activity
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.errors import ScenarioError
-from neurosim_ep.scenario.schema import HardwareSection
+from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError
+from neurosim_ep.scenario.schema import CellsSection, DeviceSection, HardwareSection
 from neurosim_ep.tiles.cells import Cells
 from neurosim_ep.tiles.conductance import Encoding
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
+from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.devices.file import load_device
 from neurosim_ep.tiles.mapping import TilePlan
-from neurosim_ep.tiles.statistics import load_cells
+from neurosim_ep.tiles.statistics import CellStatistics, load_cells
 from neurosim_ep.tiles.writing import Devices, PulseCounts, Term
 
 
@@ -92,7 +93,7 @@ class ChipTiles:
             if self.devices:
                 weights = self.devices[layer].weights
                 connection.weight.copy_(array.lines.weight(weights) * array.scale)
-                array.hold(weights)
+                array.hold(weights.to(connection.weight.dtype))
                 continue
             largest = float(connection.weight.abs().max())
             if largest > array.scale:  # a new unit: every cell is programmed anew
@@ -168,12 +169,16 @@ def make_tiles(
             f"hardware.device.preset = {section.device.preset}: pulses write whole weights, but the hardware model "
             f"{section.model} has {array.slices} bit slices; choose a model with one, or preset = none"
         )
+    if array.columns % array.cells_per_weight:
+        raise ScenarioError(
+            f"hardware.model = {section.model}: has arrays of {array.columns} columns, which would part the cells of a "
+            "pair; on tiles that are not ideal give them an even number"
+        )
     levels = section.cells.levels
     if array.slices > 1:
         levels = max(2, round(array.levels ** (1 / array.slices)))
     encoding = Encoding(array.cells_per_weight, off, array.slices, levels)
-    statistics = None if section.cells.statistics == "none" else load_cells(section.cells.statistics)
-    model = None if section.device.ideal else load_device(section.device.preset, section.device.constants)
+    statistics, model = _statistics(section.cells), _device(section.device)
     arrays, devices = [], []
     for layer, (connection, geometry) in enumerate(zip(network.connections, plan.geometries, strict=True)):
         construction = generator(section.construction_seed, Stream.CONSTRUCTION, layer)
@@ -186,6 +191,35 @@ def make_tiles(
             start = tiles.normalised(connection.weight.detach())
             devices.append(Devices(model, section.device, tiles.lines, start, construction))
     return ChipTiles(network, arrays, devices, seed)
+
+
+def _statistics(section: CellsSection) -> CellStatistics | None:
+    """Statistics of the cells; raises :class:`HardwareModelError` where they know nothing of the time of the reads."""
+    if section.statistics == "none":
+        return None
+    with _naming("hardware.cells.statistics", section.statistics):
+        found = load_cells(section.statistics)
+    with _naming("hardware.cells.time_s", section.time_s):
+        found.drifted(torch.ones(1), torch.ones(1), section.time_s)
+    return found
+
+
+def _device(section: DeviceSection) -> DeviceModel | None:
+    if section.ideal:
+        return None
+    with _naming("hardware.device.preset", section.preset):
+        load_device(section.preset)
+    with _naming("hardware.device.constants", section.constants):
+        return load_device(section.preset, section.constants)
+
+
+@contextmanager
+def _naming(key: str, value: object) -> Iterator[None]:
+    """Say of which key and value a problem is."""
+    try:
+        yield
+    except (HardwareModelError, UsageError) as problem:
+        raise HardwareModelError(f"{key} = {value}: " + str(problem).removeprefix(f"{value}: ")) from problem
 
 
 def _unit(connection: Connection, section: HardwareSection) -> float:

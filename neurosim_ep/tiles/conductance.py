@@ -4,7 +4,8 @@ Conductances are in units of the on conductance, weights normalised to [-1, 1]. 
 (G_off / G_on) to 1. A *pair* holds a positive weight in its first cell and a negative one in its second, the other cell
 being off, and the currents of both columns are subtracted before they are converted. A *single* cell holds the weight
 above or below the middle of the range; the current of a reference column of middle conductances is subtracted, which is
-taken as exact. With bit slices the magnitude is a whole number in base ``levels``, one digit per slice.
+taken as exact. With bit slices a pair holds the magnitude as a whole number in base ``levels``, one digit per slice,
+and a single cell the weight + 1.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ class Encoding:
         top = self.levels - 1
         return [top * self.levels**place / (self.levels**self.slices - 1) for place in range(self.slices)]
 
+    @property
+    def unit(self) -> float:
+        """Conductance that a digit of 1 stands for."""
+        return (1 - self.off) / (2 if self.cells == 1 else 1)
+
     def encode(self, weights: Tensor) -> Tensor:
         """Conductances (slices, cells, *shape) that stand for ``weights`` (any shape); with levels or slices there is
         none beyond [-1, 1].
@@ -53,21 +59,22 @@ class Encoding:
     def decode(self, conductances: Tensor) -> Tensor:
         """What each slice multiplies its inputs with (slices, *shape), from conductances (slices, cells, *shape)."""
         if self.cells == 1:
-            return (conductances[:, 0] - (1 + self.off) / 2) * (2 / (1 - self.off))
-        return (conductances[:, 0] - conductances[:, 1]) / (1 - self.off)
+            return (conductances[:, 0] - (1 + self.off) / 2) * (1 / self.unit)
+        return (conductances[:, 0] - conductances[:, 1]) / self.unit
 
     def spread(self, deviations: Tensor) -> Tensor:
         """Variance of the decoded digits (slices, *shape) for deviations of each conductance, independent of others."""
-        slope = (2 if self.cells == 1 else 1) / (1 - self.off)
-        return (deviations * slope).square().sum(1)
+        return (deviations / self.unit).square().sum(1)
 
     def _digits(self, weights: Tensor) -> Tensor:
         """Digits (slices, *shape) in [-1, 1], lowest first."""
         if self.slices == 1:
             return weights.unsqueeze(0)
-        whole = (weights.abs() * (self.levels**self.slices - 1)).round_()
+        top = self.levels**self.slices - 1
+        whole = ((weights + 1) / 2 if self.cells == 1 else weights.abs()).mul_(top).round_()
         digits = []
         for _ in range(self.slices):
-            digits.append(whole.remainder(self.levels) * weights.sign() / (self.levels - 1))
+            digit = whole.remainder(self.levels) / (self.levels - 1)
+            digits.append(digit * 2 - 1 if self.cells == 1 else digit * weights.sign())
             whole = (whole / self.levels).floor_()
         return torch.stack(digits)

@@ -111,8 +111,8 @@ class Ranges:
         if self.calibrating or known[block] == 0.0:
             some = results.flatten()[:: max(1, results.numel() // QUANTILE_OF)].abs()
             inside = float(some.kthvalue(max(1, round(quantile * some.numel()))).values)
-            known[block] = max(known[block], inside, SMALLEST)
-        return known[block]
+            known[block] = max(known[block], inside)  # results that are all 0 leave it to be found
+        return max(known[block], SMALLEST)
 
     def known(self, key: tuple[str, str], block: int) -> float | None:
         """The range of a block, None while it is still to be found."""

@@ -45,7 +45,7 @@ class Circuit:
 @dataclass(frozen=True)
 class _Read:
     """One pulse on the lines of one slice: direction, place of the slice, what its results count for in the sum (most,
-    where it is the ``top`` one), and samples read at once.
+    where it is the ``top`` one), samples read at once, and their input ranges (samples,), where these are not 1.
     """
 
     direction: str
@@ -53,6 +53,7 @@ class _Read:
     counts_for: float
     samples: int
     top: bool
+    ranges: Tensor | None
 
 
 class TileArray:
@@ -161,14 +162,15 @@ class TileArray:
         results = []
         at_once = samples_at_once(self.geometry, VALUES_AT_ONCE[value.device.type])
         for number, part in enumerate(codes.split(at_once)):
-            lines = put(part)
+            lines, here = put(part), slice(number * at_once, number * at_once + len(part))
             total = lines.new_zeros(len(lines), self.matrix.shape[2 if direction == FORWARD else 1])
             for driven, counts_for, last in drivers.pulses(lines):
                 for place, share in enumerate(shares):
-                    read = _Read(direction, place, share * counts_for, len(part), last and place == len(shares) - 1)
+                    top, ranges = last and place == len(shares) - 1, None if range_ is None else range_[here]
+                    read = _Read(direction, place, share * counts_for, len(part), top, ranges)
                     over = self._add_blocks(read, driven, total)
                     if managed and over is not None:
-                        clipped[number * at_once :][: len(part)] |= over
+                        clipped[here] |= over
             results.append(collect(total))
         result = torch.cat(results) if len(results) > 1 else results[0]
         if result.dim() == 4:
@@ -255,6 +257,8 @@ class TileArray:
 
     def _count_step(self, read: _Read, unit: Tensor | float) -> None:
         counted = self.conversions.setdefault((self.phase, read.direction), Conversions())
+        if read.ranges is not None:
+            unit = read.ranges.unsqueeze(1) * unit
         mean = unit.mean() if isinstance(unit, Tensor) else unit
         counted.step = counted.step + mean * (read.counts_for * self.scale)
         counted.reads += 1
@@ -280,7 +284,7 @@ class TileArray:
             inputs.abs() @ across.abs(),
             (inputs * weights) @ across,
             length=inputs.shape[1],
-            segment_ratio=self.circuit.wire_ohm * self.circuit.on_S,
+            segment_ratio=self.circuit.wire_ohm * self.circuit.on_S * self.cells.encoding.unit,
         )
         return found.div_(unit)
 

@@ -4,7 +4,8 @@ A weight change ``rate · x_i d_j`` (in units of the device) takes ``rate x_i d_
 a train of ``BL`` slots in which a pulse stands with a probability proportional to x_i, every column one with d_j; a
 cell sees a pulse where both have one. Trains are as short as the largest factors allow (*update management*, as in
 IBM's aihwkit): with ``K = rate max|x| max|d| / dw_min`` there are ``BL = min(⌈K⌉, desired)`` slots, the probabilities
-are scaled so that the largest ones are equal, ``√(K / BL)``, and where K exceeds ``desired`` d is scaled down to fit.
+are scaled so that the largest ones are equal, ``√(K / BL)``; where K exceeds ``desired`` the largest x has a pulse in
+every slot, and so have all d above ``desired / K`` of the largest, which are clipped.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ def make_trains(x: Tensor, d: Tensor, rate: Tensor | float, dw_min: float, secti
     x_most, d_most = (value.abs().amax(1) for value in (x, d))
     wanted = per_pulse * x_most * d_most
     slots = wanted.ceil().clamp_(max=section.desired_bl)
-    probability = (wanted / slots).clamp_(max=1).sqrt_()
-    on_rows = torch.where(slots > 0, probability / x_most, 0.0)
-    on_columns = torch.where(slots > 0, probability / d_most, 0.0)
-    return Trains(slots, x * on_rows[:, None], d * on_columns[:, None])
+    filled = wanted / slots
+    largest = filled.clamp(max=1).sqrt()
+    on_rows = torch.where(slots > 0, largest / x_most, 0.0)
+    on_columns = torch.where(slots > 0, filled / largest / d_most, 0.0)
+    return Trains(slots, x * on_rows[:, None], (d * on_columns[:, None]).clamp_(-1, 1))
 
 
 def coincidences(trains: Trains, section: DeviceSection, random: torch.Generator) -> tuple[Tensor, Tensor]:

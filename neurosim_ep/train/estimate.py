@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from neurosim_ep.ep.network import channels_last
@@ -44,14 +46,17 @@ def estimate_measured(scenario: Scenario, samples: int, device: str) -> Summary:
     counter, engine = TileCounter(model.plan, target), Engine(network, Schedule.of(scenario.scheduler, relaxation))
     x = channels_last(prepare(data.train_images[:samples].to(target), data.mean, data.std))
     shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}
-    found = ep_gradients(
-        network, x, data.train_labels[:samples].to(target),
-        free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps, beta=relaxation.beta, signals=signals,
-        alpha=scenario.signals.alpha, rule=scenario.plasticity.rule, loss=network.loss, nudging=relaxation.nudging,
-        teacher={layer: x.new_zeros(samples, *shape) for layer, shape in shapes.items()},
-        states=network.initial_states(samples, relaxation.state_init, generator(seed, Stream.STATES, 0)),
-        engine=engine, observers=[TrafficObserver(network, counter, x)], on_product=counter.update,
-    )  # fmt: skip
+    if model.tiles is not None:
+        model.tiles.to(target)
+    with nullcontext() if model.tiles is None else model.tiles.calibrating():
+        found = ep_gradients(
+            network, x, data.train_labels[:samples].to(target),
+            free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps, beta=relaxation.beta, signals=signals,
+            alpha=scenario.signals.alpha, rule=scenario.plasticity.rule, loss=network.loss, nudging=relaxation.nudging,
+            teacher={layer: x.new_zeros(samples, *shape) for layer, shape in shapes.items()},
+            states=network.initial_states(samples, relaxation.state_init, generator(seed, Stream.STATES, 0)),
+            engine=engine, observers=[TrafficObserver(network, counter, x)], on_product=counter.update,
+        )  # fmt: skip
     before = [connection.weight.clone() for connection in network.connections]
     Optimiser(network, signals, scenario.training, updates=1).step(found.grads)
     for layer, (connection, old) in enumerate(zip(network.connections, before, strict=True)):

@@ -91,10 +91,28 @@ def _pinned(scenario: Scenario) -> Scenario:
     if scenario.signals.taught():
         folder = str(teacher_folder(scenario).resolve())
         changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})
-    path, shipped = resources.resolve(scenario.hardware.model, "hwmodels", HardwareModelError)
-    if not shipped:
-        changes["hardware"] = scenario.hardware.model_copy(update={"model": str(path.resolve())})
+    hardware = scenario.hardware
+    changes["hardware"] = hardware.model_copy(
+        update={
+            "model": _path(hardware.model, "hwmodels"),
+            "converters": _with_path(hardware.converters, "preset", "hwmodels/converters"),
+            "cells": _with_path(hardware.cells, "statistics", "hwmodels/cells"),
+            "device": _with_path(hardware.device, "preset", "hwmodels/devices"),
+        }
+    )
     return scenario.model_copy(update=changes)
+
+
+def _with_path(section: Section, key: str, folder: str) -> Section:
+    return section.model_copy(update={key: _path(getattr(section, key), folder)})
+
+
+def _path(name: str, folder: str) -> str:
+    """``name`` of a shipped file of ``folder`` as it is, that of any other as a whole path."""
+    if name == "none":
+        return name
+    path, shipped = resources.resolve(name, folder, HardwareModelError)
+    return name if shipped else str(path.resolve())
 
 
 def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | None = None) -> RunResult:
