@@ -77,7 +77,7 @@ class Run:
             raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
 
     def hardware(self, section: str, key: str, ideal: Any) -> Any:
-        """A value of a section of the scenario's ``hardware``; ``ideal`` where it has none, as before there were any."""
+        """A value of a section of the scenario's ``hardware``; ``ideal`` where it has none."""
         return self.scenario.get("hardware", {}).get(section, {}).get(key, ideal)
 
     def table(self, file: str, columns: Sequence[str], *, unique: Sequence[str] = ()) -> pd.DataFrame:

@@ -9,8 +9,20 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, pulses, residual
-from neurosim_ep.analysis import resolution, states, sweep, tradeoff
+from neurosim_ep.analysis import (
+    breakeven,
+    energy,
+    events,
+    gradients,
+    memory,
+    mesh,
+    pulses,
+    residual,
+    resolution,
+    states,
+    sweep,
+    tradeoff,
+)
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.style import save
 
@@ -43,8 +55,8 @@ def plot_runs(
     against a number of the tiles where they differ in one, ``accuracy_swept``, into ``out``, or the ``plots/`` of the
     first run. Where directories have the same name, their parents come in front:
     ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once. A picture whose input was not recorded is left
-    out, and ``say`` is told why, unless it is of real tiles and the run's are ideal. Raises ``CheckpointError`` when a directory is not a run directory or one of its
-    files is broken.
+    out, and ``say`` is told why, unless it is of real tiles and the run's are ideal. Raises ``CheckpointError`` when a
+    directory is not a run directory or one of its files is broken.
     """
     runs = open_runs(run_dirs)
     jobs = [

@@ -1,4 +1,4 @@
-"""How much of the pulses is of use? Pulses up and down against what is left of them when they cancel, layer by layer."""
+"""How much of the pulses is of use? Pulses up and down of every layer against what is left when they cancel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the converters tell the two nudge phases apart? Conversion steps against the nudge signal, and clipped results."""
+"""Can converters tell the two nudge phases apart? Conversion steps against the nudge signal, and clipped results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "Can the converters resolve the nudge?",
         f"{run.label}, epoch {int(frame['epoch'].iloc[0])}, mean of the sampled batches",
-        "In the grey band the nudge is less than half a conversion step: rounding gives both nudge phases the same codes.",
+        "In the grey band the nudge is below half a conversion step: rounding gives both nudge phases the same codes.",
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
