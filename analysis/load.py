@@ -26,6 +26,10 @@ class NothingToDraw(Exception):
     """The run recorded nothing for this picture; the message says what is missing and how to get it."""
 
 
+class DoesNotConcern(NothingToDraw):
+    """The picture is of something this run does not have by its scenario; nobody needs to be told."""
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The CSV file at ``path``. Raises :class:`CheckpointError` when it is broken or lacks one of ``columns``."""
     try:
@@ -71,6 +75,10 @@ class Run:
             return self.scenario[section][key]
         except (KeyError, TypeError) as problem:
             raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
+
+    def hardware(self, section: str, key: str, ideal: Any) -> Any:
+        """A value of a section of the scenario's ``hardware``; ``ideal`` where it has none."""
+        return self.scenario.get("hardware", {}).get(section, {}).get(key, ideal)
 
     def table(self, file: str, columns: Sequence[str], *, unique: Sequence[str] = ()) -> pd.DataFrame:
         """The rows of a CSV file of the run that have a finite value in all of ``columns``.

@@ -9,8 +9,21 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, residual, states, tradeoff
-from neurosim_ep.analysis.load import NothingToDraw, Run, directory_names, open_runs
+from neurosim_ep.analysis import (
+    breakeven,
+    energy,
+    events,
+    gradients,
+    memory,
+    mesh,
+    pulses,
+    residual,
+    resolution,
+    states,
+    sweep,
+    tradeoff,
+)
+from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.style import save
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
@@ -22,6 +35,8 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "memory": memory.draw,
     "breakeven": breakeven.draw,
     "mesh": mesh.draw,
+    "resolution": resolution.draw,
+    "pulses": pulses.draw,
 }
 
 
@@ -36,11 +51,12 @@ def plot_runs(
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
     ``out/<directory name>/``, or its own ``plots/``, and all gradient curves in one picture,
-    ``gradients_compared``, and cost against T, K or θ where they differ in one of them, ``cost_compared``, into
-    ``out``, or the ``plots/`` of the first run. Where directories have the same name, their parents come in front:
+    ``gradients_compared``, cost against T, K or θ where they differ in one of them, ``cost_compared``, and accuracy
+    against a number of the tiles where they differ in one, ``accuracy_swept``, into ``out``, or the ``plots/`` of the
+    first run. Where directories have the same name, their parents come in front:
     ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once. A picture whose input was not recorded is left
-    out, and ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run directory or one of its
-    files is broken.
+    out, and ``say`` is told why, unless it is of real tiles and the run's are ideal. Raises ``CheckpointError`` when a
+    directory is not a run directory or one of its files is broken.
     """
     runs = open_runs(run_dirs)
     jobs = [
@@ -53,10 +69,14 @@ def plot_runs(
         jobs.append((partial(gradients.draw, runs), together / "gradients_compared"))
         if tradeoff.varied(runs):
             jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
+        if sweep.varied(runs):
+            jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
     written: list[Path] = []
     for draw, stem in jobs:
         try:
             written += save(draw, stem)
+        except DoesNotConcern:
+            continue
         except NothingToDraw as reason:
             say(f"no picture {stem.name}: {reason}")
     return written

@@ -54,6 +54,16 @@ traffic_every = {traffic_every}
 [scheduler]
 threshold = 1e-3
 """
+REAL_TILES = """
+[hardware.converters]
+adc_bits = 8
+adc_range = "calibrated"
+calibration_quantile = 0.999
+
+[hardware.device]
+preset = "ReRamES"
+update = "two_pass"
+"""
 
 
 def vgg11_plan() -> TilePlan:
@@ -86,9 +96,11 @@ def synthetic_run(
     seed: int = 0,
     signals: str = "le",
     data: str = "textures",
+    real_tiles: bool = False,
 ) -> RunDirectory:
     """Write a complete run directory; ``valley``: depth of the U-curve in decades per layer.
 
+    With ``real_tiles`` they have converters, which cannot resolve the nudge of the lower layers, and devices.
     Without ``traffic`` no batch is recorded: neither traffic.h5 nor cost.csv exists.
     """
     rng = np.random.default_rng(0)
@@ -96,6 +108,7 @@ def synthetic_run(
     run = RunDirectory.create(path, name, "0000")
     (run.path / "scenario.toml").write_text(
         SCENARIO.format(traffic_every=100 if traffic else 0, seed=seed, signals=signals, data=data)
+        + REAL_TILES * real_tiles
     )
     (run.path / "hardware.toml").write_text(MODEL.to_toml())
     names = [geometry.name for geometry in plan.geometries]
@@ -107,7 +120,8 @@ def synthetic_run(
     writer = TrafficWriter(run.path / "traffic.h5", plan, **meta, **digital)
     counts = TileCounts.zeros(len(plan.tiles))
     for epoch in range(1, epochs + 1):
-        layers.append(_layer_rows(rng, names, epoch, epochs, valley))
+        rows = _layer_rows(rng, names, epoch, epochs, valley)
+        layers.append([row | tile_columns(layer, len(names)) for layer, row in enumerate(rows)] if real_tiles else rows)
         residual.append(_residual_rows(rng, epoch))
         if traffic:
             batches = [(number, _counts(rng, plan)) for number in (0, 100)]
@@ -156,6 +170,23 @@ def _layer_rows(
             row["std_across_samples"] = 0.7 * row["mean_abs_state"]
         rows.append(row)
     return rows
+
+
+def tile_columns(layer: int, depth: int) -> dict[str, object]:
+    """What layers.csv has of a layer on real tiles: a nudge that falls towards the input, equal steps, many pulses."""
+    if layer == depth:
+        return {}
+    columns: dict[str, object] = {
+        "mean_abs_nudge_difference": 0.02 * 0.5 ** (depth - 1 - layer),
+        "adc_step_forward": 4e-3,
+        "clipped_forward": 2e-3 * (layer != 1),
+        "pulses_up": 300.0 * 0.6**layer,
+        "pulses_down": 290.0 * 0.6**layer,
+        "pulses_net": 12.0 * 0.7**layer,
+    }
+    if layer < depth - 1:
+        columns |= {"adc_step_transposed": 3e-3 * 1.2**layer, "clipped_transposed": 5e-4}
+    return columns
 
 
 def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, object]]:

@@ -27,7 +27,7 @@ from neurosim_ep.errors import CheckpointError
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return open_run(synthetic_run(tmp_path_factory.mktemp("runs") / "first_vgg11_le", epochs=5).path)
+    return open_run(synthetic_run(tmp_path_factory.mktemp("runs") / "first_vgg11_le", epochs=5, real_tiles=True).path)
 
 
 @pytest.fixture

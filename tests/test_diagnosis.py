@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, bounds, power
 from neurosim_ep.diagnosis.nudging import Ends, Setting, biases, go_on, nudge_both, responses
 from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.diagnosis.settling import observe_free_phase, quantiles
+from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.ep.activations import activate_, largest_slope, slope
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
@@ -289,6 +291,7 @@ def test_saturation_by_hand() -> None:
 LAYER = {
     "name": "conv1", "dead": 0.0, "linear": 0.5, "std_across_samples": 0.1, "displacement_plus": 1.0, "drift": 0.0,
     "net_plus": 1.0, "net_minus": 1.0, "net_asymmetry": 0.0, "twice_beta": 1.0, "one_sided_distance": 0.1,
+    **{column.name: None for column in fields(TileFigures)},
 }  # fmt: skip
 SAMPLE = {"kind": "at rest", "L_phi": 0.8, "spectral_radius": 0.7, "margin": 0.1}
 SCALARS = {
@@ -382,6 +385,9 @@ def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, caps
     assert names == {"diagnosis.json", "layers.csv", "residual.csv", "samples.csv"} | pictures
     layers, samples, residual = (pd.read_csv(folder / f"{name}.csv") for name in ("layers", "samples", "residual"))
     assert layers["name"].tolist() == ["conv1", "conv2", "fc1"]
+    assert (layers["mean_abs_nudge_difference"] > 0).all()
+    assert layers[[column.name for column in fields(TileFigures)][1:]].isna().all(axis=None)  # the tiles are ideal
+    assert "gross/net" not in captured.out
     assert samples["label"].value_counts().between(1, 2).all() and len(samples) == 12
     assert samples["sample"].is_monotonic_increasing
     assert residual.groupby("name")["tick"].max().to_dict() == dict.fromkeys(["all states", "conv1", "conv2", "fc1"], 9)

@@ -29,7 +29,8 @@ from neurosim_ep.train.trainer import Trainer
 
 FILES = (
     "scenario.toml", "source.toml", "hardware.toml", "run.json", "run.log", "epochs.csv", "layers.csv", "residual.csv",
-    "tiles.csv", "cost.csv", "comparison.csv", "memory.csv", "area.csv", "traffic.h5", "checkpoints/last.pt",
+    "tiles.csv", "pulses.csv", "cost.csv", "comparison.csv", "memory.csv", "area.csv", "traffic.h5",
+    "checkpoints/last.pt",
 )  # fmt: skip
 PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "breakeven", "mesh")
 TINY = (
@@ -54,7 +55,7 @@ def outcome(path: Path) -> dict[str, object]:
     found: dict[str, object] = {
         f"weights {name}": value.tolist() for name, value in state["trainer"]["network"].items()
     }
-    for table in ("layers.csv", "residual.csv", "tiles.csv", "cost.csv", "memory.csv"):
+    for table in ("layers.csv", "residual.csv", "tiles.csv", "pulses.csv", "cost.csv", "memory.csv"):
         found[table] = (path / table).read_bytes()
     found["epochs.csv"] = pd.read_csv(path / "epochs.csv", dtype=str).drop(columns="seconds").to_csv()
     with h5py.File(path / "traffic.h5") as file:
@@ -86,6 +87,12 @@ def test_a_run_leaves_everything(tmp_path: Path) -> None:
     per_sample = clocked["energy_J"].sum() / clocked["samples"].iloc[0]
     assert result.metrics["energy_clocked_J"] == pytest.approx(per_sample)
     assert sum(pd.read_csv(result.out / "tiles.csv")["reads"]) > 0
+    pulses = pd.read_csv(result.out / "pulses.csv")
+    with h5py.File(result.out / "traffic.h5") as file:
+        for name in ("pulses_up", "pulses_down", "pulses_net"):
+            assert pulses[name].tolist() == file[f"phases/update/{name}"][:].sum(0).tolist()
+        assert not file["meta"].attrs["pulses_applied"]
+    assert (pulses["pulses_net"] == pulses["pulses_up"] + pulses["pulses_down"]).all() and pulses["pulses_up"].sum() > 0
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -304,6 +311,8 @@ def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
     tiles = pd.read_csv(result.out / "tiles.csv")  # the plan is there, nothing is counted
     assert len(tiles) > 0
     assert tiles["reads"].sum() == 0
+    pulses = pd.read_csv(result.out / "pulses.csv")
+    assert pulses["tile"].tolist() == tiles["tile"].unique().tolist() and pulses["pulses_up"].sum() == 0
     assert "energy_clocked_J" not in result.metrics
     assert pd.read_csv(result.out / "layers.csv")["energy_J"].isna().all()
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from neurosim_ep.train.resolution import RESOLVED
+
 Row = Mapping[str, Any]
 
 DEAD = 0.5  # fraction of dead neurons from which a layer counts as mostly dead
@@ -15,6 +17,10 @@ ABOVE_DRIFT = 2.0  # displacement over drift from which a nudge is told from a f
 ODD = 0.5  # asymmetry up to which an answer counts as odd in β
 PROPORTIONAL = 0.25  # deviation from proportionality to β, relative, up to which an answer counts as linear
 BIASED = 0.5  # distance of a one-sided gradient, relative, from which its bias is worth a word
+CLIPPED = 0.01  # share of conversions from which clipping is worth a word
+AT_BOUNDS = 0.1  # share of devices at a bound from which they are worth a word
+DRIFT = 0.5  # drift by the asymmetry of pulses, over the change that was meant, from which it decides the learning
+AT_SYMMETRY = 0.3  # share of devices at their symmetry point, about twice that of evenly spread weights
 
 
 def findings(samples: Sequence[Row], layers: Sequence[Row], scalars: Mapping[str, Any]) -> list[str]:
@@ -27,6 +33,8 @@ def findings(samples: Sequence[Row], layers: Sequence[Row], scalars: Mapping[str
         *_saturation(layers),
         *_nudge(layers),
         *_bias(layers),
+        *_converters(layers),
+        *_devices(layers),
     ]
 
 
@@ -111,6 +119,43 @@ def _nudge(layers: Sequence[Row]) -> Iterator[str]:
 def _bias(layers: Sequence[Row]) -> Iterator[str]:
     if biased := _named(layers, "one_sided_distance", lambda value: value > BIASED, ".2f"):
         yield f"one-sided gradients differ much from the three-phase one, by relative distance: {biased}"
+
+
+def _converters(layers: Sequence[Row]) -> Iterator[str]:
+    if coarse := _named(layers, "nudge_per_step", lambda value: value < RESOLVED, ".2g"):
+        yield (
+            "converters are too coarse for the nudge, by |s⁺ − s⁻| in conversion steps: "
+            f"{coarse}; below {RESOLVED:g} both nudge phases mostly get the same codes, and the gradient is rounding"
+        )
+    for direction in ("forward", "transposed"):
+        if clipped := _named(layers, f"clipped_{direction}", lambda value: value > CLIPPED, ".1%"):
+            yield f"conversions are clipped, by share of the {direction} read in the nudge phases: {clipped}"
+
+
+def _devices(layers: Sequence[Row]) -> Iterator[str]:
+    stuck = [
+        f"{row['name']} {row['devices_at_lower']:.0%} and {row['devices_at_upper']:.0%}"
+        for row in layers
+        if row["devices_at_lower"] is not None and row["devices_at_lower"] + row["devices_at_upper"] >= AT_BOUNDS
+    ]
+    if stuck:
+        yield f"devices are stuck at the bounds of their weight, by share below and above: {', '.join(stuck)}"
+    drifting = [
+        f"{row['name']} {row['drift_per_net']:.1f} (1 of {row['cancellation']:.0f} pulses stays, asymmetry "
+        f"{row['device_abs_asymmetry']:.1%})"
+        for row in layers
+        if row["drift_per_net"] is not None and row["drift_per_net"] >= DRIFT
+    ]
+    if drifting:
+        yield (
+            "pulses up and down of a weight nearly cancel, their asymmetry does not: the drift that it gives is so "
+            f"many times the net change: {', '.join(drifting)}"
+        )
+    if resting := _named(layers, "devices_at_symmetry", lambda value: value >= AT_SYMMETRY, ".0%"):
+        yield (
+            "weights lie at the symmetry point of their devices, to which balanced pulses drive them whatever they "
+            f"have learned, by share of devices: {resting}"
+        )
 
 
 def _named(layers: Sequence[Row], column: str, rule: Any, form: str) -> str:

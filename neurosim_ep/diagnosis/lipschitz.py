@@ -12,16 +12,17 @@ the true value: a norm that is cut short is too small, and a margin made of it t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from neurosim_ep.ep.activations import largest_slope, slope
-from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.network import Connection, Network, channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.ep.signals import Signals
-from neurosim_ep.scheduler.kernels import make_kernels
+from neurosim_ep.scheduler.kernels import Kernel, make_kernels
 
 TOLERANCE = 1e-5  # relative change of an estimate between two iterations, below which it counts as converged
 LIMIT = 500  # iterations
@@ -33,13 +34,18 @@ Vector = list[Tensor]
 class Linearisation:
     """The dynamics around ``states`` (per layer (B, *shape)) of images with ``input_drive`` (B, *shape).
 
+    Real tiles count with the weights that they hold; their drivers and converters, which round and clip, have no
+    derivative and are left out.
     ``slopes``: σ' of every neuron at its drive ∂Φ/∂s, per layer (B, *shape).
     """
 
     @torch.no_grad()
     def __init__(self, network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> None:
         self.network = network
-        self.kernels = make_kernels(network, "float32")
+        self.kernels = [
+            kernel if kernel.connection.tiles is None else Kernel(_exact(kernel.connection))
+            for kernel in make_kernels(network, "float32")
+        ]
         self._routing: list[Tensor | None] = [None]
         drives = [input_drive]
         for layer in range(1, len(states)):
@@ -77,6 +83,14 @@ class Linearisation:
 
     def _feedback(self, layer: int, value: Tensor) -> Tensor:
         return self.kernels[layer].feedback(self.network.connections[layer].route(value, self._routing[layer]))
+
+
+def _exact(connection: Connection) -> Connection:
+    """``connection`` with the weights that its tiles hold, read exactly."""
+    assert connection.tiles is not None
+    found = deepcopy(connection, {id(connection.tiles): None})
+    found.weight.copy_(connection.tiles.weight())
+    return found
 
 
 @dataclass(frozen=True)

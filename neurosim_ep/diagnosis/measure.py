@@ -12,6 +12,7 @@ from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on
 from neurosim_ep.diagnosis.restore import Samples, TrainedRun
 from neurosim_ep.diagnosis.saturation import Saturation, saturation
 from neurosim_ep.diagnosis.settling import FreePhase, observe_free_phase
+from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.scenario.schema import RelaxationSection
 from neurosim_ep.scheduler.engine import Engine
@@ -38,6 +39,7 @@ class Figures:
     saturation: list[Saturation]
     responses: list[Response]
     biases: list[Bias]
+    tiles: list[TileFigures]
 
 
 def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Figures:
@@ -50,7 +52,8 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
     engine = Engine(network, schedule)
     tolerance = relaxation.tolerance or RelaxationSection.model_fields["tolerance"].default
     say(f"free phase of {relaxation.free_steps} ticks, {len(chosen.places)} samples on {run.device}")
-    free = observe_free_phase(engine, chosen.x, chosen.start, relaxation.free_steps, tolerance)
+    with counting(run.model.tiles) as at_rest:
+        free = observe_free_phase(engine, chosen.x, chosen.start, relaxation.free_steps, tolerance)
     for note in engine.notes:
         say(note)
     if not bool(free.residuals.isfinite().all()):
@@ -71,7 +74,9 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
         run.scenario, network, run.data, run.device, run.data.test_images[chosen.places], run.directory
     )
     setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
-    ends, half, twice = (nudge_both(engine, free, setting, value) for value in (beta, beta / 2, 2 * beta))
+    with counting(run.model.tiles) as nudged:
+        ends = nudge_both(engine, free, setting, beta)
+    half, twice = (nudge_both(engine, free, setting, value) for value in (beta / 2, 2 * beta))
     alone = go_on(engine, free, setting)
     return Figures(
         tolerance=tolerance,
@@ -86,4 +91,5 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
         saturation=saturation(network.activations, free.end.states, around.slopes),
         responses=responses(free.end.states, ends, half, twice, alone),
         biases=biases(engine, chosen.x, free, ends, beta),
+        tiles=tile_figures(run, ends, [*at_rest[:1], *nudged[1:]]),
     )

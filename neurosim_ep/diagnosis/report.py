@@ -44,6 +44,7 @@ class Diagnosis:
         residual = free["residual"]
         return [
             ("run", f"{doc['run']['name']}, after epoch {doc['run']['epoch']} of {doc['run']['epochs']}"),
+            ("tiles", "real; L_Φ and spectral radius leave their converters out" if doc["real_tiles"] else "ideal"),
             ("samples", f"{doc['samples']['count']} test images: {doc['samples']['choice']}"),
             ("free phase", f"{free['ticks']} ticks, policy {free['policy']}, no sample leaves"),
             ("residual at its end", ", ".join(f"{name} {residual[name]:.2e}" for name in QUANTILES)),
@@ -60,7 +61,7 @@ class Diagnosis:
         ]
 
     def layer_table(self) -> list[dict[str, str]]:
-        """The most telling columns of layers.csv, formatted."""
+        """The most telling columns of layers.csv, formatted; those of real tiles where there is anything in them."""
         columns = {
             "at 0": ("at_lower", ".0%"),
             "at top": ("at_upper", ".0%"),
@@ -76,6 +77,18 @@ class Diagnosis:
             "|dW|": ("gradient_norm", ".1e"),
             "one-sided": ("one_sided_distance", ".2f"),
         }
+        of_tiles = {
+            "step fwd": ("adc_step_forward", ".1e"),
+            "step transp": ("adc_step_transposed", ".1e"),
+            "nudge/step": ("nudge_per_step", ".2g"),
+            "clipped fwd": ("clipped_forward", ".1%"),
+            "clipped transp": ("clipped_transposed", ".1%"),
+            "low": ("devices_at_lower", ".0%"),
+            "high": ("devices_at_upper", ".0%"),
+            "up-down": ("device_asymmetry", ".2f"),
+            "gross/net": ("cancellation", ".1f"),
+        }
+        columns |= {title: of for title, of in of_tiles.items() if any(row[of[0]] is not None for row in self.layers)}
         return [
             {
                 "layer": row["name"],
@@ -143,6 +156,7 @@ def _document(run: TrainedRun, chosen: Samples, figures: Figures, residual: Tens
             "epochs": run.scenario.training.epochs,
         },
         "versions": versions(),
+        "real_tiles": run.model.tiles is not None,
         "device": str(run.device),
         "samples": {
             "count": len(chosen.places),
@@ -172,7 +186,7 @@ def _document(run: TrainedRun, chosen: Samples, figures: Figures, residual: Tens
 
 def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
     """Rows of layers.csv; ``residual`` (3, 1 + N) has the quantiles of all states and of each layer."""
-    parts = zip(figures.saturation, figures.responses, figures.biases, strict=True)
+    parts = zip(figures.saturation, figures.responses, figures.biases, figures.tiles, strict=True)
     return [
         {
             "layer": layer,

@@ -104,6 +104,12 @@ def tile_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
     return plan.to_frame().merge(counts.to_frame(), on="tile", validate="one_to_many")
 
 
+def pulse_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
+    """Programming pulses of every tile: the rows of pulses.csv."""
+    frame = plan.to_frame()[["tile", "layer", "name"]]
+    return frame.assign(**{name: counts.updates(name) for name in ("pulses_up", "pulses_down", "pulses_net")})
+
+
 def _add_ticks(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     total = {phase: ticks.copy() for phase, ticks in first.items()}
     for phase, ticks in second.items():

@@ -38,6 +38,7 @@ TILE_COLUMNS = (
     "tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse", "phase",
     "direction", "accounting", "reads", "active_lines", "adc_conversions", "dac_conversions",
 )  # fmt: skip
+PULSE_COLUMNS = ("tile", "layer", "name", "pulses_up", "pulses_down", "pulses_net")
 COST_COLUMNS = (
     "tile", "layer", "name", "phase", "component", "style", "count", "unit_energy_J", "energy_J",
     "energy_low_J", "energy_high_J",

@@ -4,7 +4,7 @@
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
     hardware.toml     the hardware model it was priced with
     epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
-    tiles.csv cost.csv memory.csv                      written whole, see ``logs``
+    tiles.csv pulses.csv cost.csv memory.csv           written whole, see ``logs``
     traffic.h5        exact tile counts, see ``traffic``
     run.log           what was said, with times
     checkpoints/ plots/

@@ -9,7 +9,7 @@ import torch
 from neurosim_ep.hardware.area import AreaItem
 from neurosim_ep.hardware.backprop import Comparison, compare
 from neurosim_ep.hardware.cost import bill, energy_by
-from neurosim_ep.hardware.counts import TICK_TABLES, TileCounts, tile_table
+from neurosim_ep.hardware.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.latency import latencies_s
 from neurosim_ep.hardware.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.styles import Style
@@ -18,6 +18,7 @@ from neurosim_ep.record.logs import (
     EPOCH_COLUMNS,
     LAYER_COLUMNS,
     MEMORY_COLUMNS,
+    PULSE_COLUMNS,
     RESIDUAL_COLUMNS,
     TILE_COLUMNS,
     CsvTable,
@@ -31,8 +32,8 @@ from neurosim_ep.train.trainer import EpochRecord, Evaluation
 
 
 class RunTables:
-    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, cost.csv, comparison.csv, memory.csv, area.csv and
-    traffic.h5.
+    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, pulses.csv, cost.csv, comparison.csv, memory.csv,
+    area.csv and traffic.h5.
     """
 
     def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
@@ -135,6 +136,7 @@ class RunTables:
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.model.plan, self.counts), PULSE_COLUMNS)
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
