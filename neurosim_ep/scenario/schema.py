@@ -370,6 +370,9 @@ class TrainingSection(Section):
     )
 
 
+CALIBRATION = ("calibration_quantile", "calibrate_every")
+
+
 class ConvertersSection(Section):
     """Converters on the lines of every tile, the same in both directions; as shipped they are ideal."""
 
@@ -386,12 +389,15 @@ class ConvertersSection(Section):
     adc_range: Literal["fixed", "absmax", "calibrated"] = described(
         "calibrated",
         "range of the converters: adc_bound; the largest result of each sample; or what calibration_quantile of the "
-        "results stay below, found per phase, direction and block of lines in the first batch of each epoch",
+        "results stay below, found per phase, direction and block of lines",
     )
     adc_bound: float = described(
         12.0, "fixed range of a result, in units of a full input times the largest weight", gt=0, le=LARGEST
     )
     calibration_quantile: float = described(0.999, "share of the results inside a calibrated range", gt=0, le=1)
+    calibrate_every: int = described(
+        20, "batches between those in which calibrated ranges are found anew", unit="batch", ge=1, le=LARGEST
+    )
     bound_management: Literal["none", "iterative"] = described(
         "none", "read a sample again with half the input range, up to eight times, while a result is clipped"
     )
@@ -416,15 +422,15 @@ class ConvertersSection(Section):
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if not self.adc_bits:
-            for key in self.changed("adc_range", "adc_bound", "calibration_quantile", "bound_management"):
+            for key in self.changed("adc_range", "adc_bound", *CALIBRATION, "bound_management"):
                 yield key, "belongs to converters with adc_bits; remove it, or set adc_bits"
         if self.adc_range != "fixed":
             if self.changed("adc_bound"):
                 yield "adc_bound", 'is the range of adc_range = "fixed"; remove it'
             if self.bound_management != "none":
                 yield "bound_management", 'is for adc_range = "fixed", whose results can be clipped; use "none"'
-        if self.adc_range != "calibrated" and self.changed("calibration_quantile"):
-            yield "calibration_quantile", 'is for adc_range = "calibrated"; remove it'
+        for key in self.changed(*CALIBRATION) if self.adc_range != "calibrated" else ():
+            yield key, 'is for adc_range = "calibrated"; remove it'
         if self.dac_coding == "bit_serial" and not self.dac_bits:
             yield "dac_coding", "needs the number of bits; set dac_bits"
 
@@ -500,7 +506,7 @@ class DeviceSection(Section):
         True, "trains as short as the largest factors allow, and balanced between rows and columns"
     )
     weight_scaling_omega: float = described(
-        0.6, "device weight that the largest initial weight of a connection is mapped to", gt=0, le=1
+        0.3, "device weight that the largest initial weight of a connection is mapped to", gt=0, le=1
     )
     transfer_every: int = described(1, "batches between transfers of the fast array", unit="batch", ge=1, le=LARGEST)
     transfer_rate: float = described(0.1, "part of the fast array added to the slow one per transfer", gt=0, le=LARGEST)

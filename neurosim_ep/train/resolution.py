@@ -35,11 +35,12 @@ class Resolution:
         self.pulses: list[Tensor] = []
 
     @contextmanager
-    def watching(self, *, first: bool, sampled: bool) -> Iterator[None]:
-        """Calibrate the converters during the ``first`` presentation of the epoch, count them during a ``sampled``
-        one.
+    def watching(self, batch: int, *, sampled: bool) -> Iterator[None]:
+        """Calibrate the converters during the presentation of ``batch`` (from 0) where it is time to, count them during
+        a ``sampled`` one.
         """
-        with self.tiles.calibrating(first), self.tiles.counting(sampled):
+        every = self.tiles.arrays[0].section.converters.calibrate_every
+        with self.tiles.calibrating(batch % every == 0), self.tiles.counting(sampled):
             yield
 
     def add(self, rows: Sequence[Tensor]) -> None:

@@ -149,7 +149,7 @@ class Trainer:
             counter = TileCounter(self.model.plan, self.device) if recorded else None
             residual = ResidualObserver() if sampled else None
             start = self._start(len(batch.y), states_random) if warm is None else warm.start(batch.chosen, self.device)
-            with nullcontext() if resolution is None else resolution.watching(first=number == 0, sampled=sampled):
+            with nullcontext() if resolution is None else resolution.watching(number, sampled=sampled):
                 result = self._present(batch, alpha, start, counter, residual)
             if warm is not None:
                 warm.keep(batch.chosen, result.free)
