@@ -34,8 +34,9 @@ def draw(run: Run) -> Figure:
         frame[column] = pd.to_numeric(frame.get(column, np.nan), errors="coerce")
     figure = canvas(
         "Can the converters resolve the nudge?",
-        f"{run.label}, epoch {int(frame['epoch'].iloc[0])}, mean of the sampled batches",
-        "In the grey band the nudge is below half a conversion step: rounding gives both nudge phases the same codes.",
+        run.label,
+        "Below half a conversion step (grey), rounding gives both nudge phases the same codes. Sampled batches of "
+        f"epoch {int(frame['epoch'].iloc[0])}.",
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
