@@ -35,8 +35,8 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "Can the converters resolve the nudge?",
         run.label,
-        "Below half a conversion step (grey), rounding mostly gives both nudge phases the same codes. Sampled batches of "
-        f"epoch {int(frame['epoch'].iloc[0])}.",
+        "Below half a conversion step (grey), rounding mostly gives both nudge phases the same codes. Sampled batches "
+        f"of epoch {int(frame['epoch'].iloc[0])}.",
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
