@@ -29,8 +29,9 @@ def draw(run: Run) -> Figure:
     update = run.hardware("device", "update", "difference")
     figure = canvas(
         "Programming pulses of every layer",
-        f"{run.label}, epoch {int(frame['epoch'].iloc[0])}, mean of all batches, update = {update}",
-        "Pulses up and down of one weight cancel. Devices feel all of them: what is asymmetric in a pulse adds up.",
+        run.label,
+        "Pulses up and down of one weight cancel, what is asymmetric in them adds up. All batches of "
+        f"epoch {int(frame['epoch'].iloc[0])}, update = {update}.",
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))

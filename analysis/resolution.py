@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import FAINT, GREY, INK, PALETTE, canvas, layer_axis, log_floor
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas, layer_axis, log_floor
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
@@ -34,8 +34,9 @@ def draw(run: Run) -> Figure:
         frame[column] = pd.to_numeric(frame.get(column, np.nan), errors="coerce")
     figure = canvas(
         "Can the converters resolve the nudge?",
-        f"{run.label}, epoch {int(frame['epoch'].iloc[0])}, mean of the sampled batches",
-        "In the grey band the nudge is below half a conversion step: rounding gives both nudge phases the same codes.",
+        run.label,
+        "Below half a conversion step (grey), rounding mostly gives both nudge phases the same codes. Sampled batches "
+        f"of epoch {int(frame['epoch'].iloc[0])}.",
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
@@ -87,13 +88,10 @@ def _draw_clipped(axes: Axes, frame: pd.DataFrame, run: Run) -> None:
         axes.bar(places + 0.38 * (number - 0.5), heights, 0.36, low, color=colour, label=name)
     if calibrated:
         axes.axhline(beyond, color=INK, linestyle=":", linewidth=1.4)
-        axes.text(
-            len(places) - 0.42, 1.15 * beyond, f"outside the range by calibration: {100 * beyond:.2g} %", fontsize=8.5,
-            color=GREY, ha="right",
-        )  # fmt: skip
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda share, _: f"{100 * share:.4g} %" if share > 1.01 * low else "0")
     )
     axes.grid(axis="y")
     axes.set_ylabel("clipped conversions")
-    axes.set_title("Share of the conversions clipped to the ends of the range")
+    meant = f" (dotted: {100 * beyond:.2g} % are, by calibration)" if calibrated else ""
+    axes.set_title(f"Share of the conversions clipped to the ends of the range{meant}")

@@ -20,8 +20,9 @@ TITLES = {
     "hardware.converters.adc_bits": "bits of the converters (ADC)",
     "hardware.converters.dac_bits": "bits of the drivers (DAC)",
     "hardware.cells.levels": "levels of a cell",
+    "hardware.device.constants.up_down": "the asymmetry of pulses (device constant up_down)",
 }
-UNLIMITED = set(TITLES)
+UNLIMITED = {key for key in TITLES if not key.startswith("hardware.device")}
 """Keys whose 0 stands for any value: the ideal, at the right end."""
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
 

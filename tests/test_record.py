@@ -262,7 +262,7 @@ def test_every_dataset_has_a_unit_and_a_description(tmp_path: Path, plan: TilePl
     datasets: list[h5py.Dataset] = []
     with h5py.File(writer.path) as file:
         file.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
-        assert len(datasets) == 3 + 9 + 3 + 3 + 7 + 48 + 4 + 15 + 3 + 3
+        assert len(datasets) == 3 + 9 + 3 + 3 + 7 + 48 + 5 + 15 + 3 + 3
         assert all(dataset.attrs["description"] and "unit" in dataset.attrs for dataset in datasets)
         recorded = file["phases/free/clocked/forward/reads"]
         assert recorded.chunks and recorded.compression == "gzip" and recorded.dtype == np.int64
