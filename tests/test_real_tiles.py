@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from data_files import idx_files
@@ -36,7 +35,10 @@ from neurosim_ep.train.model import build_model, chip_model
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 
-LAYERS = '[{{ kind = "conv", size = 4, pool = "{}", kernel = 5, padding = 0 }}, {{ kind = "conv", size = 5, pool = "{}" }}, {{ kind = "linear", size = 6 }}]'
+LAYERS = (
+    '[{{ kind = "conv", size = 4, pool = "{}", kernel = 5, padding = 0 }}, '
+    '{{ kind = "conv", size = 5, pool = "{}" }}, {{ kind = "linear", size = 6 }}]'
+)
 CONVERTERS = ("hardware.converters.dac_bits=8", "hardware.converters.adc_bits=8")
 NOISY = (*CONVERTERS, "hardware.cells.read_noise=0.01", "hardware.cells.variation=0.05")
 EXACT_STEPS = "dw_min_dtod = 0, dw_min_std = 0, w_max_dtod = 0, w_min_dtod = 0, w_max = 10, w_min = -10"
@@ -145,7 +147,9 @@ def test_fine_exact_pulses_of_the_difference_make_the_step_of_sgd_with_momentum(
 
 
 RUNS: dict[str, tuple[str, ...]] = {
-    "samples leave": (*NOISY, "relaxation.tolerance=0.05", "relaxation.nudge_tolerance=0.5", "relaxation.free_steps=30"),
+    "samples leave": (
+        *NOISY, "relaxation.tolerance=0.05", "relaxation.nudge_tolerance=0.5", "relaxation.free_steps=30",
+    ),
     "absmax": (*CONVERTERS, "hardware.converters.adc_range=absmax", "hardware.converters.noise_management=absmax"),
     "event": (*NOISY, "scheduler.policy=event", "scheduler.threshold=0.01"),
     "alternating": (*NOISY, "scheduler.policy=alternating", "relaxation.free_steps=4"),
@@ -164,21 +168,24 @@ RUNS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_runs_on_real_tiles(tiny: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They train, test, count and price, whatever the tiles are made of."""
+def test_epochs_on_real_tiles(tiny: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They train, test and count, whatever the tiles are made of."""
     monkeypatch.chdir(tmp_path)
     single = {"array.cells_per_weight": 1, "array.columns": 6}
     Path("single.toml").write_text(chip_model(HardwareSection()).changed(single, "test").to_toml())
-    sets = ("telemetry.stats_every=1", "telemetry.traffic_every=1", *RUNS[case])
-    found = run(load_scenario(tiny, sets), tmp_path / "run", device="cpu")
-    layers = pd.read_csv(found.out / "layers.csv").query("name != 'out' and name != 'readout'").dropna(subset="norm_dW")
-    assert len(layers) >= 6 and np.isfinite(found.metrics["loss"] or np.nan)
-    assert layers["mean_abs_state"].between(0, 10).all() and (layers["norm_W"] > 0).all()
-    if any("converters" in override for override in sets):
-        assert (layers["adc_step_forward"] > 0).all()
-        assert layers["clipped_forward"].between(0, 1).all()
-    cost = pd.read_csv(found.out / "cost.csv")
-    assert (cost["energy_J"] >= 0).all() and cost["energy_J"].sum() > 0
+    scenario = load_scenario(tiny, ("telemetry.stats_every=1", *RUNS[case]))
+    made = trainer_of(scenario)
+    made.keep_warm_states(tmp_path)
+    before = weights(made)
+    for epoch in range(2):
+        record, test = made.train_epoch(epoch, lambda batch: None), made.evaluate()
+        assert np.isfinite(record.loss) and 0 <= test.accuracy <= 1
+        for layer, row in enumerate(record.layers[:3]):
+            assert 0 <= (row["mean_abs_state"] or 0) < 10 and (row["norm_dW"] or 0) > 0
+            if scenario.hardware.converters.adc_bits:
+                assert (row["adc_step_forward"] or 0) > 0 and 0 <= (row["clipped_forward"] or 0) < 1
+                assert (row["adc_step_transposed"] is None) == (layer + 1 == len(made.model.tiles.arrays))
+    assert all(not torch.equal(before[name], value) for name, value in weights(made).items())
 
 
 # -- what is counted
@@ -198,7 +205,8 @@ def counted_network(
 def layer_tables(pools: tuple[str, str]) -> list[dict[str, Any]]:
     first, second = pools
     return [
-        {"kind": "conv", "size": 3, "pool": first}, {"kind": "conv", "size": 5, "kernel": 2, "padding": 0, "pool": second},
+        {"kind": "conv", "size": 3, "pool": first},
+        {"kind": "conv", "size": 5, "kernel": 2, "padding": 0, "pool": second},
         {"kind": "linear", "size": 7}, {"kind": "linear", "size": 3},
     ]  # fmt: skip
 
@@ -234,7 +242,8 @@ def test_counted_conversions_are_those_that_were_made(
     with tiles.calibrating(), tiles.counting():
         ep_gradients(
             network, x, torch.tensor([0, 1, 2, 3, 0]), free_steps=12, nudge_steps=6, beta=0.5, nudging=nudging,
-            engine=Engine(network, schedule), observers=[TrafficObserver(network, counter, x)], on_product=counter.update,
+            engine=Engine(network, schedule), observers=[TrafficObserver(network, counter, x)],
+            on_product=counter.update,
         )  # fmt: skip
     counts = counter.result(5)
     serial = array.input_pulses if "dac_coding" in converters else 1
@@ -295,7 +304,7 @@ def test_counted_pulses_are_those_that_devices_got(tiny: Path, update: str, monk
     [NOISY, ("hardware.converters.preset=isaac",), ("hardware.device.preset=EcRam", "hardware.device.update=two_pass")],
 )
 def test_its_own_model_gives_its_own_bill(tiny: Path, tmp_path: Path, sets: tuple[str, ...]) -> None:
-    found = run(load_scenario(tiny, sets), tmp_path / "run", device="cpu").out
+    found = run(load_scenario(tiny, ("training.epochs=1", *sets)), tmp_path / "run", device="cpu").out
     recost(found, str(found / "hardware.toml"), tmp_path / "again")
     assert (tmp_path / "again" / "cost.csv").read_bytes() == (found / "cost.csv").read_bytes()
 
@@ -309,9 +318,12 @@ RESUMED: dict[str, tuple[str, ...]] = {
     "pcm": (*NOISY[:2], "hardware.cells.statistics=pcm", "hardware.cells.time_s=1000"),
     "difference": (*CONVERTERS, "hardware.device.preset=ReRamSB"),
     "synapse": ("hardware.device.preset=EcRam", "hardware.device.accumulator=synapse"),
-    "two_pass": (*NOISY, "hardware.device.preset=ReRamES", "hardware.device.update=two_pass"),
+    "two_pass": (
+        *NOISY, "hardware.device.preset=ReRamES", "hardware.device.update=two_pass", "hardware.device.desired_bl=4",
+    ),
     "transfer": (
         "hardware.device.preset=ReRamArrayOM", "hardware.device.update=transfer", "hardware.device.transfer_every=2",
+        "hardware.device.desired_bl=4",
     ),
 }  # fmt: skip
 
@@ -328,12 +340,15 @@ def flat(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("case", RESUMED)
 def test_an_interrupted_run_goes_on_bit_for_bit(tiny: Path, tmp_path: Path, case: str) -> None:
     """Weights, tables, conductances, hidden states of devices, what waits, and ranges."""
-    scenario = load_scenario(tiny, ("training.batch_size=4", "telemetry.stats_every=1", *RESUMED[case]))
+    traffic = f"telemetry.traffic_every={2 * (case == 'levels')}"
+    scenario = load_scenario(tiny, ("training.batch_size=4", "telemetry.stats_every=1", traffic, *RESUMED[case]))
     whole, stopped = run(scenario, tmp_path / "whole", device="cpu").out, tmp_path / "stopped"
     with pytest.raises(RunInterrupted):
         run(scenario, stopped, device="cpu", reporter=InterruptingReporter())
     resume(stopped, device="cpu")
-    assert outcome(stopped) == outcome(whole)
+    assert (stopped / "layers.csv").read_bytes() == (whole / "layers.csv").read_bytes()
+    if case == "levels":
+        assert outcome(stopped) == outcome(whole)
     first, second = (
         dict(flat(torch.load(path / "checkpoints/last.pt", weights_only=True)["trainer"])) for path in (whole, stopped)
     )
@@ -397,7 +412,9 @@ def test_dumped_scenarios_are_read_back(tiny: Path) -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "unknown key": (("converters.adc_bit=8",), "adc_bit (--set) = 8: unknown key; did you mean hardware.converters.adc_bits?"),
+    "unknown key": (
+        ("converters.adc_bit=8",), "adc_bit (--set) = 8: unknown key; did you mean hardware.converters.adc_bits?",
+    ),
     "unknown table": (("converter.adc_bits=8",), "did you mean hardware.converters?"),
     "converters, near": (
         ("converters.preset=PresetI",), 'hardware.converters.preset (--set) = "PresetI": no such file and no shipped name',
@@ -407,7 +424,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "device, near": (("device.preset=EcRan",), "hardware.device.preset = EcRan: no such file and no shipped name"),
     "cells, near": (("cells.statistics=pmc",), "hardware.cells.statistics = pmc: no such file"),
     "bit-serial without bits": (("converters.dac_coding=bit_serial",), "needs the number of bits; set dac_bits"),
-    "range without bits": (("converters.adc_range=fixed",), 'adc_range (--set) = "fixed": belongs to converters with adc_bits'),
+    "range without bits": (
+        ("converters.adc_range=fixed",), 'adc_range (--set) = "fixed": belongs to converters with adc_bits',
+    ),
     "quantile without bits": (("converters.calibration_quantile=0.9",), "set adc_bits"),
     "quantile of a fixed range": (
         ("converters.adc_bits=8", "converters.adc_range=fixed", "converters.calibration_quantile=0.9"),
@@ -416,16 +435,24 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "management of a calibrated range": (
         ("converters.adc_bits=8", "converters.bound_management=iterative"), 'is for adc_range = "fixed"',
     ),
-    "bound of a calibrated range": (("converters.adc_bits=8", "converters.adc_bound=2"), 'of adc_range = "fixed"; remove it'),
+    "bound of a calibrated range": (
+        ("converters.adc_bits=8", "converters.adc_bound=2"), 'of adc_range = "fixed"; remove it',
+    ),
     "too many bits": (("converters.adc_bits=17",), "adc_bits (--set) = 17: must be an integer >= 0 and <= 16"),
     "update without a device": (("device.update=two_pass",), 'update (--set) = "two_pass": belongs to a device'),
-    "constants without a device": (("device.constants={dw_min = 0.1}",), "belongs to a device; remove it, or set preset"),
+    "constants without a device": (
+        ("device.constants={dw_min = 0.1}",), "belongs to a device; remove it, or set preset",
+    ),
     "unknown constant": (
         ("device.preset=EcRam", "device.constants={dw_mi = 0.1}"), 'no constant "dw_mi" in model linear; did you mean dw_min?',
     ),
     "bad constant": (("device.preset=EcRam", "device.constants={dw_min = -1}"), "constants.dw_min = -1"),
-    "text for a constant": (("device.preset=EcRam", "device.constants={dw_min = 'a'}"), 'dw_min (--set) = "a": must be a number'),
-    "trains of a difference": (("device.preset=EcRam", "device.desired_bl=7"), 'belongs to update = "two_pass" and "transfer"'),
+    "text for a constant": (
+        ("device.preset=EcRam", "device.constants={dw_min = 'a'}"), 'dw_min (--set) = "a": must be a number',
+    ),
+    "trains of a difference": (
+        ("device.preset=EcRam", "device.desired_bl=7"), 'belongs to update = "two_pass" and "transfer"',
+    ),
     "transfer of a difference": (("device.preset=EcRam", "device.transfer_rate=0.2"), 'belongs to update = "transfer"'),
     "accumulator of two passes": (
         ("device.preset=EcRam", "device.update=two_pass", "device.accumulator=synapse"), 'belongs to update = "difference"',
@@ -446,8 +473,12 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "stdp": (("converters.dac_bits=8", "plasticity.rule=stdp"), 'must be "contrastive" on tiles that are not ideal'),
     "bptt": (("cells.read_noise=0.1", "plasticity.rule=bptt"), 'must be "contrastive" on tiles that are not ideal'),
-    "precision": (("device.preset=EcRam", "scheduler.precision=bfloat16"), 'must be "float32" on tiles that are not ideal'),
-    "cells without a range": (("model=ideal", "cells.levels=8"), "conduct as much as those that are on, and hold no weight"),
+    "precision": (
+        ("device.preset=EcRam", "scheduler.precision=bfloat16"), 'must be "float32" on tiles that are not ideal',
+    ),
+    "cells without a range": (
+        ("model=ideal", "cells.levels=8"), "conduct as much as those that are on, and hold no weight",
+    ),
     "torn pairs": (("model=odd.toml", "converters.adc_bits=8"), "columns, which would part the cells of a pair"),
 }  # fmt: skip
 
