@@ -58,6 +58,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
+    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: None)
 
 
 def trainer_of(scenario: Scenario) -> Trainer:
@@ -417,7 +418,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "unknown table": (("converter.adc_bits=8",), "did you mean hardware.converters?"),
     "converters, near": (
-        ("converters.preset=PresetI",), 'hardware.converters.preset (--set) = "PresetI": no such file and no shipped name',
+        ("converters.preset=PresetI",),
+        'hardware.converters.preset (--set) = "PresetI": no such file and no shipped name',
     ),
     "converters, far": (("converters.preset=zzz",), "shipped names: PresetIO, StandardIO"),
     "converters, no file": (("converters.preset=broken.toml",), "broken.toml has no [converters] table"),
@@ -444,7 +446,8 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         ("device.constants={dw_min = 0.1}",), "belongs to a device; remove it, or set preset",
     ),
     "unknown constant": (
-        ("device.preset=EcRam", "device.constants={dw_mi = 0.1}"), 'no constant "dw_mi" in model linear; did you mean dw_min?',
+        ("device.preset=EcRam", "device.constants={dw_mi = 0.1}"),
+        'no constant "dw_mi" in model linear; did you mean dw_min?',
     ),
     "bad constant": (("device.preset=EcRam", "device.constants={dw_min = -1}"), "constants.dw_min = -1"),
     "text for a constant": (
@@ -455,11 +458,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "transfer of a difference": (("device.preset=EcRam", "device.transfer_rate=0.2"), 'belongs to update = "transfer"'),
     "accumulator of two passes": (
-        ("device.preset=EcRam", "device.update=two_pass", "device.accumulator=synapse"), 'belongs to update = "difference"',
+        ("device.preset=EcRam", "device.update=two_pass", "device.accumulator=synapse"),
+        'belongs to update = "difference"',
     ),
     "levels of a device": (("device.preset=EcRam", "cells.levels=8"), "a device has its own; remove it"),
     "slices of a device": (
-        ("model=sram_22nm", "device.preset=EcRam"), "sram_22nm has 8 bit slices; choose a model with one, or preset = none",
+        ("model=sram_22nm", "device.preset=EcRam"),
+        "sram_22nm has 8 bit slices; choose a model with one, or preset = none",
     ),
     "one level": (("cells.levels=1",), "cells.levels (--set) = 1: must be 0 or at least 2"),
     "stuck": (("cells.stuck_off=0.6", "cells.stuck_on=0.6"), "must not exceed 1 together with stuck_off (0.6)"),
