@@ -104,6 +104,9 @@ def test_conductances_stay_between_off_and_on() -> None:
             found = encoding.encode(w)
             assert found.shape == (slices, cells, 41)
             assert float(found.min()) >= 0.2 - 1e-12 and float(found.max()) <= 1 + 1e-12
+    beyond = torch.tensor([-3.0, 3.0])  # devices may go there
+    assert Encoding(1, 0.2).encode(beyond).flatten().tolist() == pytest.approx([0, 1.8])
+    assert Encoding(2, 0.2).encode(beyond).flatten().tolist() == pytest.approx([0.2, 2.6, 2.6, 0.2])
     pair = Encoding(2, 0.2).encode(w)[0]
     assert (pair[0][w < 0] == 0.2).all() and (pair[1][w > 0] == 0.2).all()  # the other cell is off
     assert torch.allclose(Encoding(1, 0.2).encode(w)[0, 0], 0.2 + 0.8 * (w + 1) / 2)

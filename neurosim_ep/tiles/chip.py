@@ -174,6 +174,11 @@ def make_tiles(
             f"hardware.model = {section.model}: has arrays of {array.columns} columns, which would part the cells of a "
             "pair; on tiles that are not ideal give them an even number"
         )
+    if off >= 1:
+        raise ScenarioError(
+            f"hardware.model = {section.model}: cells that are off conduct as much as those that are on, and hold no "
+            "weight; on tiles that are not ideal choose another model"
+        )
     levels = section.cells.levels
     if array.slices > 1:
         levels = max(2, round(array.levels ** (1 / array.slices)))

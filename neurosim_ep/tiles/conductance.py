@@ -43,14 +43,14 @@ class Encoding:
 
     def encode(self, weights: Tensor) -> Tensor:
         """Conductances (slices, cells, *shape) that stand for ``weights`` (any shape); with levels or slices there is
-        none beyond [-1, 1].
+        none beyond [-1, 1]. No conductance is negative.
         """
         digits = self._digits(weights.clamp(-1, 1) if self.levels else weights)
         if self.cells == 1:
             share = (digits + 1) / 2
             if self.levels:
                 share = (share * (self.levels - 1)).round_().div_(self.levels - 1)
-            return (self.off + (1 - self.off) * share).unsqueeze(1)
+            return (self.off + (1 - self.off) * share).clamp_(min=0).unsqueeze(1)
         pair = torch.stack([digits.clamp(min=0), (-digits).clamp_(min=0)], 1)
         if self.levels:
             pair.mul_(self.levels - 1).round_().div_(self.levels - 1)
