@@ -18,6 +18,7 @@ from torch import Tensor
 from neurosim_ep.scenario.schema import DeviceSection
 
 PRODUCTS_AT_ONCE = 2**22
+DRAWS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,28 @@ def coincidences(trains: Trains, section: DeviceSection, random: torch.Generator
 
 def _drawn(trains: Trains, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Every slot of every train drawn by itself, so that cells of a row or column see the same pulses."""
-    rows, columns = trains.rows, trains.columns
-    any_sign = bool((rows < 0).any()) or bool((columns < 0).any())
-    seen = rows.new_zeros(rows.shape[1], columns.shape[1])
-    net = torch.zeros_like(seen) if any_sign else seen
-    for slot in range(int(trains.slots.max()) if len(trains.slots) else 0):
-        going = (trains.slots > slot).to(rows.dtype)[:, None]
-        on_rows, on_columns = (_pulses(value, random) for value in (rows * going, columns))
-        seen.addmm_(on_rows.abs().T, on_columns.abs())
-        if any_sign:
-            net.addmm_(on_rows.T, on_columns)
-    return ((seen + net) / 2, (seen - net) / 2) if any_sign else (seen, torch.zeros_like(seen))
+    on_rows, on_columns = trains.rows.abs(), trains.columns.abs()
+    signed = bool((trains.rows < 0).any()) or bool((trains.columns < 0).any())
+    row_signs, column_signs = trains.rows.sign(), trains.columns.sign()
+    seen = on_rows.new_zeros(on_rows.shape[1], on_columns.shape[1])
+    net = torch.zeros_like(seen) if signed else seen
+    at_once = max(1, DRAWS_AT_ONCE // (on_rows.numel() + on_columns.numel()))
+    for slots in torch.arange(int(trains.slots.max()), device=seen.device).split(at_once):
+        going = (trains.slots > slots[:, None]).to(seen.dtype).unsqueeze(2)
+        rows, columns = (_drawn_below(value, len(slots), random) for value in (on_rows, on_columns))
+        rows.mul_(going)
+        seen.addmm_(rows.flatten(0, 1).T, columns.flatten(0, 1))
+        if signed:
+            net.addmm_(rows.mul_(row_signs).flatten(0, 1).T, columns.mul_(column_signs).flatten(0, 1))
+    return ((seen + net) / 2, (seen - net) / 2) if signed else (seen, torch.zeros_like(seen))
 
 
-def _pulses(probability: Tensor, random: torch.Generator) -> Tensor:
-    """A signed pulse, or none, for each signed probability."""
-    drawn = torch.rand(probability.shape, generator=random, device=probability.device)
-    return (drawn < probability.abs()).to(probability.dtype) * probability.sign()
+def _drawn_below(probability: Tensor, slots: int, random: torch.Generator) -> Tensor:
+    """1 with the given probability (N, lines), else 0, for each slot: (slots, N, lines)."""
+    drawn = torch.rand(
+        (slots, *probability.shape), generator=random, device=probability.device, dtype=probability.dtype
+    )
+    return drawn.lt_(probability)
 
 
 def _rounded(trains: Trains) -> tuple[Tensor, Tensor]:
