@@ -421,6 +421,8 @@ class ConvertersSection(Section):
             raise BrokenRules([("preset", str(problem))]) from problem
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.adc_bits == 1:
+            yield "adc_bits", "must be 0 or at least 2: results have a sign"
         if not self.adc_bits:
             for key in self.changed("adc_range", "adc_bound", *CALIBRATION, "bound_management"):
                 yield key, "belongs to converters with adc_bits; remove it, or set adc_bits"
