@@ -204,11 +204,13 @@ def schema(section: str | None) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and memory devices."""
+    """List the shipped scenarios, hardware models and parts of tiles."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
         ("Memory devices", "hwmodels/devices", "device"),
+        ("Statistics of cells", "hwmodels/cells", "cell"),
+        ("Converters", "hwmodels/converters", "converters"),
     ):
         rows = [
             {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
@@ -221,13 +223,13 @@ def list_command() -> None:
 @click.argument("name")
 @click.argument("dest", type=click.Path(path_type=Path), default=Path())
 def copy(name: str, dest: Path) -> None:
-    """Copy a shipped scenario, hardware model or memory device, to edit it.
+    """Copy a shipped scenario, hardware model or part of tiles, to edit it.
 
     DEST is a file or a folder; nothing is overwritten.
     """
     shipped = {
         name: path
-        for folder in ("hwmodels/devices", "hwmodels", "scenarios")
+        for folder in ("hwmodels/converters", "hwmodels/cells", "hwmodels/devices", "hwmodels", "scenarios")
         for name, path in resources.shipped_files(folder).items()
     }
     stem = name.removesuffix(".toml")

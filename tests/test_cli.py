@@ -70,13 +70,19 @@ def scenario_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Path]]:
-    """One shipped scenario, one shipped hardware model and one shipped memory device."""
+    """One shipped file of each kind."""
     smoke, chip = tmp_path / "smoke.toml", tmp_path / "chip.toml"
     smoke.write_text('[scenario]\nname = "smoke"\ndescription = "Seconds."\n')
     chip.write_text('[model]\nname = "chip"\ndescription = "A chip."\n')
     cell = tmp_path / "Cell.toml"
     cell.write_text('[device]\nname = "Cell"\ndescription = "A cell."\n')
-    files = {"scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell}}
+    pcm, eight = tmp_path / "pcm.toml", tmp_path / "eight.toml"
+    pcm.write_text('[cell]\nname = "pcm"\ndescription = "Drifts."\n')
+    eight.write_text('[converters]\ndescription = "Bits."\n')
+    files = {
+        "scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell},
+        "hwmodels/cells": {"pcm": pcm}, "hwmodels/converters": {"eight": eight},
+    }  # fmt: skip
     monkeypatch.setattr(resources, "shipped_files", files.__getitem__)
     return files
 
@@ -177,8 +183,9 @@ def test_schema_lists_every_section_and_key(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     for section, model in Scenario.model_fields.items():
         assert f"[{section}]  # " in text
-        for key in model.default.model_dump():
-            assert f"\n  {key} = " in text
+        for key, value in model.default.model_dump().items():
+            inner = [f"{key}.{name}" for name in value] if isinstance(value, dict) else [key]
+            assert all(f"\n  {name} = " in text for name in inner)
     assert "  layers[].size (required)\n" in text
 
 
@@ -196,6 +203,8 @@ def test_list(shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
         "Hardware models\n  name  description\n  chip  A chip.\n\n"
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
+        "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
+        "Converters\n  name   description\n  eight  Bits.\n\n"
     )
 
 
