@@ -124,7 +124,7 @@ def test_fine_exact_pulses_make_the_step_of_sgd(tiny: Path, sets: tuple[str, ...
     device = (
         "hardware.device.preset=Idealized", f"hardware.device.constants={{ dw_min = 1e-4, {EXACT_STEPS} }}",
         "hardware.device.update=two_pass", "hardware.device.pulse_trains=deterministic",
-        "hardware.device.desired_bl=1024",
+        "hardware.device.desired_bl=1024", "hardware.device.weight_scaling_omega=0.6",
     )  # fmt: skip
     before = weights(trainer_of(load_scenario(tiny, plain)))
     ideal, real = weights(trained(load_scenario(tiny, plain))), weights(trained(load_scenario(tiny, (*plain, *device))))

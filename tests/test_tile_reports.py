@@ -167,6 +167,8 @@ def said(**columns: float) -> str:
             "so many times the net change: conv1 4.0 (1 of 40 pulses stays, asymmetry 10.0%)",
         ),
         ({"cancellation": 40.0, "device_abs_asymmetry": 0.001, "drift_per_net": 0.04}, ""),
+        ({"counting_noise": 2.0, "cancellation": 900.0}, "mostly counting noise"),
+        ({"counting_noise": 2.0, "cancellation": 3.0}, ""),
         ({"devices_at_symmetry": 0.6}, "weights lie at the symmetry point of their devices"),
     ],
 )  # fmt: skip

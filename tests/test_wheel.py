@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # Folder of the tree, and what of it lies where in the wheel.
 SHIPPED = {
     "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed"]),
-    "hwmodels": ("neurosim_ep/hwmodels", ["*.py", "*.toml", "validation/*.toml", "devices/*.toml"]),
+    "hwmodels": (
+        "neurosim_ep/hwmodels",
+        ["*.py", "*.toml", "validation/*.toml", "devices/*.toml", "cells/*.toml", "converters/*.toml"],
+    ),
     "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "paper/*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }

@@ -21,6 +21,8 @@ CLIPPED = 0.01  # share of conversions from which clipping is worth a word
 AT_BOUNDS = 0.1  # share of devices at a bound from which they are worth a word
 DRIFT = 0.5  # drift by the asymmetry of pulses, over the change that was meant, from which it decides the learning
 AT_SYMMETRY = 0.3  # share of devices at their symmetry point, about twice that of evenly spread weights
+COUNTED = 0.5  # counting noise over the net change of a weight from which it is worth a word
+CANCELLED = 10.0  # pulses for one that stays from which this noise is not that of a few single pulses
 
 
 def findings(samples: Sequence[Row], layers: Sequence[Row], scalars: Mapping[str, Any]) -> list[str]:
@@ -150,6 +152,17 @@ def _devices(layers: Sequence[Row]) -> Iterator[str]:
         yield (
             "pulses up and down of a weight nearly cancel, their asymmetry does not: the drift that it gives is so "
             f"many times the net change: {', '.join(drifting)}"
+        )
+    counted = [
+        f"{row['name']} {row['counting_noise']:.1f} (1 of {row['cancellation']:.0f} pulses stays)"
+        for row in layers
+        if row["counting_noise"] is not None and row["counting_noise"] >= COUNTED and row["cancellation"] >= CANCELLED
+    ]
+    if counted:
+        yield (
+            "what is left of the pulses of both terms is mostly counting noise: coincidences of random trains vary by "
+            f"the square root of their number, so many times the net change: {', '.join(counted)}; "
+            "deterministic trains do not, nor does update = difference"
         )
     if resting := _named(layers, "devices_at_symmetry", lambda value: value >= AT_SYMMETRY, ".0%"):
         yield (

@@ -7,6 +7,7 @@ terms of EP's rule leave N net pulses of G, this drift is |a| G/N times the chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class TileFigures:
     ``devices_at_symmetry``: share of the devices near their bounds and their symmetry point. ``device_asymmetry``: mean
     of a over the devices that get the pulses, at their present weights; ``device_abs_asymmetry``: mean of its size.
     ``pulses_gross``, ``pulses_net``: per weight and batch, last epoch; ``cancellation``: their ratio;
-    ``drift_per_net``: mean |a| times this ratio.
+    ``drift_per_net``: mean |a| times this ratio; ``counting_noise``: √gross / net, by how much of what is left of them
+    the numbers of coinciding random pulses vary.
     """
 
     mean_abs_nudge_difference: float
@@ -56,6 +58,7 @@ class TileFigures:
     pulses_net: float | None = None
     cancellation: float | None = None
     drift_per_net: float | None = None
+    counting_noise: float | None = None
 
 
 @contextmanager
@@ -86,7 +89,10 @@ def tile_figures(run: TrainedRun, ends: Ends, counted: Sequence[Counted]) -> lis
         if tiles.pulsed:
             columns |= devices_now(tiles.devices[layer])
             if layer in pulses:
-                columns |= cancellation(*pulses[layer], columns["device_abs_asymmetry"])
+                gross, net = pulses[layer]
+                columns |= cancellation(gross, net, columns["device_abs_asymmetry"])
+                if tiles.devices[layer].random_trains and net:
+                    columns["counting_noise"] = math.sqrt(gross) / net
         found.append(TileFigures(nudge, **columns))
     return found
 

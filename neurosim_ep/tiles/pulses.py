@@ -51,6 +51,9 @@ def make_trains(x: Tensor, d: Tensor, rate: Tensor | float, dw_min: float, secti
 
 def coincidences(trains: Trains, section: DeviceSection, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pulses up and down that each cell sees, whole numbers (rows, columns), summed over the N outer products."""
+    if not len(trains.slots):
+        none = trains.rows.new_zeros(trains.rows.shape[1], trains.columns.shape[1])
+        return none, none.clone()
     if section.pulse_trains == "deterministic":
         return _rounded(trains)
     return _drawn(trains, random)

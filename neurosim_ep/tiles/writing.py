@@ -87,6 +87,11 @@ class Devices:
         """Whether changes come as one number per weight, not as the terms of outer products."""
         return self.section.update == "difference"
 
+    @property
+    def random_trains(self) -> bool:
+        """Whether the numbers of pulses are those of coincidences of random trains."""
+        return not self.by_difference and self.section.pulse_trains == "stochastic"
+
     def to(self, device: torch.device) -> None:
         """Move to ``device``."""
         self.slow.to(device)
