@@ -39,17 +39,22 @@ class Sweep:
 
 def varied(runs: Sequence[Run]) -> Sweep | None:
     """What a picture of ``runs`` can be drawn against: a number of the hardware in which they differ, and at most one
-    other key. Runs on ideal tiles are the reference and do not count. None where there is no such number.
+    other key, or several that change together. Runs on ideal tiles are the reference and do not count. None where there
+    is no such number.
     """
     scenarios = [settings for run in runs if not _ideal(settings := _settings(run))]
     keys = dict.fromkeys(key for settings in scenarios for key in settings if not key.startswith(IRRELEVANT))
     distinct = {key: {str(settings.get(key)) for settings in scenarios} for key in keys}
     differing = [key for key, values in distinct.items() if len(values) > 1]
     numbers = [key for key in differing if key.startswith("hardware.") and _numeric(key, scenarios)]
-    if not numbers or len(differing) > 2:
+    if not numbers:
         return None
     key = max(numbers, key=lambda number: len(distinct[number]))
-    return Sweep(key, next((other for other in differing if other != key), None))
+    others = sorted((other for other in differing if other != key), key=lambda other: _numeric(other, scenarios))
+    patterns = {_pattern(other, scenarios) for other in others}
+    if len(patterns) > 1 or (len(others) > 1 and _pattern(key, scenarios) in patterns):
+        return None
+    return Sweep(key, next(iter(others), None))
 
 
 def draw(runs: Sequence[Run]) -> Figure:
@@ -152,6 +157,12 @@ def _ideal(settings: Settings) -> bool:
         and all(value in (0, "none") for value in cells)
         and settings.get("hardware.device.preset", "none") == "none"
     )
+
+
+def _pattern(key: str, scenarios: Sequence[Settings]) -> tuple[int, ...]:
+    """Which of the ``scenarios`` have the same value of ``key``: for each the first that has it."""
+    values = [str(settings.get(key)) for settings in scenarios]
+    return tuple(values.index(value) for value in values)
 
 
 def _numeric(key: str, scenarios: Sequence[Settings]) -> bool:
