@@ -128,8 +128,8 @@ def idx_files(root: Path) -> Path:
     files = {
         "train-images-idx3-ubyte": idx_bytes(images),
         "train-labels-idx1-ubyte": idx_bytes(labels),
-        "t10k-images-idx3-ubyte.gz": gzip.compress(idx_bytes(test_images)),
-        "t10k-labels-idx1-ubyte.gz": gzip.compress(idx_bytes(test_labels)),
+        "t10k-images-idx3-ubyte.gz": gzip.compress(idx_bytes(test_images), mtime=0),
+        "t10k-labels-idx1-ubyte.gz": gzip.compress(idx_bytes(test_labels), mtime=0),
     }
     return write_files(root, files)
 
