@@ -6,9 +6,11 @@ They are ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``: inside the pack
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from neurosim_ep.errors import NeurosimError
 
@@ -25,6 +27,18 @@ def shipped_files(folder: str) -> dict[str, Path]:
     files = sorted(root.rglob("*.toml"), key=lambda path: (len(path.parts), path))
     names = {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
     return {name: path for name, path in names.items() if folder != "hwmodels" or name.split("/")[0] not in PARTS}
+
+
+def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, Any]:
+    """The tables of the TOML file at ``path``; raises ``error(message)`` where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: is not UTF-8 text; save it as UTF-8") from problem
+    except tomllib.TOMLDecodeError as problem:
+        raise error(f"{path}: is not valid TOML: {problem}") from problem
 
 
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:

@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from synthetic_run import MODEL, synthetic_run
+from tiny_run import tiny_run
 from trace_parsers import (
     SANA_FE,
     Packet,
@@ -50,11 +50,9 @@ from neurosim_ep.record.export.traffic import WRITERS
 from neurosim_ep.record.folder import new_folder
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
-from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, plan_tiles
-from neurosim_ep.train.run import run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "traffic-format.md"
 SIGNALS = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)
@@ -321,15 +319,10 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of the smoke scenario."""
-    overrides = (
-        "data.train_samples=60", "data.test_samples=40", "training.epochs=1", "relaxation.nudge_steps=4",
-        "telemetry.traffic_every=2", "relaxation.tolerance=1e-2",
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        yield run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    sizes = ("data.train_samples=60", "data.test_samples=40", "relaxation.tolerance=1e-2")
+    return tiny_run(tmp_path_factory.mktemp("runs") / "run", *sizes)
 
 
 def test_neurosim_reads_the_weights_and_the_states_at_rest(trained: Path, tmp_path: Path) -> None:

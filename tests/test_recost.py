@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from chips import GEOMETRIES, random_counts
 from synthetic_run import MODEL, synthetic_run, vgg11_plan
+from tiny_run import tiny_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, UsageError
@@ -20,9 +21,7 @@ from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.modelfile import read_model
 from neurosim_ep.record.recost import on_array, recost
 from neurosim_ep.record.traffic import read_traffic
-from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.train.run import run
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +32,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of the smoke scenario."""
-    overrides = (
-        "data.train_samples=48", "data.test_samples=20", "training.epochs=1", "relaxation.nudge_steps=4",
-        "relaxation.free_steps=8", "telemetry.traffic_every=2",
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        return run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    sizes = ("data.train_samples=48", "data.test_samples=20", "relaxation.free_steps=8")
+    return tiny_run(tmp_path_factory.mktemp("runs") / "run", *sizes)
 
 
 def changed(path: Path, **numbers: int) -> Path:

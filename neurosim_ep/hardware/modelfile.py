@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +93,7 @@ def merged(path: Path, depth: int = 0) -> tuple[Document, dict[str, str]]:
     """The tables of the model at ``path`` laid over those of its base, and where each number comes from."""
     if depth > DEEPEST:
         raise HardwareModelError(f"{path}: base: more than {DEEPEST} models build on each other; do they in a circle?")
-    own = _read(path)
+    own = resources.read_toml(path, HardwareModelError)
     base = own.pop(BASE, None)
     origins = {".".join(key): path.stem for key in _leaves(own)}
     if base is None:
@@ -115,17 +114,6 @@ def _base_path(path: Path, base: str) -> Path:
         return HardwareModelError(f'{path}: base = "{base}"{message.removeprefix(base)}')
 
     return resources.resolve(base, "hwmodels", not_found)[0]
-
-
-def _read(path: Path) -> Document:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HardwareModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise HardwareModelError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise HardwareModelError(f"{path}: is not valid TOML: {error}") from error
 
 
 def _is_leaf(value: object) -> bool:

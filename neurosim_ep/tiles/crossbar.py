@@ -124,7 +124,7 @@ class TileArray:
         return self._read(TRANSPOSED, routed)
 
     def step(self, phase: str, direction: str) -> Tensor | float | None:
-        """Mean over the counted reads of the largest conversion step, in the unit of the drive; None: nothing counted,
+        """Mean conversion step over the counted reads and blocks, in the unit of the drive; None: nothing counted,
         or no converter.
         """
         counted = self.conversions.get((phase, direction))

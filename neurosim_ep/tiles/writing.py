@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.scenario.schema import DeviceSection
+from neurosim_ep.tiles.converters import rounded
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.lines import Lines
@@ -110,7 +111,7 @@ class Devices:
             pulses = self.waiting.trunc()
             self.waiting -= pulses
         else:
-            pulses = (wanted + torch.rand(wanted.shape, generator=random, device=wanted.device)).floor_()
+            pulses = rounded(wanted, random)
         self._apply(self.slow, pulses, random)
         self.slow.relax(1, random)
 
@@ -136,8 +137,7 @@ class Devices:
         """Pulses of the slow array in proportion to the fast one, read from its symmetry point, rounded at random."""
         assert self.fast is not None and self.rest is not None
         wanted = self.section.transfer_rate * (self.fast.visible - self.rest) / self.model.dw_min
-        pulses = (wanted + torch.rand(wanted.shape, generator=random, device=wanted.device)).floor_()
-        self._apply(self.slow, pulses, random)
+        self._apply(self.slow, rounded(wanted, random), random)
 
     def _apply(self, array: DeviceArray, pulses: Tensor, random: torch.Generator) -> None:
         if not bool(pulses.any()):

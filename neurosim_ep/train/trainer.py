@@ -266,12 +266,13 @@ class Trainer:
             self._step(batch, result)
             return []
         connections, tiles = self.model.network.connections, self.model.tiles
-        before = [connection.weight.clone() for connection in connections]
-        self._step(batch, result)
         if tiles is not None and tiles.pulsed:
+            self._step(batch, result)
             for layer, pulses in enumerate(tiles.pulses()):
                 counter.pulsed(layer, pulses.up, pulses.down)
         else:
+            before = [connection.weight.clone() for connection in connections]
+            self._step(batch, result)
             for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
                 counter.programmed(layer, old, connection.weight)
         return [(number, counter.result(len(batch.y)))]

@@ -19,9 +19,7 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -92,13 +90,13 @@ def load_device(name: str, constants: Mapping[str, Value] = {}) -> DeviceModel:
     Raises :class:`HardwareModelError` with every problem found: in the file, or of a name or value in ``constants``.
     """
     path, _ = resources.resolve(name, FOLDER, HardwareModelError)
-    return parse_device(_read(path), str(path), constants)
+    return parse_device(resources.read_toml(path, HardwareModelError), str(path), constants)
 
 
 def read_device_file(name: str) -> DeviceFile:
     """Every number of the device with its source. Raises :class:`HardwareModelError` as :func:`load_device` does."""
     path, _ = resources.resolve(name, FOLDER, HardwareModelError)
-    document = _read(path)
+    document = resources.read_toml(path, HardwareModelError)
     parse_device(document, str(path))
     return DeviceFile.model_validate(document)
 
@@ -136,17 +134,6 @@ def parse_device(document: Mapping[str, Any], source: str, constants: Mapping[st
 def constant_names(kind: str) -> list[str]:
     """Names of the constants of an update model."""
     return [name for name in MODELS[kind].model_fields if name != "name"]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HardwareModelError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise HardwareModelError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise HardwareModelError(f"{path}: is not valid TOML: {error}") from error
 
 
 def _refusal(source: str, problems: Sequence[str]) -> HardwareModelError:
