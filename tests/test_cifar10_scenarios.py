@@ -1,4 +1,4 @@
-"""The quarter-width scenarios on CIFAR-10: within a network they differ in their signals alone."""
+"""The quarter-width scenarios on CIFAR-10: within a network they differ in their signals, and where errors must go far, in K."""
 
 from __future__ import annotations
 
@@ -16,15 +16,24 @@ NAMES = sorted(name for name in resources.shipped_files("scenarios") if name.sta
 def test_budgets_are_equal_within_a_network(name: str) -> None:
     plain = load_scenario(f"{name.rsplit('_', 1)[0]}_plain")
     mine = load_scenario(name)
-    same = {"scenario": mine.scenario, "signals": mine.signals}
+    ticks = mine.relaxation.nudge_steps
+    relaxation = plain.relaxation.model_copy(update={"nudge_steps": ticks})
+    same = {"scenario": mine.scenario, "signals": mine.signals, "relaxation": relaxation}
     assert plain.model_copy(update=same) == mine
+    assert ticks <= plain.relaxation.nudge_steps
     preset, kind = Path(name).name.split("_")
     assert mine.network.preset == preset
     assert mine.signals.kind == {"plain": "none"}.get(kind, kind)
     assert mine.scenario.name == Path(name).name
-    convolutions = [place for place, plan in enumerate(mine.network.layer_plans(10)) if plan.kind == "conv"]
-    assert set(mine.signals.layers) <= set(convolutions)
-    assert mine.relaxation.nudge_steps >= len(convolutions)  # the readout's error reaches the first layer
+    layers = mine.network.layer_plans(10)
+    assert {layers[place].kind for place in mine.signals.layers} <= {"conv"}
+    assert ticks >= farthest_error(len(layers), mine.signals.layers)
+
+
+def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
+    """Ticks until every layer has seen an error, of a signal or of the readout, with one layer per tick."""
+    sources = [*taught, layers - 1]
+    return max(min(source - layer for source in sources if source >= layer) + 1 for layer in range(layers))
 
 
 def test_the_networks_of_the_results_are_there() -> None:

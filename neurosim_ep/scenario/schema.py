@@ -363,7 +363,7 @@ class TrainingSection(Section):
         "cosine", "course of the learning rates over all updates: constant, or half a cosine down to 0"
     )
     update_limit: float = described(
-        0.03,
+        0.02,
         "largest change of a connection's weights per update, relative to their norm; 0: no limit",
         ge=0,
         le=LARGEST,

@@ -3,7 +3,7 @@
 Peak memory of one training step with EP and local errors (LE), knowledge distillation (KD), no signals (plain EP), and
 with BPTT through the last K free ticks, in a process of its own each (``memory.py`` says how it is taken); and the
 estimated on-chip memory for one image. Weights, images and the teacher's states are random: memory does not depend on
-their values. The paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of
+their values. What EP holds does not depend on its ticks either, so its phases are short here (``--ep-ticks``). The paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of
 VGG-10 and VGG-12 for KD.
 """
 
@@ -30,6 +30,7 @@ from neurosim_ep.units import format_bits
 
 CLASSES = {"vgg7": 10, "vgg11": 100, "vgg13": 100}
 LAYERS_OF_VGG13 = 12
+"""Ticks that the error needs to reach every layer."""
 SIGNAL_LAYERS = {
     "le": {"vgg7": [2, 4], "vgg11": [1, 3, 5, 7], "vgg13": [1, 3, 5, 7]},
     "kd": {"vgg7": [2, 4], "vgg11": [0, 1, 3, 5, 7], "vgg13": [1, 3, 5, 7, 9]},
@@ -57,9 +58,10 @@ COLUMNS = (
 def random_subject(network: str, method: str, options: argparse.Namespace) -> Subject:
     """The untrained network of a method with random images and labels."""
     kind = METHODS[method]
+    ticks = options.bptt if method == "BPTT" else options.ep_ticks
     overrides = [
         f"network.preset={network}", f"network.width={options.width}", f"data.classes={CLASSES[network]}",
-        f"relaxation.free_steps={options.free}", f"relaxation.nudge_steps={options.nudge}",
+        f"relaxation.free_steps={ticks}", f"relaxation.nudge_steps={ticks}",
         "scheduler.policy=synchronous", "signals.learned=false", f"signals.kind={kind}",
         f"signals.layers={SIGNAL_LAYERS.get(kind, {}).get(network, [])}",
     ]  # fmt: skip
@@ -74,14 +76,14 @@ def random_subject(network: str, method: str, options: argparse.Namespace) -> Su
     return Subject(scenario, model, x, y, "random")
 
 
-def train(subject: Subject, method: str) -> None:
-    """Two steps, so that there is momentum in the second, whose peak is wanted."""
+def train(subject: Subject, method: str, updates: int) -> None:
+    """``updates`` steps; from the second on there is momentum. The peak starts anew with each."""
     relaxation, device = subject.scenario.relaxation, subject.x.device
     steps = relaxation.free_steps, relaxation.nudge_steps
     if method == "BPTT":
         reference = Reference(subject.model.network)
         sgd = torch.optim.SGD(reference.parameters, lr=1e-6, momentum=0.9)
-        for _ in range(2):
+        for _ in range(updates):
             settle(device)
             grads = reference.bptt_gradients(subject.x, subject.y, *steps)
             for parameter, grad in zip(reference.parameters, grads, strict=True):
@@ -99,7 +101,7 @@ def train(subject: Subject, method: str) -> None:
             layer: torch.rand(len(subject.x), *shapes[layer], device=device)
             for layer in subject.scenario.signals.layers
         }
-    for _ in range(2):
+    for _ in range(updates):
         settle(device)
         result = ep_gradients(
             subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
@@ -113,11 +115,12 @@ def measure(network: str, method: str, options: argparse.Namespace) -> dict[str,
     """Peak bytes of a step in this process over what it held before, and the estimated bits on the chip."""
     device = torch.device(options.device)
     cuda = device.type == "cuda"
-    train(random_subject(network, method, options), method)  # libraries load, and keep what belongs to no method
+    short = argparse.Namespace(**vars(options) | {"bptt": LAYERS_OF_VGG13})
+    train(random_subject(network, method, short), method, 1)  # libraries load, and keep what belongs to no method
     settle(device)
     before = torch.cuda.memory_allocated() if cuda else resident_bytes("VmRSS")
     subject = random_subject(network, method, options)
-    train(subject, method)
+    train(subject, method, 2)
     peak = torch.cuda.max_memory_allocated() if cuda else resident_bytes("VmHWM")
     bits = subject.model.memory(subject.scenario.relaxation).groupby("method")["bits"].sum()
     return {"peak_bytes": peak - before, "on_chip_bits": int(bits["bptt_K" if method == "BPTT" else "ep"])}
@@ -127,6 +130,7 @@ def measured_apart(network: str, method: str) -> dict[str, int]:
     """:func:`measure` in a process of its own, with the options of this one."""
     command = [sys.executable, *sys.argv, "--one", network, method]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=os.environ | ALLOCATOR)
+    print(f"{network}, {method}: {done.stdout.strip()}", file=sys.stderr)
     return json.loads(done.stdout)
 
 
@@ -157,16 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=1.0, help="of the published channels")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--free", type=int, default=60, help="T; no method's memory depends on it")
-    parser.add_argument("--nudge", type=int, default=50, help="K of EP, and the ticks BPTT goes back through")
+    parser.add_argument("--bptt", type=int, default=50, help="K, the free ticks that BPTT goes back through")
+    parser.add_argument("--ep-ticks", type=int, default=LAYERS_OF_VGG13, help="ticks of every phase of EP")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="beside BPTT")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not LAYERS_OF_VGG13 <= options.nudge <= options.free:
-        parser.error(
-            f"--nudge must be {LAYERS_OF_VGG13} (layers BPTT must reach in VGG-13) to --free (ticks there are)"
-        )
+    if options.bptt < LAYERS_OF_VGG13:
+        parser.error(f"--bptt must be at least {LAYERS_OF_VGG13}, the layers that BPTT must reach in VGG-13")
     if options.one:
         print(json.dumps(measure(*options.one, options)))
         return
@@ -175,12 +177,12 @@ def main() -> None:
     rows = [row(network, method, found[network]) for network in CLASSES for method in methods]
     report = {
         "note": "random weights, images and teacher states; on-chip figures are estimates for one image",
-        "width": options.width, "batch": options.batch, "T": options.free, "K": options.nudge,
+        "width": options.width, "batch": options.batch, "K": options.bptt, "ep_ticks": options.ep_ticks,
         "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU",
         "rows": rows,
     }  # fmt: skip
     print(json.dumps(report, indent=1))
-    print(f"\nRandom weights and images, width {options.width:g}, batch {options.batch}, K = {options.nudge}; ", end="")
+    print(f"\nRandom weights and images, width {options.width:g}, batch {options.batch}, K = {options.bptt}; ", end="")
     print(f"peak of one step on {report['device']}; paper: width 1 on a GPU.\n\n{markdown(rows)}")
 
 
