@@ -1,4 +1,6 @@
-"""The quarter-width scenarios on CIFAR-10: within a network they differ in their signals, and where errors must go far, in K."""
+"""The quarter-width scenarios on CIFAR-10: within a network they differ in their signals alone, but for K: without
+signals it must let the error of the readout reach the first layer.
+"""
 
 from __future__ import annotations
 

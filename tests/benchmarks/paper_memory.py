@@ -3,8 +3,9 @@
 Peak memory of one training step with EP and local errors (LE), knowledge distillation (KD), no signals (plain EP), and
 with BPTT through the last K free ticks, in a process of its own each (``memory.py`` says how it is taken); and the
 estimated on-chip memory for one image. Weights, images and the teacher's states are random: memory does not depend on
-their values. What EP holds does not depend on its ticks either, so its phases are short here (``--ep-ticks``). The paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of
-VGG-10 and VGG-12 for KD.
+their values. What EP holds does not depend on its ticks either, so its phases are short here (``--ep-ticks``). The
+paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of VGG-10 and VGG-12 for
+KD.
 """
 
 from __future__ import annotations
