@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neurosim_ep.cli import main
@@ -91,15 +91,24 @@ def test_given_activity_gives_these_counts(activity: float, step: int) -> None:
     assert list(fan.values()) == pytest.approx([g.neurons * activity / 2 for g in GEOMETRIES], abs=3)
 
 
-def energies(geometries: list[ConnectionGeometry], ticks: int, activity: float, events: float) -> np.ndarray:
-    """Energy of one sample in every style, of ``ticks`` ticks in every phase."""
+PLACED = ("leakage", "message", "partial_sum")
+"""What a tile more can lower, as all are then placed anew: hops, and with the busiest link the time that leaks."""
+
+
+def energies(
+    geometries: list[ConnectionGeometry], ticks: int, activity: float, events: float, without: tuple[str, ...] = ()
+) -> np.ndarray:
+    """Energy of one sample in every style, of ``ticks`` ticks in every phase, ``without`` some components."""
     plan = plan_tiles(geometries, RRAM.array_geometry())
     counts = given_counts(plan, dict.fromkeys(READ_PHASES, ticks), activity, events, 1)
-    return energy_by(ledger(counts, plan, RRAM)).set_index("style")["energy_J"].reindex(list(Style)).to_numpy()
+    lines = ledger(counts, plan, RRAM)
+    lines = lines[~lines["component"].isin(without)]
+    return energy_by(lines).set_index("style")["energy_J"].reindex(list(Style)).to_numpy()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.05, 0.9), st.floats(0.01, 0.9))
+@example(27, 2, 0.5, 0.5)  # 12 tiles leak for a shorter time than 11
 def test_more_ticks_rows_or_events_cost_no_less(less: int, more: int, activity: float, events: float) -> None:
     def chain(rows: int) -> list[ConnectionGeometry]:
         shapes = [(rows,), (16 * rows,), (10,)]
@@ -107,7 +116,8 @@ def test_more_ticks_rows_or_events_cost_no_less(less: int, more: int, activity: 
 
     base = energies(chain(less), less, activity, events)
     assert (energies(chain(less), less + more, activity, events)[:2] > base[:2]).all()
-    assert (energies(chain(less + more), less, activity, events) > base).all()
+    smaller, larger = (energies(chain(rows), less, activity, events, PLACED) for rows in (less, less + more))
+    assert (larger > smaller).all()
     busier = energies(chain(less), less, activity, min(1.0, events * 1.1))
     assert (busier >= base * (1 - 1e-12)).all()
 
