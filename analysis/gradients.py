@@ -45,7 +45,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     _widen(axes)
     layer_axis(axes, layers)
     axes.set_xlabel("layer (input side on the left)")
-    axes.set_ylabel("mean |dW|  (EP weight gradient, batch mean)")
+    axes.set_ylabel("mean |dW|  (weight gradient, batch mean)")
     axes.legend(
         handles=_run_legend(tables, names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10.5, alignment="left",
         title="smallest / largest mean |dW| of the layers at the last epoch, readout aside:", title_fontsize=10.5,

@@ -26,17 +26,25 @@ class Group:
     runs: list[Run]
 
     @property
-    def signals(self) -> str:
-        """Its kind of error signals, in the paper's words."""
+    def has_signals(self) -> bool:
+        """Whether any layer has an error signal."""
+        return self.runs[0].setting("signals", "kind") != "none"
+
+    @property
+    def method(self) -> str:
+        """How it learns, in the paper's words: the kinds of its error signals and, where it is not EP, the rule."""
         kinds = self.runs[0].setting("signals", "kind")
         kinds = kinds if isinstance(kinds, list) else [kinds]
-        return " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
+        names = " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
+        if self.runs[0].rule != "bptt":
+            return names
+        return f"BPTT, {names}" if self.has_signals else "BPTT"
 
     @property
     def label(self) -> str:
-        """Name and signals and, of several seeds, which they are."""
+        """Name and method and, of several seeds, which they are."""
         seeds = ", ".join(str(run.setting("scenario", "seed")) for run in self.runs)
-        return f"{self.name} ({self.signals})" + (f": mean of seeds {seeds}" if len(self.runs) > 1 else "")
+        return f"{self.name} ({self.method})" + (f": mean of seeds {seeds}" if len(self.runs) > 1 else "")
 
     def curves(self, column: str) -> pd.DataFrame:
         """``column`` of epochs.csv: one row per epoch that all runs have finished, one column per run.

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from neurosim_ep.analysis.groups import SIGNALS, Group, mark_every
+from neurosim_ep.analysis.groups import Group, mark_every
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.style import FAINT, INK, canvas, epoch_axis, look
 
@@ -58,7 +58,7 @@ def draw_alpha(groups: Sequence[Group]) -> Figure:
 
     Raises :class:`NothingToDraw` when no run has signals.
     """
-    having = [group for group in groups if group.signals != SIGNALS["none"]]
+    having = [group for group in groups if group.has_signals]
     if not having:
         raise NothingToDraw("no run has error signals; signals.kind is none in all of them")
     absent = [group.name for group in groups if group not in having]
@@ -89,7 +89,7 @@ def draw_alpha(groups: Sequence[Group]) -> Figure:
 
 
 def _schedule(group: Group) -> str:
-    return f"{group.name} ({group.signals}): {group.runs[0].setting('signals', 'alpha_schedule')} schedule"
+    return f"{group.name} ({group.method}): {group.runs[0].setting('signals', 'alpha_schedule')} schedule"
 
 
 def _legend(groups: Sequence[Group]) -> list[Line2D | Patch]:

@@ -76,6 +76,11 @@ class Run:
         except (KeyError, TypeError) as problem:
             raise CheckpointError(f"{self.path / 'scenario.toml'}: lacks {section}.{key}; was it edited?") from problem
 
+    @property
+    def rule(self) -> str | None:
+        """``plasticity.rule``; None where the scenario does not say."""
+        return self.scenario.get("plasticity", {}).get("rule")
+
     def hardware(self, section: str, key: str, ideal: Any) -> Any:
         """A value of a section of the scenario's ``hardware``; ``ideal`` where it has none."""
         return self.scenario.get("hardware", {}).get(section, {}).get(key, ideal)
@@ -130,7 +135,7 @@ class Run:
         path = self.path / file
         if path.exists():
             return path
-        if file in TRAFFIC_FILES and self.scenario.get("plasticity", {}).get("rule") == "bptt":
+        if file in TRAFFIC_FILES and self.rule == "bptt":
             raise NothingToDraw(f'{path} does not exist; the chip does not compute plasticity.rule = "bptt"')
         if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
             raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, double_signals, linear, random_states, sections
+from nets import batch, conv, custom, double_network, linear, mixed_signals, random_states, random_teacher, sections
 from oracles import bptt_gradients as unrolled_gradients
 
 from neurosim_ep.ep import bptt
@@ -40,17 +40,23 @@ def test_the_differentiable_tick_is_the_synchronous_tick(section: NetworkSection
 
 
 @settings(max_examples=20, deadline=None)
-@given(section=sections(), seed=st.integers(0, 2**16), steps=st.integers(1, 6), signalled=st.booleans())
+@given(section=sections(), seed=st.integers(0, 2**16), steps=st.integers(1, 6), data=st.data())
 def test_the_sum_over_ticks_is_autograd_of_the_unrolled_graph(
-    section: NetworkSection, seed: int, steps: int, signalled: bool
+    section: NetworkSection, seed: int, steps: int, data: st.DataObject
 ) -> None:
+    """With any signals, those of a teacher too."""
     network = double_network(section, seed=seed)
-    signals = double_signals(network, [0] if signalled else [], learned=True, seed=seed)
+    signals = data.draw(mixed_signals(network, seed))
     (x, y), states = batch(network, 3, seed), random_states(network, 3, seed)
-    ours = bptt_gradients(network, x, y, free_steps=steps, steps=steps, signals=signals, alpha=0.7, states=states).grads
-    exact = unrolled_gradients(network, x, y, states, steps, signals, 0.7, outside=True)
-    assert ours.keys() == exact.keys()
-    for name, gradient in exact.items():
+    teacher = random_teacher(signals, 3, seed)
+    ours = bptt_gradients(
+        network, x, y, free_steps=steps, steps=steps, signals=signals, alpha=0.7, teacher=teacher, states=states
+    ).grads
+    exact = unrolled_gradients(network, x, y, states, steps, signals, 0.7, teacher, outside=True)
+    learned = set() if signals is None else {f"signals.{signals.matrix_name(layer)}" for layer in signals.learned}
+    assert ours.keys() == {name for name in exact if not name.startswith("signals.") or name in learned}
+    for name in ours:
+        gradient = exact[name]
         assert ours[name].shape == gradient.shape
         difference = (ours[name] - gradient).abs().max()
         assert difference <= 1e-10 * gradient.abs().max().clamp(min=1e-3), name

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from nets import batch, conv, custom, double_network, double_signals, linear
+from nets import batch, conv, custom, double_network, double_signals, linear, random_teacher
 
 from neurosim_ep.cli import main
 from neurosim_ep.diagnosis.gdu import SIDES, Gdu, Setting, check_updates, relative_rmse, sign_errors
@@ -38,12 +38,23 @@ def errors(found: Gdu, side: str) -> list[float]:
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
-@pytest.mark.parametrize("signal_layers", [[], [0, 2]])
-def test_updates_descend_the_gradient_in_a_smooth_network(loss: str, signal_layers: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("kinds", "options"),
+    [
+        ([], {}),
+        (["le", "le"], {}),
+        (["kd", "kdw"], {"softmax": "layer"}),
+        (["kdw", "kd"], {"softmax": "position"}),
+        (["le", "kd"], {"targets": "soft", "softmax": "position"}),
+    ],
+)
+def test_updates_descend_the_gradient_in_a_smooth_network(loss: str, kinds: list[str], options: dict[str, str]) -> None:
     network = vgg_like("avg", "sigmoid", loss)
-    signals = double_signals(network, signal_layers)
+    signals = double_signals(network, [0, 2][: len(kinds)], kinds, **options)
     x, y = batch(network, 3, 1)
-    found = check_updates(network, x, y, Setting(300, 12, 0.002, signals, 0.5))
+    found = check_updates(
+        network, x, y, Setting(300, 12, 0.002, signals, 0.5, teacher=random_teacher(signals, 3, seed=1))
+    )
     assert found.restless == [] and found.residual < 1e-12
     assert max(errors(found, "right") + errors(found, "left")) < 1e-2
     assert max(errors(found, "symmetric")) < 1e-3

@@ -37,6 +37,18 @@ def paper_scenario(name: str, *overrides: str) -> Scenario:
     return load_scenario(resources.resolve(f"paper/{name}", "scenarios", ScenarioError)[0], overrides)
 
 
+def test_the_page_on_them_has_their_values() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "paper-settings.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[-2].split("/")[1]: row for row in page.splitlines() if row.startswith("| VGG-")}
+    assert rows.keys() == TABLES.keys()
+    for name, (kind, beta, free, nudge, alpha, batch, layers, start, scale, course) in TABLES.items():
+        values = (
+            {"cifar10": "C10", "cifar100": "C100"}[kind], f"{beta:g}", f"{free} / {nudge}", f"{alpha:g}", str(batch),
+            ", ".join(map(str, layers)), {"zeros": "0", "uniform": "U(0, 1)"}[start], f"{scale:g}", course,
+        )  # fmt: skip
+        assert [cell.strip() for cell in rows[name].split("|")[3:-1]] == list(values)
+
+
 def test_every_setting_is_shipped_and_nothing_else() -> None:
     shipped = {name for name in resources.shipped_files("scenarios") if name.startswith("paper/")}
     assert shipped == {f"paper/{name}" for name in (*TABLES, *COUNTERPARTS)}
@@ -59,7 +71,7 @@ def test_settings_are_those_of_the_tables(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COUNTERPARTS)
-def test_counterparts_differ_in_their_method_only(name: str) -> None:
+def test_counterparts_have_the_network_and_the_phases_of_a_column(name: str) -> None:
     preset, method = name.split("_")
     column = next(column for column in TABLES if column.startswith(f"{preset}_"))
     ours, theirs = paper_scenario(name), paper_scenario(column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.style
@@ -81,6 +82,16 @@ def test_runs_that_differ_only_in_seed_are_one_group_in_order_of_seed(runs: list
     assert [group.label for group in groups] == [
         "vgg11_le (LE): mean of seeds 0, 1", "vgg11_kd (KD)", "vgg11_plain (plain EP)"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "method"), [("none", "BPTT"), ("le", "BPTT, LE")])
+def test_runs_of_bptt_are_called_that(runs: list[Run], kind: str, method: str) -> None:
+    like = next(run for run in runs if run.setting("signals", "kind") == kind)
+    bptt = replace(like, scenario=like.scenario | {"plasticity": {"rule": "bptt"}})
+    (group,) = grouped([bptt])
+    assert group.label == f"{like.name} ({method})"
+    assert f"{like.name}\n({method})" in texts(memory.compare([group]))
+    assert not any("EP" in text for text in texts(learning.draw([group])))
 
 
 def test_several_seeds_are_their_mean_in_a_band_over_the_epochs_all_have(runs: list[Run]) -> None:
@@ -205,4 +216,4 @@ def test_rows_that_are_double_or_gone_are_refused(tmp_path: Path, file: str) -> 
 
 def test_signals_of_several_kinds_are_named_once_each(runs: list[Run]) -> None:
     mixed = Run(runs[0].path, "mixed", runs[0].scenario | {"signals": {"kind": ["le", "kd", "le"]}}, {})
-    assert grouped([mixed])[0].signals == "LE + KD"
+    assert grouped([mixed])[0].method == "LE + KD"

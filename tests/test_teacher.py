@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import h5py
@@ -19,15 +21,18 @@ from hypothesis import strategies as st
 from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record.rundir import temporary_of
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import load_data
+from neurosim_ep.train.inspect import inspect_scenario
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.teacher.network import build_teacher
-from neurosim_ep.train.teacher.store import StoreWriter
+from neurosim_ep.train.teacher.store import INDEX_BYTES, StoreWriter
 from neurosim_ep.train.teacher.targets import AT_ONCE, LiveTargets, target_source
 from neurosim_ep.train.teacher.teach import Taught, batches_of, teach
+from neurosim_ep.units import format_bits
 
 CPU = torch.device("cpu")
 BASE = (
@@ -120,9 +125,15 @@ def test_the_bill_of_stored_targets(tmp_path: Path) -> None:
         assert file["targets/2"].shape == (90, 2, 256) and file["targets/2"].chunks == (1, 1, 256)
         assert file["targets/2"].dtype == np.float16
         assert file.attrs["teacher_accuracy"] == result.accuracy
-    out = run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu").out
+    finished = run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu")
+    assert "read per sample" in dict(finished.summary())["targets, off chip"]
+    assert dict(finished.summary())["targets, off chip"].endswith("in 2 views")
+    out = finished.out
     about = json.loads((out / "run.json").read_text())["teacher"]
     assert about["bytes_per_sample"] == 2 * features and about["bytes_per_epoch"] == 90 * 2 * features
+    assert about["store_bytes"] == result.store_bytes
+    rows = {row["item"]: row for row in inspect_scenario(scenario(tmp_path / "teacher")).memory}
+    assert rows["stored targets"]["off chip"] == format_bits(8 * 2 * features)
     memory = pd.read_csv(out / "memory.csv")
     assert memory[memory.method == "off_chip"].bits.sum() == 8 * 2 * features
     targets = memory[(memory.method == "ep") & (memory["item"] == "targets")].set_index("name").bits
@@ -164,12 +175,14 @@ def test_a_run_with_a_teacher_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with pytest.raises(NeurosimError, match="interrupted"):
         run(scenario(tmp_path / "teacher", "training.epochs=2"), tmp_path / "cut", device="cpu", reporter=Stop())
-    (tmp_path / "teacher").rename(tmp_path / "kept")
-    taught(tmp_path / "teacher", "teacher.epochs=1")
+    (tmp_path / "teacher" / "teacher.pt").unlink()
+    with h5py.File(tmp_path / "teacher" / "targets.h5", "r+") as store:
+        digest = store.attrs["teacher_digest"]
+        store.attrs["teacher_digest"] = "another"
     with pytest.raises(CheckpointError, match="holds another teacher than the one this run started with"):
         resume(tmp_path / "cut", device="cpu")
-    shutil.rmtree(tmp_path / "teacher")
-    (tmp_path / "kept").rename(tmp_path / "teacher")
+    with h5py.File(tmp_path / "teacher" / "targets.h5", "r+") as store:
+        store.attrs["teacher_digest"] = digest
     monkeypatch.chdir("/")
     again = resume(tmp_path / "cut", device="cpu")
     ours, theirs = ((result.out / "layers.csv").read_bytes() for result in (again, whole))
@@ -190,6 +203,75 @@ def test_foreign_weights_are_mapped(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no conv1\.weight for conv1\.weight; .*teacher\.mapping"):
         taught(tmp_path / "unmapped", *foreign)
     assert not (tmp_path / "unmapped").exists()
+
+
+class TheirVgg(torch.nn.Module):
+    """VGG-7 of a sixteenth of the width as others build it: convolutions with a bias before batch normalisation, one
+    linear layer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        modules: list[torch.nn.Module] = []
+        for before, after in pairwise((3, 4, 8, 16, 32, 32)):
+            modules += [torch.nn.Conv2d(before, after, 3, padding=1), torch.nn.BatchNorm2d(after), torch.nn.ReLU()]
+            modules.append(torch.nn.MaxPool2d(2))
+        self.features = torch.nn.Sequential(*modules)
+        self.classifier = torch.nn.Linear(32, 10)
+        for norm in self.features[1::4]:
+            norm.running_mean.uniform_(-0.5, 0.5)
+            norm.running_var.uniform_(0.5, 2)
+
+
+THEIR_MAPPING = [f"{kind}{n + 1}=features.{4 * n + k}" for n in range(5) for k, kind in enumerate(("conv", "bn"))]
+THEIR_MAPPING = [*THEIR_MAPPING, "out=classifier"]
+THEIR_TEACHER = (
+    "teacher.preset=vgg7", "teacher.hidden=[]", f"teacher.mapping={json.dumps(THEIR_MAPPING)}",
+    "teacher.precision=float32", "teacher.epochs=10", "teacher.learning_rate=0.05",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", ["plain", "data_parallel", "checkpoint"])
+def test_a_usual_vgg_shows_what_it_would_elsewhere(tmp_path: Path, wrap: str) -> None:
+    """Layer by layer, with the biases that ours lack, in the colours it was trained with."""
+    torch.manual_seed(0)
+    theirs = TheirVgg().eval()
+    weights = theirs.state_dict()
+    if wrap == "data_parallel":
+        weights = {f"module.{name}": value for name, value in weights.items()}
+    torch.save({"net": weights, "acc": 93.2} if wrap == "checkpoint" else weights, tmp_path / "theirs.pt")
+    mean, std = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    options = [*THEIR_TEACHER, f"teacher.state_dict={tmp_path / 'theirs.pt'}", "data.augment=none"]
+    options += [f"teacher.mean={list(mean)}", f"teacher.std={list(std)}"]
+    taught(tmp_path / "teacher", *options)
+    images = load_data(scenario(tmp_path, *options).data, 0).train_images
+    x = (images / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    with torch.no_grad():
+        shown = {2: theirs.features[:12](x), 4: theirs.features(x)}
+    with h5py.File(tmp_path / "teacher" / "targets.h5") as store:
+        for layer, wanted in shown.items():
+            found = torch.from_numpy(store[f"targets/{layer}"][:, 0])
+            torch.testing.assert_close(found, wanted.flatten(1), rtol=1e-4, atol=1e-5)
+            assert wanted.std() > 0.1
+    run(scenario(tmp_path / "teacher", *options), tmp_path / "run", device="cpu")
+
+
+def test_weights_without_a_place_are_refused(tmp_path: Path) -> None:
+    theirs = TheirVgg()
+    theirs.features.append(torch.nn.Conv2d(32, 32, 1))
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pt")
+    options = [*THEIR_TEACHER, f"teacher.state_dict={tmp_path / 'theirs.pt'}"]
+    with pytest.raises(
+        CheckpointError, match=r"features\.20\.weight, features\.20\.bias have no place in this teacher"
+    ):
+        taught(tmp_path / "teacher", *options)
+    with pytest.raises(
+        CheckpointError, match=r"has no fc1\.weight .* or choose teacher\.preset, hidden and batch_norm"
+    ):
+        taught(tmp_path / "teacher", *[option for option in options if "hidden" not in option])
+    with pytest.raises(ScenarioError, match=r"teacher\.mean = \[0\.5\]: must have a value for each of the 3 colour"):
+        taught(tmp_path / "teacher", *options, "teacher.mean=[0.5]", "teacher.std=[0.2]")
+    assert not (tmp_path / "teacher").exists()
 
 
 def test_another_vgg_teaches_block_by_block(tmp_path: Path) -> None:
@@ -311,6 +393,75 @@ def test_a_store_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monke
     with pytest.raises(UsageError, match=r"targets\.h5: cannot be written \(No space left on device\)"):
         taught(tmp_path / "teacher", "teacher.epochs=1")
     assert not list((tmp_path / "teacher").glob("*targets*"))
+
+
+def test_what_a_killed_command_left_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is removed before the free space is measured, and the space asked for is what the file takes."""
+    left = temporary_of(tmp_path / "teacher" / "targets.h5")
+    asked: list[bool] = []
+
+    def measure(path: Path) -> object:
+        asked.append(left.exists())
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr(shutil, "disk_usage", measure)
+    with pytest.raises(UsageError, match=r"need .* but only 1000\.00 B are free"):
+        taught(tmp_path / "teacher", "teacher.epochs=1")
+    left.write_bytes(b"half a store")
+    with pytest.raises(UsageError, match="need"):
+        taught(tmp_path / "teacher", "teacher.epochs=1")
+    assert asked == [False, False] and not left.exists()
+    monkeypatch.undo()
+    result = taught(tmp_path / "teacher", "teacher.epochs=1")
+    chunks = 90 * 2 * 2
+    size = (tmp_path / "teacher" / "targets.h5").stat().st_size
+    assert result.store_bytes < size < result.store_bytes + chunks * INDEX_BYTES + 10_000
+
+
+def test_a_store_of_another_or_a_newer_teacher_is_refused(tmp_path: Path) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    with pytest.raises(
+        DataError, match=r"another teacher: teacher\.epochs was 1 there, and is 77 here; set it to what"
+    ):
+        run(scenario(tmp_path / "teacher", "teacher.epochs=77"), tmp_path / "run", device="cpu")
+    taught(tmp_path / "other", "teacher.epochs=1", "teacher.learning_rate=0.1")
+    shutil.copy(tmp_path / "other" / "teacher.pt", tmp_path / "teacher" / "teacher.pt")
+    with pytest.raises(DataError, match=r"targets\.h5 was not written by the teacher beside it \(teacher\.pt\)"):
+        run(scenario(tmp_path / "teacher", "teacher.epochs=1"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_targets_are_noticed(tmp_path: Path) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1")
+    path = tmp_path / "teacher" / "targets.h5"
+    with h5py.File(path) as store:
+        place = store["targets/4"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"targets\.h5: is damaged .*; write it again with `neurosim-ep teach`"):
+        run(scenario(tmp_path / "teacher", "teacher.epochs=1"), tmp_path / "run", device="cpu")
+
+
+def test_a_teacher_near_chance_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taught(tmp_path / "teacher", "teacher.epochs=1", "teacher.learning_rate=0")
+    assert "of the test images, which is close to chance" in capsys.readouterr().err
+
+
+def test_updates_are_checked_with_the_store_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a chip has is enough for `gdu`: with a float32 store the figures are those with the teacher at hand."""
+    options = ["teacher.epochs=1", "teacher.precision=float32"]
+    taught(tmp_path / "teacher", *options)
+    run(scenario(tmp_path / "teacher", *options), tmp_path / "run", device="cpu")
+    words = ["--samples", "10", "--device", "cpu"]
+    assert main(["gdu", str(tmp_path / "run"), *words, "--out", str(tmp_path / "asked")]) == 0
+    (tmp_path / "teacher" / "teacher.pt").unlink()
+    assert main(["gdu", str(tmp_path / "run"), *words, "--out", str(tmp_path / "read")]) == 0
+    asked, read = ((tmp_path / name / "gdu_layers.csv").read_bytes() for name in ("asked", "read"))
+    assert asked == read
+    capsys.readouterr()
+    assert main(["diagnose", str(tmp_path / "run"), *words]) == 2
+    assert "only what it showed for training images is stored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["gdu", "diagnose"])

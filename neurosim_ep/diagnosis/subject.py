@@ -17,7 +17,7 @@ from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import load_data, prepare
 from neurosim_ep.train.device import select_device
 from neurosim_ep.train.reopen import alpha_after, fitting, load_weights
-from neurosim_ep.train.teacher.targets import ask_teacher
+from neurosim_ep.train.teacher.targets import targets_of_training
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,6 @@ def subject(scenario: Scenario, samples: int, device: str, run: RunDirectory | N
     start = network.initial_states(samples, scenario.relaxation.state_init, generator(seed, Stream.STATES, 0))
     alpha = alpha_after(scenario, epoch)
     y = data.train_labels[chosen].to(target)
-    shown = ask_teacher(scenario, network, data, target, data.train_images[chosen], run)
+    shown = targets_of_training(scenario, network, data, target, chosen, run)
     teacher = {layer: values.double() for layer, values in shown.items()}
     return Subject(scenario, network, signals, x, y, start, alpha, epoch, data.digest, teacher)

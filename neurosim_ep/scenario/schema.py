@@ -25,6 +25,8 @@ LARGEST = 10**6  # of most numbers: far beyond any use, and products of a few st
 Rate = Annotated[float, Field(ge=0, le=LARGEST)]
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
 SignalKinds = Annotated[tuple[SignalKind, ...], Field(strict=False)]
+Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...], Field(strict=False)]
+Colours = Literal["data"] | Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
 Activations = Annotated[tuple[Activation, ...], Field(strict=False)]
 
 
@@ -127,9 +129,7 @@ class NetworkSection(Section):
 
     preset: Preset = described("vgg11", "named architecture, `mlp` with `hidden`, or `custom` with `layers`")
     width: float = described(1.0, "multiplier of all channels and hidden neurons", gt=0, le=8)
-    hidden: tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...] = described(
-        (), "hidden layer sizes of the `mlp` preset", strict=False
-    )
+    hidden: Sizes = described((), "hidden layer sizes of the `mlp` preset")
     layers: tuple[LayerSpec, ...] = described((), "layers of the `custom` preset, first to last", strict=False)
     pool: Literal["max", "avg"] = described("max", "pooling used by the VGG presets")
     activation: Activation | Activations = described(
@@ -287,6 +287,10 @@ class TeacherSection(Section):
         "layers of the teacher, at the width of the network: the network's own, or those of a VGG that matches it "
         "block by block",
     )
+    hidden: Literal["preset"] | Sizes = described(
+        "preset",
+        "neurons of each hidden fully connected layer, whatever the width; [] for none; preset: as the preset has them",
+    )
     batch_norm: bool = described(True, "normalise each convolution over the batch")
     epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
     batch_size: int = described(128, "images per weight update", ge=1, le=LARGEST)
@@ -301,6 +305,10 @@ class TeacherSection(Section):
         "called as ours: conv1, bn1, ..., fc1, ..., out",
         strict=False,
     )
+    mean: Colours = described(
+        "data", "mean of each colour channel (0 to 1) that teacher was shown images with; data: as the network is"
+    )
+    std: Colours = described("data", "deviation of each colour channel, likewise")
     precision: Literal["float16", "float32", "int8"] = described(
         "float16", "number format of stored targets; int8 has one scale per sample, view and layer"
     )
@@ -311,6 +319,21 @@ class TeacherSection(Section):
         for entry in self.mapping:
             if entry.count("=") != 1:
                 yield "mapping", f'{entry!r} must be "ours=theirs", as "conv1=features.0"'
+        for names in zip(*(entry.split("=") for entry in self.mapping if entry.count("=") == 1), strict=True):
+            if twice := [name for name in names if names.count(name) > 1]:
+                yield "mapping", f"names {twice[0]!r} twice; give each module one entry"
+        if self.preset == "same" and self.changed("hidden"):
+            yield "hidden", 'belongs to the VGG presets; remove it (preset = "same" has the layers of the network)'
+        if not self.state_dict:
+            for key in self.changed("mean", "std"):
+                yield (
+                    key,
+                    "belongs to state_dict; remove it (a teacher that is trained here sees what the network sees)",
+                )
+        if self.state_dict and len(self.changed("mean", "std")) == 1:
+            yield "mean", "and std belong together; give both, or none"
+        if self.std != "data" and 0 in self.std:
+            yield "std", "must be > 0 in every channel"
         if self.state_dict:
             for key in self.changed("epochs", "batch_size", "learning_rate", "weight_decay"):
                 yield key, "is for a teacher that is trained here; remove it, or remove state_dict"
@@ -323,7 +346,10 @@ class TeacherSection(Section):
         """Hidden layers of the teacher of ``network``."""
         if self.preset == "same":
             return network.model_copy(update={"loss": "cross_entropy"}).layer_plans(num_classes=1)
-        return scaled(vgg_plans(self.preset, network.pool), network.width)
+        plans = scaled(vgg_plans(self.preset, network.pool), network.width)
+        if self.hidden == "preset":
+            return plans
+        return [plan for plan in plans if plan.kind == "conv"] + [LayerPlan("linear", size) for size in self.hidden]
 
 
 class PlasticitySection(Section):

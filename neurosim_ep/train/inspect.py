@@ -116,11 +116,16 @@ def _memory_rows(scenario: Scenario, model: Model) -> Rows:
         "ep": "EP",
         "bptt_K": f"BPTT over K = {scenario.relaxation.nudge_steps}",
         "bptt_T": f"BPTT over T = {scenario.relaxation.free_steps}",
+        "off_chip": "off chip",
     }
     return [
         {
             "item": str(item),
-            **{title: "-" if pd.isna(row[key]) else format_bits(row[key]) for key, title in titles.items()},
+            **{
+                title: "-" if pd.isna(row[key]) else format_bits(row[key])
+                for key, title in titles.items()
+                if key in bits
+            },
         }
         for item, row in bits.iterrows()
     ]
@@ -136,5 +141,5 @@ def _notes(model: Model, image_shape: tuple[int, ...]) -> Rows:
             "value": f"{array.rows}x{array.columns} cells, {array.cells_per_weight} per weight, {array.slices} slices",
         },
         {"what": "reuse", "value": "output positions that read a tile per sample, tick and direction"},
-        {"what": "memory", "value": "on chip, for one sample at a time"},
+        {"what": "memory", "value": "for one sample at a time; off chip: what is fetched for it"},
     ]

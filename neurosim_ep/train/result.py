@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from neurosim_ep.units import format_si
+from neurosim_ep.units import format_bits, format_si
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class RunResult:
 
     ``metrics`` holds ``loss``, ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``, ``mean_ticks``,
     ``not_converged``, and, where traffic was recorded, per training sample ``energy_clocked_J``, ``energy_event_J``,
-    ``latency_clocked_s`` and ``latency_event_s``.
+    ``latency_clocked_s`` and ``latency_event_s``. ``teacher`` is that of ``run.json``: where targets came from.
     """
 
     out: Path
@@ -23,6 +24,7 @@ class RunResult:
     epochs: int
     seconds: float
     plots: list[Path] = field(default_factory=list)
+    teacher: dict[str, Any] | None = None
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows (label, value) for people."""
@@ -39,6 +41,11 @@ class RunResult:
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
                 rows.append((f"chip, {style}", text))
+        if self.teacher is not None and "store_bytes" in self.teacher:
+            keys = ("bytes_per_sample", "bytes_per_epoch", "store_bytes")
+            sample, epoch, store = (format_bits(8 * self.teacher[key]) for key in keys)
+            text = f"{sample} read per sample, {epoch} per epoch; {store} in {self.teacher['views']} views"
+            rows.append(("targets, off chip", text))
         return [
             *rows,
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),

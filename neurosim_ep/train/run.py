@@ -31,6 +31,7 @@ from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
 from neurosim_ep.train.teacher.targets import refuse_other_teacher, teacher_digest, teacher_folder
 from neurosim_ep.train.trainer import Trainer
+from neurosim_ep.train.views import count_views
 
 
 def run(
@@ -72,13 +73,16 @@ def run(
 
 
 def _teacher(trainer: Trainer) -> dict[str, object] | None:
-    """What this run's targets come from, and the bytes that a store of them is read with per sample and per epoch."""
+    """What this run's targets come from, the bytes of them that are read per sample and per epoch, and those of all
+    views, which lie outside the chip.
+    """
     if trainer.targets is None:
         return None
     per_sample = sum(signal.off_chip_bits for signal in trainer.model.signal_projections) / 8
+    per_epoch, views = per_sample * len(trainer.data.train_labels), count_views(trainer.scenario.data)
     return {
-        "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live,
-        "bytes_per_sample": per_sample, "bytes_per_epoch": per_sample * len(trainer.data.train_labels),
+        "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live, "views": views,
+        "bytes_per_sample": per_sample, "bytes_per_epoch": per_epoch, "store_bytes": per_epoch * views,
     }  # fmt: skip
 
 
@@ -130,7 +134,14 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
         status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
     if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
-        return RunResult(directory.path, "done", info["metrics"], scenario.training.epochs, info["seconds"])
+        return RunResult(
+            directory.path,
+            "done",
+            info["metrics"],
+            scenario.training.epochs,
+            info["seconds"],
+            teacher=info.get("teacher"),
+        )
     data = run_data(scenario, digest, began_with, ", or start a new run")
     model = run_model(directory, scenario, data)
     trainer = Trainer(scenario, model, data, target)
@@ -188,7 +199,7 @@ def _train(
         _close(directory, "failed", seconds(), metrics)
         raise
     _close(directory, "done", seconds(), metrics)
-    return RunResult(directory.path, "done", metrics, epochs, seconds(), plots)
+    return RunResult(directory.path, "done", metrics, epochs, seconds(), plots, directory.info().get("teacher"))
 
 
 def _one_epoch(

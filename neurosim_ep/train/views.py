@@ -24,6 +24,12 @@ def count_views(section: DataSection) -> int:
     return 1 if section.augment == "none" else 2 * shifts(section) ** 2
 
 
+def plain_view(section: DataSection) -> int | None:
+    """The view that shows an image as it is; None where every view is shifted."""
+    n = shifts(section)
+    return n // 2 * (n + 1) if n % 2 else None
+
+
 def draw_views(section: DataSection, samples: int, generator: torch.Generator) -> Tensor:
     """A random view for each of ``samples`` images, int64 (B,), all equally likely; drawn on the CPU, so that every
     device sees the same.

@@ -1,11 +1,12 @@
 """Table 2 of arXiv 2508.15989 with this simulator: `python tests/benchmarks/paper_memory.py` prints JSON and Markdown.
 
-Peak memory of one training step with EP and local errors (LE), knowledge distillation (KD), no signals (plain EP), and
-with BPTT through the last K free ticks, in a process of its own each (``memory.py`` says how it is taken); and the
-estimated on-chip memory for one image. Weights, images and the teacher's states are random: memory does not depend on
-their values. What EP holds does not depend on its ticks either, so its phases are short here (``--ep-ticks``). The
-paper's figures are of full width, batch 64 to 256, on a GPU; its middle and right column are of VGG-10 and VGG-12 for
-KD.
+Peak memory of one training step with EP and local errors (LE), knowledge distillation (KD, and KDW of VGG-7), no
+signals (plain EP), and with BPTT through the last K free ticks, in a process of its own each (``memory.py`` says how it
+is taken); and the estimated on-chip memory for one image. "BPTT" is autograd through all ticks at once, as in published
+EP code; "BPTT, states kept" is this product's ``plasticity.rule = "bptt"``, which computes each tick anew on the way
+back. Weights, images and the teacher's states are random: memory does not depend on their values. What EP holds does
+not depend on its ticks either, so its phases are short here (``--ep-ticks``). The paper's figures are of full width,
+batch 64 to 256, on a GPU; its middle and right column are of VGG-10 and VGG-12 for KD.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.train.model import build_model
 from neurosim_ep.units import format_bits
 
@@ -35,13 +37,17 @@ LAYERS_OF_VGG13 = 12
 SIGNAL_LAYERS = {
     "le": {"vgg7": [2, 4], "vgg11": [1, 3, 5, 7], "vgg13": [1, 3, 5, 7]},
     "kd": {"vgg7": [2, 4], "vgg11": [0, 1, 3, 5, 7], "vgg13": [1, 3, 5, 7, 9]},
+    "kdw": {"vgg7": [2, 4]},
 }  # Tables 5 and 6 of the paper
-METHODS = {"LE": "le", "KD": "kd", "plain EP": "none", "BPTT": "none"}
+STATES_KEPT = "BPTT, states kept"
+METHODS = {"LE": "le", "KD": "kd", "KDW": "kdw", "plain EP": "none", STATES_KEPT: "none", "BPTT": "none"}
 """Method and its ``signals.kind``."""
 PAPER_MB = {
     "LE": {"vgg7": 791, "vgg11": 895, "vgg13": 1351},
     "KD": {"vgg7": 855, "vgg11": 983, "vgg13": 1431},
+    "KDW": {"vgg7": 1176},
     "plain EP": {"vgg7": 711, "vgg11": 869, "vgg13": 1285},
+    STATES_KEPT: {},
     "BPTT": {"vgg7": 8324, "vgg11": 13726, "vgg13": 25954},
 }
 COLUMNS = (
@@ -59,7 +65,7 @@ COLUMNS = (
 def random_subject(network: str, method: str, options: argparse.Namespace) -> Subject:
     """The untrained network of a method with random images and labels."""
     kind = METHODS[method]
-    ticks = options.bptt if method == "BPTT" else options.ep_ticks
+    ticks = options.bptt if method in (STATES_KEPT, "BPTT") else options.ep_ticks
     overrides = [
         f"network.preset={network}", f"network.width={options.width}", f"data.classes={CLASSES[network]}",
         f"relaxation.free_steps={ticks}", f"relaxation.nudge_steps={ticks}",
@@ -96,7 +102,7 @@ def train(subject: Subject, method: str, updates: int) -> None:
     optimiser = subject.optimiser()
     engine = Engine(subject.model.network, Schedule.of(subject.scenario.scheduler, relaxation))
     teacher = {}
-    if method == "KD":
+    if method in ("KD", "KDW"):
         shapes = subject.model.network.state_shapes
         teacher = {
             layer: torch.rand(len(subject.x), *shapes[layer], device=device)
@@ -104,10 +110,15 @@ def train(subject: Subject, method: str, updates: int) -> None:
         }
     for _ in range(updates):
         settle(device)
-        result = ep_gradients(
-            subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
-            beta=relaxation.beta, signals=subject.model.signals, engine=engine, teacher=teacher,
-        )  # fmt: skip
+        if method == STATES_KEPT:
+            result = bptt_gradients(
+                subject.model.network, subject.x, subject.y, free_steps=steps[0], steps=steps[1], engine=engine
+            )
+        else:
+            result = ep_gradients(
+                subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
+                beta=relaxation.beta, signals=subject.model.signals, engine=engine, teacher=teacher,
+            )  # fmt: skip
         optimiser.step(result.grads)
         engine.refresh()
 
@@ -124,7 +135,10 @@ def measure(network: str, method: str, options: argparse.Namespace) -> dict[str,
     train(subject, method, 2)
     peak = torch.cuda.max_memory_allocated() if cuda else resident_bytes("VmHWM")
     bits = subject.model.memory(subject.scenario.relaxation).groupby("method")["bits"].sum()
-    return {"peak_bytes": peak - before, "on_chip_bits": int(bits["bptt_K" if method == "BPTT" else "ep"])}
+    return {
+        "peak_bytes": peak - before,
+        "on_chip_bits": int(bits["bptt_K" if method in (STATES_KEPT, "BPTT") else "ep"]),
+    }
 
 
 def measured_apart(network: str, method: str) -> dict[str, int]:
@@ -138,14 +152,14 @@ def measured_apart(network: str, method: str) -> dict[str, int]:
 def row(network: str, method: str, found: dict[str, dict[str, int]]) -> dict[str, object]:
     """A line of the table: ``found`` holds the methods of ``network``."""
     own, bptt = found[method], found["BPTT"]
-    paper = PAPER_MB[method][network]
+    paper = PAPER_MB[method].get(network)
     return {
         "network": network,
         "method": method,
         "peak_MB": round(own["peak_bytes"] / 1e6, 1),
         "bptt_over_it": round(bptt["peak_bytes"] / own["peak_bytes"], 2),
         "paper_MB": paper,
-        "paper_bptt_over_it": round(PAPER_MB["BPTT"][network] / paper, 2),
+        "paper_bptt_over_it": paper and round(PAPER_MB["BPTT"][network] / paper, 2),
         "on_chip_bits": own["on_chip_bits"],
         "on_chip_bptt_over_it": round(bptt["on_chip_bits"] / own["on_chip_bits"], 2),
     }
@@ -154,7 +168,10 @@ def row(network: str, method: str, found: dict[str, dict[str, int]]) -> dict[str
 def markdown(rows: list[dict[str, object]]) -> str:
     """The rows as a table."""
     lines = [COLUMNS, ["---"] * len(COLUMNS)]
-    lines += [[format_bits(value) if key == "on_chip_bits" else value for key, value in row.items()] for row in rows]
+    lines += [
+        ["" if value is None else format_bits(value) if key == "on_chip_bits" else value for key, value in row.items()]
+        for row in rows
+    ]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
@@ -165,6 +182,7 @@ def main() -> None:
     parser.add_argument("--bptt", type=int, default=50, help="K, the free ticks that BPTT goes back through")
     parser.add_argument("--ep-ticks", type=int, default=LAYERS_OF_VGG13, help="ticks of every phase of EP")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--networks", nargs="+", choices=CLASSES, default=list(CLASSES))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="beside BPTT")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -173,9 +191,15 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(*options.one, options)))
         return
-    methods = [method for method in METHODS if method in (*options.methods, "BPTT")]
-    found = {network: {method: measured_apart(network, method) for method in methods} for network in CLASSES}
-    rows = [row(network, method, found[network]) for network in CLASSES for method in methods]
+    found = {
+        network: {
+            method: measured_apart(network, method)
+            for method, kind in METHODS.items()
+            if method in (*options.methods, "BPTT") and (kind == "none" or network in SIGNAL_LAYERS[kind])
+        }
+        for network in options.networks
+    }
+    rows = [row(network, method, methods) for network, methods in found.items() for method in methods]
     report = {
         "note": "random weights, images and teacher states; on-chip figures are estimates for one image",
         "width": options.width, "batch": options.batch, "K": options.bptt, "ep_ticks": options.ep_ticks,

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.errors import CheckpointError
+from neurosim_ep.errors import CheckpointError, DataError, ScenarioError
 from neurosim_ep.record.rundir import RunDirectory
-from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.schema import Scenario, TeacherSection
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
 from neurosim_ep.train.teacher.store import StoreKey, TargetStore
-from neurosim_ep.train.views import count_views
+from neurosim_ep.train.views import count_views, plain_view
 
 WEIGHTS, STORE = "teacher.pt", "targets.h5"
 AGAIN = "teach again with `neurosim-ep teach`"
@@ -71,6 +71,22 @@ class LiveTargets:
         return [values[: len(images)] for values in self.teacher.activations(x, list(self.pairs.values()))]
 
 
+def teacher_colours(section: TeacherSection, data: Data) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (C,) of the colour channels that the teacher's images are normalised by.
+
+    Raises :class:`ScenarioError` when the section has them for another number of channels.
+    """
+    if section.mean == "data":
+        return data.mean, data.std
+    channels = data.image_shape[0]
+    for key, values in (("mean", section.mean), ("std", section.std)):
+        if len(values) != channels:
+            raise ScenarioError(
+                f"teacher.{key} = {list(values)}: must have a value for each of the {channels} colour channels"
+            )
+    return torch.tensor(section.mean), torch.tensor(section.std)
+
+
 def weights_digest(teacher: Teacher) -> str:
     """SHA-256 of all weights and normalisation statistics."""
     digest = hashlib.sha256()
@@ -89,7 +105,12 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
     """The trained teacher in the scenario's teacher folder. Raises :class:`CheckpointError` where there is none."""
     folder = teacher_folder(scenario)
     if not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{folder}: holds no teacher ({WEIGHTS}); train one with `neurosim-ep teach`")
+        raise CheckpointError(
+            f"{folder}: holds no teacher ({WEIGHTS}), and only what it showed for training images is stored; train one "
+            "with `neurosim-ep teach`"
+            if (folder / STORE).is_file()
+            else f"{folder}: holds no teacher ({WEIGHTS}); train one with `neurosim-ep teach`"
+        )
     state = load_checkpoint(folder, device, WEIGHTS, AGAIN)
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(device)
     try:
@@ -106,7 +127,7 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
 def live_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> LiveTargets:
     """The scenario's trained teacher, ready to be asked."""
     teacher = load_teacher(scenario, data, device)
-    return LiveTargets(teacher, matching_layers(scenario, network, teacher), data.mean, data.std)
+    return LiveTargets(teacher, matching_layers(scenario, network, teacher), *teacher_colours(scenario.teacher, data))
 
 
 def refuse_other_teacher(source: TargetSource, scenario: Scenario, began_with: str | None) -> None:
@@ -128,9 +149,30 @@ def ask_teacher(
     if not scenario.signals.taught():
         return {}
     live = live_targets(scenario, network, data, device)
-    if run is not None:
-        refuse_other_teacher(live, scenario, teacher_digest(run))
+    _refuse_other_teacher_than_of(run, live, scenario)
     return live.look(images.to(device))
+
+
+def targets_of_training(
+    scenario: Scenario, network: Network, data: Data, device: torch.device, chosen: Tensor, run: RunDirectory | None
+) -> dict[int, Tensor]:
+    """What the scenario's teacher shows for the training images ``chosen`` (B,), not augmented, by layer; nothing where
+    none is needed. Where only its target store is left, what is stored of them.
+
+    Raises :class:`CheckpointError` when it is not the teacher that ``run`` started with.
+    """
+    folder, view = teacher_folder(scenario), plain_view(scenario.data)
+    stored_only = (folder / STORE).is_file() and not (folder / WEIGHTS).is_file()
+    if not scenario.signals.taught() or not stored_only or view is None:
+        return ask_teacher(scenario, network, data, device, data.train_images[chosen], run)
+    stored = _stored_targets(scenario, network, data, device)
+    _refuse_other_teacher_than_of(run, stored, scenario)
+    return stored.of(chosen, torch.full_like(chosen, view), data.train_images[chosen])
+
+
+def _refuse_other_teacher_than_of(run: RunDirectory | None, source: TargetSource, scenario: Scenario) -> None:
+    if run is not None:
+        refuse_other_teacher(source, scenario, teacher_digest(run))
 
 
 def teacher_digest(run: RunDirectory) -> str | None:
@@ -148,9 +190,20 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
         return None
     if scenario.signals.live:
         return live_targets(scenario, network, data, device)
-    path = teacher_folder(scenario) / STORE
+    stored = _stored_targets(scenario, network, data, device)
+    folder = teacher_folder(scenario)
+    if (folder / WEIGHTS).is_file() and weights_digest(load_teacher(scenario, data, device)) != stored.teacher_digest:
+        raise DataError(
+            f"{folder}: {STORE} was not written by the teacher beside it ({WEIGHTS}); "
+            "give `neurosim-ep teach` again, which writes the store anew"
+        )
+    return stored
+
+
+def _stored_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> StoredTargets:
     store = TargetStore(
-        path, StoreKey.of(data, scenario.data), {n: network.state_shapes[n] for n in taught},
-        samples=len(data.train_labels), views=count_views(scenario.data), precision=scenario.teacher.precision,
+        teacher_folder(scenario) / STORE, StoreKey.of(data, scenario.data),
+        {layer: network.state_shapes[layer] for layer in scenario.signals.taught()},
+        samples=len(data.train_labels), views=count_views(scenario.data), section=scenario.teacher,
     )  # fmt: skip
     return StoredTargets(store, device)

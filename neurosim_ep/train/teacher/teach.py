@@ -9,7 +9,7 @@ The folder holds
     teacher.json      accuracy, digests, versions
     targets.h5        the target store, see ``store``
 
-A command that was interrupted goes on after its last finished epoch when it is given again.
+A command that was interrupted goes on after its last finished epoch when it is given again; the store is written anew.
 """
 
 from __future__ import annotations
@@ -34,9 +34,18 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import Data, load_data, prepare
 from neurosim_ep.train.device import select_device
+from neurosim_ep.train.teacher.foreign import read_foreign
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
 from neurosim_ep.train.teacher.store import StoreKey, write_store
-from neurosim_ep.train.teacher.targets import AGAIN, STORE, WEIGHTS, LiveTargets, teacher_folder, weights_digest
+from neurosim_ep.train.teacher.targets import (
+    AGAIN,
+    STORE,
+    WEIGHTS,
+    LiveTargets,
+    teacher_colours,
+    teacher_folder,
+    weights_digest,
+)
 from neurosim_ep.train.views import count_views, draw_views, show
 from neurosim_ep.units import format_bits
 
@@ -44,6 +53,7 @@ TRAINING, SCENARIO = "training.pt", "teacher.toml"
 COLUMNS = ("epoch", "loss", "train_accuracy", "test_accuracy", "learning_rate", "seconds")
 MOMENTUM = 0.9
 TEST_BATCH = 500
+NEAR_CHANCE = 1.5  # times the accuracy of chance below which a teacher is suspicious
 AT_ONCE = 1000  # samples whose targets are written together
 
 
@@ -85,13 +95,19 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     student = build_network(scenario.network, data.num_classes, data.image_shape, scenario.scenario.seed)
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     pairs = matching_layers(scenario, student, teacher)
-    foreign = _read_foreign(scenario, teacher, target)
+    mean, std = teacher_colours(scenario.teacher, data)
+    foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
     _claim(folder, _pinned(scenario))
     if foreign is not None:
         teacher.load_state_dict(foreign)
     else:
         _train(scenario, teacher, data, target, folder, reporter)
-    accuracy = test_accuracy(teacher, data, target)
+    accuracy = test_accuracy(teacher, data, mean, std, target)
+    if accuracy < NEAR_CHANCE / data.num_classes:
+        reporter.warn(
+            f"the teacher is right on {accuracy:.1%} of the test images, which is close to chance; train it for longer "
+            "(teacher.epochs), or check the mapping, mean and std of your own"
+        )
     save_checkpoint(folder, {"weights": teacher.state_dict()}, WEIGHTS)
     precision, views = scenario.teacher.precision, count_views(scenario.data)
     shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
@@ -99,14 +115,14 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     taught = Taught(
         folder, accuracy, views, bits / 8, bits / 8 * len(data.train_labels), bits / 8 * len(data.train_labels) * views
     )
-    _store(scenario, teacher, pairs, data, target, folder / STORE, accuracy, shapes, reporter)
+    _store(scenario, LiveTargets(teacher, pairs, mean, std), data, target, folder / STORE, accuracy, shapes, reporter)
     write_json(
         folder / "teacher.json",
         {
             "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "train_digest": data.train_digest,
             "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
             "bytes_per_sample": taught.bytes_per_sample, "bytes_per_epoch": taught.bytes_per_epoch,
-            "versions": versions(),
+            "store_bytes": taught.store_bytes, "versions": versions(),
         },
     )  # fmt: skip
     if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
@@ -149,50 +165,6 @@ def _claim(folder: Path, scenario: Scenario) -> None:
         write_atomic(mark, dump_scenario(scenario).encode())
     except OSError as problem:
         raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
-
-
-def _read_foreign(scenario: Scenario, teacher: Teacher, device: torch.device) -> dict[str, Tensor] | None:
-    """The user's weights under our names; None when a teacher is trained here.
-
-    Raises :class:`CheckpointError` naming what is missing or has another shape.
-    """
-    path = scenario.teacher.state_dict
-    if not path:
-        return None
-    try:
-        theirs = torch.load(Path(path).expanduser(), map_location=device, weights_only=True)
-    except OSError as problem:
-        raise CheckpointError(f"{path}: cannot be read ({problem.strerror}); check teacher.state_dict") from problem
-    except Exception as problem:  # whatever unpickling a foreign file raises
-        raise CheckpointError(
-            f"{path}: holds something else than tensors ({type(problem).__name__}), which is never loaded; "
-            "save the weights with torch.save(model.state_dict(), ...)"
-        ) from problem
-    if not isinstance(theirs, dict) or not all(isinstance(value, Tensor) for value in theirs.values()):
-        raise CheckpointError(f"{path}: is not a state_dict; save one with torch.save(model.state_dict(), ...)")
-    called = dict(entry.split("=") for entry in scenario.teacher.mapping)
-    own, found = teacher.state_dict(), {}
-    if unknown := [name for name in called if f"{name}.weight" not in own]:
-        modules = sorted({name.rsplit(".", 1)[0] for name in own})
-        raise CheckpointError(f"teacher.mapping: {unknown[0]!r} is none of {', '.join(modules)}")
-    for name, tensor in own.items():
-        module, _, parameter = name.rpartition(".")
-        key = f"{called.get(module, module)}.{parameter}"
-        if parameter == "num_batches_tracked" and key not in theirs:  # counts training batches; not used any more
-            found[name] = tensor
-            continue
-        if key not in theirs:
-            raise CheckpointError(
-                f"{path}: has no {key} for {name}; say what it is called there with teacher.mapping, "
-                f'as "{module}=features.0" (it has {", ".join(map(str, list(theirs)[:6]))}, ...)'
-            )
-        if theirs[key].shape != tensor.shape:
-            raise CheckpointError(
-                f"{path}: {key} has the shape {tuple(theirs[key].shape)}, but {name} needs {tuple(tensor.shape)}; "
-                "choose teacher.preset, batch_norm and network.width to match"
-            )
-        found[name] = theirs[key]
-    return found
 
 
 def _train(
@@ -245,7 +217,7 @@ def _train(
             reporter.batch(epoch + 1, number + 1)
         row = {
             "epoch": epoch + 1, "loss": float(loss) / len(order), "train_accuracy": float(correct) / len(order),
-            "test_accuracy": test_accuracy(teacher, data, device), "learning_rate": rate,
+            "test_accuracy": test_accuracy(teacher, data, data.mean, data.std, device), "learning_rate": rate,
             "seconds": time.perf_counter() - began,
         }  # fmt: skip
         if not math.isfinite(row["loss"]):
@@ -271,20 +243,19 @@ def batches_of(order: Tensor, size: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def test_accuracy(teacher: Teacher, data: Data, device: torch.device) -> float:
-    """Fraction of the test images that the teacher gets right."""
+def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor, device: torch.device) -> float:
+    """Fraction of the test images that the teacher gets right, its colours normalised by ``mean`` and ``std`` (C,)."""
     teacher.eval()
     correct = 0
     for images, labels in zip(data.test_images.split(TEST_BATCH), data.test_labels.split(TEST_BATCH), strict=True):
-        logits = teacher(channels_last(prepare(images.to(device), data.mean, data.std)))
+        logits = teacher(channels_last(prepare(images.to(device), mean, std)))
         correct += int((logits.argmax(1).cpu() == labels).sum())
     return correct / len(data.test_labels)
 
 
 def _store(
     scenario: Scenario,
-    teacher: Teacher,
-    pairs: dict[int, int],
+    live: LiveTargets,
     data: Data,
     device: torch.device,
     path: Path,
@@ -293,7 +264,6 @@ def _store(
     reporter: Reporter,
 ) -> None:
     views = count_views(scenario.data)
-    live = LiveTargets(teacher, pairs, data.mean, data.std)
     reporter.note(f"storing the targets of {len(data.train_labels):,} images in {views} views")
     about = {"teacher_digest": live.teacher_digest, "teacher_accuracy": accuracy}
     with write_store(
