@@ -284,6 +284,26 @@ BAD_FILES = {
         '[network]\nloss = "squared_error"\n[training]\nlearning_rate = [1, 1]',
         "training.learning_rate = [1, 1]: has 2 rates for 11 layers; give one rate for all layers or exactly one",
     ),
+    "a teacher's module twice": (
+        '[teacher]\nstate_dict = "a.pt"\nmapping = ["conv1=a", "conv1=b"]',
+        "names 'conv1' twice; give each module one entry",
+    ),
+    "hidden layers of the network's own teacher": (
+        "[teacher]\nhidden = [64]",
+        "teacher.hidden = [64]: belongs to the VGG presets; remove it",
+    ),
+    "colours of a teacher that is trained here": (
+        "[teacher]\nmean = [0.5]",
+        "teacher.mean = [0.5]: belongs to state_dict; remove it",
+    ),
+    "half of a teacher's colours": (
+        '[teacher]\nstate_dict = "a.pt"\nmean = [0.5]',
+        "teacher.mean = [0.5]: and std belong together; give both, or none",
+    ),
+    "colours without deviation": (
+        '[teacher]\nstate_dict = "a.pt"\nmean = [0.5]\nstd = [0.0]',
+        "teacher.std = [0.0]: must be > 0 in every channel",
+    ),
     "BPTT steps without BPTT": (
         "[plasticity]\nbptt_steps = 3",
         'plasticity.bptt_steps = 3: is for rule = "bptt"; remove it',

@@ -306,9 +306,10 @@ class TeacherSection(Section):
         strict=False,
     )
     mean: Colours = described(
-        "data", "mean of each colour channel (0 to 1) that teacher was shown images with; data: as the network is"
+        "data",
+        "mean of each colour channel (0 to 1) that teacher's images were normalised by; data: as the network's are",
     )
-    std: Colours = described("data", "deviation of each colour channel, likewise")
+    std: Colours = described("data", "deviation of each colour channel (0 to 1), likewise")
     precision: Literal["float16", "float32", "int8"] = described(
         "float16", "number format of stored targets; int8 has one scale per sample, view and layer"
     )
