@@ -325,17 +325,15 @@ class TeacherSection(Section):
                 yield "mapping", f"names {twice[0]!r} twice; give each module one entry"
         if self.preset == "same" and self.changed("hidden"):
             yield "hidden", 'belongs to the VGG presets; remove it (preset = "same" has the layers of the network)'
-        if not self.state_dict:
-            for key in self.changed("mean", "std"):
-                yield (
-                    key,
-                    "belongs to state_dict; remove it (a teacher that is trained here sees what the network sees)",
-                )
-        if self.state_dict and len(self.changed("mean", "std")) == 1:
-            yield "mean", "and std belong together; give both, or none"
         if self.std != "data" and 0 in self.std:
             yield "std", "must be > 0 in every channel"
-        if self.state_dict:
+        colours = self.changed("mean", "std")
+        if not self.state_dict:
+            for key in colours:
+                yield key, "belongs to state_dict; remove it (a teacher trained here sees what the network sees)"
+        else:
+            if len(colours) == 1:
+                yield "mean", "and std belong together; give both, or none"
             for key in self.changed("epochs", "batch_size", "learning_rate", "weight_decay"):
                 yield key, "is for a teacher that is trained here; remove it, or remove state_dict"
 

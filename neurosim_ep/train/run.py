@@ -29,6 +29,7 @@ from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_d
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
+from neurosim_ep.train.teacher.store import target_bytes
 from neurosim_ep.train.teacher.targets import refuse_other_teacher, teacher_digest, teacher_folder
 from neurosim_ep.train.trainer import Trainer
 from neurosim_ep.train.views import count_views
@@ -78,11 +79,11 @@ def _teacher(trainer: Trainer) -> dict[str, object] | None:
     """
     if trainer.targets is None:
         return None
-    per_sample = sum(signal.off_chip_bits for signal in trainer.model.signal_projections) / 8
-    per_epoch, views = per_sample * len(trainer.data.train_labels), count_views(trainer.scenario.data)
+    bits = sum(signal.off_chip_bits for signal in trainer.model.signal_projections)
+    views = count_views(trainer.scenario.data)
     return {
         "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live, "views": views,
-        "bytes_per_sample": per_sample, "bytes_per_epoch": per_epoch, "store_bytes": per_epoch * views,
+        **target_bytes(bits, len(trainer.data.train_labels), views),
     }  # fmt: skip
 
 

@@ -40,6 +40,7 @@ SIGNAL_LAYERS = {
     "kdw": {"vgg7": [2, 4]},
 }  # Tables 5 and 6 of the paper
 STATES_KEPT = "BPTT, states kept"
+BY_BPTT = (STATES_KEPT, "BPTT")
 METHODS = {"LE": "le", "KD": "kd", "KDW": "kdw", "plain EP": "none", STATES_KEPT: "none", "BPTT": "none"}
 """Method and its ``signals.kind``."""
 PAPER_MB = {
@@ -65,7 +66,7 @@ COLUMNS = (
 def random_subject(network: str, method: str, options: argparse.Namespace) -> Subject:
     """The untrained network of a method with random images and labels."""
     kind = METHODS[method]
-    ticks = options.bptt if method in (STATES_KEPT, "BPTT") else options.ep_ticks
+    ticks = options.bptt if method in BY_BPTT else options.ep_ticks
     overrides = [
         f"network.preset={network}", f"network.width={options.width}", f"data.classes={CLASSES[network]}",
         f"relaxation.free_steps={ticks}", f"relaxation.nudge_steps={ticks}",
@@ -137,7 +138,7 @@ def measure(network: str, method: str, options: argparse.Namespace) -> dict[str,
     bits = subject.model.memory(subject.scenario.relaxation).groupby("method")["bits"].sum()
     return {
         "peak_bytes": peak - before,
-        "on_chip_bits": int(bits["bptt_K" if method in (STATES_KEPT, "BPTT") else "ep"]),
+        "on_chip_bits": int(bits["bptt_K" if method in BY_BPTT else "ep"]),
     }
 
 

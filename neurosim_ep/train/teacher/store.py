@@ -67,6 +67,15 @@ def identity(section: TeacherSection) -> dict[str, Any]:
     return made | {"state_dict": Path(section.state_dict).name}
 
 
+def target_bytes(sample_bits: int, samples: int, views: int) -> dict[str, float]:
+    """Bytes of targets by the names of ``teacher.json`` and ``run.json``: read per sample of ``sample_bits``, read per
+    epoch of ``samples``, and of the store of all ``views``.
+    """
+    per_sample = sample_bits / 8
+    per_epoch = per_sample * samples
+    return {"bytes_per_sample": per_sample, "bytes_per_epoch": per_epoch, "store_bytes": per_epoch * views}
+
+
 class StoreWriter:
     """Fills a store view by view; see :func:`write_store`."""
 

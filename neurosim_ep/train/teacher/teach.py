@@ -36,7 +36,7 @@ from neurosim_ep.train.data import Data, load_data, prepare
 from neurosim_ep.train.device import select_device
 from neurosim_ep.train.teacher.foreign import read_foreign
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
-from neurosim_ep.train.teacher.store import StoreKey, write_store
+from neurosim_ep.train.teacher.store import StoreKey, target_bytes, write_store
 from neurosim_ep.train.teacher.targets import (
     AGAIN,
     STORE,
@@ -112,22 +112,19 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     precision, views = scenario.teacher.precision, count_views(scenario.data)
     shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
     bits = sum(scenario.teacher.sample_bits(math.prod(shape)) for _, shape in shapes.values())
-    taught = Taught(
-        folder, accuracy, views, bits / 8, bits / 8 * len(data.train_labels), bits / 8 * len(data.train_labels) * views
-    )
+    sizes = target_bytes(bits, len(data.train_labels), views)
     _store(scenario, LiveTargets(teacher, pairs, mean, std), data, target, folder / STORE, accuracy, shapes, reporter)
     write_json(
         folder / "teacher.json",
         {
             "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "train_digest": data.train_digest,
             "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
-            "bytes_per_sample": taught.bytes_per_sample, "bytes_per_epoch": taught.bytes_per_epoch,
-            "store_bytes": taught.store_bytes, "versions": versions(),
+            **sizes, "versions": versions(),
         },
     )  # fmt: skip
     if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
         reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
-    return taught
+    return Taught(folder, accuracy, views, **sizes)
 
 
 def _pinned(scenario: Scenario) -> Scenario:
