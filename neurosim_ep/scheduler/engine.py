@@ -120,8 +120,9 @@ class Engine:
             self.policy.prepare(field)
             self._run(field, rest, course)
         motion = course.motion(field, rest)
-        for kernel in self.kernels:
-            kernel.release()
+        if nudge is not None:  # the weights change next
+            for kernel in self.kernels:
+                kernel.release()
         field.restore_order()
         if field is not given:
             given.load(field)

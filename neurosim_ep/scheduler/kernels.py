@@ -1,9 +1,9 @@
 """The two reads of an ideal connection, with its weights laid out for the machine that computes them.
 
-A read is what :class:`~neurosim_ep.ep.network.Connection` defines; only its arrangement differs. Small convolutions
-on the CPU spend most of their time rearranging weights, so there weights are kept in oneDNN's own layout while they
-do not change. In reduced precision only the inside of a convolution is affected: what enters it and what it gives are
-rounded, while states, drives and differences stay float32.
+A read is what :class:`~neurosim_ep.ep.network.Connection` defines; only its arrangement differs. On the CPU weights
+are kept arranged for the size of the map and of the batch while they do not change. In reduced precision only the
+inside of a convolution is affected: what enters it and what it gives are rounded, while states, drives and differences
+stay float32.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Connection, Network
 from neurosim_ep.ep.primitive import preactivation
+from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-SMALL = 256  # rows x output positions up to which a float32 convolution gains from weights in oneDNN's layout
 
 
 class Kernel:
@@ -64,54 +64,54 @@ class HalfKernel(Kernel):
 
 
 class PackedKernel(Kernel):
-    """A convolution on the CPU through weights in oneDNN's layout, made when first needed after a refresh.
+    """A convolution on the CPU with its weights arranged for the size of what is read: see
+    :mod:`~neurosim_ep.scheduler.arrangements`.
 
-    The transposed read is the convolution with mirrored weights. In float32 (``dtype`` None) large batches are left
-    to the plain reads: they gain nothing, and the copies would cost their memory.
+    Arrangements are made when they are first needed after a refresh. ``dtype``: of 16 bits, or None for float32.
     """
 
     def __init__(self, connection: Connection, dtype: torch.dtype | None) -> None:
         super().__init__(connection)
         self.dtype = dtype
-        self.packed: dict[str, Tensor] = {}
+        self._arranged: dict[str, Arranged] = {}
 
     @classmethod
     def available(cls) -> bool:
         """Whether this build of PyTorch has oneDNN's layouts."""
-        return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        needed = ("convolution_pointwise", "reorder_convolution_weight", "linear_pointwise", "reorder_linear_weight")
+        return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, f"_{name}") for name in needed)
 
     def refresh(self) -> None:
-        self.packed.clear()
+        self._arranged.clear()
 
     def release(self) -> None:
-        self.packed.clear()
+        self._arranged.clear()
 
     def forward(self, pre: Tensor, bias: bool = True) -> Tensor:
-        if self._large(pre):
+        arranged = self._arrange(pre)
+        if arranged is None:
             return super().forward(pre, bias)
-        connection = self.connection
-        added = connection.bias if bias else None
-        return self._convolve("forward", pre, connection.weight, added, connection.padding)
+        added = self.connection.bias if bias else None
+        if self.dtype is None:
+            return arranged.forward(pre, added)
+        return arranged.forward(pre.to(self.dtype), None if added is None else added.to(self.dtype)).to(pre.dtype)
 
     def feedback(self, routed: Tensor) -> Tensor:
-        if self._large(routed):
+        arranged = self._arrange(routed)
+        if arranged is None:
             return super().feedback(routed)
-        weight = self.connection.weight
-        mirrored = weight.flip(2, 3).transpose(0, 1) if "transposed" not in self.packed else weight
-        return self._convolve("transposed", routed, mirrored, None, weight.shape[2] - 1 - self.connection.padding)
+        if self.dtype is None:
+            return arranged.feedback(routed)
+        return arranged.feedback(routed.to(self.dtype)).to(routed.dtype)
 
-    def _large(self, value: Tensor) -> bool:
-        return self.dtype is None and value.shape[0] * value.shape[2] * value.shape[3] > SMALL
-
-    def _convolve(self, name: str, value: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-        dtype = self.dtype or value.dtype
-        where = [padding, padding], [1, 1], [1, 1], 1
-        if name not in self.packed:
-            plain = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-            self.packed[name] = torch.ops.mkldnn._reorder_convolution_weight(plain, *where, list(value.shape))
-        bias = None if bias is None else bias.to(dtype)
-        z = torch.ops.mkldnn._convolution_pointwise(value.to(dtype), self.packed[name], bias, *where, "none", [], "")
-        return z.to(value.dtype)
+    def _arrange(self, value: Tensor) -> Arranged | None:
+        """The weights arranged for a read of ``value``, or None where they are best as they are."""
+        weight, padding = self.connection.weight, self.connection.padding
+        name = arrangement(weight.shape, padding, value.shape, half=self.dtype is not None)
+        if name not in self._arranged and name != "plain":
+            laid_out = weight if self.dtype is None else weight.to(self.dtype)
+            self._arranged[name] = MAKE[name](laid_out, padding, (value.shape[2], value.shape[3]))
+        return self._arranged.get(name)
 
 
 def supported_precision(precision: str, device: torch.device) -> tuple[str, str]:

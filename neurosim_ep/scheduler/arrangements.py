@@ -1,0 +1,85 @@
+"""Which arrangement of its weights a convolution on the CPU is read fastest with.
+
+All give the same numbers within rounding. The rule knows shapes only, so that a run computes the same numbers wherever
+and whenever it is repeated on a processor; ``python tests/benchmarks/reads.py`` measures what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
+from neurosim_ep.scheduler.winograd import WinogradWeights
+
+SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
+DENSE_POSITIONS = 4  # largest map that is read as one matrix
+GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
+WINOGRAD = {4: (8, 64, 16), 2: (4, 128, 48)}  # tile: from which side, channels, and tiles in all it gains
+
+
+class Arranged(Protocol):
+    """Weights of a convolution, laid out for its two reads."""
+
+    def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
+        """``w ⋆ pre + b`` before any pooling: (R, *in_shape) -> (R, *pre_pool_shape)."""
+
+    def feedback(self, routed: Tensor) -> Tensor:
+        """``w ⋆ᵀ routed``: (R, *pre_pool_shape) -> (R, *in_shape)."""
+
+
+class PackedWeights:
+    """The weights (C_out, C_in, k, k) of a convolution in oneDNN's layout, each direction made when first read.
+
+    The transposed read is the convolution with mirrored weights.
+    """
+
+    def __init__(self, weight: Tensor, padding: int) -> None:
+        self.weight, self.padding = weight, padding
+        self._packed: dict[str, Tensor] = {}
+
+    def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
+        return self._convolve("forward", pre, self.weight, bias, self.padding)
+
+    def feedback(self, routed: Tensor) -> Tensor:
+        other_side = self.weight.shape[2] - 1 - self.padding
+        return self._convolve("transposed", routed, mirrored(self.weight), None, other_side)
+
+    def _convolve(self, name: str, value: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+        where = [padding, padding], [1, 1], [1, 1], 1
+        if name not in self._packed:
+            plain = weight.contiguous(memory_format=torch.channels_last)
+            self._packed[name] = torch.ops.mkldnn._reorder_convolution_weight(plain, *where, list(value.shape))
+        return torch.ops.mkldnn._convolution_pointwise(value, self._packed[name], bias, *where, "none", [], "")
+
+
+MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {
+    "dense": DenseWeights,
+    "gathered": lambda weight, padding, map_shape: GatheredWeights(weight, padding),
+    "winograd, tiles of 4": lambda weight, padding, map_shape: WinogradWeights(weight, 4),
+    "winograd, tiles of 2": lambda weight, padding, map_shape: WinogradWeights(weight, 2),
+    "packed": lambda weight, padding, map_shape: PackedWeights(weight, padding),
+}
+"""How weights (C_out, C_in, k, k) of a padding are arranged for a map (H, W); ``plain`` ones are left as they are."""
+
+
+def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool) -> str:
+    """Name of the arrangement for a read of a value (R, C, H, W) in float32, or in a format of 16 bits.
+
+    Dense matrices and Winograd's filtering need convolutions that keep the size of the map, the latter of 3 x 3.
+    """
+    rows, _, height, width = value_shape
+    positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
+    if same_size and padding and positions <= DENSE_POSITIONS:
+        return "dense"
+    if half:
+        return "gathered" if positions <= GATHERED_POSITIONS else "packed"
+    if same_size and padding == 1:
+        for tile, (side, channels, tiles) in WINOGRAD.items():
+            fits = height % tile == width % tile == 0 and min(height, width) >= side
+            if fits and min(weight_shape[:2]) >= channels and rows * positions >= tiles * tile**2:
+                return f"winograd, tiles of {tile}"
+    return "packed" if rows * positions <= SMALL else "plain"

@@ -1,0 +1,108 @@
+"""3x3 convolutions with a fraction of the multiplications: Winograd's minimal filtering.
+
+An output tile of m x m is ``y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A`` of an input tile d of (m+2) x (m+2) (Lavin and Gray 2016,
+arXiv 1509.09308, Eq 8): (m+2)² products per pair of channels where the direct sum takes 9 m². Summed over the input
+channels it is one matrix product per place in the tile.
+
+The matrices follow from m+1 interpolation points and infinity (Toom 1963, Cook 1966). A transposed read is the
+convolution with mirrored weights, whose values at 1/p are those of the weights at p over p², so that both reads share
+one set of transformed weights. The points are those whose float32 results lie closest to float64: with m = 2 they are
+closer than those of the direct sum, with m = 4 about as close.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+POINTS = {2: (0.0, 1.0, -1.0, math.inf), 4: (0.0, 1.0, -1.0, 0.5, -2.0, math.inf)}
+CHUNK_BYTES = 4 * 2**20  # of transformed values that are worked on at a time, to stay in the cache
+CHUNK_ROWS = 128  # rows from which a matrix product is about as fast as a large one
+
+
+class Matrices(NamedTuple):
+    """For whole tiles, both dimensions at once, float32: ``input`` ((m+2)², (m+2)²), ``output`` (m², (m+2)²)."""
+
+    input: Tensor
+    output: Tensor
+
+
+@cache
+def reading(tile: int, mirrored: bool) -> Matrices:
+    """Bᵀ ⊗ Bᵀ and Aᵀ ⊗ Aᵀ of F(m x m, 3 x 3), m = ``tile``, for the weights as they are or mirrored."""
+    points = POINTS[tile]
+    scale = torch.ones(len(points), dtype=torch.float64)
+    if mirrored:
+        scale = torch.tensor([point**-2 if 0 < abs(point) < math.inf else 1.0 for point in points]).double()
+        points = tuple(_inverse(point) for point in points)
+    inside = torch.linalg.inv(_evaluations(points, tile + 2)).T
+    return Matrices(_both_dimensions(inside), _both_dimensions(_evaluations(points, tile).T * scale))
+
+
+def _inverse(point: float) -> float:
+    return math.inf if point == 0 else 1 / point
+
+
+def _evaluations(points: tuple[float, ...], length: int) -> Tensor:
+    """The first ``length`` monomials at each of ``points`` (at infinity: the last of them), float64."""
+    last = [0.0] * (length - 1) + [1.0]
+    rows = [last if math.isinf(point) else [point**power for power in range(length)] for point in points]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _both_dimensions(matrix: Tensor) -> Tensor:
+    return torch.kron(matrix.contiguous(), matrix.contiguous()).float()
+
+
+class WinogradWeights:
+    """The weights (C_out, C_in, 3, 3) of a convolution with padding 1, transformed, and its two reads.
+
+    Maps must divide into tiles of ``tile`` x ``tile``. Values are float32 in channels-last layout.
+    """
+
+    def __init__(self, weight: Tensor, tile: int) -> None:
+        self.tile = tile
+        transform = _both_dimensions(_evaluations(POINTS[tile], 3))
+        taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
+        self.products = torch.mm(transform, taps).view(-1, *weight.shape[:2])  # G w Gᵀ, place by place
+
+    def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
+        """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H, W)."""
+        z = _convolve(pre, self.products.transpose(1, 2), reading(self.tile, mirrored=False), self.tile)
+        return z if bias is None else z.add_(bias.view(-1, 1, 1))
+
+    def feedback(self, routed: Tensor) -> Tensor:
+        """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
+        return _convolve(routed, self.products, reading(self.tile, mirrored=True), self.tile)
+
+
+def _convolve(value: Tensor, products: Tensor, matrices: Matrices, tile: int) -> Tensor:
+    """Chunk of rows by chunk of rows: cut into tiles, transformed, multiplied, transformed back, put together."""
+    rows, channels, height, width = value.shape
+    result = value.new_empty(rows, height, width, products.shape[2]).permute(0, 3, 1, 2)
+    for chunk in _chunks(value.shape, products, tile):
+        padded = F.pad(value[chunk].permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        windows = padded.unfold(1, tile + 2, tile).unfold(2, tile + 2, tile).permute(4, 5, 0, 1, 2, 3)
+        inputs = _across(matrices.input, windows.reshape(len(products), -1, channels))
+        outputs = _across(matrices.output, torch.bmm(inputs, products))
+        tiles = result[chunk].unflatten(3, (-1, tile)).unflatten(2, (-1, tile)).permute(3, 5, 0, 2, 4, 1)
+        tiles.copy_(outputs.view(tiles.shape))
+    return result
+
+
+def _across(matrix: Tensor, planes: Tensor) -> Tensor:
+    """``matrix`` (p, q) across the places in a tile: planes (q, tiles, C) -> (p, tiles, C)."""
+    return torch.mm(matrix, planes.flatten(1)).view(len(matrix), *planes.shape[1:])
+
+
+def _chunks(shape: torch.Size, products: Tensor, tile: int) -> list[slice]:
+    """Rows of a value (R, C, H, W) that are worked on together."""
+    tiles = shape[2] * shape[3] // tile**2
+    bytes_per_row = 4 * len(products) * max(products.shape[1:]) * tiles
+    size = max(CHUNK_BYTES // bytes_per_row, -(-CHUNK_ROWS // tiles), 1)
+    return [slice(first, first + size) for first in range(0, shape[0], size)]

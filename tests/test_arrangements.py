@@ -1,0 +1,117 @@
+"""Arrangements of a convolution's weights on the CPU: all read the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosim_ep.ep.network import Connection, channels_last
+from neurosim_ep.scenario.architectures import LayerPlan
+from neurosim_ep.scheduler.arrangements import MAKE, arrangement
+from neurosim_ep.scheduler.kernels import PackedKernel
+from neurosim_ep.scheduler.winograd import WinogradWeights
+
+pytestmark = pytest.mark.skipif(not PackedKernel.available(), reason="this build of PyTorch has no oneDNN layouts")
+
+SIDES = {
+    "dense": (1, 2),
+    "gathered": (1, 3, 4, 6),
+    "packed": (1, 2, 5, 8),
+    "winograd, tiles of 2": (2, 4, 6),
+    "winograd, tiles of 4": (4, 8, 12),
+}
+
+
+def drawn(out: int, inside: int, rows: int, height: int, width: int, kernel: int = 3) -> tuple[Tensor, ...]:
+    """Weights (out, inside, k, k), biases, and a value for each of the two reads; states are in [0, 1)."""
+    random = torch.Generator().manual_seed(out + inside + rows + height)
+    weight = torch.randn(out, inside, kernel, kernel, generator=random) / (kernel * inside**0.5)
+    values = (torch.rand(rows, channels, height, width, generator=random) for channels in (inside, out))
+    return weight, torch.randn(out, generator=random), *map(channels_last, values)
+
+
+def apart(found: Tensor, exact: Tensor) -> float:
+    """Distance over norm."""
+    return float((found - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("name", sorted(MAKE))
+@pytest.mark.parametrize(("out", "inside", "rows"), [(5, 3, 1), (12, 16, 7), (33, 8, 70)])
+def test_both_reads_are_those_of_the_convolution(name: str, out: int, inside: int, rows: int) -> None:
+    for height in SIDES[name]:
+        for width in SIDES[name]:
+            weight, bias, pre, post = drawn(out, inside, rows, height, width)
+            weights = MAKE[name](weight, 1, (height, width))
+            z = F.conv2d(pre.double(), weight.double(), padding=1)
+            back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
+            assert apart(weights.forward(pre, None), z) < 2e-6
+            assert apart(weights.forward(pre, bias), z + bias.double().view(-1, 1, 1)) < 2e-6
+            assert apart(weights.feedback(post), back) < 2e-6
+            assert weights.forward(pre, bias).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["dense", "gathered", "packed"])
+def test_a_larger_kernel(name: str) -> None:
+    weight, bias, pre, post = drawn(6, 4, 3, 2, 2, kernel=5)
+    weights = MAKE[name](weight, 2, (2, 2))
+    assert apart(weights.forward(pre, bias), F.conv2d(pre.double(), weight.double(), bias.double(), padding=2)) < 2e-6
+    assert apart(weights.feedback(post), F.conv_transpose2d(post.double(), weight.double(), padding=2)) < 2e-6
+
+
+@pytest.mark.parametrize(("tile", "side", "allowed"), [(2, 4, 1.0), (4, 8, 3.0)])
+def test_winograd_rounds_about_as_the_direct_sum_does(tile: int, side: int, allowed: float) -> None:
+    weight, _, pre, post = drawn(64, 128, 8, side, side)
+    weights = WinogradWeights(weight, tile)
+    z = F.conv2d(pre.double(), weight.double(), padding=1)
+    back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
+    assert apart(weights.forward(pre, None), z) <= allowed * apart(F.conv2d(pre, weight, padding=1), z)
+    direct = apart(F.conv_transpose2d(post, weight, padding=1), back)
+    assert apart(weights.feedback(post), back) <= allowed * direct
+
+
+def test_rows_do_not_depend_on_how_many_are_worked_on_together() -> None:
+    weight, _, pre, post = drawn(64, 64, 300, 8, 8)
+    weights = WinogradWeights(weight, 4)
+    alone = torch.cat([weights.forward(part, None) for part in pre.split(7)])
+    torch.testing.assert_close(weights.forward(pre, None), alone, rtol=0, atol=1e-5)
+    alone = torch.cat([weights.feedback(part) for part in post.split(7)])
+    torch.testing.assert_close(weights.feedback(post), alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "padding", "value", "half", "name"),
+    [
+        ((512, 512, 3, 3), 1, (16, 512, 2, 2), False, "dense"),
+        ((8, 4, 3, 3), 0, (16, 4, 2, 2), False, "packed"),  # gives a smaller map
+        ((512, 512, 3, 3), 1, (16, 512, 4, 4), False, "winograd, tiles of 2"),
+        ((512, 512, 3, 3), 1, (2, 512, 4, 4), False, "packed"),  # too few tiles
+        ((256, 128, 3, 3), 1, (16, 128, 8, 8), False, "winograd, tiles of 4"),
+        ((256, 128, 3, 3), 1, (16, 128, 7, 7), False, "plain"),
+        ((256, 128, 5, 5), 2, (16, 128, 8, 8), False, "plain"),
+        ((16, 8, 3, 3), 1, (24, 8, 16, 16), False, "plain"),
+        ((16, 8, 3, 3), 1, (1, 8, 16, 16), False, "packed"),
+        ((512, 512, 3, 3), 1, (16, 512, 2, 2), True, "dense"),
+        ((512, 512, 3, 3), 1, (16, 512, 4, 4), True, "gathered"),
+        ((256, 128, 3, 3), 1, (16, 128, 8, 8), True, "packed"),
+    ],
+)
+def test_the_rule(shape: tuple[int, ...], padding: int, value: tuple[int, ...], half: bool, name: str) -> None:
+    assert arrangement(shape, padding, value, half) == name
+
+
+def test_a_kernel_reads_alike_at_every_size_of_the_batch_until_its_weights_change() -> None:
+    """A batch that shrinks passes through several arrangements."""
+    connection = Connection("conv", LayerPlan("conv", 128), (128, 4, 4))
+    weight, bias, pre, post = drawn(128, 128, 40, 4, 4)
+    kernel = PackedKernel(connection, None)
+    for scale in (1.0, -0.5):
+        connection.weight.copy_(channels_last(scale * weight))
+        connection.bias.copy_(scale * bias)
+        kernel.refresh()
+        for rows in (40, 13, 11, 3, 1):
+            z = F.conv2d(pre[:rows].double(), connection.weight.double(), connection.bias.double(), padding=1)
+            assert apart(kernel.forward(pre[:rows]), z) < 2e-6
+            back = F.conv_transpose2d(post[:rows].double(), connection.weight.double(), padding=1)
+            assert apart(kernel.feedback(post[:rows]), back) < 2e-6
