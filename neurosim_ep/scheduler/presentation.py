@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct, contrastive
 from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
@@ -139,7 +139,7 @@ def ep_gradients(
 
     nudges = NUDGES[nudging]
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
-    sign = x.new_tensor([factor for _, factor in nudges]).repeat(batch)
+    sign = per_row([factor for _, factor in nudges], batch, x)
     nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher)
     stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
     nudged = engine.relax(
