@@ -16,13 +16,15 @@ from test_scheduler import POLICIES, deep_network, images, present
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.network import Connection, Network
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.scheduler import buffers
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.graphs import BlockGraphs, Host
+from neurosim_ep.scheduler.kernels import supported_precision
 from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
@@ -380,3 +382,78 @@ def test_copies_to_a_cuda_device_are_not_waited_for(monkeypatch: pytest.MonkeyPa
     device = torch.device("cuda", 1)
     assert buffers.to_device(torch.tensor([3, 1]), device).tolist() == [3, 1]
     assert asked == [True, (device, {"non_blocking": True})]
+
+
+def rounding() -> tuple[bool, bool]:
+    """Whether convolutions and matrix products may be rounded to TF32 now."""
+    if hasattr(torch.backends.cudnn, "conv"):
+        owners: tuple[Any, Any] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+        return owners[0].fp32_precision == "tf32", owners[1].fp32_precision == "tf32"
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.fixture
+def everything_rounded() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+@pytest.mark.usefixtures("everything_rounded")
+def test_only_ticks_are_rounded_to_tf32_whatever_the_process_does(
+    monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    network, (x, y) = deep_network(), images(3)
+    engine = Engine(network, Schedule())
+    engine.precision = precision
+    seen: dict[str, set[tuple[bool, bool]]] = {}
+
+    def watch(owner: Any, name: str, kind: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            seen.setdefault(kind, set()).add(rounding())
+            return original(*args, **options)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    watch(network, "input_drive", "drive")
+    watch(network, "logits", "logits")
+    watch(Connection, "update", "update")
+    watch(engine.policy, "step", "ticks")
+    on(engine, x, y)
+    assert seen.pop("ticks") == {(precision == "tf32", False)}
+    assert seen == {kind: {(False, False)} for kind in ("drive", "logits", "update")}
+    assert rounding() == (True, True)
+    with tf32(False):
+        assert rounding() == (False, False)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="PyTorch 2.9 has the newer settings")
+def test_programs_may_use_either_of_pytorchs_settings() -> None:
+    """PyTorch refuses to tell the older one once convolutions and recurrent layers differ in the newer one."""
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    try:
+        with tf32(True):
+            assert rounding() == (True, False)
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.parametrize(("capability", "given"), [((7, 5), "float32"), ((8, 0), None)])
+def test_reduced_precision_needs_the_arithmetic_not_its_emulation(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], given: str | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *args, **options: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "some GPU")
+    for precision in ("bfloat16", "tf32"):
+        found, reason = supported_precision(precision, torch.device("cuda", 1))
+        assert found == (given or precision)
+        assert reason == (f"some GPU has no {precision} arithmetic" if given else "")
+    assert supported_precision("float16", torch.device("cuda", 1)) == ("float16", "")

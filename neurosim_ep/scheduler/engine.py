@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import EVERY, Anchors
 from neurosim_ep.scheduler.buffers import Arriving, KeptFields
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.graphs import BlockGraphs
-from neurosim_ep.scheduler.kernels import Kernel, make_kernels, supported_precision, tf32_convolutions
+from neurosim_ep.scheduler.kernels import Kernel, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.quiescence import Course, Rest, retire
@@ -114,7 +115,7 @@ class Engine:
             nudge=nudge, senders=senders, obeys=self.policy.obeys_senders, anchors=self._anchors(len(phases)),
             observers=observers,
         )  # fmt: skip
-        with self._own_device(), tf32_convolutions(self.precision == "tf32"):
+        with self._own_device(), tf32(self.precision == "tf32"):
             course, motion = self._relax(given, steps, rest)
         for kernel in self.kernels:
             kernel.release()
