@@ -19,14 +19,12 @@ from nets import (
     sections,
 )
 from oracles import bptt_gradients
-from torch import Tensor
 
-from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
-from neurosim_ep.scheduler.schedule import Schedule
 
 
 @settings(max_examples=25, deadline=None)
@@ -174,28 +172,6 @@ def test_mixed_number_formats_are_refused() -> None:
     x, y = batch(network, 2)
     with pytest.raises(UsageError, match=r"network torch\.float64, x torch\.float32: must all be of one format"):
         ep_gradients(network, x.float(), y, free_steps=2, nudge_steps=2, beta=0.1)
-
-
-def test_given_tensors_may_lie_in_memory_in_any_order() -> None:
-    """Images, states and what a teacher shows in PyTorch's default layout instead of channels_last."""
-    section = custom(conv(5, pool="max"), conv(6, pool="max"), linear(7), weight_scale=0.7)
-    network = double_network(section)
-    signals = double_signals(network, [0, 1], ["kd", "le"])
-    x, y = batch(network, 8)
-    states, teacher = random_states(network, 8), random_teacher(signals, 8)
-    results = [
-        ep_gradients(
-            network, arranged(x), y, free_steps=60, nudge_steps=24, beta=0.2, signals=signals,
-            teacher={layer: arranged(shown) for layer, shown in teacher.items()},
-            states=[arranged(state) for state in states], schedule=Schedule(tolerance=1e-8, nudge_tolerance=1e-2),
-        )
-        for arranged in (channels_last, Tensor.contiguous)
-    ]  # fmt: skip
-    first, second = results
-    assert torch.equal(first.nudge_phases.ticks, second.nudge_phases.ticks)
-    assert first.nudge_phases.ticks.double().mean() > 8
-    for name, grad in first.grads.items():
-        assert torch.equal(grad, second.grads[name]), name
 
 
 def test_tensors_that_do_not_fit_the_network_are_refused() -> None:

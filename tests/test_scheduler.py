@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, double_signals, linear, sections
+from nets import batch, conv, custom, double_network, double_signals, linear, random_states, random_teacher, sections
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network, channels_last
@@ -299,3 +299,20 @@ def test_given_states_are_not_changed() -> None:
     before = [state.clone() for state in states]
     present(network, x, y, Schedule(tolerance=1e-6), states=states)
     assert all(torch.equal(one, other) for one, other in zip(before, states, strict=True))
+
+
+def test_given_tensors_may_lie_in_memory_in_any_order() -> None:
+    """Images, states and what a teacher shows in PyTorch's default layout instead of channels_last."""
+    network, (x, y) = deep_network(), images(8)
+    signals = double_signals(network, [0, 1], ["kd", "le"])
+    states, teacher = random_states(network, 8), random_teacher(signals, 8)
+    first, second = (
+        present(
+            network, arranged(x), y, Schedule(tolerance=1e-6, nudge_tolerance=1e-2), signals=signals,
+            teacher={layer: arranged(shown) for layer, shown in teacher.items()},
+            states=[arranged(state) for state in states],
+        )
+        for arranged in (channels_last, Tensor.contiguous)
+    )  # fmt: skip
+    assert first.nudge_phases.ticks.unique().tolist() != [20]
+    assert_same_bits(first, second)

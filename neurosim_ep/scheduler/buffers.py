@@ -35,8 +35,8 @@ class KeptFields:
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """``values`` of the host on ``device``, without waiting for what the device is doing."""
-    if device.type != "cuda":
+    """``values`` of the host or of ``device`` on ``device``, without waiting for what it is doing."""
+    if device.type != "cuda" or values.device.type == "cuda":
         return values.to(device)
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
     return pinned.to(device, non_blocking=True)
