@@ -7,7 +7,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, double_signals, linear, sections
+from nets import (
+    batch,
+    conv,
+    custom,
+    double_network,
+    double_signals,
+    linear,
+    random_states,
+    random_teacher,
+    sections,
+)
 from oracles import bptt_gradients
 
 from neurosim_ep.ep.network import Network
@@ -162,3 +172,27 @@ def test_mixed_number_formats_are_refused() -> None:
     x, y = batch(network, 2)
     with pytest.raises(UsageError, match=r"network torch\.float64, x torch\.float32: must all be of one format"):
         ep_gradients(network, x.float(), y, free_steps=2, nudge_steps=2, beta=0.1)
+
+
+def test_tensors_that_do_not_fit_the_network_are_refused() -> None:
+    network = double_network(custom(conv(3), linear(4)))
+    signals = double_signals(network, [0], "kd")
+    x, y = batch(network, 3)
+    states, teacher = random_states(network, 3), random_teacher(signals, 3)
+    for change, told in (
+        ({"states": states[:1]}, "states: 1 tensors for a network of 2 layers"),
+        ({"states": [state.float() for state in states]}, r"states\[0\] torch.float32.*must all be of one format"),
+        (
+            {"states": [state[:2] for state in states]},
+            r"states\[0\] has shape \(2, 3, 13, 11\): must be \(3, 3, 13, 11\)",
+        ),
+        ({"teacher": {0: teacher[0].to("meta")}}, r"teacher\[0\] meta.*must all be on one device"),
+        ({"teacher": {0: teacher[0][:, :2]}}, r"teacher\[0\] has shape"),
+        ({"y": y[:2]}, r"y has shape \(2,\): must be \(3,\)"),
+        ({"x": x[:, :1]}, r"x has shape \(3, 1, 13, 11\): must be \(3, 2, 13, 11\)"),
+    ):
+        given = {"x": x, "y": y, "signals": signals, "states": states, "teacher": teacher, **change}
+        with pytest.raises(UsageError, match=told):
+            ep_gradients(network, free_steps=2, nudge_steps=2, beta=0.1, **given)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"x torch\.float32"):
+        free_phase(network, x.float(), 2)

@@ -8,9 +8,12 @@ import pytest
 import torch
 from crossbars import connection, dense, fully_connected, relative, seeded, states
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurosim_ep.scenario.architectures import LayerPlan
 from neurosim_ep.scenario.schema import DeviceSection
+from neurosim_ep.tiles import writing
+from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.models import ConstantStep, SoftBounds
 from neurosim_ep.tiles.lines import Lines, lines_of
 from neurosim_ep.tiles.mapping import ConnectionGeometry
@@ -295,3 +298,30 @@ def write(devices: Devices, made: Any, seed: int) -> None:
         devices.write_difference(torch.randn(6, 4, generator=seeded(seed)) * DW, seeded(seed))
     else:
         devices.write_terms(terms_of(made), torch.tensor(5e-3), seeded(seed))
+
+
+def test_a_batch_is_written_without_asking_the_device_for_every_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for what pulses themselves ask: one question for all samples and terms."""
+    asked: list[str] = []
+
+    class Questions(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten._local_scalar_dense.default:
+                asked.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    def count(array: DeviceArray, counts: torch.Tensor, random: torch.Generator) -> None:
+        asked.append("pulse")
+
+    monkeypatch.setattr(DeviceArray, "pulse", count)
+    made = fully_connected(6, 4)
+    devices = devices_of(made)
+    with Questions():
+        devices.write_terms(terms_of(made, 12), torch.tensor(5e-3), seeded(0))
+    assert asked.count("pulse") >= 24 and set(asked) == {"pulse"}
+    monkeypatch.undo()
+    together, apart = devices_of(made), devices_of(made)
+    together.write_terms(terms_of(made), torch.tensor(5e-3), seeded(0))
+    monkeypatch.setattr(writing, "TRAINS_AT_ONCE", 1)
+    apart.write_terms(terms_of(made), torch.tensor(5e-3), seeded(0))
+    assert torch.equal(together.weights, apart.weights)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, double_signals, linear, sections
+from nets import batch, conv, custom, double_network, double_signals, linear, random_states, random_teacher, sections
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network, channels_last
@@ -247,44 +245,6 @@ def test_a_vanishing_error_is_not_cut_off_by_the_tolerance() -> None:
     assert float((saved.grads["connections.0.weight"] - first).norm() / first.norm()) < 0.05
 
 
-class DirectBlocks:
-    """Stands for captured graphs: runs every block, on buffers that stay."""
-
-    failure = ""
-
-    def __init__(self) -> None:
-        self.keys: list[Hashable] = []
-
-    def run(self, key: Hashable, block: Callable[[], None]) -> None:
-        self.keys.append(key)
-        block()
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_persistent_buffers_and_late_answers_give_the_same_states(policy: str) -> None:
-    """The course of events on a CUDA device: samples leave in halves, a block after they were found at rest."""
-    network = deep_network()
-    schedule = Schedule(policy, 1e-8, 1e-5, thresholds=1e-12)
-    engine, plain = Engine(network, schedule), Schedule(policy, 1e-10, 1e-7, thresholds=1e-12)
-    engine.graphs = DirectBlocks()  # type: ignore[assignment]
-    kept: list[tuple[EPGradients, list[Tensor]]] = []
-    for shift in range(3):
-        x, y = images(20)
-        x, y = x.roll(shift, 0), y.roll(shift, 0)
-        ours = ep_gradients(network, x, y, free_steps=80, nudge_steps=20, beta=0.2, engine=engine)
-        theirs = present(network, x, y, plain)
-        assert len(ours.free_phase.ticks.unique()) > 1
-        kept.append((ours, [state.clone() for state in ours.free]))
-        for one, other in zip(ours.free, theirs.free, strict=True):
-            assert (one - other).abs().max() <= 1e-6
-        for name, grad in theirs.grads.items():
-            assert (ours.grads[name] - grad).norm() <= 1e-3 * grad.norm(), name
-    samples = {key[2] for key in engine.graphs.keys}  # type: ignore[index, attr-defined]
-    assert samples == {20, 10}
-    for result, states in kept:  # later batches leave earlier results alone
-        assert all(torch.equal(one, other) for one, other in zip(result.free, states, strict=True))
-
-
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_same_bytes_every_time(policy: str) -> None:
     network, (x, y) = deep_network(dtype=torch.float32), images(8, torch.float32)
@@ -339,3 +299,20 @@ def test_given_states_are_not_changed() -> None:
     before = [state.clone() for state in states]
     present(network, x, y, Schedule(tolerance=1e-6), states=states)
     assert all(torch.equal(one, other) for one, other in zip(before, states, strict=True))
+
+
+def test_given_tensors_may_lie_in_memory_in_any_order() -> None:
+    """Images, states and what a teacher shows in PyTorch's default layout instead of channels_last."""
+    network, (x, y) = deep_network(), images(8)
+    signals = double_signals(network, [0, 1], ["kd", "le"])
+    states, teacher = random_states(network, 8), random_teacher(signals, 8)
+    first, second = (
+        present(
+            network, arranged(x), y, Schedule(tolerance=1e-6, nudge_tolerance=1e-2), signals=signals,
+            teacher={layer: arranged(shown) for layer, shown in teacher.items()},
+            states=[arranged(state) for state in states],
+        )
+        for arranged in (channels_last, Tensor.contiguous)
+    )  # fmt: skip
+    assert first.nudge_phases.ticks.unique().tolist() != [20]
+    assert_same_bits(first, second)

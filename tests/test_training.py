@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pandas as pd
@@ -22,6 +23,8 @@ from neurosim_ep.record import rundir
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scheduler.counters import TileCounter
+from neurosim_ep.train import feed, trainer
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.model import build_model
 from neurosim_ep.train.run import resume, run
@@ -332,3 +335,44 @@ def test_update_limit_bounds_every_update() -> None:
     trainer.train_epoch(0, compare)
     assert max(updates) <= 0.0101
     assert max(updates) > 0.0015  # momentum adds aligned updates up to the limit; the first is a tenth of it
+
+
+def test_batches_come_from_the_device_that_keeps_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to a size; larger sets stay on the host and are copied batch by batch."""
+    images, labels = torch.arange(60, dtype=torch.uint8).view(5, 3, 2, 2), torch.arange(5)
+    there, chosen = torch.device("meta"), torch.tensor([3, 0])
+    for kept, home in ((feed.KEPT, "meta"), (59, "cpu")):
+        monkeypatch.setattr(feed, "KEPT", kept)
+        fed = feed.Feed(images, labels, there)
+        assert fed.images.device.type == fed.labels.device.type == home
+        assert all(value.device == there for value in fed.batch(chosen))
+        assert [len(part) for part, _ in fed.parts(2)] == [2, 2, 1]
+        ours = feed.Feed(images, labels, torch.device("cpu"))
+        shown, named = ours.batch(chosen)
+        assert torch.equal(shown, images[chosen]) and named.tolist() == [3, 0]
+        assert torch.equal(torch.cat([part for part, _ in ours.parts(2)]), images)
+
+
+def test_recorded_batches_share_one_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is counted as by a counter of its own."""
+    made: list[TileCounter] = []
+
+    class Counted(TileCounter):
+        def __init__(self, *args: Any) -> None:
+            made.append(self)
+            super().__init__(*args)
+
+    monkeypatch.setattr(trainer, "TileCounter", Counted)
+    chosen = load_scenario("smoke", [*TINY, "training.batch_size=20", "telemetry.traffic_every=1"])
+    data = load_data(chosen.data, 0)
+    records = []
+    for shared in (True, False):
+        one = Trainer(chosen, build_model(chosen, data.num_classes, data.image_shape), data, torch.device("cpu"))
+        plan = one.model.plan
+        if not shared:
+            monkeypatch.setattr(one, "_fresh_counter", lambda plan=plan: TileCounter(plan, "cpu"))
+        records.append(one.train_epoch(0, lambda batch: None).traffic)
+    assert len(made) == 1 and len(records[0]) == 3
+    for (_, ours), (_, theirs) in zip(*records, strict=True):
+        assert (ours.traffic == theirs.traffic).all() and (ours.update == theirs.update).all()
+        assert (ours.sends["free"] == theirs.sends["free"]).all()

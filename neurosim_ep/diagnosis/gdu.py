@@ -23,7 +23,7 @@ from neurosim_ep.ep import bptt
 from neurosim_ep.ep.activations import upper_bound
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.scheduler.engine import Engine
@@ -173,7 +173,7 @@ def _nudged(
     engine: Engine, x: Tensor, onehot: Tensor, free: States, setting: Setting
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
-    recorder, signed = StateRecorder(), x.new_tensor([setting.beta, -setting.beta]).repeat(len(x))
+    recorder, signed = StateRecorder(), per_row([setting.beta, -setting.beta], len(x), x)
     nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
     end = engine.relax(
         engine.network.input_drive(x)[0],

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 
 from neurosim_ep.diagnosis.settling import FreePhase
 from neurosim_ep.ep.losses import one_hot
-from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.scheduler.engine import Engine, Relaxation
@@ -63,7 +63,7 @@ def go_on(engine: Engine, free: FreePhase, setting: Setting) -> list[Tensor]:
 def _nudge(engine: Engine, free: FreePhase, setting: Setting, betas: tuple[float, ...]) -> Relaxation:
     network, copies, batch = engine.network, len(betas), len(setting.labels)
     onehot = one_hot(setting.labels, network.num_classes, free.input_drive)
-    signed = onehot.new_tensor(betas).repeat(batch)
+    signed = per_row(betas, batch, onehot)
     return engine.relax(
         free.input_drive,
         [repeat_rows(state, copies) for state in free.end.states],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from neurosim_ep.ep.losses import readout_nudge
@@ -47,6 +48,11 @@ class Nudge:
         """Whether an error acts on ``layer`` directly."""
         return layer == len(self.network.connections) - 1 or layer in self.targets
 
+    @property
+    def kind(self) -> Hashable:
+        """What two nudges must have in common for one to take over the tensors of the other."""
+        return self.signals, tuple(self.targets)
+
     def row_buffers(self) -> list[Tensor]:
         """What belongs to single samples, one row per row of the batch."""
         return [self.onehot, *self.targets.values()]
@@ -61,6 +67,14 @@ class Nudge:
     def tensors(self) -> list[Tensor]:
         """All that differs from one batch to the next."""
         return [self.beta, self.signal_beta, *self.row_buffers()]
+
+
+def per_row(factors: Sequence[float], batch: int, like: Tensor) -> Tensor:
+    """One of ``factors`` for each row of ``batch`` samples whose phases are neighbouring rows.
+
+    Of the format of ``like``, on its device, which is not waited for.
+    """
+    return torch.stack([like.new_full((batch,), factor) for factor in factors], 1).flatten()
 
 
 def _per_row(factor: Tensor, like: Tensor) -> Tensor:

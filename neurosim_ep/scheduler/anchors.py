@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.primitive import pool_forward
-from neurosim_ep.scheduler.kernels import Kernel, tf32_convolutions
+from neurosim_ep.scheduler.kernels import Kernel
 
 EVERY = 32  # ticks between anchors in the free phase, at least
 
@@ -63,7 +64,7 @@ class Anchors:
         if connection.kind == "linear":
             return
         pre, post = pre[:: self.copies], post[:: self.copies]
-        with tf32_convolutions(False):
+        with tf32(False):
             z = self.exact[layer].forward(pre)
             routed = connection.route(post, pool_forward(z, connection.pool)[1])
             found = Anchor(pre, z, routed, self.exact[layer].feedback(routed))

@@ -36,7 +36,7 @@ _Read = tuple[int, tuple[str, ...], str]
 
 
 class TileCounter:
-    """Counts the reads, updates and events of one batch on the tiles of ``plan``.
+    """Counts the reads, updates and events of one batch after the other on the tiles of ``plan``.
 
     Phases are "free", "nudge_plus" and "nudge_minus". Values and masks have leading rows: one per sample and phase, the
     phases of a sample side by side. All tensors are on ``device``.
@@ -53,13 +53,17 @@ class TileCounter:
         self._column_groups = [ChannelGroups(columns > 0) for columns in self._column_indicator]
         self._destinations = [torch.from_numpy(plan.event_destinations(layer)).to(device) for layer in layers]
         self._sender = [torch.from_numpy(plan.sender_of(layer)).to(device).flatten() for layer in layers]
-        tiles = len(plan.tiles)
-        self._updates = torch.zeros((len(UPDATE_QUANTITIES), tiles), dtype=torch.int64, device=device)
+        self._scratch = torch.empty(0, device=device)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was counted: a batch begins."""
+        shape = len(UPDATE_QUANTITIES), len(self.plan.tiles)
+        self._updates = torch.zeros(shape, dtype=torch.int64, device=self.device)
         self._lines: dict[_Read, Tensor] = {}
         self._reads: dict[_Read, Tensor] = {}
         self._positions: dict[_Read, int] = {}
         self._applied = False
-        self._scratch = torch.empty(0, device=device)
         self._events: dict[tuple[str, int, int], Tensor] = {}
         self._sends: dict[tuple[str, int], Tensor] = {}
         self._updated: dict[tuple[str, int, int], int] = {}

@@ -1,30 +1,34 @@
 """The tick loop: relaxes a batch through one phase, and stops computing samples that have come to rest.
 
 The host looks at the device once per block of ticks, never per tick. On a CUDA device a block is a captured graph and
-the host acts on what the block before the last one found, so the device always has work waiting.
+the host acts on what the block before the last one found, so the device always has work waiting. What is watched by
+observers is launched tick by tick and looked at without delay, so that they see the same on every device.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import EVERY, Anchors
+from neurosim_ep.scheduler.buffers import Arriving, KeptFields
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.graphs import BlockGraphs
-from neurosim_ep.scheduler.kernels import Kernel, make_kernels, supported_precision, tf32_convolutions
+from neurosim_ep.scheduler.kernels import Kernel, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.quiescence import Course, Rest, retire
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
 
-SMALLEST_BUCKET = 8  # samples a captured graph computes at least
+SMALLEST_ROWS = 32  # a captured graph computes at least: fewer take as long
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Relaxation:
 
     ``states``: per layer (rows, *shape), ``copies`` neighbouring rows per sample where phases ran side by side.
     ``seen``: what receivers hold of them. ``change`` (B, N): largest change of each layer of each sample in the last
-    step it was computed. ``ticks`` (B,): ticks it was computed for. ``motion`` (B, N): :class:`Motion` of each layer.
+    step it was computed. ``ticks`` (B,): the tick at which it was found at rest, or the last one. ``motion`` (B, N):
+    :class:`Motion` of each layer.
     """
 
     states: list[Tensor]
@@ -57,13 +62,13 @@ class Engine:
     def __init__(self, network: Network, schedule: Schedule) -> None:
         self.network, self.schedule = network, schedule
         self.policy = POLICIES[schedule.policy]()
-        weight = network.connections[0].weight
-        self.precision, reason = supported_precision(schedule.precision, weight.device)
+        self.device = network.connections[0].weight.device
+        self.precision, reason = supported_precision(schedule.precision, self.device)
         self._replaced = reason
         self.kernels = make_kernels(network, self.precision)
         real = any(connection.tiles is not None for connection in network.connections)
-        self.graphs = BlockGraphs() if weight.device.type == "cuda" and not real else None
-        self._fields: dict[tuple[int, tuple[Phase, ...]], Field] = {}
+        self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not real else None
+        self._kept = KeptFields()
 
     @property
     def notes(self) -> list[str]:
@@ -105,40 +110,44 @@ class Engine:
         for connection in self.network.connections[1:]:  # the input is read in the free phase alone
             if connection.tiles is not None:
                 connection.tiles.phase = "free" if nudge is None else "nudge"
-        obeys = self.policy.obeys_senders
-        field = Field(
-            self.network, self.kernels, input_drive, states, phases,
-            nudge=nudge, senders=senders, obeys=obeys, anchors=self._anchors(len(phases)), observers=observers,
+        given = Field(
+            self.network, self.kernels, channels_last(input_drive), [channels_last(state) for state in states], phases,
+            nudge=nudge, senders=senders, obeys=self.policy.obeys_senders, anchors=self._anchors(len(phases)),
+            observers=observers,
         )  # fmt: skip
-        given = field
-        if self.graphs is not None and not observers:
-            field = self._persistent(field)
-        course = Course(field, steps, self.policy.ticks)
-        with tf32_convolutions(self.precision == "tf32"):
-            if nudge is not None:
-                field.anchor()
-            self.policy.prepare(field)
-            self._run(field, rest, course)
-        motion = course.motion(field, rest)
+        with self._own_device(), tf32(self.precision == "tf32"):
+            course, motion = self._relax(given, steps, rest)
         if nudge is not None:  # the weights change next
             for kernel in self.kernels:
                 kernel.release()
+        obeyed = senders if self.policy.obeys_senders else None
+        seen = given.states if obeyed is None else [obeyed.held(n, state) for n, state in enumerate(given.states)]
+        return Relaxation(given.states, seen, given.sample_change(), course.ticks[: given.samples], motion)
+
+    def _relax(self, given: Field, steps: int, rest: Rest) -> tuple[Course, Tensor]:
+        """Relax ``given`` in place, in a field that is kept where that is captured; what was noted of it on the way."""
+        field = self._kept.holding(given) if self._captures(given) else given
+        field.active = self._places(field, given.samples)
+        course = Course(field, steps, self.policy.ticks)
+        if field.nudge is not None:
+            field.anchor()
+        self.policy.prepare(field)
+        self._run(field, rest, course)
+        motion = course.motion(field, rest)
         field.restore_order()
         if field is not given:
             given.load(field)
-        change = field.sample_change()
-        seen = [senders.held(n, state) for n, state in enumerate(given.states)] if obeys and senders else given.states
-        return Relaxation(given.states, seen, change, course.ticks, motion)
+        return course, motion[: given.samples]
 
     def _run(self, field: Field, rest: Rest, course: Course) -> None:
         """All blocks of a phase, or those until no sample moves."""
-        done, next_anchor, verdicts = 0, EVERY, _Verdicts(delayed=self.graphs is not None)
+        done, next_anchor, verdicts = 0, EVERY, _Verdicts(delayed=self._captures(field))
         for stop in course.stops(self.schedule.check_every):
             self._block(field, stop - done)
             done = stop
             if rest.tolerance > 0 and done < course.steps:
                 moving = verdicts.ask(course.moving(field, rest, done))
-                if done * self.policy.ticks >= rest.earliest and moving and self._retire(field, moving, course, done):
+                if moving is not None and self._retire(field, moving):
                     verdicts.forget()
                 if not field.active:
                     return
@@ -147,26 +156,33 @@ class Engine:
                 next_anchor += EVERY
                 field.anchor()
 
+    def _own_device(self) -> AbstractContextManager[object]:
+        """Streams, events and captures are those of the current device: that of the network."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+
     def _anchors(self, copies: int) -> Anchors | None:
         if self.precision == "float32":
             return None
         return Anchors(self.kernels, [Kernel(kernel.connection) for kernel in self.kernels], copies)
 
-    def _retire(self, field: Field, moving: list[bool], course: Course, done: int) -> bool:
+    def _captures(self, field: Field) -> bool:
+        """Whether blocks of ticks are captured: what observers see cannot be repeated without Python."""
+        return self.graphs is not None and not field.observers
+
+    def _retire(self, field: Field, moving: list[bool]) -> bool:
         """Stop computing samples at rest where that makes the batch smaller; whether it did."""
-        before, room = field.active, self._bucket(sum(moving), field.samples)
-        if room >= before:
+        room = self._places(field, sum(moving))
+        if room >= field.active:
             return False
         retire(field, moving, room)
-        course.leave(field.order[room:before], done)
         return True
 
-    def _bucket(self, moving: int, samples: int) -> int:
-        """Places kept for ``moving`` samples: as many on the CPU, a size that a graph exists for on CUDA."""
-        if self.graphs is None or moving == 0:
-            return moving
-        size = samples
-        while size // 2 >= max(moving, SMALLEST_BUCKET):
+    def _places(self, field: Field, samples: int) -> int:
+        """Places computed for ``samples`` samples: as many, or where ticks are captured a size with graphs."""
+        if samples == 0 or not self._captures(field):
+            return samples
+        size = field.samples
+        while size // 2 >= samples and size // 2 * field.copies >= SMALLEST_ROWS:
             size //= 2
         return size
 
@@ -176,44 +192,28 @@ class Engine:
                 field.watching = number == steps - 1 or any(observer.wants_changes for observer in field.observers)
                 self.policy.step(field)
 
-        if self.graphs is None or field.observers:
+        if self.graphs is None or not self._captures(field):
             block()
             return
         tick = field.tick
         anchored = field.anchors is not None and field.anchors.taken
-        self.graphs.run((field.samples, field.phases, field.active, steps, anchored), block)
+        self.graphs.run((field.samples, field.kind, field.active, steps, anchored), block, field)
         field.tick = tick + steps * self.policy.ticks
-
-    def _persistent(self, field: Field) -> Field:
-        """A field with the contents of ``field`` in buffers that stay, as captured graphs need them."""
-        key = field.samples, tuple(field.phases)
-        if key not in self._fields:
-            self._fields[key] = field.twin()
-        self._fields[key].load(field)
-        return self._fields[key]
 
 
 class _Verdicts:
-    """Which of the moving samples still move. A ``delayed`` answer is that to the question before the last one."""
+    """Which of the samples that are computed still move. A ``delayed`` answer is that to the question before the last
+    one.
+    """
 
     def __init__(self, delayed: bool) -> None:
         self.delayed = delayed
-        self._asked: list[tuple[Tensor, torch.cuda.Event | None]] = []
+        self._asked: list[Arriving] = []
 
     def ask(self, mask: Tensor) -> list[bool] | None:
         """``mask``, one entry per active place, or None where the answer is still to come."""
-        event = None
-        if mask.device.type == "cuda":
-            host = torch.empty(mask.shape, dtype=torch.bool, pin_memory=True)
-            mask, event = host.copy_(mask, non_blocking=True), torch.cuda.Event()
-            event.record()
-        self._asked.append((mask, event))
-        if len(self._asked) <= self.delayed:
-            return None
-        mask, event = self._asked.pop(0)
-        if event is not None:
-            event.synchronize()
-        return mask.tolist()
+        self._asked.append(Arriving(mask))
+        return None if len(self._asked) <= self.delayed else self._asked.pop(0).wait().tolist()
 
     def forget(self) -> None:
         """The samples have changed places: what was asked before says nothing any more."""

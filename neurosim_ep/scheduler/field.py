@@ -7,7 +7,7 @@ with one that goes on, so no buffer is ever copied and a captured CUDA graph fin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 import torch
@@ -52,7 +52,8 @@ class Field:
     ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
     ``senders`` knows what each neuron last sent; with ``obeys`` that is all its receivers know. ``anchors`` make the
     reads where they are of reduced precision. ``change`` (rows, N) holds the largest change of each layer in the last
-    step that was watched. ``order`` (B,) is the number in the batch of the sample at each place.
+    step that was watched. ``order`` (B,) is the number in the batch of the sample at each place; of the ``samples``
+    places of a field that is used again only the first ``batch`` may be taken.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Field:
         self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
         self.anchors = anchors
         self.copies, self.samples = len(phases), len(input_drive)
-        self.active = self.samples
+        self.active = self.batch = self.samples
         self.layers = len(states)
         self.tick = 0
         self.fresh: list[int] = list(range(self.layers))
@@ -84,6 +85,20 @@ class Field:
         self.order = torch.arange(self.samples, device=input_drive.device)
         self.routing: dict[int, Tensor] = {}
         self._exchanged = False
+
+    @property
+    def kind(self) -> Hashable:
+        """What two fields must have in common for one to take over the contents of the other."""
+        return tuple(self.phases), self.senders is not None, None if self.nudge is None else self.nudge.kind
+
+    @property
+    def host(self) -> tuple[list[int], bool]:
+        """What ticks change outside of tensors, but for their number."""
+        return list(self.fresh), self.step_over
+
+    @host.setter
+    def host(self, left: tuple[list[int], bool]) -> None:
+        self.fresh, self.step_over = list(left[0]), left[1]
 
     @property
     def rows(self) -> int:
@@ -198,18 +213,23 @@ class Field:
         )  # fmt: skip
 
     def load(self, other: Field) -> None:
-        """Take over the contents of a field of the same shape, all samples in the order of the batch."""
+        """Take over the contents of a field of the same kind, all samples in the order of the batch, as many as there
+        are in both; other places keep what they hold.
+        """
         self.active, self.tick, self.fresh = self.samples, 0, list(range(self.layers))
+        self.batch = min(self.samples, other.samples)
         if self.anchors is not None:
             self.anchors.taken = False
-        pairs = [(self.input_drive, other.input_drive), (self.order, other.order), (self.change, other.change)]
+        torch.arange(self.samples, out=self.order)
+        pairs = [(self.input_drive, other.input_drive), (self.change, other.change)]
         pairs += zip(self.states, other.states, strict=True)
         if self.nudge is not None and other.nudge is not None:
             pairs += zip(self.nudge.tensors(), other.nudge.tensors(), strict=True)
         if self.senders is not None and other.senders is not None:
             pairs += zip(self.senders.last, other.senders.last, strict=True)
         for mine, theirs in pairs:
-            mine.copy_(theirs)
+            rows = min(len(mine), len(theirs))
+            mine[:rows].copy_(theirs[:rows])
 
     def exchange(self, front: Tensor, back: Tensor) -> None:
         """Let the samples at places ``front`` and ``back`` (int64, equal length) change places in every buffer."""

@@ -8,9 +8,6 @@ stay float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -119,8 +116,8 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
     if precision == "float32":
         return precision, ""
     if device.type == "cuda":
-        if precision == "bfloat16" and not torch.cuda.is_bf16_supported():
-            return "float32", f"{torch.cuda.get_device_name(device)} has no bfloat16 arithmetic"
+        if precision in ("bfloat16", "tf32") and torch.cuda.get_device_capability(device) < (8, 0):
+            return "float32", f"{torch.cuda.get_device_name(device)} has no {precision} arithmetic"
         return precision, ""
     if precision == "tf32":
         return "float32", "tf32 is a format of CUDA devices"
@@ -147,14 +144,3 @@ def make_kernels(network: Network, precision: str) -> list[Kernel]:
         else:
             kernels.append(Kernel(connection) if dtype is None else HalfKernel(connection, dtype))
     return kernels
-
-
-@contextmanager
-def tf32_convolutions(allowed: bool) -> Iterator[None]:
-    """Let CUDA convolutions round what enters them to TF32 while the block runs, or forbid it."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

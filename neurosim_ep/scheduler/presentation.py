@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import losses
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct, contrastive
 from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import StdpObserver
 from neurosim_ep.scheduler.phases import NUDGES, Phase
 from neurosim_ep.scheduler.quiescence import Rest
@@ -60,6 +62,7 @@ class EPGradients(Gradients):
 
 
 @torch.no_grad()
+@tf32(False)
 def free_phase(
     network: Network,
     x: Tensor,
@@ -74,7 +77,10 @@ def free_phase(
 
     ``schedule`` says how (default: every sample, every tick, all layers at once); ``engine``, made for this network
     and a schedule, is used instead where it is given.
+
+    Raises :class:`UsageError` for images or states that do not fit the network in shape, number format or device.
     """
+    check_inputs(network, x, states=states)
     engine = engine or Engine(network, schedule or Schedule())
     drive, _ = network.input_drive(x)
     return _free_phase(engine, drive, steps, states, observers)[0]
@@ -92,6 +98,7 @@ def _free_phase(
 
 
 @torch.no_grad()
+@tf32(False)
 def ep_gradients(
     network: Network,
     x: Tensor,
@@ -125,12 +132,12 @@ def ep_gradients(
     per nudge tick with the stdp rule.
 
     Raises :class:`UsageError` for an unknown rule or nudging, a loss the network was not built for, a beta that is not
-    positive, or images, network and signals of different number formats.
+    positive, or tensors that do not fit the network in shape, number format or device.
     """
     _check(network, rule, loss, nudging)
     if not beta > 0:
         raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
-    check_number_formats(network, x, signals)
+    check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
     engine = engine or Engine(network, schedule or Schedule())
     x = channels_last(x)
     batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)
@@ -139,7 +146,7 @@ def ep_gradients(
 
     nudges = NUDGES[nudging]
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
-    sign = x.new_tensor([factor for _, factor in nudges]).repeat(batch)
+    sign = per_row([factor for _, factor in nudges], batch, x)
     nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher)
     stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
     nudged = engine.relax(
@@ -187,16 +194,6 @@ def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
         if value not in allowed:
             remedy = "build the network with network.loss set to it" if name == "loss" else "use one of them"
             raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; {remedy}")
-
-
-def check_number_formats(network: Network, x: Tensor, signals: Signals | None) -> None:
-    """Raise :class:`UsageError` where images, network and signals are of different number formats."""
-    formats = {"network": network.connections[0].weight.dtype, "x": x.dtype}
-    if signals is not None and signals.matrices:
-        formats["signals"] = next(signals.parameters()).dtype
-    if len(set(formats.values())) > 1:
-        found = ", ".join(f"{name} {dtype}" for name, dtype in formats.items())
-        raise UsageError(f"{found}: must all be of one format; use .float() or .double() on each of them")
 
 
 def _split(states: Sequence[Tensor], copies: int) -> list[list[Tensor]]:

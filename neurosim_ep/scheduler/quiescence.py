@@ -19,6 +19,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.network import channels_last
+from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.scheduler.field import Field, memory_rows
 
 
@@ -58,18 +60,19 @@ class Rest:
     @classmethod
     def nudge_phase(cls, tolerance: float, free: Sequence[Tensor]) -> Rest:
         """Rest of a nudge phase that starts at ``free``; the error crosses one layer per tick."""
-        return cls(tolerance, to_go=2.0, looks=1, free=free, earliest=len(free))
+        laid_out = [channels_last(state) for state in free]
+        return cls(tolerance, to_go=2.0, looks=1, free=laid_out, earliest=len(free))
 
     def unrest(self, field: Field) -> Tensor:
         """Change of each layer of each moving sample in units of what is allowed, (A, N); ≤ 1 at rest."""
-        allowed = field.change.new_tensor(self.tolerance)
+        allowed = field.change.new_full((), self.tolerance)
         if self.free is not None:
             allowed = allowed * self._displacement(field)
         return field.sample_change() / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)
 
     def _displacement(self, field: Field) -> Tensor:
         assert self.free is not None
-        places = field.order[: field.active]
+        places = field.order[: field.active].clamp(max=len(self.free[0]) - 1)  # there may be more places than samples
         largest = []
         for layer, free in enumerate(self.free):
             nudged = memory_rows(field.state(layer)).unflatten(0, (field.active, field.copies))
@@ -87,8 +90,7 @@ def retire(field: Field, moving: list[bool], room: int) -> None:
     front = [place for place in range(room) if not moving[place]]
     back = [place for place in range(room, len(moving)) if moving[place]]
     if back:
-        device = field.order.device
-        chosen = torch.tensor([front[: len(back)], back], device=device)
+        chosen = to_device(torch.tensor([front[: len(back)], back]), field.order.device)
         field.exchange(chosen[0], chosen[1])
     field.active = room
 
@@ -96,12 +98,14 @@ def retire(field: Field, moving: list[bool], room: int) -> None:
 class Course:
     """What is noted of each sample in the course of a phase of ``ticks`` ticks, ``step_ticks`` to a step.
 
-    ``ticks`` (B,): ticks each sample was computed for.
+    ``ticks`` (places of the field,): the tick at which each sample was found at rest, or that of the end. A sample that
+    was found at rest once counts as such whether it is computed any further or not.
     """
 
     def __init__(self, field: Field, ticks: int, step_ticks: int) -> None:
         self.step_ticks, self.steps = step_ticks, -(-ticks // step_ticks)
         self.ticks = torch.full_like(field.order, self.steps * step_ticks)
+        self._moves = field.order < field.batch
         self._unrest = field.change.new_full((field.samples,), torch.inf)
         self._quiet = torch.zeros_like(field.order)
         self._seen = 0
@@ -115,7 +119,7 @@ class Course:
         return [*regular, *(stop for stop in (self.steps - 2, self.steps) if stop > 0)]
 
     def moving(self, field: Field, rest: Rest, done: int) -> Tensor:
-        """Which of the moving samples are not at rest after ``done`` steps, bool (A,)."""
+        """Which of the samples that are computed have not been found at rest after ``done`` steps, bool (A,)."""
         places, unrest = field.order[: field.active], rest.unrest(field).amax(1)
         tiny = torch.finfo(unrest.dtype).tiny
         shrinking = (unrest / self._unrest[places].clamp(min=tiny)) ** (1 / (done - self._seen))
@@ -123,11 +127,11 @@ class Course:
         quiet = (unrest <= 1) & (to_go <= rest.to_go)
         self._unrest[places], self._seen = unrest, done
         self._quiet[places] = (self._quiet[places] + 1) * quiet
-        return self._quiet[places] < rest.looks
-
-    def leave(self, samples: Tensor, done: int) -> None:
-        """``samples`` (numbers in the batch) are at rest after ``done`` steps."""
-        self.ticks[samples] = done * self.step_ticks
+        if done * self.step_ticks >= rest.earliest:
+            found = self._moves[places] & (self._quiet[places] >= rest.looks)
+            self.ticks[places] = self.ticks[places].masked_fill(found, done * self.step_ticks)
+            self._moves[places] &= ~found
+        return self._moves[places]
 
     def note(self, field: Field, done: int) -> None:
         """Keep what tells slow samples from oscillating ones at the end."""
@@ -142,10 +146,11 @@ class Course:
         if field.active and rest.tolerance > 0:
             places, change = field.order[: field.active], field.sample_change()
             moving = torch.full_like(change, Motion.OTHER, dtype=torch.uint8)
-            moving[change < FALLING * self._mid_phase[places]] = Motion.SLOW
+            moving.masked_fill_(change < FALLING * self._mid_phase[places], Motion.SLOW)
             if self._before_last:
-                moving[self._over_two_steps(field) <= RETURN * change] = Motion.PERIOD_2
-            moving[rest.unrest(field) <= 1] = Motion.SETTLED
+                moving.masked_fill_(self._over_two_steps(field) <= RETURN * change, Motion.PERIOD_2)
+            settled = (rest.unrest(field) <= 1) | ~self._moves[places].unsqueeze(1)
+            moving.masked_fill_(settled, Motion.SETTLED)
             motion[places] = moving
         return motion
 

@@ -23,8 +23,8 @@ class SigmaDelta:
 
     def __init__(self, thresholds: Sequence[float], states: Sequence[Tensor]) -> None:
         self.thresholds = list(thresholds)
-        self.last = [torch.zeros_like(state) for state in states]
-        self._sent = [torch.zeros_like(state) for state in states]
+        self.last = [torch.zeros_like(channels_last(state)) for state in states]
+        self._sent = [torch.zeros_like(last) for last in self.last]
 
     def sent(self, layer: int, rows: int) -> Tensor:
         """1 where a neuron of the first ``rows`` rows sent when :meth:`send` was last called, else 0; of the states'

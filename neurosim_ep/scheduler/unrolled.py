@@ -9,19 +9,22 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import bptt, losses
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import StateRecorder
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.presentation import Gradients, check_number_formats, free_phase
+from neurosim_ep.scheduler.presentation import Gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.schedule import Schedule
 
 
 @torch.no_grad()
+@tf32(False)
 def recorded_free_phase(
     engine: Engine,
     x: Tensor,
@@ -50,6 +53,7 @@ def recorded_free_phase(
 
 
 @torch.no_grad()
+@tf32(False)
 def bptt_gradients(
     network: Network,
     x: Tensor,
@@ -71,7 +75,7 @@ def bptt_gradients(
     synchronous ticks from ``states`` (zeros by default); ``engine``, made for this network, saves its preparation.
 
     Raises :class:`UsageError` when ``steps`` does not lie within the free phase, for an engine of another policy or of
-    reduced precision, or for images, network and signals of different number formats.
+    reduced precision, or for tensors that do not fit the network in shape, number format or device.
     """
     engine = engine or Engine(network, Schedule())
     if not 1 <= steps <= free_steps:
@@ -82,7 +86,7 @@ def bptt_gradients(
     ):
         if value != only:
             raise UsageError(f"{name} = {value!r}: must be {only!r} for BPTT; make the engine with it")
-    check_number_formats(network, x, signals)
+    check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
     x = channels_last(x)
     onehot = losses.one_hot(y, network.num_classes, x)
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)

@@ -10,7 +10,9 @@ every slot, and so have all d above ``desired / K`` of the largest, which are cl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,32 +51,51 @@ def make_trains(x: Tensor, d: Tensor, rate: Tensor | float, dw_min: float, secti
     return Trains(slots, x * on_rows[:, None], (d * on_columns[:, None]).clamp_(-1, 1))
 
 
-def coincidences(trains: Trains, section: DeviceSection, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pulses up and down that each cell sees, whole numbers (rows, columns), summed over the N outer products."""
+class Extent(NamedTuple):
+    """What the host must know of trains: their slots, at most, and whether any line pulls its cells down."""
+
+    slots: int
+    signed: bool
+
+
+def extents(trains: Sequence[Trains]) -> list[Extent]:
+    """Those of all ``trains``, each of at least one outer product, in one question to the device."""
+    signed = [(one.rows < 0).any() | (one.columns < 0).any() for one in trains]
+    slots = torch.stack([one.slots.max() for one in trains])
+    found = torch.stack([slots, torch.stack(signed).to(slots.dtype)], 1).tolist()
+    return [Extent(int(most), bool(some)) for most, some in found]
+
+
+def coincidences(
+    trains: Trains, section: DeviceSection, random: torch.Generator, extent: Extent | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pulses up and down that each cell sees, whole numbers (rows, columns), summed over the N outer products.
+
+    ``extent``: that of the trains, where it is known.
+    """
     if not len(trains.slots):
         none = trains.rows.new_zeros(trains.rows.shape[1], trains.columns.shape[1])
         return none, none.clone()
     if section.pulse_trains == "deterministic":
         return _rounded(trains)
-    return _drawn(trains, random)
+    return _drawn(trains, extent or extents([trains])[0], random)
 
 
-def _drawn(trains: Trains, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _drawn(trains: Trains, extent: Extent, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Every slot of every train drawn by itself, so that cells of a row or column see the same pulses."""
     on_rows, on_columns = trains.rows.abs(), trains.columns.abs()
-    signed = bool((trains.rows < 0).any()) or bool((trains.columns < 0).any())
     row_signs, column_signs = trains.rows.sign(), trains.columns.sign()
     seen = on_rows.new_zeros(on_rows.shape[1], on_columns.shape[1])
-    net = torch.zeros_like(seen) if signed else seen
+    net = torch.zeros_like(seen) if extent.signed else seen
     at_once = max(1, DRAWS_AT_ONCE // (on_rows.numel() + on_columns.numel()))
-    for slots in torch.arange(int(trains.slots.max()), device=seen.device).split(at_once):
+    for slots in torch.arange(extent.slots, device=seen.device).split(at_once):
         going = (trains.slots > slots[:, None]).to(seen.dtype).unsqueeze(2)
         rows, columns = (_drawn_below(value, len(slots), random) for value in (on_rows, on_columns))
         rows.mul_(going)
         seen.addmm_(rows.flatten(0, 1).T, columns.flatten(0, 1))
-        if signed:
+        if extent.signed:
             net.addmm_(rows.mul_(row_signs).flatten(0, 1).T, columns.mul_(column_signs).flatten(0, 1))
-    return ((seen + net) / 2, (seen - net) / 2) if signed else (seen, torch.zeros_like(seen))
+    return ((seen + net) / 2, (seen - net) / 2) if extent.signed else (seen, torch.zeros_like(seen))
 
 
 def _drawn_below(probability: Tensor, slots: int, random: torch.Generator) -> Tensor:

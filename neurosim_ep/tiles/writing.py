@@ -24,7 +24,9 @@ from neurosim_ep.tiles.converters import rounded
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.lines import Lines
-from neurosim_ep.tiles.pulses import coincidences, make_trains
+from neurosim_ep.tiles.pulses import Trains, coincidences, extents, make_trains
+
+TRAINS_AT_ONCE = 2**24  # numbers of trains that are kept while the device is asked about all of them
 
 
 @dataclass
@@ -119,19 +121,28 @@ class Devices:
         """Write ``rate · Σ sign · preᵀ routed``, in units of the device: sample after sample, term after term."""
         self._begin()
         array = self.slow if self.fast is None else self.fast
-        for sample in range(len(terms[0].pre)):
-            for term in terms:
-                rows = self.lines.on_rows(term.pre[sample : sample + 1])
-                columns = self.lines.on_columns(term.routed[sample : sample + 1])
-                trains = make_trains(rows, columns * term.sign, rate, self.model.dw_min, self.section)
-                up, down = coincidences(trains, self.section, random)
-                for pulses in (up, -down):
-                    self._apply(array, pulses, random)
+        samples, each = len(terms[0].pre), self.lines.positions * (self.lines.rows + self.lines.columns)
+        at_once = max(1, TRAINS_AT_ONCE // (len(terms) * each))
+        for first in range(0, samples, at_once):
+            some = range(first, min(first + at_once, samples))
+            trains = [self._trains(term, sample, rate) for sample in some for term in terms]
+            for train, extent in zip(trains, extents(trains), strict=True):
+                if extent.slots > 0:
+                    up, down = coincidences(train, self.section, random, extent)
+                    self._apply(array, up, random)
+                    if extent.signed:
+                        self._apply(array, -down, random)
         for one in self._arrays():
             one.relax(1, random)
         self.batches += 1
         if self.fast is not None and self.batches % self.section.transfer_every == 0:
             self._transfer(random)
+
+    def _trains(self, term: Term, sample: int, rate: Tensor) -> Trains:
+        """Trains of all positions of one sample of ``term``."""
+        rows = self.lines.on_rows(term.pre[sample : sample + 1])
+        columns = self.lines.on_columns(term.routed[sample : sample + 1])
+        return make_trains(rows, columns * term.sign, rate, self.model.dw_min, self.section)
 
     def _transfer(self, random: torch.Generator) -> None:
         """Pulses of the slow array in proportion to the fast one, read from its symmetry point, rounded at random."""
@@ -140,8 +151,6 @@ class Devices:
         self._apply(self.slow, rounded(wanted, random), random)
 
     def _apply(self, array: DeviceArray, pulses: Tensor, random: torch.Generator) -> None:
-        if not bool(pulses.any()):
-            return
         array.pulse(pulses, random)
         self.counts.up += pulses.clamp(min=0)
         self.counts.down -= pulses.clamp(max=0)

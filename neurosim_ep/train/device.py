@@ -7,17 +7,17 @@ import sys
 
 import torch
 
+from neurosim_ep.ep.arithmetic import set_tf32
 from neurosim_ep.errors import UsageError
 
 
 def select_device(name: str) -> torch.device:
-    """The device of ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device of ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``, made PyTorch's current one.
 
-    CUDA convolutions are set to full float32, as the 10-bit mantissa of TF32 would swallow the nudge differences, and
-    to deterministic algorithms.
+    All that this process computes on CUDA is set to full float32 and to deterministic algorithms.
     Raises :class:`UsageError` for another name or a device this machine lacks.
     """
-    torch.backends.cudnn.allow_tf32 = False
+    set_tf32(False)
     torch.backends.cudnn.deterministic = True
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,6 +29,8 @@ def select_device(name: str) -> torch.device:
             f"device = {name!r}: this machine offers {torch.cuda.device_count()} CUDA devices to PyTorch "
             f"{torch.__version__}; use --device auto or cpu"
         )
+    if device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 

@@ -26,6 +26,7 @@ from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradie
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.train.data import Data, prepare
+from neurosim_ep.train.feed import Feed
 from neurosim_ep.train.health import LayerHealth
 from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
@@ -83,6 +84,10 @@ class Trainer:
             model.signals.to(device)
         if model.tiles is not None:
             model.tiles.to(device)
+        self.training = Feed(data.train_images, data.train_labels, device)
+        self.test = Feed(data.test_images, data.test_labels, device)
+        self.colours = data.mean.to(device), data.std.to(device)
+        self.counter: TileCounter | None = None
         self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
         updates = self.batches * scenario.training.epochs
         self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
@@ -146,7 +151,7 @@ class Trainer:
         for number, batch in enumerate(self._training_batches(epoch)):
             recorded = self.by_ep and telemetry.traffic_every > 0 and number % telemetry.traffic_every == 0
             sampled = number % telemetry.stats_every == 0
-            counter = TileCounter(self.model.plan, self.device) if recorded else None
+            counter = self._fresh_counter() if recorded else None
             residual = ResidualObserver() if sampled else None
             start = self._start(len(batch.y), states_random) if warm is None else warm.start(batch.chosen, self.device)
             with nullcontext() if resolution is None else resolution.watching(number, sampled=sampled):
@@ -185,6 +190,13 @@ class Trainer:
             curves.rows(),
             traffic,
         )
+
+    def _fresh_counter(self) -> TileCounter:
+        """The counter of all recorded batches, for a new one."""
+        if self.counter is None:
+            self.counter = TileCounter(self.model.plan, self.device)
+        self.counter.begin()
+        return self.counter
 
     def _settling(self) -> list[SettlingStatistics]:
         relaxation = self.scenario.relaxation
@@ -310,10 +322,8 @@ class Trainer:
         if self.model.tiles is not None:
             self.model.tiles.begin(Stream.TEST_TILES, 0)
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
-        for images, labels in zip(
-            self.data.test_images.split(TEST_BATCH), self.data.test_labels.split(TEST_BATCH), strict=True
-        ):
-            x, y = self._prepare(images), labels.to(self.device)
+        for images, y in self.test.parts(TEST_BATCH):
+            x = prepare(images, *self.colours)
             states = self._start(len(y), random)
             free = free_phase(network, x, relaxation.free_steps, states, engine=self.engine).seen
             scores = [network.logits(free)]
@@ -344,17 +354,15 @@ class Trainer:
         self.engine.refresh()
 
     def _training_batches(self, epoch: int) -> Iterator[Batch]:
-        seed, data = self.scenario.scenario.seed, self.data
-        order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
+        seed, data = self.scenario.scenario.seed, self.scenario.data
+        order = torch.randperm(len(self.data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
         random = generator(seed, Stream.AUGMENTATION, epoch)
         for chosen in order.split(self.scenario.training.batch_size):
-            views = draw_views(self.scenario.data, len(chosen), random)
-            images = show(data.train_images[chosen].to(self.device), views, self.scenario.data)
+            views = draw_views(data, len(chosen), random)
+            images, y = self.training.batch(chosen)
+            images = show(images, views, data)
             teacher = {} if self.targets is None else self.targets.of(chosen, views, images)
-            yield Batch(chosen, self._prepare(images), data.train_labels[chosen].to(self.device), teacher)
-
-    def _prepare(self, images: Tensor) -> Tensor:
-        return prepare(images.to(self.device), self.data.mean, self.data.std)
+            yield Batch(chosen, prepare(images, *self.colours), y, teacher)
 
     def _refuse_divergence(self, result: Gradients, epoch: int, number: int) -> None:
         if not bool(torch.isfinite(result.loss.sum() + result.residual.sum())):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.scenario.schema import DataSection
+from neurosim_ep.scheduler.buffers import to_device
 
 CROP_PADDING = 4
 
@@ -46,10 +47,12 @@ def show(images: Tensor, views: Tensor, section: DataSection) -> Tensor:
     """``images``, uint8 (B, C, H, W) on any device, as their ``views`` (B,) show them, with black borders."""
     if section.augment == "none":
         return images
-    n, (height, width) = shifts(section), images.shape[2:]
+    n, (height, width), views = shifts(section), images.shape[2:], to_device(views, images.device)
     flip, row, column = views // n**2, views // n % n, views % n
     margin = CROP_PADDING if n > 1 else 0
     padded = torch.nn.functional.pad(images, (margin, margin, margin, margin))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    shown = windows[torch.arange(len(images)), :, row * section.crop_step, column * section.crop_step]
-    return torch.where(flip.bool().to(images.device)[:, None, None, None], shown.flip(-1), shown)
+    shown = windows[
+        torch.arange(len(images), device=images.device), :, row * section.crop_step, column * section.crop_step
+    ]
+    return torch.where(flip.bool()[:, None, None, None], shown.flip(-1), shown)

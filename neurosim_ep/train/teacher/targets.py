@@ -14,6 +14,7 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.errors import CheckpointError, DataError, ScenarioError
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.schema import Scenario, TeacherSection
+from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import Data, prepare
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
@@ -44,14 +45,17 @@ class StoredTargets:
 
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
         """See :class:`TargetSource`."""
-        return {layer: values.to(self.device) for layer, values in self.store.activations(chosen, views).items()}
+        return {
+            layer: to_device(values, self.device) for layer, values in self.store.activations(chosen, views).items()
+        }
 
 
 class LiveTargets:
     """Asks the teacher. ``pairs``: layer of the student to the teacher's that teaches it."""
 
     def __init__(self, teacher: Teacher, pairs: Mapping[int, int], mean: Tensor, std: Tensor) -> None:
-        self.teacher, self.pairs, self.mean, self.std = teacher.eval(), pairs, mean, std
+        self.teacher, self.pairs = teacher.eval(), pairs
+        self.mean, self.std = (colours.to(next(teacher.parameters()).device) for colours in (mean, std))
         self.teacher_digest = weights_digest(teacher)
 
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:

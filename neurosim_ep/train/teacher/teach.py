@@ -34,6 +34,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import Data, load_data, prepare
 from neurosim_ep.train.device import select_device
+from neurosim_ep.train.feed import Feed
 from neurosim_ep.train.teacher.foreign import read_foreign
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
 from neurosim_ep.train.teacher.store import StoreKey, target_bytes, write_store
@@ -193,6 +194,7 @@ def _train(
     reporter.start(
         f"teacher of {scenario.scenario.name}: {section.epochs} epochs into {folder}", section.epochs, batches
     )
+    feed, colours = Feed(data.train_images, data.train_labels, device), (data.mean.to(device), data.std.to(device))
     for epoch in range(first, section.epochs):
         began = time.perf_counter()
         order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.TEACHER_ORDER, epoch))
@@ -200,10 +202,9 @@ def _train(
         loss, correct, rate = torch.zeros((), device=device), torch.zeros((), device=device), cosine.get_last_lr()[0]
         teacher.train()
         for number, chosen in enumerate(batches_of(order, section.batch_size)):
-            images = data.train_images[chosen].to(device)
+            images, labels = feed.batch(chosen)
             images = show(images, draw_views(scenario.data, len(chosen), random), scenario.data)
-            labels = data.train_labels[chosen].to(device)
-            logits = teacher(channels_last(prepare(images, data.mean, data.std)))
+            logits = teacher(channels_last(prepare(images, *colours)))
             batch_loss = F.cross_entropy(logits, labels)
             sgd.zero_grad(set_to_none=True)
             batch_loss.backward()
@@ -243,11 +244,11 @@ def batches_of(order: Tensor, size: int) -> list[Tensor]:
 def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor, device: torch.device) -> float:
     """Fraction of the test images that the teacher gets right, its colours normalised by ``mean`` and ``std`` (C,)."""
     teacher.eval()
-    correct = 0
-    for images, labels in zip(data.test_images.split(TEST_BATCH), data.test_labels.split(TEST_BATCH), strict=True):
-        logits = teacher(channels_last(prepare(images.to(device), mean, std)))
-        correct += int((logits.argmax(1).cpu() == labels).sum())
-    return correct / len(data.test_labels)
+    mean, std, correct = mean.to(device), std.to(device), torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in Feed(data.test_images, data.test_labels, device).parts(TEST_BATCH):
+        logits = teacher(channels_last(prepare(images, mean, std)))
+        correct += (logits.argmax(1) == labels).sum()
+    return int(correct) / len(data.test_labels)
 
 
 def _store(
@@ -267,7 +268,8 @@ def _store(
         path, StoreKey.of(data, scenario.data), shapes, samples=len(data.train_labels), views=views,
         section=scenario.teacher, teacher=about,
     ) as store:  # fmt: skip
+        feed = Feed(data.train_images, data.train_labels, device)
         for view in range(views):
-            for number, images in enumerate(data.train_images.split(AT_ONCE)):
-                shown = torch.full((len(images),), view)
-                store.put(view, number * AT_ONCE, live.look(show(images.to(device), shown, scenario.data)))
+            for number, (images, _) in enumerate(feed.parts(AT_ONCE)):
+                shown = torch.full((len(images),), view, device=device)
+                store.put(view, number * AT_ONCE, live.look(show(images, shown, scenario.data)))

@@ -1,0 +1,50 @@
+"""Whether CUDA devices compute float32 products in full or in TF32, which rounds what enters them to 10 bits.
+
+PyTorch rounds the inputs of convolutions unless it is told not to. That would swallow the nudge differences, so here
+everything is computed in full: input drives, ticks, learning rules. Only the convolutions of ticks are rounded, where a
+schedule asks for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+_cudnn, _matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+_BOTH, _NEW = {True: True, False: False}, {True: "tf32", False: "ieee"}
+_CONVOLUTIONS: list[tuple[Any, str, dict[bool, Any]]] = [(_cudnn, "allow_tf32", _BOTH)]
+_PRODUCTS: list[tuple[Any, str, dict[bool, Any]]] = [(_matmul, "allow_tf32", _BOTH)]
+if hasattr(_cudnn, "conv"):  # since PyTorch 2.9; recurrent layers go along, as else the older setting cannot be read
+    _CONVOLUTIONS += [(owner, "fp32_precision", _NEW) for owner in (_cudnn.conv, _cudnn.rnn)]
+    _PRODUCTS = [(_matmul, "fp32_precision", _NEW)]
+
+
+def set_tf32(convolutions: bool) -> None:
+    """From now on round what enters convolutions, or nothing; what enters matrix products is never rounded."""
+    _replace(convolutions)
+
+
+@contextmanager
+def tf32(convolutions: bool) -> Iterator[None]:
+    """:func:`set_tf32` while the block runs."""
+    changes = _replace(convolutions)
+    try:
+        yield
+    finally:
+        for owner, name, before, _ in changes:
+            setattr(owner, name, before)
+
+
+def _replace(convolutions: bool) -> list[tuple[Any, str, Any, Any]]:
+    """Change the settings; returns owner, name, old and new value of each, in the order to put them back in."""
+    wanted = [(*setting, convolutions) for setting in _CONVOLUTIONS] + [(*setting, False) for setting in _PRODUCTS]
+    changes = []
+    for owner, name, values, allowed in wanted:
+        with suppress(RuntimeError):  # the older setting, once a program has used the newer ones
+            changes.append((owner, name, getattr(owner, name), values[allowed]))
+    for owner, name, _, value in changes:
+        setattr(owner, name, value)
+    return changes

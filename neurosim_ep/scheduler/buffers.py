@@ -1,0 +1,59 @@
+"""Memory that stays where it is: fields that captured graphs work on, and copies that the host does not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.scheduler.field import Field
+
+
+class KeptFields:
+    """Fields whose buffers are used again for every batch of their kind and size.
+
+    A smaller batch than the last one is the rest of a data set or a size of its own. The first time it lies in a larger
+    field, if there is one, and the places behind it are not looked at; when it comes twice in a row it gets its own.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[Hashable, dict[int, Field]] = {}
+        self._last: dict[Hashable, int] = {}
+
+    def holding(self, given: Field) -> Field:
+        """A field with the contents of ``given`` in its first places."""
+        fields = self._fields.setdefault(given.kind, {})
+        again = self._last.get(given.kind) == given.samples
+        self._last[given.kind] = given.samples
+        size = min((size for size in fields if size >= given.samples), default=0)
+        if size == 0 or (again and size != given.samples):
+            size = given.samples
+            fields[size] = given.twin()
+        fields[size].load(given)
+        return fields[size]
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """``values`` of the host or of ``device`` on ``device``, without waiting for what it is doing."""
+    if device.type != "cuda" or values.device.type == "cuda":
+        return values.to(device)
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
+    return pinned.to(device, non_blocking=True)
+
+
+class Arriving:
+    """``values`` of the device on their way to the host."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._event = values, None
+        if values.device.type == "cuda":
+            pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            self._values, self._event = pinned.copy_(values, non_blocking=True), torch.cuda.Event()
+            self._event.record()
+
+    def wait(self) -> Tensor:
+        """The values, once the device has come as far as where they were asked for."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._values
