@@ -590,8 +590,10 @@ class SchedulerSection(Section):
         "layer; changes the dynamics of the event policy, is only counted with the others",
     )
     check_every: int = described(4, "ticks between tests for samples at rest", unit="tick", ge=1, le=LARGEST)
-    precision: Literal["float32", "tf32", "bfloat16", "float16"] = described(
-        "float32", "number format inside the convolutions of the phases; states and differences stay float32"
+    precision: Literal["float32", "auto", "tf32", "bfloat16", "float16"] = described(
+        "float32",
+        "number format inside the convolutions of the phases; states and differences stay float32; auto: what "
+        "this machine gains most from (tf32 on CUDA, bfloat16 on a CPU with AMX, else float32)",
     )
 
 
@@ -654,7 +656,7 @@ class Scenario(Section):
         hardware, named = self.hardware, self.network.activation
         if self.plasticity.rule != "contrastive":
             yield "plasticity.rule", 'must be "contrastive" on tiles that are not ideal'
-        if self.scheduler.precision != "float32":
+        if self.scheduler.precision not in ("float32", "auto"):
             yield "scheduler.precision", 'must be "float32" on tiles that are not ideal, which round in their own way'
         unbounded = [name for name in ((named,) if isinstance(named, str) else named) if name.startswith("relu")]
         if unbounded and hardware.converters.dac_bits and hardware.converters.noise_management == "none":

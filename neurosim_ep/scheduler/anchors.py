@@ -18,7 +18,18 @@ from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.scheduler.kernels import Kernel
 
-EVERY = 32  # ticks between anchors in the free phase, at least
+FIRST, EVERY = 4, 32  # ticks to the first anchor of a free phase, and at most between two
+
+
+def anchor_after(tick: int) -> int:
+    """The first tick after ``tick`` of a free phase at which it takes an anchor: 4, 8, 16, 32, then every 32nd.
+
+    States move most at first, and rounding then decides which of several fixed points they reach.
+    """
+    following = FIRST
+    while following <= tick:
+        following += min(following, EVERY)
+    return following
 
 
 class Anchor(NamedTuple):

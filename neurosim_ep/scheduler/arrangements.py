@@ -42,18 +42,29 @@ class PackedWeights:
         self._packed: dict[str, Tensor] = {}
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
-        return self._convolve("forward", pre, self.weight, bias, self.padding)
+        if "forward" not in self._packed:
+            self._packed["forward"] = _pack(self.weight, self.padding, pre)
+        return _convolve(pre, self._packed["forward"], bias, self.padding)
 
     def feedback(self, routed: Tensor) -> Tensor:
-        other_side = self.weight.shape[2] - 1 - self.padding
-        return self._convolve("transposed", routed, mirrored(self.weight), None, other_side)
+        padding = self.weight.shape[2] - 1 - self.padding
+        if "transposed" not in self._packed:
+            self._packed["transposed"] = _pack(mirrored(self.weight), padding, routed)
+        return _convolve(routed, self._packed["transposed"], None, padding)
 
-    def _convolve(self, name: str, value: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-        where = [padding, padding], [1, 1], [1, 1], 1
-        if name not in self._packed:
-            plain = weight.contiguous(memory_format=torch.channels_last)
-            self._packed[name] = torch.ops.mkldnn._reorder_convolution_weight(plain, *where, list(value.shape))
-        return torch.ops.mkldnn._convolution_pointwise(value, self._packed[name], bias, *where, "none", [], "")
+
+def _where(padding: int) -> tuple[list[int], list[int], list[int], int]:
+    """Padding, stride, dilation and groups of a convolution."""
+    return [padding, padding], [1, 1], [1, 1], 1
+
+
+def _convolve(value: Tensor, packed: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    return torch.ops.mkldnn._convolution_pointwise(value, packed, bias, *_where(padding), "none", [], "")
+
+
+def _pack(weight: Tensor, padding: int, value: Tensor) -> Tensor:
+    plain = weight.contiguous(memory_format=torch.channels_last)
+    return torch.ops.mkldnn._reorder_convolution_weight(plain, *_where(padding), list(value.shape))
 
 
 MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {

@@ -17,11 +17,11 @@ from torch import Tensor
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
-from neurosim_ep.scheduler.anchors import EVERY, Anchors
+from neurosim_ep.scheduler.anchors import Anchors, anchor_after
 from neurosim_ep.scheduler.buffers import Arriving, KeptFields
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.graphs import BlockGraphs
-from neurosim_ep.scheduler.kernels import Kernel, make_kernels, supported_precision
+from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.quiescence import Course, Rest, retire
@@ -63,10 +63,12 @@ class Engine:
         self.network, self.schedule = network, schedule
         self.policy = POLICIES[schedule.policy]()
         self.device = network.connections[0].weight.device
-        self.precision, reason = supported_precision(schedule.precision, self.device)
-        self._replaced = reason
-        self.kernels = make_kernels(network, self.precision)
         real = any(connection.tiles is not None for connection in network.connections)
+        wanted = schedule.precision
+        if wanted == "auto":
+            wanted = "float32" if real else fastest_precision(self.device)
+        self.precision, self._replaced = supported_precision(wanted, self.device)
+        self.kernels = make_kernels(network, self.precision)
         self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not real else None
         self._kept = KeptFields()
 
@@ -141,7 +143,7 @@ class Engine:
 
     def _run(self, field: Field, rest: Rest, course: Course) -> None:
         """All blocks of a phase, or those until no sample moves."""
-        done, next_anchor, verdicts = 0, EVERY, _Verdicts(delayed=self._captures(field))
+        done, next_anchor, verdicts = 0, anchor_after(0), _Verdicts(delayed=self._captures(field))
         for stop in course.stops(self.schedule.check_every):
             self._block(field, stop - done)
             done = stop
@@ -153,7 +155,7 @@ class Engine:
                     return
                 course.note(field, done)
             if field.nudge is None and done * self.policy.ticks >= next_anchor:
-                next_anchor += EVERY
+                next_anchor = anchor_after(done * self.policy.ticks)
                 field.anchor()
 
     def _own_device(self) -> AbstractContextManager[object]:

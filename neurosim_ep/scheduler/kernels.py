@@ -111,6 +111,19 @@ class PackedKernel(Kernel):
         return self._arranged.get(name)
 
 
+def fastest_precision(device: torch.device) -> str:
+    """The format of convolutions that ``device`` gains most from without a loss of differences, thanks to anchors.
+
+    TF32 on CUDA, where a tick is bound by bytes and launches once products are rounded, so that 16 bits would gain no
+    more; bfloat16 on a CPU with tiles for matrices of it (AMX).
+    """
+    if device.type == "cuda":
+        wanted = "tf32"
+    else:
+        wanted = "bfloat16" if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)() else "float32"
+    return supported_precision(wanted, device)[0]
+
+
 def supported_precision(precision: str, device: torch.device) -> tuple[str, str]:
     """The precision convolutions can have on ``device``, and why it is not the one asked for (empty where it is)."""
     if precision == "float32":

@@ -15,7 +15,7 @@ class Schedule:
     ``policy``: "synchronous", "alternating" or "event". ``tolerance``: largest change of a sample at rest in the free
     phase; ``nudge_tolerance``: the same in the nudge phases, relative to each layer's displacement; 0 runs all ticks.
     ``check_every``: ticks between tests for rest. ``thresholds``: θ of each layer, or of all. ``precision``: of the
-    inside of convolutions, "float32", "tf32", "bfloat16" or "float16".
+    inside of convolutions, "float32", "tf32", "bfloat16", "float16" or "auto", the fastest of them on the device.
     """
 
     policy: str = "synchronous"
