@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
@@ -49,6 +50,7 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
     "hatch.linewidth": 0.6,
+    "figure.dpi": 160,
     "savefig.facecolor": "white",
     "svg.hashsalt": "neurosim-ep",
 }
@@ -113,14 +115,24 @@ def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
     Raises :class:`UsageError` when they cannot be written.
     """
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
-    with matplotlib.style.context(STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = draw()
+        _lay_out(figure)
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(paths[0], metadata={"Date": None})
-            figure.savefig(paths[1], dpi=160)
+            figure.savefig(paths[1])
         except OSError as problem:
             raise UsageError(
                 f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
             ) from problem
     return paths
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place everything once and for all, at the resolution of the PNG: each ``savefig`` would do so again."""
+    FigureCanvasAgg(figure)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine(None)

@@ -85,6 +85,18 @@ def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     assert not HEAVY & set(done.stderr.split())
 
 
+def test_training_loads_neither_compiler_nor_scipy() -> None:
+    """Together they take as long to load as PyTorch."""
+    code = (
+        "import sys, torch; before = set(sys.modules); from neurosim_ep.scenario.load import load_scenario; "
+        "from neurosim_ep.train import run; scenario = load_scenario('mlp'); "
+        "model = run.build_model(scenario, 10, (3, 32, 32)); data = run.load_data(scenario.data, 0); "
+        "run.Trainer(scenario, model, data, torch.device('cpu')); print(' '.join(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torch._dynamo", "torch._inductor", "scipy", "matplotlib", "rich"} & set(done.stdout.split())
+
+
 def test_public_names_are_lazy_and_complete() -> None:
     code = f"import sys, neurosim_ep; assert not {HEAVY | {'pydantic'}!r} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -8,7 +8,6 @@ backward pass. EP reads every array in up to T + 2K ticks and adds two outer pro
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, RE
 from neurosim_ep.hardware.latency import latencies_s
 from neurosim_ep.hardware.noc import Mesh
 from neurosim_ep.hardware.quantities import BOUNDS, Bound
-from neurosim_ep.hardware.routes import Routes, first_nudge
+from neurosim_ep.hardware.routes import first_nudge
 from neurosim_ep.hardware.styles import Style
 from neurosim_ep.tiles.mapping import TilePlan
 
@@ -67,17 +66,16 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     in the backward pass, in a buffer per layer.
     """
     chip, counts = recording.chip, recording.counts
-    routes = Routes(chip.plan)
-    mesh = Mesh(recording.mesh.placement, routes.all)
-    alike = Recording(replace(chip, signals=()), backprop_counts(counts, chip.plan), routes, mesh)
-    table = bill(alike)
-    table = table[table["style"] == Style.CLOCKED].copy()
+    bare = chip.without_signals
+    mesh = Mesh(recording.mesh.placement, bare.routes.all)
+    alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
+    table = bill(alike, [Style.CLOCKED])
     sent = table["component"] == "message"  # states go up in one pass, errors down in the other: each half of both ways
     table.loc[sent, ["count", *ENERGIES.values()]] /= 2
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits
     units: dict[Bound, np.ndarray] = {
-        bound: np.array([chip.model.at(bound).buffer_energy_J_per_bit(float(size)) for size in bits])
+        bound: np.array([chip.at(bound).model.buffer_energy_J_per_bit(float(size)) for size in bits])
         for bound in BOUNDS
     }
     stored = pd.DataFrame(

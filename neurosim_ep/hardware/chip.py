@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from neurosim_ep.hardware.area import tile_area_m2
 from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.noc import Mesh
 from neurosim_ep.hardware.placement import Placement, annealed, serpentine
 from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.hardware.quantities import Bound
+from neurosim_ep.hardware.quantities import BOUNDS, Bound
 from neurosim_ep.hardware.routes import PORT, Routes
 from neurosim_ep.hardware.styles import Style
 from neurosim_ep.tiles.mapping import TilePlan
@@ -50,15 +51,52 @@ class Chip:
         """Size of the update accumulator of each tile, int64 [tiles]."""
         return self.plan.rows * self.plan.outputs * self.model.digital.accumulator_bits.value
 
+    @cached_property
+    def memory_leakage_W(self) -> np.ndarray:
+        """Static power of the memories of each layer, with one sample on the chip, float64 [layers + 1]."""
+        found = np.zeros(len(self.neurons))
+        for item in ep_memory(self.plan, self.model, signals=self.signals, readout=self.readout):
+            if item.item != CELLS:
+                memories = self.model.buffer if item.item in BUFFERED else self.model.registers
+                found[item.layer] += item.bits * memories.leakage.value
+        return found
+
+    @cached_property
+    def without_signals(self) -> Chip:
+        """The same tiles and readout alone."""
+        return replace(self, signals=())
+
+    @cached_property
+    def routes(self) -> Routes:
+        """Who sends what to whom on it."""
+        return Routes(self.plan, self.signals)
+
+    @cached_property
+    def serpentine(self) -> Mesh:
+        """Its mesh with the tiles one after the other."""
+        return Mesh(serpentine(len(self.plan.tiles)), self.routes.all)
+
+    def at(self, bound: Bound) -> Chip:
+        """The same with every number of the model at an end of its interval."""
+        return self if bound == "value" else self._ends[bound]
+
+    @cached_property
+    def _ends(self) -> dict[Bound, Chip]:
+        return {bound: replace(self, model=self.model.at(bound)) for bound in BOUNDS if bound != "value"}
+
 
 @dataclass(frozen=True)
 class Recording:
-    """What was counted on a chip."""
+    """What was counted on a chip.
+
+    ``latencies`` is what :func:`~neurosim_ep.hardware.latency.latencies_s` has found so far.
+    """
 
     chip: Chip
     counts: TileCounts
     routes: Routes
     mesh: Mesh
+    latencies: dict[Style, dict[str, float]] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -70,13 +108,22 @@ class Recording:
         readout: Projection | None = None,
     ) -> Recording:
         """``counts`` on the chip of ``plan`` and ``model``, its tiles placed as the model says."""
-        routes = Routes(plan, tuple(signals))
-        place = _placed(routes, counts, model)
-        return cls(Chip(plan, model, tuple(signals), readout), counts, routes, Mesh(place, routes.all))
+        return cls.on(Chip(plan, model, tuple(signals), readout), counts)
+
+    @classmethod
+    def on(cls, chip: Chip, counts: TileCounts) -> Recording:
+        """``counts`` on ``chip``, its tiles placed as the model says."""
+        annealed = chip.model.noc.placement != "serpentine"
+        mesh = Mesh(_annealed(chip, counts), chip.routes.all) if annealed else chip.serpentine
+        return cls(chip, counts, chip.routes, mesh)
 
     def at(self, bound: Bound) -> Recording:
         """The same with every number of the model at an end of its interval; tiles keep their places."""
-        return replace(self, chip=replace(self.chip, model=self.chip.model.at(bound)))
+        return self if bound == "value" else self._ends[bound]
+
+    @cached_property
+    def _ends(self) -> dict[Bound, Recording]:
+        return {bound: replace(self, chip=self.chip.at(bound)) for bound in BOUNDS if bound != "value"}
 
     def samples(self, phase: str) -> int:
         """Samples that went through a phase: all, or none where it did not take place."""
@@ -101,12 +148,10 @@ class Recording:
         return self.routes.messages(self.counts, phase, style) * self.routes.message_bits(self.chip.model, style)
 
 
-def _placed(routes: Routes, counts: TileCounts, model: HardwareModel) -> Placement:
-    """Tiles in a serpentine, or annealed for the bits that the event style sends between them."""
-    tiles = len(routes.plan.tiles)
-    if model.noc.placement == "serpentine":
-        return serpentine(tiles)
-    width = routes.message_bits(model, Style.EVENT)
+def _annealed(chip: Chip, counts: TileCounts) -> Placement:
+    """Tiles placed for the bits that the event style sends between them."""
+    routes, tiles = chip.routes, len(chip.plan.tiles)
+    width = routes.message_bits(chip.model, Style.EVENT)
     bits = sum((routes.messages(counts, phase, Style.EVENT) * width for phase in READ_PHASES), np.zeros_like(width))
     talk = [
         (route.source, tile, int(amount))

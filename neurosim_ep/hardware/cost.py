@@ -40,7 +40,6 @@ from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.digital import network_actions, projection_actions, projection_updates, tick_actions
 from neurosim_ep.hardware.latency import latencies_s
-from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.hardware.quantities import BOUNDS, Bound
@@ -65,14 +64,14 @@ def ledger(
     return bill(Recording.of(counts, plan, model, signals, readout))
 
 
-def bill(recording: Recording) -> pd.DataFrame:
-    """Energy of the recorded batches in every style.
+def bill(recording: Recording, styles: Sequence[Style] = tuple(Style)) -> pd.DataFrame:
+    """Energy of the recorded batches in every one of ``styles``.
 
     Columns: tile, layer, name, phase, component, style, count, unit_energy_J, energy_J = count x unit_energy_J,
     energy_low_J, energy_high_J, samples. Lines of zero count are left out.
     """
     plan = recording.chip.plan
-    lines = [_lines(style, priced, plan) for style in Style for priced in _thrice(recording, style)]
+    lines = [_lines(style, priced, plan) for style in styles for priced in _thrice(recording, style)]
     columns = {column: np.concatenate([part[column] for part in lines]) for column in lines[0]}
     names = np.array([*(geometry.name for geometry in plan.geometries), "readout"], dtype=object)
     frame = pd.DataFrame(columns)
@@ -110,12 +109,7 @@ def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
     """Seconds of each phase at the static power of tiles with their routers, and of the memories of each layer, those
     of EP with one sample on the chip.
     """
-    chip = recording.chip
-    memory_W = np.zeros(len(chip.neurons))
-    for item in ep_memory(chip.plan, chip.model, signals=chip.signals, readout=chip.readout):
-        if item.item != CELLS:
-            memories = chip.model.buffer if item.item in BUFFERED else chip.model.registers
-            memory_W[item.layer] += item.bits * memories.leakage.value
+    chip, memory_W = recording.chip, recording.chip.memory_leakage_W
     copies = tile_copies(chip) if style is Style.SETTLING else np.ones(len(chip.plan.tiles))
     tile_W = chip.model.leakage.tile.value + chip.model.noc.router_leakage.value
     for phase, latency_s in latencies_s(recording, style).items():

@@ -82,7 +82,7 @@ def load_data(section: DataSection, seed: int) -> Data:
 def _read(section: DataSection, seed: int) -> ImageSet:
     match section.kind:
         case "textures":
-            return load_textures(section.classes, seed)
+            return load_textures(section.classes, seed, section.train_samples, section.test_samples)
         case "folder":
             return load_folder(section.root, section.image_size)
         case "idx":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.hardware.area import area_table
-from neurosim_ep.hardware.chip import Recording
+from neurosim_ep.hardware.chip import Chip, Recording
 from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.hardware.memory import memory_table
 from neurosim_ep.hardware.model import HardwareModel
@@ -73,7 +74,11 @@ class Model:
 
     def recording(self, counts: TileCounts) -> Recording:
         """``counts`` on the chip of this model."""
-        return Recording.of(counts, self.plan, self.hardware, self.signal_projections, self.readout_projection)
+        return Recording.on(self._chip, counts)
+
+    @cached_property
+    def _chip(self) -> Chip:
+        return Chip(self.plan, self.hardware, tuple(self.signal_projections), self.readout_projection)
 
     def area(self) -> pd.DataFrame:
         """Area of the chip, part by part."""

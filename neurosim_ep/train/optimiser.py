@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +31,7 @@ class Optimiser:
             self.parameters |= {f"signals.{name}": signals.get_parameter(name) for name in names}
         rates = connection_rates(section, len(network.connections))
         self.base_rates = {name: self._base_rate(name, rates) for name in self.parameters}
-        groups = [{"params": [tensor]} for tensor in self.parameters.values()]
-        self.sgd = torch.optim.SGD(
-            groups, lr=0.0, momentum=section.momentum, weight_decay=section.weight_decay, foreach=False
-        )
+        self.momenta: dict[str, Tensor] = {}
 
     def _base_rate(self, name: str, rates: list[float]) -> float:
         owner, *rest = name.split(".")
@@ -71,15 +69,25 @@ class Optimiser:
         without ``weights``, those of the connections stay as they are.
         """
         limits = {name: self._limit(name, grads, self.section.momentum) for name in self.parameters}
-        for group, (name, tensor) in zip(self.sgd.param_groups, self.parameters.items(), strict=True):
-            group["lr"] = self.factor * self.base_rates[name]
-            limit = limits[name]
+        for name, limit in limits.items():
             if not weights and name.startswith("connections") and name.endswith("weight"):
                 continue
-            tensor.grad = grads[name] if limit is None else grads[name].mul_(limit)
-        self.sgd.step()
-        self.sgd.zero_grad(set_to_none=True)
+            self._descend(name, grads[name] if limit is None else grads[name].mul_(limit))
         self.done += 1
+
+    def _descend(self, name: str, grad: Tensor) -> None:
+        """Move a parameter against ``grad``, in the operations of ``torch.optim.SGD`` and to the same bits.
+
+        The class itself loads PyTorch's compiler when the first one is made, half as much again as PyTorch.
+        """
+        tensor, momentum = self.parameters[name], self.section.momentum
+        if self.section.weight_decay:
+            grad = grad.add(tensor, alpha=self.section.weight_decay)
+        if momentum and name in self.momenta:
+            grad = self.momenta[name].mul_(momentum).add_(grad)
+        elif momentum:
+            grad = self.momenta[name] = grad.clone()
+        tensor.add_(grad, alpha=-self.factor * self.base_rates[name])
 
     def _limit(self, name: str, grads: Mapping[str, Tensor], momentum: float) -> Tensor | None:
         """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device; None: no limit."""
@@ -90,13 +98,21 @@ class Optimiser:
         return (allowed / (self.base_rates[name] * grads[weight_name].norm() + 1e-30)).clamp(max=1.0)
 
     def state_dict(self) -> dict[str, object]:
-        """Momentum and the number of updates done."""
-        return {"sgd": self.sgd.state_dict(), "done": self.done}
+        """Momentum of each parameter, where ``torch.optim.SGD`` has it in its state, and the number of updates done."""
+        momenta = {
+            number: {"momentum_buffer": self.momenta[name]}
+            for number, name in enumerate(self.parameters)
+            if name in self.momenta
+        }
+        return {"sgd": {"state": momenta}, "done": self.done}
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Continue from :meth:`state_dict`."""
-        self.sgd.load_state_dict(state["sgd"])  # type: ignore[arg-type]
-        self.done = int(state["done"])  # type: ignore[call-overload]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. Raises KeyError when it has other parameters."""
+        names = dict(enumerate(self.parameters))
+        self.momenta = {
+            names[number]: entry["momentum_buffer"].clone() for number, entry in state["sgd"]["state"].items()
+        }
+        self.done = int(state["done"])
 
 
 def connection_rates(section: TrainingSection, connections: int) -> list[float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import torch
 
 from neurosim_ep.hardware.area import AreaItem
 from neurosim_ep.hardware.backprop import Comparison, compare
+from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.cost import bill, energy_by
 from neurosim_ep.hardware.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.latency import latencies_s
@@ -51,6 +53,7 @@ class RunTables:
             readout=model.readout_projection,
         )
         self.counts = TileCounts.zeros(len(model.plan.tiles))
+        self.priced: tuple[Recording, pd.DataFrame] | None = None
 
     def open(self) -> None:
         """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
@@ -68,6 +71,7 @@ class RunTables:
         if self.counts.batches:
             recording = self.model.recording(self.counts)
             cost = bill(recording)
+            self.priced = recording, cost
             tables = {
                 "noc": message_table(recording), "cost": cost,
                 "places": place_table(recording), "links": link_table(recording),
@@ -94,11 +98,13 @@ class RunTables:
         return row
 
     def cost_per_sample(self) -> dict[str, float]:
-        """Energy and latency of one training sample in every style, from all recorded batches."""
-        if not self.counts.batches:
+        """Energy and latency of one training sample in every style, from all recorded batches up to the last
+        :meth:`write`.
+        """
+        if self.priced is None:
             return {}
-        recording = self.model.recording(self.counts)
-        totals = energy_by(bill(recording)).set_index("style")["energy_J"]
+        recording, cost = self.priced
+        totals = energy_by(cost).set_index("style")["energy_J"]
         costs = {}
         for style in Style:
             costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
@@ -180,6 +186,8 @@ class RunTables:
         """Clocked energy per sample of each layer, over all phases of the recorded batches."""
         if not counts.batches:
             return {}
-        energy = energy_by(bill(self.model.recording(counts)), "layer")
-        clocked = energy[energy["style"] == Style.CLOCKED].set_index("layer")["energy_J"]
-        return {int(str(layer)): float(joules) / counts.samples for layer, joules in clocked.items()}
+        energy = energy_by(bill(self.model.recording(counts), [Style.CLOCKED]), "layer")
+        return {
+            int(str(layer)): float(joules) / counts.samples
+            for layer, joules in energy.set_index("layer")["energy_J"].items()
+        }

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 DISTANCE_PER_LABEL = 0.07 * math.sqrt(2)
 LARGEST_NL = 9.5
@@ -32,6 +35,8 @@ def curve_parameter(label: Tensor) -> Tensor:
 @cache
 def _bend_of_label() -> CubicSpline:
     """1/A as a function of the label, smooth and 0 at 0."""
+    from scipy.interpolate import CubicSpline  # as long to load as all of NumPy and pandas, and few devices need it
+
     label = np.linspace(0, LARGEST_NL, GRID)
     low, high = np.full(GRID, 1e-9), np.full(GRID, 1e3)
     for _ in range(BISECTIONS):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim_ep.train.sources.base import Images, ImageSet
+from neurosim_ep.train.sources.base import Images, ImageSet, Labels
 
 SIZE = 32
 TRAIN_IMAGES, TEST_IMAGES = 10_000, 2_000
@@ -58,16 +58,16 @@ def _per_image(values: NDArray[np.floating]) -> Field:
     return np.rint(values).astype(np.int32)[:, None, None]
 
 
-def _pattern(index: int, count: int, rng: np.random.Generator) -> Field:
-    """``count`` images (count, 32, 32) of pattern ``index``, values in ±127."""
+def _pattern(index: int, count: int, kept: int, rng: np.random.Generator) -> Field:
+    """The first ``kept`` of ``count`` images (kept, 32, 32) of pattern ``index``, values in ±127."""
     _, wavelength, angle, combination = PATTERNS[index]
     row, column = np.mgrid[:SIZE, :SIZE].astype(np.int32)
-    frequency = _TURN / (wavelength * rng.uniform(0.8, 1.2, count))
-    theta = np.radians(angle * rng.choice([-1, 1], count) + rng.uniform(-12, 12, count))
+    frequency = _TURN / (wavelength * rng.uniform(0.8, 1.2, count)[:kept])
+    theta = np.radians(angle * rng.choice([-1, 1], count) + rng.uniform(-12, 12, count))[:kept]
     along, across = _per_image(frequency * np.cos(theta)), _per_image(frequency * np.sin(theta))
-    first, second = (_per_image(rng.uniform(0, _TURN, count)) for _ in range(2))
+    first, second = (_per_image(rng.uniform(0, _TURN, count)[:kept]) for _ in range(2))
     if combination == "rings":
-        centre_row, centre_column = (_per_image(rng.uniform(4, SIZE - 4, count)) for _ in range(2))
+        centre_row, centre_column = (_per_image(rng.uniform(4, SIZE - 4, count)[:kept]) for _ in range(2))
         radius = np.sqrt((row - centre_row) ** 2 + (column - centre_column) ** 2)
         return _wave((frequency[:, None, None] * radius).astype(np.int32) + first)
     wave = _wave(along * column + across * row + first)
@@ -79,16 +79,18 @@ def _pattern(index: int, count: int, rng: np.random.Generator) -> Field:
     return np.clip(2 * np.minimum(wave, crossing) + 64, -127, 127)
 
 
-def _render(pattern: int, palette: int, count: int, rng: np.random.Generator) -> Images:
-    """``count`` images (count, 3, 32, 32) of one class."""
-    shape = _pattern(pattern, count, rng)
+def _render(pattern: int, palette: int, count: int, kept: int, rng: np.random.Generator) -> Images:
+    """The first ``kept`` of ``count`` images (kept, 3, 32, 32) of one class; all are drawn from ``rng``."""
+    shape = _pattern(pattern, count, kept, rng)
     polarity = rng.choice([-1, 1], count)
-    contrast = _per_image(polarity * rng.uniform(50, 110, count))
-    painted = shape * contrast // 127
-    axis = np.array(PALETTES[palette][1], np.int16)[:, None, None]
-    background = rng.integers(96, 160, (count, 3, 1, 1), dtype=np.int16)
-    noise = rng.integers(-32, 33, (count, 3, SIZE, SIZE), dtype=np.int16)
-    return np.clip(axis * painted.astype(np.int16)[:, None] + background + noise, 0, 255).astype(np.uint8)
+    contrast = _per_image(polarity * rng.uniform(50, 110, count))[:kept]
+    painted = (shape * contrast // 127).astype(np.int16)
+    background = rng.integers(96, 160, (count, 3, 1, 1), dtype=np.int16)[:kept]
+    pixels = rng.integers(-32, 33, (count, 3, SIZE, SIZE), dtype=np.int16)[:kept]  # noise at first
+    pixels += background
+    for channel, sign in enumerate(PALETTES[palette][1]):
+        pixels[:, channel] += sign * painted
+    return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
 
 
 def _members(classes: int) -> list[tuple[int, int]]:
@@ -98,22 +100,30 @@ def _members(classes: int) -> list[tuple[int, int]]:
     return [(index // 10, index % 10) for index in range(100)]
 
 
-def _draw(count: int, classes: int, rng: np.random.Generator) -> Images:
-    """``count`` images, image i of class i mod ``classes``."""
-    images = np.empty((count, 3, SIZE, SIZE), np.uint8)
+def _draw(count: int, wanted: int, classes: int, rng: np.random.Generator) -> tuple[Images, Labels]:
+    """Of ``count`` images, image i of class i mod ``classes``, as many of the first as hold ``wanted`` of them in equal
+    parts of all classes (0, or more than there are: all), and their labels.
+    """
+    of_class = count // classes
+    kept = min(-(-wanted // classes), of_class) if wanted else of_class
+    images = np.empty((kept * classes, 3, SIZE, SIZE), np.uint8)
     for label, (pattern, palette) in enumerate(_members(classes)):
-        images[label::classes] = _render(pattern, palette, count // classes, rng)
-    return images
+        images[label::classes] = _render(pattern, palette, of_class, kept, rng)
+    return images, np.arange(kept * classes, dtype=np.int64) % classes
 
 
-def load_textures(classes: int, seed: int) -> ImageSet:
-    """10,000 training and 2,000 test images, drawn from disjoint random streams of ``seed``."""
+def load_textures(classes: int, seed: int, train_samples: int = 0, test_samples: int = 0) -> ImageSet:
+    """10,000 training and 2,000 test images, drawn from disjoint random streams of ``seed``; or the first of them that
+    hold the numbers of samples that are wanted, the same whatever the numbers.
+    """
     train, test = (np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2))
+    train_images, train_labels = _draw(TRAIN_IMAGES, train_samples, classes, train)
+    test_images, test_labels = _draw(TEST_IMAGES, test_samples, classes, test)
     return ImageSet(
-        train_images=_draw(TRAIN_IMAGES, classes, train),
-        train_labels=np.arange(TRAIN_IMAGES, dtype=np.int64) % classes,
-        test_images=_draw(TEST_IMAGES, classes, test),
-        test_labels=np.arange(TEST_IMAGES, dtype=np.int64) % classes,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
         class_names=[f"{PATTERNS[i][0]}, {PALETTES[j][0]}" for i, j in _members(classes)],
         source=f"textures: {classes} procedural classes of seed {seed}",
     )
