@@ -186,6 +186,31 @@ def teach(
     _print_result(result, as_json, quiet)
 
 
+@cli.command("bench")
+@click.argument("scenario", default="vgg11_le")
+@_set_option
+@_json_option
+@_machine_options
+def bench_command(scenario: str, overrides: tuple[str, ...], device: str, threads: int | None, as_json: bool) -> None:
+    """Say how fast SCENARIO runs on this machine.
+
+    Milliseconds per tick and phase, samples and operations per second, memory, and how long an epoch and the whole run
+    will take. A few batches of a throw-away network; nothing is written.
+    """
+    loaded, _ = _load(scenario, overrides)
+    from neurosim_ep.train.bench import bench
+
+    found = bench(loaded, device=device, threads=threads)
+    if as_json:
+        click.echo(json.dumps(found.document()))
+        return
+    click.echo(f"{loaded.scenario.name}, one batch of {found.batch}\n\n{_table(found.phase_rows())}\n")
+    _print_pairs(found.summary())
+    click.echo()
+    for note in (*found.extrapolated, *found.notes):
+        click.echo(f"- {note}")
+
+
 @cli.command()
 @click.argument("scenario")
 @_set_option

@@ -24,7 +24,7 @@ from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.threads import free_cores, use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
-from neurosim_ep.train.device import peak_memory, select_device
+from neurosim_ep.train.device import device_name, peak_memory, select_device
 from neurosim_ep.train.model import build_model, chip_model
 from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_data, run_model, run_scenario
 from neurosim_ep.train.result import RunResult
@@ -66,7 +66,7 @@ def run(
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
         write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
         directory.update_run_json(
-            seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), threads=used,
+            seed=scenario.scenario.seed, versions=versions(), device=device_name(target), threads=used,
             argv=list(argv), data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
             teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
@@ -166,7 +166,7 @@ def resume(
         tables.load_state_dict(state["tables"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
     tables.truncate_to(epoch)
-    directory.update_run_json(status="running", versions=versions(), device=_device_name(target), threads=used)
+    directory.update_run_json(status="running", versions=versions(), device=device_name(target), threads=used)
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
 
 
@@ -277,10 +277,6 @@ def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
 def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:
     directory.log(status)
     directory.update_run_json(status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics)
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 @contextmanager

@@ -80,9 +80,7 @@ class Taught:
         ]
 
 
-def teach(
-    scenario: Scenario, out: Path | None, device: str, reporter: Reporter, threads: int | None = None
-) -> Taught:
+def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter, threads: int | None = None) -> Taught:
     """Leave a teacher and its target store for ``scenario`` in ``out`` (default: where a run will look for it).
 
     ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and work). Raises
