@@ -9,6 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neurosim_ep.threads import wait_passively
+
 if TYPE_CHECKING:
     from neurosim_ep.ep.network import build_network
     from neurosim_ep.ep.signals import build_signals
@@ -43,6 +45,8 @@ _HOMES = {
     "load_scenario": "neurosim_ep.scenario.load",
     "run": "neurosim_ep.train.run",
 }
+
+wait_passively()
 
 _BESIDE = Path(__file__).resolve().parent.parent
 if (

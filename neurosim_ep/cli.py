@@ -21,6 +21,7 @@ import click
 from neurosim_ep import __version__, resources
 from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import make_reporter
+from neurosim_ep.threads import MOST
 
 if TYPE_CHECKING:
     from neurosim_ep.hardware.summary import Summary
@@ -91,17 +92,28 @@ _device_option = click.option(
 )
 
 
+_threads_option = click.option(
+    "--threads", type=click.IntRange(1, MOST), help="Threads on the CPU; default: what fits the machine and the work."
+)
+
+
+def _machine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a command that computes may compute on."""
+    return _device_option(_threads_option(command))
+
+
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that `run` and `resume` share."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
-        click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
-        _device_option,
+        _json_option,
+        _machine_options,
     ):
         command = option(command)
     return command
 
 
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
 )
@@ -119,6 +131,7 @@ def run_command(
     out: Path | None,
     overrides: tuple[str, ...],
     device: str,
+    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -127,19 +140,22 @@ def run_command(
     from neurosim_ep.train.run import run
 
     with closing(make_reporter(quiet)) as reporter:
-        result = run(loaded, out, device=device, reporter=reporter, argv=argv, source=path)
+        result = run(loaded, out, device=device, threads=threads, reporter=reporter, argv=argv, source=path)
     _print_result(result, as_json, quiet)
 
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @_run_options
-def resume(run_dir: Path, device: str, as_json: bool, quiet: bool) -> None:
-    """Continue the interrupted run in RUN_DIR."""
+def resume(run_dir: Path, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
+    """Continue the interrupted run in RUN_DIR.
+
+    With the number of threads it began with, unless told otherwise.
+    """
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:
-        result = resume(run_dir, device=device, reporter=reporter)
+        result = resume(run_dir, device=device, threads=threads, reporter=reporter)
     _print_result(result, as_json, quiet)
 
 
@@ -148,7 +164,15 @@ def resume(run_dir: Path, device: str, as_json: bool, quiet: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Its folder; default: where a run looks for it.")
 @_set_option
 @_run_options
-def teach(scenario: str, out: Path | None, overrides: tuple[str, ...], device: str, as_json: bool, quiet: bool) -> None:
+def teach(
+    scenario: str,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Train a teacher for SCENARIO and store its targets.
 
     The teacher is a feed-forward network trained by backpropagation; what it shows at every layer whose signal is kd
@@ -158,8 +182,33 @@ def teach(scenario: str, out: Path | None, overrides: tuple[str, ...], device: s
     from neurosim_ep.train.teacher.teach import teach
 
     with closing(make_reporter(quiet)) as reporter:
-        result = teach(loaded, out, device, reporter)
+        result = teach(loaded, out, device, reporter, threads)
     _print_result(result, as_json, quiet)
+
+
+@cli.command("bench")
+@click.argument("scenario", default="vgg11_le")
+@_set_option
+@_json_option
+@_machine_options
+def bench_command(scenario: str, overrides: tuple[str, ...], device: str, threads: int | None, as_json: bool) -> None:
+    """Say how fast SCENARIO runs on this machine.
+
+    Milliseconds per tick and phase, samples and operations per second, memory, and how long an epoch and the whole run
+    will take. A few batches of a throw-away network; nothing is written.
+    """
+    loaded, _ = _load(scenario, overrides)
+    from neurosim_ep.train.bench import bench
+
+    found = bench(loaded, device=device, threads=threads)
+    if as_json:
+        click.echo(json.dumps(found.document()))
+        return
+    click.echo(f"{loaded.scenario.name}, one batch of {found.batch}\n\n{_table(found.phase_rows())}\n")
+    _print_pairs(found.summary())
+    click.echo()
+    for note in (*found.extrapolated, *found.notes):
+        click.echo(f"- {note}")
 
 
 @cli.command()
@@ -280,9 +329,15 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
 @_set_option
-@_device_option
+@_machine_options
 def estimate(
-    scenario: str, samples: int, activity: float | None, events: float | None, overrides: tuple[str, ...], device: str
+    scenario: str,
+    samples: int,
+    activity: float | None,
+    events: float | None,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
 ) -> None:
     """Say what SCENARIO costs on its chip, without training it.
 
@@ -300,7 +355,7 @@ def estimate(
         shape = classes_and_shape(loaded.data, loaded.scenario.seed)
         _print_bill(estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken")
     else:
-        _print_bill(estimate_measured(loaded, samples, device), "activity of the untrained network")
+        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network")
 
 
 @cli.command()
@@ -409,8 +464,10 @@ def fit_device_command(data: Path, model: str, out: Path) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
 @_set_option
-@_device_option
-def gdu_command(target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str) -> None:
+@_machine_options
+def gdu_command(
+    target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str, threads: int | None
+) -> None:
     """Compare EP's weight updates with those of BPTT, tick by tick.
 
     On the initial weights of a scenario, or on the last weights of a run.
@@ -419,7 +476,7 @@ def gdu_command(target: str, out: Path | None, samples: int, overrides: tuple[st
     checked = run_dir or _load(target, overrides)[0]
     from neurosim_ep.diagnosis.gdu_report import gdu
 
-    report = gdu(checked, out, samples=samples, overrides=overrides, device=device)
+    report = gdu(checked, out, samples=samples, overrides=overrides, device=device, threads=threads)
     click.echo(_table(report.rows()))
     for note in report.notes:
         click.echo(f"note: {note}")
@@ -432,15 +489,18 @@ def gdu_command(target: str, out: Path | None, samples: int, overrides: tuple[st
     "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
-@_device_option
-def diagnose(run_dir: Path, samples: int, out: Path | None, device: str) -> None:
+@_machine_options
+def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> None:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
     """
     from neurosim_ep.diagnosis.report import diagnose
 
-    found = diagnose(run_dir, samples, out, device=device, say=lambda message: click.echo(message, err=True))
+    def say(message: str) -> None:
+        click.echo(message, err=True)
+
+    found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
     _print_pairs(found.summary())
     click.echo(f"\nLayers\n{_table(found.layer_table())}\n\nFindings")
     for finding in found.document["findings"]:

@@ -20,6 +20,20 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     return f"{scaled:.{decimals}f} {_PREFIXES[exponent]}{unit}"
 
 
+def format_time(seconds: float) -> str:
+    """Two units of a duration: ``format_time(130)`` is ``"2 min 10 s"``; two digits below ten seconds."""
+    if seconds < 9.5:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
 def format_bits(bits: float) -> str:
     """A memory size in bytes with a binary prefix: ``format_bits(8 * 2048)`` is ``"2.00 KiB"``."""
     size = bits / 8

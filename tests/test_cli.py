@@ -246,7 +246,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "there are: run, resume, teach, check, schema, list, copy, plot, reproduce"),
+        (["zzz"], "there are: run, resume, teach, bench, check, schema, list, copy, plot, reproduce"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),

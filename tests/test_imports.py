@@ -18,11 +18,13 @@ HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL
 
 BASE = {"errors", "units"}
 FILES = BASE | {"resources", "scenario"}
+RUNNING = FILES | {"progress", "threads", "ep", "tiles", "hardware", "record", "scheduler", "analysis"}
 # What each room may import besides itself; hardware gets tile plans and counts, never a network.
 ALLOWED = {
     "errors": set(),
     "units": set(),
     "progress": set(),
+    "threads": {"errors"},
     "resources": {"errors"},
     "scenario": FILES,
     "ep": BASE | {"scenario"},
@@ -30,8 +32,8 @@ ALLOWED = {
     "hardware": FILES | {"tiles"},
     "record": FILES | {"tiles", "hardware"},
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
-    "train": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "analysis"},
-    "diagnosis": FILES | {"progress", "ep", "tiles", "hardware", "record", "scheduler", "train", "analysis"},
+    "train": RUNNING,
+    "diagnosis": RUNNING | {"train"},
     "analysis": BASE,
 }
 

@@ -15,6 +15,7 @@ from neurosim_ep.errors import DivergenceError, UsageError
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_json
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.threads import use_threads
 from neurosim_ep.train.reopen import SCENARIO, run_scenario
 
 SCHEMA_VERSION = 1
@@ -82,12 +83,14 @@ def gdu(
     samples: int = 8,
     overrides: Sequence[str] = (),
     device: str = "auto",
+    threads: int | None = None,
 ) -> GduReport:
     """Check EP's updates against BPTT's on a scenario's initial weights, or on those of a run directory.
 
     ``overrides`` change the scenario of a run directory. Leaves a new folder at ``out`` (default
-    ``gdu/<time>_<name>``). Raises :class:`UsageError` when something is there, or when K exceeds T, and
-    :class:`DivergenceError` when states or gradients are not finite.
+    ``gdu/<time>_<name>``). ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and
+    work). Raises :class:`UsageError` when something is there, or when K exceeds T, and :class:`DivergenceError` when
+    states or gradients are not finite.
     """
     began = time.perf_counter()
     run = None
@@ -104,6 +107,7 @@ def gdu(
             f"({relaxation.free_steps}), the ticks BPTT can go back; lower it with --set"
         )
     checked = subject(scenario, samples, device, run)
+    use_threads(threads, samples * checked.network.largest_read_flops)
     setting = Setting(
         relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, checked.signals, checked.alpha,
         scenario.scenario.seed, checked.teacher,

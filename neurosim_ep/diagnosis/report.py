@@ -19,6 +19,7 @@ from neurosim_ep.diagnosis.settling import KINDS, quantiles
 from neurosim_ep.ep.network import Network
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions, write_json
+from neurosim_ep.threads import use_threads
 
 FORMAT = 1
 QUANTILES = ("median", "p90", "max")
@@ -107,11 +108,13 @@ def diagnose(
     out: Path | None = None,
     *,
     device: str = "auto",
+    threads: int | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> Diagnosis:
     """Diagnose the network that the run in ``run_dir`` trained on ``samples`` of its test images.
 
-    Writes ``out`` (default ``run_dir/diagnosis``) anew, whole or not at all; ``say`` is told what is being done. Raises
+    Writes ``out`` (default ``run_dir/diagnosis``) anew, whole or not at all; ``say`` is told what is being done.
+    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and work). Raises
     :class:`UsageError`, :class:`CheckpointError` or :class:`DataError` for what cannot be used and
     :class:`DivergenceError` when states are not finite.
     """
@@ -119,6 +122,7 @@ def diagnose(
     run = restore(run_dir, device)
     refuse_foreign(folder)
     chosen = choose_samples(run, samples)
+    use_threads(threads, samples * run.model.network.largest_read_flops)
     found = _diagnosis(run, chosen, measure(run, chosen, say), folder)
     say("drawing the pictures")
     with staged(folder) as staging:

@@ -85,6 +85,13 @@ class Connection(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(plan.size), requires_grad=False)
 
+    @property
+    def read_flops(self) -> int:
+        """Floating-point operations of one read of one sample, in either direction: a multiplication and an addition
+        per weight and position, those on padding with them.
+        """
+        return 2 * self.weight.numel() * math.prod(self.pre_pool_shape[1:])
+
     def read(self, pre: Tensor, bias: bool = True) -> Tensor:
         """``w ⋆ pre + b`` (B, *pre_pool_shape) before any pooling, or without b, which is added digitally."""
         added = self.bias if bias else None
@@ -172,6 +179,11 @@ class Network(nn.Module):
     def layer_names(self) -> list[str]:
         """Names of the neuron layers (each named after the connection below it)."""
         return [connection.name for connection in self.connections]
+
+    @property
+    def largest_read_flops(self) -> int:
+        """:attr:`Connection.read_flops` of the connection that has most of them."""
+        return max(connection.read_flops for connection in self.connections)
 
     def initial_states(self, batch: int, kind: str, random: torch.Generator | None = None) -> list[Tensor]:
         """States at tick 0: zeros, or uniform in [0, 1) drawn from ``random`` (a generator on the CPU)."""

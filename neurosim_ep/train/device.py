@@ -34,6 +34,11 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """``device``, with what it is where there are several kinds: ``cuda:0 (NVIDIA H200)``."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def peak_memory(device: torch.device) -> dict[str, object] | None:
     """The largest memory so far: ``bytes``, and ``where`` ("GPU": allocated there; "process": resident, with all).
 

@@ -19,6 +19,7 @@ from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.threads import use_threads
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.train.data import load_data, prepare
 from neurosim_ep.train.device import select_device
@@ -26,11 +27,12 @@ from neurosim_ep.train.model import build_model
 from neurosim_ep.train.optimiser import Optimiser
 
 
-def estimate_measured(scenario: Scenario, samples: int, device: str) -> Summary:
+def estimate_measured(scenario: Scenario, samples: int, device: str, threads: int | None = None) -> Summary:
     """Record one presentation of the first ``samples`` training images to the untrained network, and its update, of
     whose programming they bear the share that ``samples`` are of the scenario's batch.
 
-    What a teacher would show is left at 0, as it hardly changes how active the tiles are. Raises :class:`UsageError`
+    What a teacher would show is left at 0, as it hardly changes how active the tiles are. ``threads`` is the number
+    PyTorch computes with on the CPU (None: what fits machine and work). Raises :class:`UsageError`
     for more samples than there are, or a rule that no tiles compute.
     """
     if scenario.plasticity.rule == "bptt":
@@ -42,6 +44,7 @@ def estimate_measured(scenario: Scenario, samples: int, device: str) -> Summary:
     if samples > len(data.train_labels):
         raise UsageError(f"--samples {samples}: there are only {len(data.train_labels)} training images; ask for fewer")
     model = build_model(scenario, data.num_classes, data.image_shape)
+    use_threads(threads, samples * model.network.largest_read_flops)
     network, signals = model.network.to(target), None if model.signals is None else model.signals.to(target)
     counter, engine = TileCounter(model.plan, target), Engine(network, Schedule.of(scenario.scheduler, relaxation))
     x = channels_last(prepare(data.train_images[:samples].to(target), data.mean, data.std))

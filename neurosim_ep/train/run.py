@@ -21,9 +21,10 @@ from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
+from neurosim_ep.threads import free_cores, use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
-from neurosim_ep.train.device import peak_memory, select_device
+from neurosim_ep.train.device import device_name, peak_memory, select_device
 from neurosim_ep.train.model import build_model, chip_model
 from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_data, run_model, run_scenario
 from neurosim_ep.train.result import RunResult
@@ -40,12 +41,14 @@ def run(
     out: Path | str | None = None,
     *,
     device: str = "auto",
+    threads: int | None = None,
     reporter: Reporter | None = None,
     argv: Sequence[str] = (),
     source: Path | None = None,
 ) -> RunResult:
     """Train ``scenario`` and leave a run directory at ``out`` (default: a new one under ``runs/``).
 
+    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and scenario); it stays set.
     ``source`` is the file the scenario came from, kept as ``source.toml``; ``argv`` is recorded. Bad scenarios, data
     and hardware models raise before anything is written. Raises :class:`DivergenceError` when the physics leaves
     the range of numbers and :class:`RunInterrupted` on Ctrl-C or SIGTERM, the last finished epoch being saved.
@@ -53,7 +56,9 @@ def run(
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
     target = select_device(device)
     data = load_data(scenario.data, scenario.scenario.seed)
-    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, target)
+    model = build_model(scenario, data.num_classes, data.image_shape)
+    used = use_threads(threads, scenario.training.batch_size * model.network.largest_read_flops)
+    trainer = Trainer(scenario, model, data, target)
     resolved = dump_scenario(_pinned(scenario)).encode()
     hardware = chip_model(scenario.hardware)
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
@@ -61,8 +66,8 @@ def run(
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
         write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
         directory.update_run_json(
-            seed=scenario.scenario.seed, versions=versions(), device=_device_name(target), argv=list(argv),
-            data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
+            seed=scenario.scenario.seed, versions=versions(), device=device_name(target), threads=used,
+            argv=list(argv), data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
             teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
         tables = RunTables(directory, scenario, trainer.model)
@@ -120,9 +125,12 @@ def _path(name: str, folder: str) -> str:
     return name if shipped else str(path.resolve())
 
 
-def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | None = None) -> RunResult:
+def resume(
+    run_dir: Path | str, *, device: str = "auto", threads: int | None = None, reporter: Reporter | None = None
+) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
+    It computes with the ``threads`` it began with unless told otherwise, as another number sums in another order.
     Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
     data are not those the run started with.
     """
@@ -133,6 +141,7 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
     state = load_checkpoint(directory.checkpoints, target)
     with reading(directory) as info:
         status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
+        asked = info.get("threads") if threads is None else threads
     if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return RunResult(
@@ -145,6 +154,9 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
         )
     data = run_data(scenario, digest, began_with, ", or start a new run")
     model = run_model(directory, scenario, data)
+    used = use_threads(asked, scenario.training.batch_size * model.network.largest_read_flops)
+    if threads is None and used > (free := free_cores()):
+        reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
     trainer = Trainer(scenario, model, data, target)
     if trainer.targets is not None:
         refuse_other_teacher(trainer.targets, scenario, teacher_digest(directory))
@@ -154,7 +166,7 @@ def resume(run_dir: Path | str, *, device: str = "auto", reporter: Reporter | No
         tables.load_state_dict(state["tables"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
     tables.truncate_to(epoch)
-    directory.update_run_json(status="running", versions=versions(), device=_device_name(target))
+    directory.update_run_json(status="running", versions=versions(), device=device_name(target), threads=used)
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
 
 
@@ -175,7 +187,7 @@ def _train(
         return before + time.perf_counter() - started
 
     reporter.start(f"{scenario.scenario.name}: {epochs} epochs into {directory.path}", epochs, trainer.batches)
-    directory.log(f"start at epoch {first + 1} of {epochs} on {trainer.device}")
+    directory.log(f"start at epoch {first + 1} of {epochs} on {trainer.device}, threads: {torch.get_num_threads()}")
     trainer.keep_warm_states(directory.checkpoints)
     try:
         with _terminate_as_interrupt():
@@ -265,10 +277,6 @@ def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
 def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:
     directory.log(status)
     directory.update_run_json(status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics)
-
-
-def _device_name(device: torch.device) -> str:
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 @contextmanager

@@ -270,6 +270,23 @@ class Trainer:
             on_product=None if counter is None else counter.update,
         )
 
+    def first_batch(self, number: int, *, recorded: bool) -> Gradients:
+        """Present the first batch of the first epoch and change the weights, as an epoch would with its batch
+        ``number``, counting what that does on the tiles where it is ``recorded``; no telemetry.
+        """
+        scenario, tiles = self.scenario, self.model.tiles
+        if tiles is not None and number == 0:
+            tiles.begin(Stream.TILES, 1)
+        resolution = None if tiles is None else Resolution(self.model.network.layer_names, tiles)
+        batch = next(self._training_batches(0))
+        counter = TileCounter(self.model.plan, self.device) if recorded else None
+        start = self._start(len(batch.y), generator(scenario.scenario.seed, Stream.STATES, 0))
+        alpha = alpha_at(scenario.signals, 0, scenario.training.epochs)
+        with nullcontext() if resolution is None else resolution.watching(number, sampled=False):
+            result = self._present(batch, alpha, start, counter, None)
+        self._update(batch, result, counter, number)
+        return result
+
     def _update(
         self, batch: Batch, result: Gradients, counter: TileCounter | None, number: int
     ) -> list[tuple[int, TileCounts]]:

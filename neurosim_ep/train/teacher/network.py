@@ -19,7 +19,8 @@ from neurosim_ep.scenario.schema import Scenario
 class Teacher(nn.Module):
     """Feed-forward network of the given layers: convolution, batch normalisation, ReLU, pooling; linear, ReLU; logits.
 
-    ``layers[n]`` computes layer n; modules are named ``conv1``, ``bn1``, ..., ``fc1``, ..., ``out``.
+    ``layers[n]`` computes layer n, of shape ``shapes[n]``; ``largest_flops`` are the floating-point operations of the
+    largest one on one image. Modules are named ``conv1``, ``bn1``, ..., ``fc1``, ..., ``out``.
     """
 
     def __init__(
@@ -28,17 +29,21 @@ class Teacher(nn.Module):
         super().__init__()
         self.layers: list[list[nn.Module]] = []
         self.shapes: list[tuple[int, ...]] = []
+        self.largest_flops = 0
         shape, convs, linears = tuple(image_shape), 0, 0
         for plan in plans:
             if plan.kind == "conv":
                 convs += 1
                 layer = self._conv(convs, shape[0], plan, batch_norm)
-                sides = (side + 2 * plan.padding - plan.kernel + 1 for side in shape[1:])
+                sides = [side + 2 * plan.padding - plan.kernel + 1 for side in shape[1:]]
+                weights, positions = plan.size * shape[0] * plan.kernel**2, math.prod(sides)
                 shape = (plan.size, *(side // 2 if plan.pool else side for side in sides))
             else:
                 linears += 1
                 layer = [nn.Flatten(), self._named(f"fc{linears}", nn.Linear(math.prod(shape), plan.size)), nn.ReLU()]
+                weights, positions = plan.size * math.prod(shape), 1
                 shape = (plan.size,)
+            self.largest_flops = max(self.largest_flops, 2 * weights * positions)
             if min(shape) < 1:
                 raise ScenarioError(
                     f"teacher: layer {len(self.layers)} would have shape {shape} on images of {tuple(image_shape)}; "

@@ -31,6 +31,7 @@ from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.record.rundir import versions, write_atomic, write_json
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.threads import use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import Data, load_data, prepare
 from neurosim_ep.train.device import select_device
@@ -80,10 +81,11 @@ class Taught:
         ]
 
 
-def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter) -> Taught:
+def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter, threads: int | None = None) -> Taught:
     """Leave a teacher and its target store for ``scenario`` in ``out`` (default: where a run will look for it).
 
-    Raises :class:`UsageError` when the scenario needs no teacher, or the folder has another one.
+    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and work). Raises
+    :class:`UsageError` when the scenario needs no teacher, or the folder has another one.
     """
     folder = out or teacher_folder(scenario)
     if not scenario.signals.taught():
@@ -95,6 +97,7 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter)
     data = load_data(scenario.data, scenario.scenario.seed)
     student = build_network(scenario.network, data.num_classes, data.image_shape, scenario.scenario.seed)
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
+    use_threads(threads, scenario.teacher.batch_size * teacher.largest_flops)
     pairs = matching_layers(scenario, student, teacher)
     mean, std = teacher_colours(scenario.teacher, data)
     foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None

@@ -1,0 +1,136 @@
+"""Steps of a throw-away trainer, timed phase by phase, with phases cut short where they would take long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import Network
+from neurosim_ep.scenario.schema import Scenario, SignalsSection
+from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.train.data import Data
+from neurosim_ep.train.model import Model
+from neurosim_ep.train.trainer import Trainer
+
+
+def now(device: torch.device) -> float:
+    """Seconds of a steady clock, once ``device`` has done everything it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@dataclass
+class PhaseTime:
+    """Seconds and ends of the parts of one phase (BPTT relaxes in two)."""
+
+    parts: list[float] = field(default_factory=list)
+    ends: list[Relaxation] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts)
+
+    @property
+    def ticks(self) -> int:
+        """Ticks until the last sample was at rest, or all of them."""
+        return sum(int(end.ticks.max()) for end in self.ends)
+
+    @property
+    def sample_ticks(self) -> int:
+        """Ticks of all rows: a sample has one for each of the phases that ran side by side."""
+        return sum(int(end.ticks.sum()) * (len(end.states[0]) // len(end.ticks)) for end in self.ends)
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of a whole step, and its phases; ``nudge`` has no parts under BPTT."""
+
+    seconds: float
+    free: PhaseTime
+    nudge: PhaseTime
+
+    @property
+    def rest_seconds(self) -> float:
+        """What is not relaxation: images, gradients, optimiser, writing of tiles, counting."""
+        return self.seconds - self.free.seconds - self.nudge.seconds
+
+
+class TimedEngine(Engine):
+    """An engine that notes how long each phase takes; the device's queue is empty before and after."""
+
+    free = PhaseTime()
+    nudge = PhaseTime()
+
+    def begin(self) -> None:
+        """A new step begins."""
+        self.free, self.nudge = PhaseTime(), PhaseTime()
+
+    def relax(self, *arguments: Any, **options: Any) -> Relaxation:
+        """See :meth:`~neurosim_ep.scheduler.engine.Engine.relax`."""
+        device = self.network.connections[0].weight.device
+        began = now(device)
+        end = super().relax(*arguments, **options)
+        phase = self.free if options.get("nudge") is None else self.nudge
+        phase.parts.append(now(device) - began)
+        phase.ends.append(end)
+        return end
+
+
+class NoTeacher:
+    """Zeros in the place of what a teacher shows: they cost the same."""
+
+    teacher_digest = ""
+
+    def __init__(self, scenario: Scenario, network: Network, device: torch.device) -> None:
+        self.shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}
+        self.device = device
+
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """See :class:`~neurosim_ep.train.teacher.targets.TargetSource`."""
+        return {layer: torch.zeros(len(chosen), *shape, device=self.device) for layer, shape in self.shapes.items()}
+
+
+class StepTimer:
+    """Gives a trainer of ``scenario`` the first batch of the first epoch again and again."""
+
+    def __init__(self, scenario: Scenario, model: Model, data: Data, device: torch.device) -> None:
+        self.scenario, self.device, self.steps = scenario, device, 0
+        self.trainer = Trainer(scenario.model_copy(update={"signals": SignalsSection()}), model, data, device)
+        self.engine = TimedEngine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
+        self.trainer.scenario, self.trainer.engine = scenario, self.engine
+        if scenario.signals.taught():
+            self.trainer.targets = NoTeacher(scenario, model.network, device)
+
+    @contextmanager
+    def cut(self, free: int, nudge: int) -> Iterator[None]:
+        """Phases of ``free`` and ``nudge`` ticks while the block runs; BPTT goes back through at most so many."""
+        scenario = self.scenario
+        relaxation = scenario.relaxation.model_copy(update={"free_steps": free, "nudge_steps": nudge})
+        plasticity = scenario.plasticity.model_copy(update={"bptt_steps": min(scenario.bptt_steps, free)})
+        self.trainer.scenario = scenario.model_copy(update={"relaxation": relaxation, "plasticity": plasticity})
+        try:
+            yield
+        finally:
+            self.trainer.scenario = scenario
+
+    def step(self, *, recorded: bool = False) -> StepTime:
+        """One step: both phases and the update."""
+        self.engine.begin()
+        began = now(self.device)
+        self.trainer.first_batch(self.steps, recorded=recorded)
+        self.steps += 1
+        return StepTime(now(self.device) - began, self.engine.free, self.engine.nudge)
+
+    def test(self) -> float:
+        """Seconds per test image."""
+        began = now(self.device)
+        self.trainer.evaluate()
+        return (now(self.device) - began) / len(self.trainer.data.test_labels)
