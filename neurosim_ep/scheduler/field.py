@@ -17,6 +17,7 @@ from neurosim_ep.ep import activations, primitive
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
+from neurosim_ep.scheduler.fused.passes import FusedPasses
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
@@ -51,7 +52,8 @@ class Field:
 
     ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
     ``senders`` knows what each neuron last sent; with ``obeys`` that is all its receivers know. ``anchors`` make the
-    reads where they are of reduced precision. ``change`` (rows, N) holds the largest change of each layer in the last
+    reads where they are of reduced precision; ``fused`` does what lies between two reads in fewer passes, unless
+    observers want to see it. ``change`` (rows, N) holds the largest change of each layer in the last
     step that was watched. ``order`` (B,) is the number in the batch of the sample at each place; of the ``samples``
     places of a field that is used again only the first ``batch`` may be taken.
     """
@@ -68,12 +70,13 @@ class Field:
         senders: SigmaDelta | None = None,
         obeys: bool = False,
         anchors: Anchors | None = None,
+        fused: FusedPasses | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.network, self.kernels, self.phases = network, kernels, phases
         self.input_drive, self.states = input_drive, states
         self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
-        self.anchors = anchors
+        self.anchors, self.fused = anchors, None if observers else fused
         self.copies, self.samples = len(phases), len(input_drive)
         self.active = self.batch = self.samples
         self.layers = len(states)
@@ -134,16 +137,37 @@ class Field:
 
     def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """:meth:`forward` without showing it to anyone."""
-        pre = self.seen(layer - 1)
-        z = self.kernels[layer].forward(pre) if self.anchors is None else self.anchors.forward(layer, pre)
-        return primitive.pool_forward(z, self.network.connections[layer].pool)
+        z, connection = self._before_pooling(layer), self.network.connections[layer]
+        if self.fused is not None and connection.pool is not None:
+            return self.fused.pool(z, connection.pool)
+        return primitive.pool_forward(z, connection.pool)
 
     def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
         """Transposed read of connection ``layer``: its part of the drive of the layer below."""
-        post = self.seen(layer)
-        routed = self.network.connections[layer].route(post, routing)
+        post, connection = self.seen(layer), self.network.connections[layer]
+        if self.fused is not None and connection.pool is not None:
+            return self._transposed(layer, self.fused.route(post, routing, connection.pre_pool_shape))
+        routed = connection.route(post, routing)
         for observer in self.observers:
             observer.transposed(self, layer, self.seen(layer - 1), post, primitive.Routed(routed, routing))
+        return self._transposed(layer, routed)
+
+    def both(self, layer: int) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
+        connection = self.network.connections[layer]
+        if self.fused is not None and connection.pool is not None:
+            drive, routed, _ = self.fused.pool_and_route(
+                self._before_pooling(layer), self.seen(layer), connection.pool
+            )
+            return drive, self._transposed(layer, routed)
+        drive, routing = self.forward(layer)
+        return drive, self.feedback(layer, routing)
+
+    def _before_pooling(self, layer: int) -> Tensor:
+        pre = self.seen(layer - 1)
+        return self.kernels[layer].forward(pre) if self.anchors is None else self.anchors.forward(layer, pre)
+
+    def _transposed(self, layer: int, routed: Tensor) -> Tensor:
         return self.kernels[layer].feedback(routed) if self.anchors is None else self.anchors.feedback(layer, routed)
 
     def anchor(self) -> None:
@@ -189,12 +213,27 @@ class Field:
 
     def write(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> None:
         """Put ``layer`` at σ of its :meth:`drive`."""
-        drive, old = self.drive(layer, forward, feedback), self.state(layer)
-        new = activations.activate_(self.network.activations[layer], drive)
-        if self.watching:
-            self.change[: self.rows, layer] = memory_rows(old.sub_(new).abs_()).amax(1)
-        old.copy_(new)
+        activation, state = self.network.activations[layer], self.state(layer)
+        change = self.change[: self.rows, layer] if self.watching else None
+        if self.fused is not None and activation in self.fused.activations:
+            self._write_fused(self.fused, layer, forward, feedback, change)
+        else:
+            new = activations.activate_(activation, self.drive(layer, forward, feedback))
+            if change is not None:
+                change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
+            state.copy_(new)
         self.fresh.append(layer)
+
+    def _write_fused(
+        self, fused: FusedPasses, layer: int, forward: Tensor | None, feedback: Tensor | None, change: Tensor | None
+    ) -> None:
+        """Sum, activation, state and change in one pass, where no error is added to the drive."""
+        shared = self.input_drive[: self.active] if layer == 0 else None
+        drives = [drive for drive in (forward, feedback) if drive is not None]
+        if not drives or (self.nudge is not None and self.nudge.pushes(layer)):
+            shared, drives = None, [self.drive(layer, forward, feedback)]
+        state = self.state(layer)
+        fused.write_state(self.network.activations[layer], state, drives, shared=shared, change=change)
 
     def end(self, step_over: bool = True) -> None:
         """The tick is over, and with it the policy's step if every layer has been updated."""
@@ -209,7 +248,7 @@ class Field:
         return Field(
             self.network, self.kernels, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
             nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
-            obeys=self.obeys, anchors=anchors,
+            obeys=self.obeys, anchors=anchors, fused=self.fused,
         )  # fmt: skip
 
     def load(self, other: Field) -> None:

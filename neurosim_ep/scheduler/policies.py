@@ -38,8 +38,8 @@ class Synchronous:
         field.begin()
         drive = None
         for layer in range(1, field.layers):
-            above, routing = field.forward(layer)
-            field.write(layer - 1, drive, field.feedback(layer, routing))
+            above, feedback = field.both(layer)
+            field.write(layer - 1, drive, feedback)
             drive = above
         field.write(field.layers - 1, drive, None)
         field.end()

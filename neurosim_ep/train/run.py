@@ -67,6 +67,7 @@ def run(
         write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=device_name(target), threads=used,
+            precision=trainer.engine.precision,
             argv=list(argv), data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
             teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
@@ -166,7 +167,10 @@ def resume(
         tables.load_state_dict(state["tables"])
         epoch, metrics = int(state["epoch"]), dict(state["metrics"])
     tables.truncate_to(epoch)
-    directory.update_run_json(status="running", versions=versions(), device=device_name(target), threads=used)
+    directory.update_run_json(
+        status="running", versions=versions(), device=device_name(target), threads=used,
+        precision=trainer.engine.precision,
+    )  # fmt: skip
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
 
 
