@@ -1,7 +1,7 @@
 """The fused passes as Triton kernels over NHWC memory. Importing this needs Triton; nothing else of the product does.
 
-A program does a block of the values of one map row (pooling), or of one row of the batch (writing). Arithmetic is float32
-and in the order of PyTorch's operations, so results agree bit for bit; of ``sigmoid`` only to rounding, as its
+A program does a block of the values of one map row (pooling), or of one row of the batch (writing). Arithmetic is
+float32 and in the order of PyTorch's operations, so results agree bit for bit; of ``sigmoid`` only to rounding, as its
 exponential is the device's own.
 """
 
@@ -12,12 +12,53 @@ import triton.language as tl
 
 
 @triton.jit
-def _window_value(z, base, column, width, channels, bias, HAS_BIAS: tl.constexpr, mask):  # type: ignore[no-untyped-def]
-    """One of the four values of each window, with the bias that its channel gets before pooling."""
-    value = tl.load(z + base + column, mask=mask, other=0.0).to(tl.float32)
+def _windows(height, width, channels, windows_down, windows_across, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """This program's windows of 2x2, those of one row of windows: program (r · ⌈H/2⌉ + y, block).
+
+    Returns where their upper left value, and the one of their pooled map, lie in memory; channels; and which of them
+    exist, have a right column, have a lower row, are whole.
+    """
+    line = tl.program_id(0)
+    row, y = (line // windows_down).to(tl.int64), line % windows_down
+    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    x, channel = place // channels, place % channels
+    large = (row * height + 2 * y) * width * channels + 2 * x * channels + channel
+    small = (row * (height // 2) + y) * (width // 2) * channels + place
+    exists = place < windows_across * channels
+    right = exists & (2 * x + 1 < width)
+    lower = exists & (tl.full([BLOCK], 2 * y + 1, tl.int32) < height)
+    return large, small, channel, exists, right, lower, right & lower
+
+
+@triton.jit
+def _value(where, mask, bias, HAS_BIAS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A value of each window, with the bias that its channel gets before pooling."""
+    value = tl.load(where, mask=mask, other=0.0).to(tl.float32)
     if HAS_BIAS:
         value += bias
     return value
+
+
+@triton.jit
+def _larger(best, code, value, number: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The largest value so far and its number: the first of equal ones, the last NaN if there is one."""
+    takes = (value > best) | (value != value)
+    return tl.where(takes, value, best), tl.where(takes, number, code)
+
+
+@triton.jit
+def _place(where, state, code, across, down, exists, right, lower, whole, MAX: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Write all four values of each window, of those that are cut by the edge what exists."""
+    if MAX:
+        v0, v1 = tl.where(code == 0, state, 0.0), tl.where(code == 1, state, 0.0)
+        v2, v3 = tl.where(code == 2, state, 0.0), tl.where(code == 3, state, 0.0)
+    else:
+        v0 = state * 0.25
+        v1, v2, v3 = v0, v0, v0
+    tl.store(where, v0, mask=exists)
+    tl.store(where + across, v1, mask=right)
+    tl.store(where + down, v2, mask=lower)
+    tl.store(where + down + across, v3, mask=whole)
 
 
 @triton.jit
@@ -26,42 +67,34 @@ def pool_and_route_kernel(  # type: ignore[no-untyped-def]
     height, width, channels, windows_down, windows_across,
     MAX: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Pool ``z`` (R, H, W, C), plus ``bias`` (C,), in windows of 2x2, and place ``post`` where ``z`` is largest (MAX), or
-    a quarter of it everywhere. The last row and column of an odd map belong to no window; zeros are placed there.
+    """Pool ``z`` (R, H, W, C), plus ``bias`` (C,), and place ``post`` where ``z`` is largest (MAX), or a quarter of it
+    everywhere. The last row and column of an odd map belong to no window; zeros are placed there.
 
-    ``code`` is 2·row + column of the largest value in its window: the first one in that order, or the last NaN. Program
-    (r · ⌈H/2⌉ + y, block) does windows of row y; ``windows_down`` and ``windows_across`` are ⌈H/2⌉ and ⌈W/2⌉.
+    ``code`` is 2·row + column of the largest value in its window. ``windows_down`` and ``windows_across`` are ⌈H/2⌉ and
+    ⌈W/2⌉.
     """
-    line = tl.program_id(0)
-    row, y = line // windows_down, line % windows_down
-    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    x, channel = place // channels, place % channels
-    inside = place < windows_across * channels
-    whole = inside & (2 * x + 1 < width) & (2 * y + 1 < height)
-    top = (row.to(tl.int64) * height + 2 * y) * width * channels
-    bottom = top + width * channels
-    left = 2 * x * channels + channel
-    right = left + channels
-    small = (row.to(tl.int64) * (height // 2) + y) * (width // 2) * channels + place
-    added = tl.load(bias + channel, mask=whole, other=0.0) if HAS_BIAS else 0.0
-    v0 = _window_value(z, top, left, width, channels, added, HAS_BIAS, whole)
-    v1 = _window_value(z, top, right, width, channels, added, HAS_BIAS, whole)
-    v2 = _window_value(z, bottom, left, width, channels, added, HAS_BIAS, whole)
-    v3 = _window_value(z, bottom, right, width, channels, added, HAS_BIAS, whole)
-    state = tl.load(post + small, mask=whole, other=0.0)
+    large, small, channel, exists, right, lower, whole = _windows(
+        height, width, channels, windows_down, windows_across, BLOCK
+    )
+    across, down = channels, width * channels
+    added = 0.0
+    if HAS_BIAS:
+        added = tl.load(bias + channel, mask=whole, other=0.0)
+    v0 = _value(z + large, whole, added, HAS_BIAS)
+    v1 = _value(z + large + across, whole, added, HAS_BIAS)
+    v2 = _value(z + large + down, whole, added, HAS_BIAS)
+    v3 = _value(z + large + down + across, whole, added, HAS_BIAS)
+    largest = tl.zeros([BLOCK], dtype=tl.int32)
     if MAX:
-        best, where = v0, tl.zeros([BLOCK], dtype=tl.int32)
-        larger = (v1 > best) | (v1 != v1)
-        best, where = tl.where(larger, v1, best), tl.where(larger, 1, where)
-        larger = (v2 > best) | (v2 != v2)
-        best, where = tl.where(larger, v2, best), tl.where(larger, 2, where)
-        larger = (v3 > best) | (v3 != v3)
-        best, where = tl.where(larger, v3, best), tl.where(larger, 3, where)
-        tl.store(code + small, where.to(tl.uint8), mask=whole)
+        best, largest = _larger(v0, largest, v1, 1)
+        best, largest = _larger(best, largest, v2, 2)
+        best, largest = _larger(best, largest, v3, 3)
+        tl.store(code + small, largest.to(tl.uint8), mask=whole)
     else:
-        best, where = (v0 + v1 + v2 + v3) * 0.25, tl.zeros([BLOCK], dtype=tl.int32)
+        best = (v0 + v1 + v2 + v3) * 0.25
     tl.store(pooled + small, best, mask=whole)
-    _place(routed, top, bottom, left, right, state, where, x, y, width, height, inside, whole, MAX)
+    state = tl.load(post + small, mask=whole, other=0.0)
+    _place(routed + large, state, largest, across, down, exists, right, lower, whole, MAX)
 
 
 @triton.jit
@@ -71,37 +104,14 @@ def route_kernel(  # type: ignore[no-untyped-def]
     MAX: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The routing of :func:`pool_and_route_kernel` by a remembered ``code``."""
-    line = tl.program_id(0)
-    row, y = line // windows_down, line % windows_down
-    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    x, channel = place // channels, place % channels
-    inside = place < windows_across * channels
-    whole = inside & (2 * x + 1 < width) & (2 * y + 1 < height)
-    top = (row.to(tl.int64) * height + 2 * y) * width * channels
-    left = 2 * x * channels + channel
-    small = (row.to(tl.int64) * (height // 2) + y) * (width // 2) * channels + place
-    state = tl.load(post + small, mask=whole, other=0.0)
-    where = tl.load(code + small, mask=whole, other=0).to(tl.int32) if MAX else tl.zeros([BLOCK], dtype=tl.int32)
-    bottom, right = top + width * channels, left + channels
-    _place(routed, top, bottom, left, right, state, where, x, y, width, height, inside, whole, MAX)
-
-
-@triton.jit
-def _place(  # type: ignore[no-untyped-def]
-    routed, top, bottom, left, right, state, where, x, y, width, height, inside, whole, MAX: tl.constexpr
-):  # fmt: skip
-    """Write all four values of each window, those of a cut one as far as they exist."""
+    large, small, _, exists, right, lower, whole = _windows(
+        height, width, channels, windows_down, windows_across, BLOCK
+    )
+    largest = tl.zeros([BLOCK], dtype=tl.int32)
     if MAX:
-        r0, r1 = tl.where(where == 0, state, 0.0), tl.where(where == 1, state, 0.0)
-        r2, r3 = tl.where(where == 2, state, 0.0), tl.where(where == 3, state, 0.0)
-    else:
-        r0 = state * 0.25
-        r1, r2, r3 = r0, r0, r0
-    across, down = inside & (2 * x + 1 < width), 2 * y + 1 < height
-    tl.store(routed + top + left, r0, mask=inside)
-    tl.store(routed + top + right, r1, mask=across)
-    tl.store(routed + bottom + left, r2, mask=inside & down)
-    tl.store(routed + bottom + right, r3, mask=across & down)
+        largest = tl.load(code + small, mask=whole, other=0).to(tl.int32)
+    state = tl.load(post + small, mask=whole, other=0.0)
+    _place(routed + large, state, largest, channels, width * channels, exists, right, lower, whole, MAX)
 
 
 @triton.jit
@@ -118,8 +128,8 @@ def write_state_kernel(  # type: ignore[no-untyped-def]
     ACTIVATION: tl.constexpr, HAS_SECOND: tl.constexpr, HAS_SHARED: tl.constexpr, HAS_BIAS: tl.constexpr,
     WATCHED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """``state`` (R, features) at σ of the sum of the drives ``first`` and ``second`` (R, features), ``shared`` (R/copies,
-    features) and ``bias`` (channels,), which is added to the first; ``change`` gets the largest |step| of the row.
+    """``state`` (R, features) at σ of the sum of the drives ``first`` and ``second`` (R, features), ``shared``
+    (R/copies, features) and ``bias`` (channels,), which belongs to the first; ``change`` gets the largest |step|.
 
     ``change`` are the bits of non-negative floats, which are ordered as integers are, NaN above all: the largest over
     programs does not depend on their order. Program (row, block).

@@ -58,7 +58,7 @@ class FusedPasses:
     def route(
         self, post: Tensor, code: Tensor | None, pre_pool: Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """``P⁻¹(post; code)`` (R, *pre_pool) of ``dtype``, ``code`` being what :meth:`pool_and_route` gave (None: "avg").
+        """``P⁻¹(post; code)`` (R, *pre_pool) of ``dtype``, by the code that :meth:`pool_and_route` gave (None: "avg").
 
         post (R, C, H//2, W//2) float32; ``pre_pool`` is (C, H, W).
         """
