@@ -1,9 +1,9 @@
-"""The fused passes agree with PyTorch's operations bit for bit, in Triton's interpreter on the CPU."""
+"""The fused passes agree with PyTorch's operations bit for bit: on CUDA, or in Triton's interpreter on the CPU."""
 
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
 from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 
-KERNELS = "neurosim_ep.scheduler.fused.kernels"
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHAPES = [
     (1, 5, 2, 2),
     (3, 7, 6, 4),
@@ -30,25 +30,28 @@ ACTIVATIONS = ["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "rel
 
 
 @pytest.fixture(scope="module")
-def passes() -> FusedPasses:
-    """The passes with interpreted kernels, of which no other test sees anything."""
-    pytest.importorskip("triton", reason="Triton is not installed (it comes with CUDA builds of PyTorch)")
+def passes() -> Iterator[FusedPasses]:
+    """The passes; Triton decides when it is imported, and when a kernel runs, whether it interprets."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        patch.delitem(sys.modules, KERNELS, raising=False)
-        fused = FusedPasses()
-        patch.delitem(sys.modules, KERNELS)
-    return fused
+        if DEVICE == "cpu":
+            patch.setenv("TRITON_INTERPRET", "1")
+        pytest.importorskip("triton", reason="Triton is not installed (it comes with CUDA builds of PyTorch)")
+        yield FusedPasses()
 
 
 def maps(*shape: int, seed: int = 0, values: int = 5) -> Tensor:
     """Maps with few different values, so that windows have ties."""
     random = torch.Generator().manual_seed(seed)
-    return channels_last(torch.randint(-values, values, shape, generator=random) / 3)
+    return channels_last(torch.randint(-values, values, shape, generator=random) / 3).to(DEVICE)
 
 
 def pooled_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:2], shape[2] // 2, shape[3] // 2)
+
+
+def rounded(states: Tensor, dtype: torch.dtype) -> Tensor:
+    """States that are exact in ``dtype`` where Triton's interpreter runs, as it cuts to bfloat16 instead of rounding."""
+    return states if DEVICE == "cuda" else states.to(dtype).float()
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -59,7 +62,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pool_and_route_is_max_pool_and_unpool(passes: FusedPasses, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    z, post = maps(*shape).to(dtype), maps(*pooled_shape(shape), seed=1)
+    z, post, other = maps(*shape).to(dtype), *(rounded(maps(*pooled_shape(shape), seed=s), dtype) for s in (1, 2))
     pooled, routed, code = passes.pool_and_route(z, post)
     theirs, routing = pool_forward(z.float(), "max") if z.numel() and post.numel() else (post.clone(), None)
     expected = torch.zeros_like(z) if routing is None else pool_adjoint(post, routing, "max", shape[1:]).to(dtype)
@@ -67,14 +70,13 @@ def test_pool_and_route_is_max_pool_and_unpool(passes: FusedPasses, shape: tuple
     assert same(routed, expected) and routed.dtype == dtype
     assert routed.is_contiguous(memory_format=torch.channels_last)
     assert code is not None and code.dtype == torch.uint8
-    other = maps(*pooled_shape(shape), seed=2)
     later = passes.route(other, code, shape[1:], dtype)
     expected = torch.zeros_like(z) if routing is None else pool_adjoint(other, routing, "max", shape[1:]).to(dtype)
     assert same(later, expected)
 
 
 def test_the_first_of_equal_values_is_the_largest(passes: FusedPasses) -> None:
-    z, post = channels_last(torch.zeros(1, 1, 2, 2)), torch.ones(1, 1, 1, 1)
+    z, post = torch.zeros(1, 1, 2, 2, device=DEVICE), torch.ones(1, 1, 1, 1, device=DEVICE)
     assert passes.pool_and_route(z, post)[1].flatten().tolist() == [1, 0, 0, 0]
     z[0, 0, 1] = 1
     assert passes.pool_and_route(z, post)[1].flatten().tolist() == [0, 0, 1, 0]
@@ -83,7 +85,7 @@ def test_the_first_of_equal_values_is_the_largest(passes: FusedPasses) -> None:
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf, -0.0])
 def test_numbers_out_of_the_ordinary_pool_as_in_pytorch(passes: FusedPasses, special: float) -> None:
     z, post = maps(3, 6, 6, 5), maps(3, 6, 3, 2, seed=1)
-    z[torch.rand(z.shape, generator=torch.Generator().manual_seed(3)) < 0.4] = special
+    z[maps(*z.shape, seed=3) < -0.4] = special
     pooled, routed, _ = passes.pool_and_route(z, post)
     theirs, routing = pool_forward(z, "max")
     assert same(pooled, theirs)
@@ -104,7 +106,7 @@ def test_average_pooling_spreads_evenly(passes: FusedPasses, shape: tuple[int, .
 def test_bias_is_added_before_pooling(passes: FusedPasses, pool: str) -> None:
     """Also where rounding makes equal what differed without it."""
     z = 1 + 1e-7 * maps(2, 6, 4, 6, values=9)
-    bias, post = torch.linspace(-3e3, 3e3, 6), maps(2, 6, 2, 3, seed=1)
+    bias, post = torch.linspace(-3e3, 3e3, 6, device=DEVICE), maps(2, 6, 2, 3, seed=1)
     pooled, routed, _ = passes.pool_and_route(channels_last(z), post, pool, bias)
     theirs, routing = pool_forward(z + bias[:, None, None], pool)
     assert same(pooled, theirs)
@@ -119,9 +121,9 @@ def test_write_state_is_add_activate_copy_and_change(
 ) -> None:
     rows, random = 3 * copies, torch.Generator().manual_seed(0)
     made = (torch.randn(count, *shape, generator=random) for count in (rows, rows, rows, 3))
-    state, forward, feedback, shared = (channels_last(value) for value in made)
-    bias = torch.randn(shape[0], generator=random)
-    changes = torch.full((rows, 4), -1.0)
+    state, forward, feedback, shared = (channels_last(value).to(DEVICE) for value in made)
+    bias = torch.randn(shape[0], generator=random).to(DEVICE)
+    changes = torch.full((rows, 4), -1.0, device=DEVICE)
     for drives, constant, added in (
         ([forward], None, None), ([forward, feedback], None, None), ([forward, feedback], None, bias),
         ([feedback], shared, None),
@@ -144,7 +146,8 @@ def test_write_state_is_add_activate_copy_and_change(
 
 
 def test_a_state_that_is_no_number_is_a_change_that_is_none(passes: FusedPasses) -> None:
-    state, drive, change = torch.zeros(2, 600), torch.ones(2, 600), torch.zeros(2)
+    state, drive = torch.zeros(2, 600, device=DEVICE), torch.ones(2, 600, device=DEVICE)
+    change = torch.zeros(2, device=DEVICE)
     drive[1, 300] = math.nan
     passes.write_state("hard_sigmoid", state, [drive], change=change)
     assert change[0] == 1 and bool(change[1].isnan())
@@ -153,7 +156,8 @@ def test_a_state_that_is_no_number_is_a_change_that_is_none(passes: FusedPasses)
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_drives_of_16_bits_are_taken_as_exact(passes: FusedPasses, dtype: torch.dtype) -> None:
-    state, forward, feedback = torch.zeros(4, 50), *maps(2, 4, 50, 1)[..., 0].to(dtype).contiguous()
+    forward, feedback = maps(2, 4, 50, 1)[..., 0].to(dtype).contiguous()
+    state = torch.zeros(4, 50, device=DEVICE)
     passes.write_state("relu", state, [forward, feedback])
     assert same(state, (forward.float() + feedback.float()).clamp(min=0))
 
