@@ -11,9 +11,8 @@ import json
 import statistics
 from pathlib import Path
 
-import torch
 from relaxation import Product, timed, variants
-from subject import Subject, load_subject
+from subject import Subject, add_device, load_subject
 
 from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.observers import TrafficObserver
@@ -39,9 +38,9 @@ def main() -> None:
     parser.add_argument("--free", type=int, default=60, help="T")
     parser.add_argument("--nudge", type=int, default=20, help="K")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
+    add_device(parser)
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = options.device
     subject = load_subject(options.run_dir, options.batch, device)
     report: dict[str, object] = {"batch": options.batch, "T": options.free, "K": options.nudge}
     for name in ("synchronous", "alternating"):

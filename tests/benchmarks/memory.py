@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from reference import Reference
 from relaxation import Product, variants
-from subject import Subject, load_model, load_subject
+from subject import Subject, add_device, load_model, load_subject
 
 from neurosim_ep.scenario.load import load_scenario
 
@@ -51,10 +51,21 @@ def settle(device: torch.device) -> None:
     """Give back what was freed, and let the peak start from here."""
     gc.collect()
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     else:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def held_bytes(device: torch.device) -> int:
+    """Memory in use: resident memory of the process, or what is allocated on a GPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes("VmRSS")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The largest :func:`held_bytes` since :func:`settle`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else resident_bytes("VmHWM")
 
 
 def run(options: argparse.Namespace, device: torch.device) -> Subject:
@@ -74,12 +85,12 @@ def run(options: argparse.Namespace, device: torch.device) -> Subject:
 
 def measure(options: argparse.Namespace) -> dict[str, int]:
     """Run one method in this process."""
-    device = torch.device(options.device)
+    device = options.device
     run(options, device)  # libraries load, and keep workspaces and compiled code that belong to no method
     settle(device)
-    before = torch.cuda.memory_allocated() if device.type == "cuda" else resident_bytes("VmRSS")
+    before = held_bytes(device)
     subject = run(options, device)
-    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else resident_bytes("VmHWM")
+    peak = peak_bytes(device)
     network = subject.model.network
     trained = [*network.parameters()]
     if subject.model.signals is not None and subject.model.signals.learned:
@@ -96,7 +107,7 @@ def main() -> None:
     parser.add_argument("--free", type=int, default=40, help="T of EP; its memory does not depend on it")
     parser.add_argument("--nudge", type=int, default=20, help="K of EP; its memory does not depend on it")
     parser.add_argument("--bptt", type=int, default=50, help="ticks of BPTT")
-    parser.add_argument("--device", default="cpu")
+    add_device(parser)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument("--images", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

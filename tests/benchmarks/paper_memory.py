@@ -18,9 +18,9 @@ import subprocess
 import sys
 
 import torch
-from memory import ALLOCATOR, resident_bytes, settle
+from memory import ALLOCATOR, held_bytes, peak_bytes, settle
 from reference import Reference
-from subject import Subject
+from subject import Subject, add_device, device_name, random_subject
 
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
@@ -28,7 +28,6 @@ from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients
-from neurosim_ep.train.model import build_model
 from neurosim_ep.units import format_bits
 
 CLASSES = {"vgg7": 10, "vgg11": 100, "vgg13": 100}
@@ -63,7 +62,7 @@ COLUMNS = (
 )
 
 
-def random_subject(network: str, method: str, options: argparse.Namespace) -> Subject:
+def untrained(network: str, method: str, options: argparse.Namespace) -> Subject:
     """The untrained network of a method with random images and labels."""
     kind = METHODS[method]
     ticks = options.bptt if method in BY_BPTT else options.ep_ticks
@@ -74,14 +73,7 @@ def random_subject(network: str, method: str, options: argparse.Namespace) -> Su
         f"signals.layers={SIGNAL_LAYERS.get(kind, {}).get(network, [])}",
     ]  # fmt: skip
     scenario = load_scenario(shipped_files("scenarios")["vgg11_le"], overrides)
-    model = build_model(scenario, CLASSES[network], (3, 32, 32))
-    device = torch.device(options.device)
-    model.network.to(device)
-    if model.signals is not None:
-        model.signals.to(device)
-    x = torch.randn(options.batch, 3, 32, 32, device=device)
-    y = torch.randint(CLASSES[network], (options.batch,), device=device)
-    return Subject(scenario, model, x, y, "random")
+    return random_subject(scenario, CLASSES[network], options.batch, options.device)
 
 
 def train(subject: Subject, method: str, updates: int) -> None:
@@ -126,15 +118,14 @@ def train(subject: Subject, method: str, updates: int) -> None:
 
 def measure(network: str, method: str, options: argparse.Namespace) -> dict[str, int]:
     """Peak bytes of a step in this process over what it held before, and the estimated bits on the chip."""
-    device = torch.device(options.device)
-    cuda = device.type == "cuda"
+    device = options.device
     short = argparse.Namespace(**vars(options) | {"bptt": LAYERS_OF_VGG13})
-    train(random_subject(network, method, short), method, 1)  # libraries load, and keep what belongs to no method
+    train(untrained(network, method, short), method, 1)  # libraries load, and keep what belongs to no method
     settle(device)
-    before = torch.cuda.memory_allocated() if cuda else resident_bytes("VmRSS")
-    subject = random_subject(network, method, options)
+    before = held_bytes(device)
+    subject = untrained(network, method, options)
     train(subject, method, 2)
-    peak = torch.cuda.max_memory_allocated() if cuda else resident_bytes("VmHWM")
+    peak = peak_bytes(device)
     bits = subject.model.memory(subject.scenario.relaxation).groupby("method")["bits"].sum()
     return {
         "peak_bytes": peak - before,
@@ -182,7 +173,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--bptt", type=int, default=50, help="K, the free ticks that BPTT goes back through")
     parser.add_argument("--ep-ticks", type=int, default=LAYERS_OF_VGG13, help="ticks of every phase of EP")
-    parser.add_argument("--device", default="cpu")
+    add_device(parser)
     parser.add_argument("--networks", nargs="+", choices=CLASSES, default=list(CLASSES))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="beside BPTT")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -204,7 +195,7 @@ def main() -> None:
     report = {
         "note": "random weights, images and teacher states; on-chip figures are estimates for one image",
         "width": options.width, "batch": options.batch, "K": options.bptt, "ep_ticks": options.ep_ticks,
-        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU",
+        "device": device_name(options.device),
         "rows": rows,
     }  # fmt: skip
     print(json.dumps(report, indent=1))

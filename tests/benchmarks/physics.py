@@ -40,7 +40,7 @@ def compare(ours: EPGradients, full: EPGradients, tolerance: float) -> dict[str,
 
 def main() -> None:
     options = phase_options(__doc__).parse_args()
-    subject = load_subject(options.run_dir, options.batch, torch.device(options.device))
+    subject = load_subject(options.run_dir, options.batch, options.device)
 
     def step(schedule: Schedule) -> EPGradients:
         return Product(subject, schedule, options.free, options.nudge).present()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from reference import Reference
-from subject import Subject, load_subject
+from subject import Subject, add_device, device_name, load_subject
 
 from neurosim_ep.ep.plasticity import OuterProduct
 from neurosim_ep.scheduler.engine import Engine, Relaxation
@@ -43,11 +43,11 @@ def variants(tolerance: float, nudge_tolerance: float) -> dict[str, Schedule]:
 def timed(device: torch.device, work: Callable[[], object]) -> tuple[float, object]:
     """Seconds of ``work`` with the device's queue empty before and after, and its result."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     began = time.perf_counter()
     result = work()
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter() - began, result
 
 
@@ -117,7 +117,7 @@ def phase_options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--nudge", type=int, default=40, help="K")
     parser.add_argument("--tolerance", type=float, default=1e-4)
     parser.add_argument("--nudge-tolerance", type=float, default=1e-2)
-    parser.add_argument("--device", default="cpu")
+    add_device(parser)
     return parser
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of the variants to run")
     parser.add_argument("--work", nargs="*", default=["free", "step"], help="what to time: free, step")
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = options.device
     subject = load_subject(options.run_dir, options.batch, device)
     chosen = {
         name: schedule
@@ -159,7 +159,7 @@ def main() -> None:
             {
                 "data": subject.source, "batch": options.batch, "T": options.free, "K": options.nudge,
                 "tolerance": options.tolerance, "nudge_tolerance": options.nudge_tolerance, "pairs": options.pairs,
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+                "device": device_name(device),
                 "threads": torch.get_num_threads(), "torch": torch.__version__,
                 "speedup": {work: _ratios(took) for work, took in seconds.items()},
                 "seconds": {

@@ -6,6 +6,7 @@ procedural textures elsewhere.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor
 
 import neurosim_ep
+from neurosim_ep.ep.network import channels_last
+from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.data import load_data, prepare
+from neurosim_ep.train.device import select_device
 from neurosim_ep.train.model import Model, build_model
 from neurosim_ep.train.optimiser import Optimiser
 
@@ -40,6 +44,23 @@ class Subject:
         return Optimiser(self.model.network, self.model.signals, self.scenario.training, updates=1000)
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option ``--device``, a :class:`torch.device`, with convolutions set as the product sets them."""
+
+    def selected(name: str) -> torch.device:
+        try:
+            return select_device(name)
+        except UsageError as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    parser.add_argument("--device", type=selected, default="cpu", help="cpu, cuda or cuda:N")
+
+
+def device_name(device: torch.device) -> str:
+    """What a report calls ``device``."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
 def load_model(
     scenario: Scenario, run_dir: Path, classes: int, image_shape: tuple[int, ...], device: torch.device
 ) -> Model:
@@ -47,11 +68,26 @@ def load_model(
     model = build_model(scenario, classes, image_shape)
     state = load_checkpoint(run_dir / "checkpoints", torch.device("cpu"))["trainer"]
     model.network.load_state_dict(state["network"])
-    model.network.to(device)
     if model.signals is not None:
         model.signals.load_state_dict(state["signals"])
+    return moved(model, device)
+
+
+def moved(model: Model, device: torch.device) -> Model:
+    """``model`` with all its parameters on ``device``."""
+    model.network.to(device)
+    if model.signals is not None:
         model.signals.to(device)
     return model
+
+
+def random_subject(scenario: Scenario, classes: int, batch: int, device: torch.device) -> Subject:
+    """The untrained model of ``scenario`` with random images of 32x32 pixels and labels, the same every time."""
+    model = moved(build_model(scenario, classes, (3, 32, 32)), device)
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(batch, 3, 32, 32, generator=random)
+    y = torch.randint(classes, (batch,), generator=random)
+    return Subject(scenario, model, channels_last(x).to(device), y.to(device), "random")
 
 
 def load_subject(run_dir: Path, batch: int, device: torch.device) -> Subject:

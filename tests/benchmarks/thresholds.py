@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from relaxation import Product
-from subject import Subject, load_subject
+from subject import Subject, add_device, load_subject
 
 from neurosim_ep.analysis.style import INK, PALETTE, STYLE, canvas
 from neurosim_ep.hardware.cost import energy_by, ledger
@@ -53,9 +53,8 @@ def recorded(batch: Subject, schedule: Schedule) -> tuple[EPGradients, float, fl
     return result, sum(int(t.sum()) for t in counts.events.values()) / len(batch.y), energy_J / len(batch.y)
 
 
-def sweep(run_dir: Path, images: int, batch: int) -> pd.DataFrame:
+def sweep(run_dir: Path, images: int, batch: int, device: torch.device) -> pd.DataFrame:
     """One row per threshold."""
-    device = torch.device("cpu")
     many, few = load_subject(run_dir, images, device), load_subject(run_dir, batch, device)
     relaxation, rows, exact = many.scenario.relaxation, [], None
     for threshold in THRESHOLDS:
@@ -107,8 +106,9 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=32)
+    add_device(parser)
     options = parser.parse_args()
-    table = sweep(options.run_dir, options.images, options.batch)
+    table = sweep(options.run_dir, options.images, options.batch, options.device)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     import matplotlib.style
 

@@ -1,0 +1,163 @@
+"""The fused passes as Triton kernels over NHWC memory. Importing this needs Triton; nothing else of the product does.
+
+A program does a block of the values of one map row (pooling), or of one row of the batch (writing). Arithmetic is
+float32 and in the order of PyTorch's operations, so results agree bit for bit; of ``sigmoid`` only to rounding, as its
+exponential is the device's own.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _windows(height, width, channels, windows_down, windows_across, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """This program's windows of 2x2, those of one row of windows: program (r · ⌈H/2⌉ + y, block).
+
+    Returns where their upper left value, and the one of their pooled map, lie in memory; channels; and which of them
+    exist, have a right column, have a lower row, are whole.
+    """
+    line = tl.program_id(0)
+    row, y = (line // windows_down).to(tl.int64), line % windows_down
+    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    x, channel = place // channels, place % channels
+    large = (row * height + 2 * y) * width * channels + 2 * x * channels + channel
+    small = (row * (height // 2) + y) * (width // 2) * channels + place
+    exists = place < windows_across * channels
+    right = exists & (2 * x + 1 < width)
+    lower = exists & (tl.full([BLOCK], 2 * y + 1, tl.int32) < height)
+    return large, small, channel, exists, right, lower, right & lower
+
+
+@triton.jit
+def _value(where, mask, bias, HAS_BIAS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A value of each window, with the bias that its channel gets before pooling."""
+    value = tl.load(where, mask=mask, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        value += bias
+    return value
+
+
+@triton.jit
+def _larger(best, code, value, number: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The largest value so far and its number: the first of equal ones, the last NaN if there is one."""
+    takes = (value > best) | (value != value)
+    return tl.where(takes, value, best), tl.where(takes, number, code)
+
+
+@triton.jit
+def _place(where, state, code, across, down, exists, right, lower, whole, MAX: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Write all four values of each window, of those that are cut by the edge what exists."""
+    if MAX:
+        v0, v1 = tl.where(code == 0, state, 0.0), tl.where(code == 1, state, 0.0)
+        v2, v3 = tl.where(code == 2, state, 0.0), tl.where(code == 3, state, 0.0)
+    else:
+        v0 = state * 0.25
+        v1, v2, v3 = v0, v0, v0
+    tl.store(where, v0, mask=exists)
+    tl.store(where + across, v1, mask=right)
+    tl.store(where + down, v2, mask=lower)
+    tl.store(where + down + across, v3, mask=whole)
+
+
+@triton.jit
+def pool_and_route_kernel(  # type: ignore[no-untyped-def]
+    z, post, bias, pooled, routed, code,
+    height, width, channels, windows_down, windows_across,
+    MAX: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Pool ``z`` (R, H, W, C), plus ``bias`` (C,), and place ``post`` where ``z`` is largest (MAX), or a quarter of it
+    everywhere. The last row and column of an odd map belong to no window; zeros are placed there.
+
+    ``code`` is 2·row + column of the largest value in its window. ``windows_down`` and ``windows_across`` are ⌈H/2⌉ and
+    ⌈W/2⌉.
+    """
+    large, small, channel, exists, right, lower, whole = _windows(
+        height, width, channels, windows_down, windows_across, BLOCK
+    )
+    across, down = channels, width * channels
+    added = 0.0
+    if HAS_BIAS:
+        added = tl.load(bias + channel, mask=whole, other=0.0)
+    v0 = _value(z + large, whole, added, HAS_BIAS)
+    v1 = _value(z + large + across, whole, added, HAS_BIAS)
+    v2 = _value(z + large + down, whole, added, HAS_BIAS)
+    v3 = _value(z + large + down + across, whole, added, HAS_BIAS)
+    largest = tl.zeros([BLOCK], dtype=tl.int32)
+    if MAX:
+        best, largest = _larger(v0, largest, v1, 1)
+        best, largest = _larger(best, largest, v2, 2)
+        best, largest = _larger(best, largest, v3, 3)
+        tl.store(code + small, largest.to(tl.uint8), mask=whole)
+    else:
+        best = (v0 + v1 + v2 + v3) * 0.25
+    tl.store(pooled + small, best, mask=whole)
+    state = tl.load(post + small, mask=whole, other=0.0)
+    _place(routed + large, state, largest, across, down, exists, right, lower, whole, MAX)
+
+
+@triton.jit
+def route_kernel(  # type: ignore[no-untyped-def]
+    post, code, routed,
+    height, width, channels, windows_down, windows_across,
+    MAX: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The routing of :func:`pool_and_route_kernel` by a remembered ``code``."""
+    large, small, _, exists, right, lower, whole = _windows(
+        height, width, channels, windows_down, windows_across, BLOCK
+    )
+    largest = tl.zeros([BLOCK], dtype=tl.int32)
+    if MAX:
+        largest = tl.load(code + small, mask=whole, other=0).to(tl.int32)
+    state = tl.load(post + small, mask=whole, other=0.0)
+    _place(routed + large, state, largest, channels, width * channels, exists, right, lower, whole, MAX)
+
+
+@triton.jit
+def _clipped(drive):  # type: ignore[no-untyped-def]
+    """clip(x, 0, 1), NaN where x is."""
+    drive = tl.where(drive < 0.0, 0.0, drive)
+    return tl.where(drive > 1.0, 1.0, drive)
+
+
+@triton.jit
+def write_state_kernel(  # type: ignore[no-untyped-def]
+    state, first, second, shared, bias, change,
+    features, channels, copies, change_stride,
+    ACTIVATION: tl.constexpr, HAS_SECOND: tl.constexpr, HAS_SHARED: tl.constexpr, HAS_BIAS: tl.constexpr,
+    WATCHED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """``state`` (R, features) at σ of the sum of the drives ``first`` and ``second`` (R, features), ``shared``
+    (R/copies, features) and ``bias`` (channels,), which belongs to the first; ``change`` gets the largest |step|.
+
+    ``change`` are the bits of non-negative floats, which are ordered as integers are, NaN above all: the largest over
+    programs does not depend on their order. Program (row, block).
+    """
+    row = tl.program_id(0).to(tl.int64)
+    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = place < features
+    drive = tl.load(first + row * features + place, mask=mask, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        drive += tl.load(bias + place % channels, mask=mask, other=0.0)
+    if HAS_SECOND:
+        drive += tl.load(second + row * features + place, mask=mask, other=0.0).to(tl.float32)
+    if HAS_SHARED:
+        drive += tl.load(shared + row // copies * features + place, mask=mask, other=0.0)
+    if ACTIVATION == "hard_sigmoid":
+        new = _clipped(drive)
+    elif ACTIVATION == "hard_sigmoid_half":
+        new = _clipped(drive * 0.5)
+    elif ACTIVATION == "hard_sigmoid_shifted":
+        new = _clipped((drive + 1.0) * 0.5)
+    elif ACTIVATION == "relu":
+        new = tl.where(drive < 0.0, 0.0, drive)
+    else:
+        tl.static_assert(ACTIVATION == "sigmoid")
+        new = 1.0 / (1.0 + tl.exp(2.0 - drive * 4.0))
+    where = state + row * features + place
+    if WATCHED:
+        step = tl.abs(tl.load(where, mask=mask, other=0.0) - new)
+        bits = tl.where(mask, step.to(tl.int32, bitcast=True), 0)
+        tl.atomic_max(change + row * change_stride, tl.max(bits, axis=0))
+    tl.store(where, new, mask=mask)

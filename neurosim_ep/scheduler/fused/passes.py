@@ -1,0 +1,138 @@
+"""The fused passes as the scheduler calls them."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep.network import channels_last
+
+BLOCK = 1024  # values a program does at most
+
+
+class FusedPasses:
+    """Pooling with routing, and the writing of states, each in one pass over memory.
+
+    The same numbers as :func:`~neurosim_ep.ep.primitive.pool_forward`, :func:`~neurosim_ep.ep.primitive.pool_adjoint`
+    and :meth:`Field.write <neurosim_ep.scheduler.field.Field.write>` give: bit for bit, but for the activation
+    ``sigmoid``, whose exponential is the device's own. States and drives are float32 and lie in memory as
+    :func:`~neurosim_ep.ep.network.channels_last` lays them out; reads may also be float16 or bfloat16 and are taken as
+    exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once it has run.
+    """
+
+    def __init__(self) -> None:
+        self._kernels: Any = import_module("neurosim_ep.scheduler.fused.kernels")
+
+    @staticmethod
+    def available(device: torch.device) -> bool:
+        """Whether the passes can run on ``device``: Triton comes with CUDA builds of PyTorch and knows only CUDA."""
+        return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+    def pool_and_route(
+        self, z: Tensor, post: Tensor, pool: str = "max", bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """``P(z + b)`` and ``P⁻¹(post; κ)``, κ being the argmax of ``z + b``, and κ itself.
+
+        z (R, C, H, W) float32 or 16-bit, post (R, C, H//2, W//2) float32, bias (C,) float32. Returns the pooled drive,
+        float32 in post's shape; the routed states in z's shape and format; and the code (R, C, H//2, W//2) uint8,
+        2·row + column of the largest value in its window (None for ``pool`` = "avg").
+        """
+        _check(z, (torch.float32, torch.float16, torch.bfloat16), "z")
+        _check_post(post, z.shape)
+        pooled, routed = torch.empty_like(post), torch.empty_like(z)
+        code = torch.empty_like(post, dtype=torch.uint8) if pool == "max" else None
+        if z.numel():
+            grid, sizes, block = _windows(z.shape)
+            self._kernels.pool_and_route_kernel[grid](
+                z, post, bias, pooled, routed, code, *sizes,
+                MAX=pool == "max", HAS_BIAS=bias is not None, BLOCK=block,
+            )  # fmt: skip
+        return pooled, routed, code
+
+    def route(
+        self, post: Tensor, code: Tensor | None, pre_pool: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """``P⁻¹(post; code)`` (R, *pre_pool) of ``dtype``, by the code that :meth:`pool_and_route` gave (None: "avg").
+
+        post (R, C, H//2, W//2) float32; ``pre_pool`` is (C, H, W).
+        """
+        shape = (len(post), *pre_pool)
+        _check_post(post, shape)
+        if code is not None:
+            _check(code, (torch.uint8,), "code")
+        routed = channels_last(post.new_empty(shape, dtype=dtype))
+        if routed.numel():
+            grid, sizes, block = _windows(shape)
+            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block)
+        return routed
+
+    def write_state(
+        self,
+        activation: str,
+        state: Tensor,
+        drives: Sequence[Tensor],
+        *,
+        shared: Tensor | None = None,
+        bias: Tensor | None = None,
+        change: Tensor | None = None,
+    ) -> None:
+        """Put ``state`` (R, *shape), float32, in place at σ of the sum of what drives it.
+
+        ``drives``: one or two tensors (R, *shape), float32 or 16-bit. ``shared`` (B, *shape), float32, drives the R/B
+        neighbouring rows of each sample; ``bias`` (C,) belongs to the first drive. ``change`` (R,), float32, of any
+        stride, gets the largest |change| of each row.
+        """
+        _check(state, (torch.float32,), "state")
+        for drive in drives:
+            _check(drive, (torch.float32, torch.float16, torch.bfloat16), "drive")
+        if shared is not None:
+            _check(shared, (torch.float32,), "shared")
+        if change is not None:
+            change.zero_()
+        if not state.numel():
+            return
+        features = state[0].numel()
+        block = min(BLOCK, _power_of_two(features))
+        first, second = (*drives, None)[:2]
+        self._kernels.write_state_kernel[len(state), math.ceil(features / block)](
+            state, first, second, shared, bias, None if change is None else change.view(torch.int32),
+            features, state.shape[1], 1 if shared is None else len(state) // len(shared),
+            0 if change is None else change.stride(0),
+            ACTIVATION=activation, HAS_SECOND=second is not None, HAS_SHARED=shared is not None,
+            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block,
+        )  # fmt: skip
+
+
+def _windows(shape: Sequence[int]) -> tuple[tuple[int, int], tuple[int, ...], int]:
+    """Grid, sizes and block of a kernel over the windows of maps (R, C, H, W)."""
+    rows, channels, height, width = shape
+    down, across = -(-height // 2), -(-width // 2)
+    block = min(BLOCK, _power_of_two(across * channels))
+    return (rows * down, math.ceil(across * channels / block)), (height, width, channels, down, across), block
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()
+
+
+def _check(value: Tensor, dtypes: Sequence[torch.dtype], name: str) -> None:
+    """Kernels read memory as it lies: what lies otherwise would be read as something else."""
+    dense = value.is_contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value.is_contiguous()
+    if value.dtype not in dtypes or not dense:
+        raise ValueError(
+            f"{name}: {value.dtype} with strides {value.stride()}: must be one of {', '.join(map(str, dtypes))} "
+            "in channels_last memory; use ep.network.channels_last"
+        )
+
+
+def _check_post(post: Tensor, pre_pool: Sequence[int]) -> None:
+    _check(post, (torch.float32,), "post")
+    rows, channels, height, width = pre_pool
+    if post.shape != (rows, channels, height // 2, width // 2):
+        raise ValueError(f"post: shape {tuple(post.shape)} does not belong to pre-pool maps of {tuple(pre_pool)}")
