@@ -1,0 +1,52 @@
+"""Whether the fused passes can be trusted on a device: they are tried once, against PyTorch, before they are used."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep.network import channels_last
+from neurosim_ep.scheduler.fused.passes import FusedPasses
+
+
+@cache
+def trusted_passes(device: torch.device) -> tuple[FusedPasses | None, str]:
+    """The fused passes, or None and why they are not used there (empty where nobody would expect them)."""
+    if not FusedPasses.available(device):
+        return None, ""
+    try:
+        passes = FusedPasses()
+        agree = passes_agree(passes, device)
+    except Exception as problem:  # a compiler that is missing, a driver that is too old: PyTorch does without
+        return None, (str(problem).splitlines() or [repr(problem)])[0]
+    return (passes, "") if agree else (None, "they give other numbers than PyTorch's operations")
+
+
+def passes_agree(passes: FusedPasses, device: torch.device) -> bool:
+    """Whether every pass gives PyTorch's numbers, bit for bit, on small random maps."""
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> Tensor:
+        return channels_last(torch.randn(shape, generator=random).to(device))
+
+    same = []
+    for pool in ("max", "avg"):
+        z, post = drawn(3, 24, 7, 6), drawn(3, 24, 3, 3)
+        pooled, routing = primitive.pool_forward(z, pool)
+        routed = primitive.pool_adjoint(post, routing, pool, z.shape[1:])
+        at_once = passes.pool_and_route(z, post, pool)
+        drive, code = passes.pool(z, pool)
+        pairs = [(at_once[0], pooled), (at_once[1], routed), (drive, pooled)]
+        pairs.append((passes.route(post, code, z.shape[1:]), routed))
+        same += [torch.equal(one, other) for one, other in pairs]
+    for name in passes.activations:
+        state, drives, shared = drawn(6, 8, 3, 3), [drawn(6, 8, 3, 3), drawn(6, 8, 3, 3)], drawn(3, 8, 3, 3)
+        change, sums = state.new_empty(6), drives[0] + drives[1] + shared.repeat_interleave(2, 0)
+        new = activations.activate_(name, sums)
+        moved = (state - new).abs().flatten(1).amax(1)
+        passes.write_state(name, state, drives, shared=shared, change=change)
+        same += [torch.equal(state, new), torch.equal(change, moved)]
+    return all(same)
