@@ -7,13 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from nets import batch, conv, custom, linear
 from torch import Tensor
 
 from neurosim_ep.ep.activations import activate_
-from neurosim_ep.ep.network import channels_last
+from neurosim_ep.ep.network import build_network, channels_last
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
+from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.field import memory_rows
+from neurosim_ep.scheduler.fused.check import passes_agree, trusted_passes
 from neurosim_ep.scheduler.fused.passes import FusedPasses
+from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.schedule import Schedule
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHAPES = [
@@ -50,7 +55,7 @@ def pooled_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def rounded(states: Tensor, dtype: torch.dtype) -> Tensor:
-    """States that are exact in ``dtype`` where Triton's interpreter runs, as it cuts to bfloat16 instead of rounding."""
+    """States that are exact in ``dtype`` where Triton's interpreter runs, as it cuts bfloat16 off."""
     return states if DEVICE == "cuda" else states.to(dtype).float()
 
 
@@ -181,3 +186,43 @@ def test_maps_in_other_memory_are_refused(passes: FusedPasses) -> None:
 
 def test_without_cuda_there_are_no_passes() -> None:
     assert not FusedPasses.available(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("policy", ["synchronous", "alternating", "event"])
+@pytest.mark.parametrize("pool", ["max", "avg"])
+def test_a_presentation_is_the_same_bit_for_bit(passes: FusedPasses, policy: str, pool: str) -> None:
+    """Free phase with samples that leave, both nudge phases of all layers, and gradients."""
+    section = custom(conv(4, 3, 1, pool), conv(6, 3, 1), conv(5, 3, 1, pool), linear(7))
+    network = build_network(section, 3, (2, 10, 9), seed=1).to(DEVICE)
+    x, y = (value.to(DEVICE) for value in batch(network.cpu(), 5))
+    schedule = Schedule(policy, tolerance=1e-3, nudge_tolerance=1e-2, thresholds=1e-3)
+    results = []
+    for fused in (None, passes):
+        engine = Engine(network, schedule)
+        engine.fused, engine.graphs = fused, None
+        results.append(
+            ep_gradients(network.to(DEVICE), x.float(), y, free_steps=24, nudge_steps=8, beta=0.5, engine=engine)
+        )
+    plain, fused = results
+    for one, other in zip([*plain.free, *plain.plus], [*fused.free, *fused.plus], strict=True):
+        assert torch.equal(one, other)
+    assert all(torch.equal(grad, fused.grads[name]) for name, grad in plain.grads.items())
+    assert torch.equal(plain.free_phase.ticks, fused.free_phase.ticks)
+
+
+def test_passes_are_used_where_they_give_pytorchs_numbers(passes: FusedPasses, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passes_agree(passes, torch.device(DEVICE))
+    monkeypatch.setattr(FusedPasses, "available", lambda device: True)
+    right = FusedPasses.write_state
+
+    def wrong(self: FusedPasses, name: str, state: Tensor, drives: list[Tensor], **more: Tensor) -> None:
+        right(self, name, state, drives[:1], **more)
+
+    monkeypatch.setattr(FusedPasses, "write_state", wrong)
+    trusted_passes.cache_clear()
+    found, reason = trusted_passes(torch.device(DEVICE))
+    assert found is None and "other numbers" in reason
+    monkeypatch.setattr(FusedPasses, "__init__", lambda self: 1 / 0)
+    trusted_passes.cache_clear()
+    assert trusted_passes(torch.device(DEVICE)) == (None, "division by zero")
+    trusted_passes.cache_clear()

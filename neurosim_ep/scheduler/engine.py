@@ -20,6 +20,7 @@ from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors, anchor_after
 from neurosim_ep.scheduler.buffers import Arriving, KeptFields
 from neurosim_ep.scheduler.field import Field, Observer
+from neurosim_ep.scheduler.fused.check import trusted_passes
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
@@ -70,6 +71,7 @@ class Engine:
         self.precision, self._replaced = supported_precision(wanted, self.device)
         self.kernels = make_kernels(network, self.precision)
         self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not real else None
+        self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
         self._kept = KeptFields()
 
     @property
@@ -80,6 +82,8 @@ class Engine:
             lines.append(f"convolutions are computed in {self.precision}: {self._replaced}")
         if self.graphs is not None and self.graphs.failure:
             lines.append(f"ticks are launched one by one, as they cannot be captured: {self.graphs.failure}")
+        if self._unfused:
+            lines.append(f"states are pooled and written in several passes each: {self._unfused}")
         return lines
 
     def refresh(self) -> None:
@@ -115,7 +119,7 @@ class Engine:
         given = Field(
             self.network, self.kernels, channels_last(input_drive), [channels_last(state) for state in states], phases,
             nudge=nudge, senders=senders, obeys=self.policy.obeys_senders, anchors=self._anchors(len(phases)),
-            observers=observers,
+            fused=self.fused, observers=observers,
         )  # fmt: skip
         with self._own_device(), tf32(self.precision == "tf32"):
             course, motion = self._relax(given, steps, rest)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import activations, primitive
-from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
 from neurosim_ep.scheduler.fused.passes import FusedPasses
@@ -139,7 +139,7 @@ class Field:
         """:meth:`forward` without showing it to anyone."""
         z, connection = self._before_pooling(layer), self.network.connections[layer]
         if self.fused is not None and connection.pool is not None:
-            return self.fused.pool(z, connection.pool)
+            return self.fused.pool(channels_last(z), connection.pool)
         return primitive.pool_forward(z, connection.pool)
 
     def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
@@ -156,9 +156,8 @@ class Field:
         """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
         connection = self.network.connections[layer]
         if self.fused is not None and connection.pool is not None:
-            drive, routed, _ = self.fused.pool_and_route(
-                self._before_pooling(layer), self.seen(layer), connection.pool
-            )
+            z = channels_last(self._before_pooling(layer))
+            drive, routed, _ = self.fused.pool_and_route(z, self.seen(layer), connection.pool)
             return drive, self._transposed(layer, routed)
         drive, routing = self.forward(layer)
         return drive, self.feedback(layer, routing)
@@ -229,9 +228,9 @@ class Field:
     ) -> None:
         """Sum, activation, state and change in one pass, where no error is added to the drive."""
         shared = self.input_drive[: self.active] if layer == 0 else None
-        drives = [drive for drive in (forward, feedback) if drive is not None]
+        drives = [channels_last(drive) for drive in (forward, feedback) if drive is not None]
         if not drives or (self.nudge is not None and self.nudge.pushes(layer)):
-            shared, drives = None, [self.drive(layer, forward, feedback)]
+            shared, drives = None, [channels_last(self.drive(layer, forward, feedback))]
         state = self.state(layer)
         fused.write_state(self.network.activations[layer], state, drives, shared=shared, change=change)
 

@@ -65,10 +65,10 @@ def _place(where, state, code, across, down, exists, right, lower, whole, MAX: t
 def pool_and_route_kernel(  # type: ignore[no-untyped-def]
     z, post, bias, pooled, routed, code,
     height, width, channels, windows_down, windows_across,
-    MAX: tl.constexpr, HAS_BIAS: tl.constexpr, BLOCK: tl.constexpr,
+    MAX: tl.constexpr, HAS_BIAS: tl.constexpr, ROUTES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Pool ``z`` (R, H, W, C), plus ``bias`` (C,), and place ``post`` where ``z`` is largest (MAX), or a quarter of it
-    everywhere. The last row and column of an odd map belong to no window; zeros are placed there.
+    """Pool ``z`` (R, H, W, C), plus ``bias`` (C,), and, if it ROUTES, place ``post`` where ``z`` is largest (MAX), or a
+    quarter of it everywhere. The last row and column of an odd map belong to no window; zeros are placed there.
 
     ``code`` is 2·row + column of the largest value in its window. ``windows_down`` and ``windows_across`` are ⌈H/2⌉ and
     ⌈W/2⌉.
@@ -93,8 +93,9 @@ def pool_and_route_kernel(  # type: ignore[no-untyped-def]
     else:
         best = (v0 + v1 + v2 + v3) * 0.25
     tl.store(pooled + small, best, mask=whole)
-    state = tl.load(post + small, mask=whole, other=0.0)
-    _place(routed + large, state, largest, across, down, exists, right, lower, whole, MAX)
+    if ROUTES:
+        state = tl.load(post + small, mask=whole, other=0.0)
+        _place(routed + large, state, largest, across, down, exists, right, lower, whole, MAX)
 
 
 @triton.jit

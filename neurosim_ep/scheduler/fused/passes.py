@@ -14,6 +14,7 @@ from torch import Tensor
 from neurosim_ep.ep.network import channels_last
 
 BLOCK = 1024  # values a program does at most
+EXACT = {"enable_fp_fusion": False}  # no product and sum rounded as one, which PyTorch rounds one after the other
 
 
 class FusedPasses:
@@ -26,6 +27,9 @@ class FusedPasses:
     exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once it has run.
     """
 
+    activations = ("hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu")
+    """Those that are written bit for bit as PyTorch does."""
+
     def __init__(self) -> None:
         self._kernels: Any = import_module("neurosim_ep.scheduler.fused.kernels")
 
@@ -33,6 +37,12 @@ class FusedPasses:
     def available(device: torch.device) -> bool:
         """Whether the passes can run on ``device``: Triton comes with CUDA builds of PyTorch and knows only CUDA."""
         return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+    def pool(self, z: Tensor, pool: str = "max", bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """``P(z + b)`` and its argmax κ: :meth:`pool_and_route` without a state to route."""
+        rows, channels, height, width = z.shape
+        pooled = channels_last(z.new_empty(rows, channels, height // 2, width // 2, dtype=torch.float32))
+        return pooled, self._pool(z, pooled, None, None, pool, bias)
 
     def pool_and_route(
         self, z: Tensor, post: Tensor, pool: str = "max", bias: Tensor | None = None
@@ -43,17 +53,23 @@ class FusedPasses:
         float32 in post's shape; the routed states in z's shape and format; and the code (R, C, H//2, W//2) uint8,
         2·row + column of the largest value in its window (None for ``pool`` = "avg").
         """
-        _check(z, (torch.float32, torch.float16, torch.bfloat16), "z")
         _check_post(post, z.shape)
         pooled, routed = torch.empty_like(post), torch.empty_like(z)
-        code = torch.empty_like(post, dtype=torch.uint8) if pool == "max" else None
+        return pooled, routed, self._pool(z, pooled, post, routed, pool, bias)
+
+    def _pool(
+        self, z: Tensor, pooled: Tensor, post: Tensor | None, routed: Tensor | None, pool: str, bias: Tensor | None
+    ) -> Tensor | None:
+        """Fill ``pooled``, and ``routed`` where there is a ``post``; returns the code."""
+        _check(z, (torch.float32, torch.float16, torch.bfloat16), "z")
+        code = torch.empty_like(pooled, dtype=torch.uint8) if pool == "max" else None
         if z.numel():
             grid, sizes, block = _windows(z.shape)
             self._kernels.pool_and_route_kernel[grid](
                 z, post, bias, pooled, routed, code, *sizes,
-                MAX=pool == "max", HAS_BIAS=bias is not None, BLOCK=block,
+                MAX=pool == "max", HAS_BIAS=bias is not None, ROUTES=post is not None, BLOCK=block, **EXACT,
             )  # fmt: skip
-        return pooled, routed, code
+        return code
 
     def route(
         self, post: Tensor, code: Tensor | None, pre_pool: Sequence[int], dtype: torch.dtype = torch.float32
@@ -69,7 +85,7 @@ class FusedPasses:
         routed = channels_last(post.new_empty(shape, dtype=dtype))
         if routed.numel():
             grid, sizes, block = _windows(shape)
-            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block)
+            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block, **EXACT)
         return routed
 
     def write_state(
@@ -105,7 +121,7 @@ class FusedPasses:
             features, state.shape[1], 1 if shared is None else len(state) // len(shared),
             0 if change is None else change.stride(0),
             ACTIVATION=activation, HAS_SECOND=second is not None, HAS_SHARED=shared is not None,
-            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block,
+            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block, **EXACT,
         )  # fmt: skip
 
 
