@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
+from PIL import Image
 
 from neurosim_ep.errors import UsageError
 
@@ -117,11 +118,14 @@ def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
     paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
     with matplotlib.rc_context(STYLE):
         figure = draw()
+        canvas = FigureCanvasAgg(figure)
         _lay_out(figure)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # every picture is opaque
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(paths[0], metadata={"Date": None})
-            figure.savefig(paths[1])
+            Image.fromarray(np.ascontiguousarray(pixels)).save(paths[1], dpi=(figure.dpi,) * 2, compress_level=3)
         except OSError as problem:
             raise UsageError(
                 f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
@@ -130,9 +134,21 @@ def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Place everything once and for all, at the resolution of the PNG: each ``savefig`` would do so again."""
-    FigureCanvasAgg(figure)
+    """Place everything once and for all, at the resolution of the PNG: each ``savefig`` would do so again.
+
+    Ticks without labels need no room of their own; log axes have them by the dozen, and layout would measure each.
+    """
+    plain = {
+        axis: axis.get_minor_locator()
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if not any(label.get_text() for label in axis.get_ticklabels(minor=True))
+    }
+    for axis in plain:
+        axis.set_minor_locator(NullLocator())
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.execute(figure)
     figure.set_layout_engine(None)
+    for axis, locator in plain.items():
+        axis.set_minor_locator(locator)
