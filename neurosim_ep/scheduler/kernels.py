@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -75,10 +76,18 @@ class PackedKernel(Kernel):
         self.dtype = dtype
         self.packed: dict[str, Tensor] = {}
 
-    @classmethod
-    def available(cls) -> bool:
-        """Whether this build of PyTorch has oneDNN's layouts."""
-        return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    @staticmethod
+    @cache
+    def available() -> bool:
+        """Whether this PyTorch has oneDNN's layouts: the operators for them are private, so one read is tried."""
+        if not torch.backends.mkldnn.is_available():
+            return False
+        value, weight = torch.ones(1, 2, 3, 3), torch.ones(2, 2, 3, 3)
+        try:
+            found = _packed_convolution(value, _pack(weight, value, 1), None, 1)
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            return False
+        return torch.equal(found, F.conv2d(value, weight, padding=1))
 
     def refresh(self) -> None:
         self.packed.clear()
@@ -105,13 +114,24 @@ class PackedKernel(Kernel):
 
     def _convolve(self, name: str, value: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
         dtype = self.dtype or value.dtype
-        where = [padding, padding], [1, 1], [1, 1], 1
         if name not in self.packed:
             plain = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-            self.packed[name] = torch.ops.mkldnn._reorder_convolution_weight(plain, *where, list(value.shape))
+            self.packed[name] = _pack(plain, value, padding)
         bias = None if bias is None else bias.to(dtype)
-        z = torch.ops.mkldnn._convolution_pointwise(value.to(dtype), self.packed[name], bias, *where, "none", [], "")
-        return z.to(value.dtype)
+        return _packed_convolution(value.to(dtype), self.packed[name], bias, padding).to(value.dtype)
+
+
+def _pack(weight: Tensor, value: Tensor, padding: int) -> Tensor:
+    """``weight`` in the layout oneDNN likes best for convolutions of values of the shape of ``value``."""
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight, [padding, padding], [1, 1], [1, 1], 1, list(value.shape)
+    )
+
+
+def _packed_convolution(value: Tensor, packed: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    """The convolution of ``value`` with weights that :func:`_pack` laid out."""
+    where = [padding, padding], [1, 1], [1, 1], 1
+    return torch.ops.mkldnn._convolution_pointwise(value, packed, bias, *where, "none", [], "")
 
 
 def supported_precision(precision: str, device: torch.device) -> tuple[str, str]:
@@ -125,11 +145,8 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
     if precision == "tf32":
         return "float32", "tf32 is a format of CUDA devices"
     if PackedKernel.available():
-        checks = {
-            "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-            "float16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
-        }
-        if checks[precision]():
+        check = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}[precision]
+        if getattr(torch.ops.mkldnn, check, bool)():
             return precision, ""
     return "float32", f"this processor computes no {precision} convolutions"
 
