@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from neurosim_ep.units import format_time
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,14 +71,48 @@ class QuietReporter:
 
 
 class LineReporter(QuietReporter):
-    """A line per epoch, for logs and pipes."""
+    """A line per epoch, for logs and pipes, with the time that is left; long epochs say it on the way, too.
+
+    ``clock`` gives seconds.
+    """
+
+    FIRST = 20.0  # seconds after which the time left is first said
+    EVERY, SHARE = 60.0, 0.1  # seconds, and part of an epoch, between two lines of the same epoch
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
 
     def start(self, title: str, epochs: int, batches: int) -> None:
-        self._epochs = epochs
+        self._epochs, self._batches = epochs, batches
+        self._began = self._clock()
+        self._before: int | None = None
+        self._due = self._began + self.FIRST, 0
         self.note(title)
 
+    def batch(self, epoch: int, batch: int) -> None:
+        done = (epoch - 1) * self._batches + batch
+        if self._before is None:  # what an earlier command has done was not done in this time
+            self._before = done - 1
+        moment, place = self._due
+        if self._clock() < moment or done < place or batch == self._batches:
+            return
+        self._due = self._next(done)
+        self.note(f"epoch {epoch}/{self._epochs}  batch {batch}/{self._batches}  {self._left(done)}")
+
     def epoch(self, row: Mapping[str, Any]) -> None:
-        self.note(epoch_line(row, self._epochs))
+        done = int(row["epoch"]) * self._batches
+        left = f"  {self._left(done)}" if done < self._epochs * self._batches else ""
+        self._due = self._next(done)
+        self.note(epoch_line(row, self._epochs) + left)
+
+    def _next(self, done: int) -> tuple[float, int]:
+        """When, and after how many batches, the time left is said again."""
+        return self._clock() + self.EVERY, done + math.ceil(self.SHARE * self._batches)
+
+    def _left(self, done: int) -> str:
+        """The time that is left after ``done`` batches at the mean pace so far, testing included."""
+        pace = (self._clock() - self._began) / (done - (self._before or 0))
+        return f"{format_time(pace * (self._epochs * self._batches - done))} left"
 
     def note(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)

@@ -161,7 +161,7 @@ def test_operations_are_those_of_the_reads(policy: str, monkeypatch: pytest.Monk
             return original(self, value, *rest)
 
         monkeypatch.setattr(Kernel, way, read)
-    monkeypatch.setattr("neurosim_ep.scheduler.kernels.PackedKernel.available", classmethod(lambda cls: False))
+    monkeypatch.setattr("neurosim_ep.scheduler.kernels.PackedKernel.available", lambda: False)
     data = stand_in(scenario.data, 8, 8, 0)
     timer = StepTimer(scenario, build_model(scenario, 10, data.image_shape), data, torch.device("cpu"))
     step = timer.step()

@@ -23,7 +23,7 @@ RUNNING = FILES | {"progress", "threads", "ep", "tiles", "hardware", "record", "
 ALLOWED = {
     "errors": set(),
     "units": set(),
-    "progress": set(),
+    "progress": {"units"},
     "threads": {"errors"},
     "resources": {"errors"},
     "scenario": FILES,

@@ -31,10 +31,57 @@ def use(reporter: Reporter) -> None:
     reporter.close()
 
 
+class Clock:
+    """Stands still until told."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def test_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    use(LineReporter())
-    expected = f"mine: 10 epochs\n{LINE}\nsee [here]\nwarning: a layer died\n"
+    use(LineReporter(Clock()))
+    expected = f"mine: 10 epochs\n{LINE}  0 s left\nsee [here]\nwarning: a layer died\n"
     assert capsys.readouterr() == ("", expected)
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], epochs: int, batches: int, first: int, seconds: float) -> list[str]:
+    """What is said by a run of ``epochs`` epochs that goes on after ``first``, a batch in ``seconds``."""
+    clock = Clock()
+    reporter = LineReporter(clock)
+    reporter.start("mine", epochs, batches)
+    for epoch in range(first + 1, epochs + 1):
+        for batch in range(1, batches + 1):
+            clock.now += seconds
+            reporter.batch(epoch, batch)
+        reporter.epoch(ROW | {"epoch": epoch})
+    return capsys.readouterr().err.splitlines()[1:]
+
+
+def test_the_time_left_ends_every_line_but_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two, three = lines_of(capsys, epochs=3, batches=10, first=0, seconds=1.0)
+    assert one.endswith("12.3 s  20 s left")
+    assert two.endswith("12.3 s  10 s left")
+    assert three.endswith("12.3 s")
+
+
+def test_a_resumed_run_goes_by_its_own_pace(capsys: pytest.CaptureFixture[str]) -> None:
+    three, _ = lines_of(capsys, epochs=4, batches=10, first=2, seconds=1.0)
+    assert three.endswith("10 s left")
+
+
+def test_long_epochs_say_the_time_left_on_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """First after 20 s, then a minute and a tenth of the epoch apart."""
+    lines = lines_of(capsys, epochs=2, batches=50, first=0, seconds=8.0)
+    assert lines[:3] == [
+        "epoch 1/2  batch 3/50  12 min 56 s left",
+        "epoch 1/2  batch 11/50  11 min 52 s left",
+        "epoch 1/2  batch 19/50  10 min 48 s left",
+    ]
+    slow = lines_of(capsys, epochs=1, batches=50, first=0, seconds=100.0)
+    assert [line.split("  ")[1] for line in slow[:3]] == ["batch 1/50", "batch 6/50", "batch 11/50"]
+    assert len(slow) == 11
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,13 @@ stay float32.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection, Network
+from neurosim_ep.ep.network import Connection, Network, channels_last
 from neurosim_ep.ep.primitive import preactivation
 from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement
 
@@ -72,11 +74,18 @@ class PackedKernel(Kernel):
         self.dtype = dtype
         self._arranged: dict[str, Arranged] = {}
 
-    @classmethod
-    def available(cls) -> bool:
-        """Whether this build of PyTorch has oneDNN's layouts."""
-        needed = ("convolution_pointwise", "reorder_convolution_weight", "linear_pointwise", "reorder_linear_weight")
-        return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, f"_{name}") for name in needed)
+    @staticmethod
+    @cache
+    def available() -> bool:
+        """Whether this PyTorch has oneDNN's layouts: the operators for them are private, so both kinds are tried."""
+        if not torch.backends.mkldnn.is_available():
+            return False
+        value, weight = channels_last(torch.ones(1, 2, 2, 2)), torch.ones(2, 2, 3, 3)
+        try:
+            found = [MAKE[name](weight, 1, (2, 2)).forward(value, None) for name in ("packed", "dense")]
+        except (AttributeError, RuntimeError, TypeError, ValueError):
+            return False
+        return all(torch.equal(one, F.conv2d(value, weight, padding=1)) for one in found)
 
     def refresh(self) -> None:
         self._arranged.clear()
@@ -135,11 +144,8 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
     if precision == "tf32":
         return "float32", "tf32 is a format of CUDA devices"
     if PackedKernel.available():
-        checks = {
-            "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
-            "float16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
-        }
-        if checks[precision]():
+        check = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}[precision]
+        if getattr(torch.ops.mkldnn, check, bool)():
             return precision, ""
     return "float32", f"this processor computes no {precision} convolutions"
 

@@ -1,8 +1,8 @@
 """How fast the CPU reads the convolutions of VGG-11: `python tests/benchmarks/reads.py` prints a table.
 
-For every convolution that a tick reads, forwards and transposed: GFLOP/s with the weights as PyTorch keeps them, and with
-every arrangement that fits the map, and which of them :func:`~neurosim_ep.scheduler.arrangements.arrangement` chooses.
-All count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of them. Beside them the rate of a
+For every convolution that a tick reads, forwards and transposed: GFLOP/s with the weights as PyTorch keeps them, and
+with every arrangement that fits the map, in bold the one that :mod:`neurosim_ep.scheduler.arrangements` chooses. All
+count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of them. Beside them the rate of a
 square matrix product. Times are processor time, the least of many repetitions.
 """
 
