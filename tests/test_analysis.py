@@ -15,7 +15,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
+from PIL import Image
 from synthetic_run import TICKS, synthetic_run
 
 from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, plot, residual, states, tradeoff
@@ -76,6 +78,24 @@ def test_the_same_run_gives_the_same_svg_bytes(run: Run, tmp_path: Path) -> None
     first, _ = save(lambda: memory.draw(run), tmp_path / "first")
     second, _ = save(lambda: memory.draw(run), tmp_path / "second")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_picture_is_laid_out_once_and_keeps_its_minor_ticks(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, layouts, execute = [], [], ConstrainedLayoutEngine.execute
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *given: layouts.append(given) or execute(*given))
+
+    def draw() -> Figure:
+        drawn.append(residual.draw(run))
+        return drawn[0]
+
+    _, png = save(draw, tmp_path / "residual")
+    assert len(layouts) == 1
+    assert all(len(axes.yaxis.get_minorticklocs()) for axes in drawn[0].axes[:2])
+    with Image.open(png) as image:
+        assert image.mode == "RGB" and image.size == (1440, 896)
+        assert image.info["dpi"] == pytest.approx((160, 160), abs=0.1)
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -23,7 +23,7 @@ from neurosim_ep.hardware.latency import latencies_s, read_time_s, stages
 from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.quantities import Quantity, Strict
+from neurosim_ep.hardware.quantities import BOUNDS, Quantity, Strict
 from neurosim_ep.hardware.settling import settling_time_s, tile_copies
 from neurosim_ep.hardware.styles import Style
 from neurosim_ep.hardware.writing import endurance_table, write_time_s
@@ -152,6 +152,28 @@ def test_leakage_is_power_times_latency(table: pd.DataFrame, counts: TileCounts)
         leaked = table[(table.component == "leakage") & (table["style"] == style)]
         seconds = sum(latencies_s(recording, style).values())
         assert leaked.energy_J.sum() == pytest.approx((tiles * tile_W + memory_W) * seconds)
+
+
+def test_a_bill_of_one_style_is_its_part_of_the_whole_bill(table: pd.DataFrame, counts: TileCounts) -> None:
+    recording = Recording.of(counts, PLAN, RRAM, SIGNALS, READOUT)
+    for style in Style:
+        mine = table[table["style"] == style].reset_index(drop=True)
+        pd.testing.assert_frame_equal(bill(recording, [style]), mine, check_exact=True)
+
+
+def test_what_a_recording_keeps_is_of_its_own_numbers(counts: TileCounts) -> None:
+    """Latencies and models are found once for each end of the intervals, and are those of a chip made anew."""
+    hop_s = RRAM.noc.hop_time.value
+    hop_time = RRAM.noc.hop_time.model_copy(update={"low": hop_s / 2, "high": 2 * hop_s})
+    model = RRAM.model_copy(update={"noc": RRAM.noc.model_copy(update={"hop_time": hop_time})})
+    recording = Recording.of(counts, PLAN, model, SIGNALS, READOUT)
+    for _ in range(2):
+        for bound in BOUNDS:
+            fresh = Recording.of(counts, PLAN, model.at(bound), SIGNALS, READOUT)
+            for style in Style:
+                assert latencies_s(recording.at(bound), style) == latencies_s(fresh, style)
+    assert recording.at("low") is recording.at("low") and recording.at("value") is recording
+    assert latencies_s(recording.at("low"), Style.EVENT) != latencies_s(recording.at("high"), Style.EVENT)
 
 
 def test_latency_is_that_of_the_slowest(counts: TileCounts) -> None:
