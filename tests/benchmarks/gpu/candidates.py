@@ -14,11 +14,11 @@ from gpu.machine import ROUNDED, roof
 from gpu.session import PRECISIONS, Session
 from gpu.timing import milliseconds
 from neurosim_ep.ep import activations
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Connection
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
 from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.passes import FusedPasses
-from neurosim_ep.scheduler.kernels import tf32_convolutions
 
 Candidates = dict[str, Callable[[], object]]
 BACKWARDS = ("transposed", "mirrored", "transposed NCHW", "mirrored NCHW")
@@ -32,7 +32,7 @@ def reads(session: Session) -> None:
     for precision in PRECISIONS[:3]:
         totals: dict[str, float] = {}
         for connection in shapes:
-            with tf32_convolutions(precision == "tf32"):
+            with tf32(precision == "tf32"):
                 found = {
                     name: milliseconds(session.device, work, repeats=2 if session.tiny else 10, turns=3)
                     for name, work in _reads(session, connection, ROUNDED[precision]).items()
@@ -43,7 +43,7 @@ def reads(session: Session) -> None:
                 f"{_title(connection)}, {precision}: {_listed(found)}, roof {least:.4f} ms",
                 read=_title(connection), precision=precision, ms=found, roof_ms=least,
             )  # fmt: skip
-        best = min((name for name in totals if name != "forward" and "backward" in name), key=totals.__getitem__)
+        best = min(BACKWARDS, key=totals.__getitem__)
         session.fact(
             f"{precision}, all of them: {_listed(totals)}; backwards best as {best}", precision=precision, ms=totals
         )

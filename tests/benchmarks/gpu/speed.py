@@ -14,8 +14,8 @@ from subject import Subject, load_subject
 from gpu.cases import launched, subject_of
 from gpu.machine import roof
 from gpu.session import POLICIES, PRECISIONS, Session
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.scheduler.engine import Relaxation
-from neurosim_ep.scheduler.kernels import tf32_convolutions
 from neurosim_ep.scheduler.presentation import EPGradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.device import peak_memory
@@ -66,7 +66,7 @@ def steps(session: Session) -> None:
         phases = (40, 10) if session.tiny else (relaxation.free_steps, relaxation.nudge_steps)
         reference = {}
         for precision, allowed in (("float32", False), ("tf32", True)):
-            with tf32_convolutions(allowed):
+            with tf32(allowed):
                 reference[precision], memory, _ = _step(session, Baseline(subject, *phases).step)
             session.fact(
                 f"{label}: a step of the reference in {precision} takes {reference[precision]:.3f} s, {memory}",

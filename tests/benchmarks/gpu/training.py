@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -20,6 +21,7 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.run import resume
+from neurosim_ep.train.sources.base import ROOT_VARIABLE
 
 LATE_S = 15.0
 """Kept for closing an interrupted run."""
@@ -32,8 +34,14 @@ def scenario_of(session: Session, run: str) -> Scenario:
     folder = Path(run)
     small = ["data.train_samples=64", "data.test_samples=32", "network.width=0.05", "relaxation.free_steps=20",
              "relaxation.nudge_steps=6", "training.epochs=2", "training.batch_size=16"]  # fmt: skip
-    name = folder / "scenario.toml" if folder.is_dir() else run
-    return load_scenario(name, [*(small if session.tiny and not folder.is_dir() else []), *session.overrides])
+    if folder.is_dir():
+        return load_scenario(folder / "scenario.toml", session.overrides)
+    overrides = [*(small if session.tiny else []), *session.overrides]
+    scenario = load_scenario(run, overrides)
+    if scenario.data.kind == "textures" or scenario.data.root or os.environ.get(ROOT_VARIABLE):
+        return scenario
+    session.tell(f"{run}: {ROOT_VARIABLE} is not set, so it is trained on textures instead of {scenario.data.kind}")
+    return load_scenario(run, [*overrides, "data.kind=textures"])
 
 
 def smoke(session: Session) -> None:
