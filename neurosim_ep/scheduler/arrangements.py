@@ -18,7 +18,7 @@ from neurosim_ep.scheduler.winograd import WinogradWeights
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
 DENSE_POSITIONS = 4  # largest map that is read as one matrix
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
-WINOGRAD = {4: (8, 64, 16), 2: (4, 128, 48)}  # tile: from which side, channels, and tiles in all it gains
+WINOGRAD = {4: (8, 64, 8), 2: (4, 128, 48)}  # tile: from which side, channels, and tiles in all it gains
 
 
 class Arranged(Protocol):

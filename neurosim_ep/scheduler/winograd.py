@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 POINTS = {2: (0.0, 1.0, -1.0, math.inf), 4: (0.0, 1.0, -1.0, 0.5, -2.0, math.inf)}
-CHUNK_BYTES = 4 * 2**20  # of transformed values that are worked on at a time, to stay in the cache
+CHUNK_BYTES = 2 * 2**20  # of transformed values that are worked on at a time, to stay in the cache
 CHUNK_ROWS = 128  # rows from which a matrix product is about as fast as a large one
 
 
