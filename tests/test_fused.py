@@ -50,7 +50,7 @@ def pooled_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def rounded(states: Tensor, dtype: torch.dtype) -> Tensor:
-    """States that are exact in ``dtype`` where Triton's interpreter runs, as it cuts to bfloat16 instead of rounding."""
+    """States that are exact in ``dtype`` where Triton's interpreter runs, as it cuts bfloat16 off."""
     return states if DEVICE == "cuda" else states.to(dtype).float()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from neurosim_ep.ep.network import channels_last
 
 BLOCK = 1024  # values a program does at most
+EXACT = {"enable_fp_fusion": False}  # no product and sum rounded as one, which PyTorch rounds one after the other
 
 
 class FusedPasses:
@@ -51,7 +52,7 @@ class FusedPasses:
             grid, sizes, block = _windows(z.shape)
             self._kernels.pool_and_route_kernel[grid](
                 z, post, bias, pooled, routed, code, *sizes,
-                MAX=pool == "max", HAS_BIAS=bias is not None, BLOCK=block,
+                MAX=pool == "max", HAS_BIAS=bias is not None, BLOCK=block, **EXACT,
             )  # fmt: skip
         return pooled, routed, code
 
@@ -69,7 +70,7 @@ class FusedPasses:
         routed = channels_last(post.new_empty(shape, dtype=dtype))
         if routed.numel():
             grid, sizes, block = _windows(shape)
-            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block)
+            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block, **EXACT)
         return routed
 
     def write_state(
@@ -105,7 +106,7 @@ class FusedPasses:
             features, state.shape[1], 1 if shared is None else len(state) // len(shared),
             0 if change is None else change.stride(0),
             ACTIVATION=activation, HAS_SECOND=second is not None, HAS_SHARED=shared is not None,
-            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block,
+            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block, **EXACT,
         )  # fmt: skip
 
 
