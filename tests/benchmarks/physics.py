@@ -30,7 +30,8 @@ def compare(ours: EPGradients, full: EPGradients, tolerance: float) -> dict[str,
     }
     return {
         "samples moving at T": int((ours.residual > tolerance).sum()),
-        "largest distance of settled samples / tolerance": round(float(away[resting].max()) / tolerance, 3),
+        "settled samples": int(resting.sum()),
+        "largest distance of settled samples / tolerance": round(float((away * resting).max()) / tolerance, 3),
         "settled samples beyond 10 x tolerance": int((away[resting] > 10 * tolerance).sum()),
         "same prediction": float((ours.logits.argmax(1) == full.logits.argmax(1)).float().mean()),
         "lowest cosine": min(cosines.values()),

@@ -74,10 +74,12 @@ def load_model(
 
 
 def moved(model: Model, device: torch.device) -> Model:
-    """``model`` with all its parameters on ``device``."""
+    """``model`` with all it holds on ``device``."""
     model.network.to(device)
     if model.signals is not None:
         model.signals.to(device)
+    if model.tiles is not None:
+        model.tiles.to(device)
     return model
 
 

@@ -1,7 +1,7 @@
 """What sending less costs: `python tests/benchmarks/thresholds.py RUN_DIR PICTURE.png` prints a table and draws it.
 
 The trained network of RUN_DIR relaxes with the event policy at every threshold θ. Accuracy is that of the readout on
-test images; events and energy (event accounting, the run's hardware model) are those of one recorded training batch,
+test images; events and energy (of the event style, the run's hardware model) are those of one recorded training batch,
 per sample; the cosine is that of the EP gradient with the one at θ = 0, the lowest of all connections. The network was
 trained without sending thresholds: a network trained with one may do better.
 """
@@ -18,7 +18,8 @@ from relaxation import Product
 from subject import Subject, add_device, load_subject
 
 from neurosim_ep.analysis.style import INK, PALETTE, STYLE, canvas
-from neurosim_ep.hardware.cost import energy_by, ledger
+from neurosim_ep.hardware.cost import bill, energy_by
+from neurosim_ep.hardware.styles import Style
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
@@ -40,16 +41,13 @@ def accuracy(subject: Subject, schedule: Schedule) -> float:
 
 
 def recorded(batch: Subject, schedule: Schedule) -> tuple[EPGradients, float, float]:
-    """Gradient of one batch, events and event-accounted joules per sample."""
+    """Gradient of one batch, events and joules of the event style per sample."""
     relaxation, model = batch.scenario.relaxation, batch.model
     counter = TileCounter(model.plan, batch.x.device)
     product = Product(batch, schedule, relaxation.free_steps, relaxation.nudge_steps)
     result = product.present([TrafficObserver(model.network, counter, batch.x)], counter.update)
     counts = counter.result(len(batch.y))
-    bill = ledger(
-        counts, model.plan, model.hardware, signals=model.signal_projections, readout=model.readout_projection
-    )
-    energy_J = energy_by(bill).set_index("accounting")["energy_J"]["event"]
+    energy_J = float(energy_by(bill(model.recording(counts))).set_index("style")["energy_J"][Style.EVENT])
     return result, sum(int(t.sum()) for t in counts.events.values()) / len(batch.y), energy_J / len(batch.y)
 
 

@@ -38,16 +38,17 @@ class Supervisor:
 
     def _some(self, names: Sequence[str], kept: IO[str]) -> list[str]:
         """As many parts as one process does; those that are left."""
-        process = subprocess.Popen(self._command(names), stdout=subprocess.PIPE, text=True, encoding="utf-8")
-        begun, watch = -1, _Watch(process)
-        for line in _json_lines(process):
-            if line["event"] == "begin":
-                begun += 1
-                watch.start(min(GRACE * allowance_s(names[begun], self.given.minutes), self._left_s + 30))
-                continue
-            self._tell(line, kept)
-        watch.stop()
-        status = process.wait()
+        begun = -1
+        with subprocess.Popen(self._command(names), stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
+            watch = _Watch(process)
+            for line in _json_lines(process):
+                if line["event"] == "begin":
+                    begun += 1
+                    watch.start(min(GRACE * allowance_s(names[begun], self.given.minutes), self._left_s + 30))
+                else:
+                    self._tell(line, kept)
+            watch.stop()
+        status = process.returncode
         if begun < 0:
             self._tell(self._died(names[0], f"no part could begin, exit status {status}"), kept)
             return []

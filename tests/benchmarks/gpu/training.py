@@ -15,7 +15,7 @@ import torch
 
 import neurosim_ep
 from gpu.session import Session
-from neurosim_ep.errors import RunInterrupted
+from neurosim_ep.errors import NeurosimError, RunInterrupted
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
@@ -67,14 +67,20 @@ def smoke(session: Session) -> None:
 
 
 def train(session: Session) -> None:
-    """Train each run in turn for an equal part of the time that is left, epoch by epoch."""
+    """Train each run in turn for an equal part of the time that is left, epoch by epoch, also where another fails."""
+    problems = []
     for place, run in enumerate(session.runs):
         seconds = session.seconds_left / (len(session.runs) - place) - LATE_S * session.share
-        _train(session, run, seconds)
+        try:
+            _train(session, run, seconds)
+        except NeurosimError as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
 
 
 def _train(session: Session, run: str, seconds: float) -> None:
-    out = session.file(f"run_{Path(run).name.removesuffix('.toml')}")
+    out = session.file(f"run_{Path(run).name.removeprefix('run_').removesuffix('.toml')}")
     reporter = _Watched(session, run, seconds, epochs=1 if session.tiny else None)
     with suppress(RunInterrupted):
         if Path(run).is_dir():
