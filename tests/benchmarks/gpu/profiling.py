@@ -22,12 +22,11 @@ def profile(session: Session) -> None:
 
 
 def _profile(session: Session, name: str, policy: str, precision: str) -> None:
-    product = launched(
-        Product(subject_of(session, name, session.batch), Schedule(policy, precision=precision), TICKS, 1)
-    )
+    subject = subject_of(session, name, session.batch)
+    product = launched(Product(subject, Schedule(policy, precision=precision), TICKS, 1))
     product.free()
-    activity = ProfilerActivity.CUDA if session.cuda else ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[ProfilerActivity.CPU, activity]) as seen:
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if session.cuda else [])]
+    with torch.profiler.profile(activities=activities) as seen:
         product.free()
         if session.cuda:
             torch.cuda.synchronize(session.device)
