@@ -84,6 +84,8 @@ def test_rows_do_not_depend_on_how_many_are_worked_on_together() -> None:
     ("shape", "padding", "value", "half", "name"),
     [
         ((512, 512, 3, 3), 1, (16, 512, 2, 2), False, "dense"),
+        ((512, 512, 3, 3), 1, (4, 512, 2, 2), False, "packed"),  # a matrix to be read from memory for few rows
+        ((64, 64, 3, 3), 1, (4, 64, 2, 2), False, "dense"),
         ((8, 4, 3, 3), 0, (16, 4, 2, 2), False, "packed"),  # gives a smaller map
         ((512, 512, 3, 3), 1, (16, 512, 4, 4), False, "winograd, tiles of 2"),
         ((512, 512, 3, 3), 1, (2, 512, 4, 4), False, "packed"),  # too few tiles

@@ -29,7 +29,7 @@ for name in names:
 def session(*arguments: object) -> tuple[list[str], int]:
     command = [sys.executable, str(BENCHMARKS / "gpu_session.py"), *map(str, arguments), "--device", "cpu"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert not done.stderr, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.splitlines(), done.returncode
 
 
@@ -41,13 +41,16 @@ def test_a_rehearsal_measures_trains_and_goes_on_after_what_fails(tmp_path: Path
     """A run that does not exist fails its part alone; a run of an earlier session is resumed where it stopped."""
     first, second = tmp_path / "first", tmp_path / "second"
     given = ("--tiny", "--set", "data.kind=textures")
-    lines, status = session("paper/vgg7_le", "--out", first, *given, "--only", "waits", "train", "ticks")
+    parts = ("waits", "train", "ticks", "reads", "profile")
+    lines, status = session("paper/vgg7_le", "--out", first, *given, "--only", *parts)
     assert status == 0
     assert sum("SKIPPED: asks what only CUDA can answer" in line for line in lines) == 1
     found = facts(first)
     ticks = [one["values"] for one in found if one["part"] == "ticks"]
     assert {(one["policy"], one["precision"]) for one in ticks} >= {("synchronous", "float32"), ("alternating", "tf32")}  # type: ignore[index]
     assert all(one["ms"]["launched"] > 0 for one in ticks)  # type: ignore[index]
+    assert sum("backwards best: " in line for line in lines) == 3
+    assert "Self CPU" in (first / "profile_vgg7_le_synchronous_float32.txt").read_text("utf-8")
     run = first / "run_vgg7_le"
     assert json.loads((run / "run.json").read_text("utf-8"))["status"] == "interrupted"
     assert any(f"go on with neurosim-ep resume {run}" in line for line in lines)

@@ -17,6 +17,7 @@ from neurosim_ep.scheduler.winograd import WinogradWeights
 
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
 DENSE_POSITIONS = 4  # largest map that is read as one matrix
+DENSE_ROWS, DENSE_BYTES = 8, 2**20  # rows from which that gains, or size of a matrix that always stays in the cache
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
 WINOGRAD = {4: (8, 64, 8), 2: (4, 128, 48)}  # tile: from which side, channels, and tiles in all it gains
 
@@ -85,7 +86,8 @@ def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence
     rows, _, height, width = value_shape
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
     if same_size and padding and positions <= DENSE_POSITIONS:
-        return "dense"
+        matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]
+        return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"
     if half:
         return "gathered" if positions <= GATHERED_POSITIONS else "packed"
     if same_size and padding == 1:

@@ -1,4 +1,4 @@
-"""Convolutions on small maps as matrix products, by weights in oneDNN's own layout.
+"""Convolutions on small maps as matrix products.
 
 On a map of 2 x 2 most of a 3 x 3 kernel lies on the padding: of nine products four count. There every neuron is
 connected with every one, and a read is a plain product with the matrix of all of them. On maps of 4 x 4 the values
@@ -15,13 +15,15 @@ from torch import Tensor
 class DenseWeights:
     """The weights (C_out, C_in, k, k) of a convolution that keeps the size of a map (H, W), as one matrix.
 
-    Its bias is always the same.
+    In float32 both reads share it; in 16 bits each has its own in oneDNN's layout. Its bias is always the same.
     """
 
     def __init__(self, weight: Tensor, padding: int, map_shape: tuple[int, int]) -> None:
         self.map_shape, self.channels = map_shape, weight.shape[:2]
-        matrix = connection_matrix(weight, padding, map_shape)
-        self._packed = _pack(matrix), _pack(matrix.T)
+        self._matrix = connection_matrix(weight, padding, map_shape)
+        self._packed: tuple[Tensor, Tensor] | None = None
+        if weight.dtype != torch.float32:
+            self._packed = _pack(self._matrix), _pack(self._matrix.T)
         self._bias: Tensor | None = None
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
@@ -29,10 +31,14 @@ class DenseWeights:
         if bias is not None and self._bias is None:
             self._bias = bias.repeat(self.map_shape[0] * self.map_shape[1])
         added = None if bias is None else self._bias
+        if self._packed is None:
+            return self._image(F.linear(_flat(pre), self._matrix, added), self.channels[0])
         return self._image(_product(_flat(pre), self._packed[0], added), self.channels[0])
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
+        if self._packed is None:
+            return self._image(_flat(routed) @ self._matrix, self.channels[1])
         return self._image(_product(_flat(routed), self._packed[1], None), self.channels[1])
 
     def _image(self, flat: Tensor, channels: int) -> Tensor:

@@ -82,7 +82,7 @@ class PackedKernel(Kernel):
             return False
         value, weight = channels_last(torch.ones(1, 2, 2, 2)), torch.ones(2, 2, 3, 3)
         try:
-            found = [MAKE[name](weight, 1, (2, 2)).forward(value, None) for name in ("packed", "dense")]
+            found = [MAKE[name](weight, 1, (2, 2)).forward(value, None) for name in ("packed", "gathered")]
         except (AttributeError, RuntimeError, TypeError, ValueError):
             return False
         return all(torch.equal(one, F.conv2d(value, weight, padding=1)) for one in found)

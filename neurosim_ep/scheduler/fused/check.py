@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 
 import torch
@@ -19,7 +20,8 @@ def trusted_passes(device: torch.device) -> tuple[FusedPasses | None, str]:
         return None, ""
     try:
         passes = FusedPasses()
-        agree = passes_agree(passes, device)
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            agree = passes_agree(passes, device)
     except Exception as problem:  # a compiler that is missing, a driver that is too old: PyTorch does without
         return None, (str(problem).splitlines() or [repr(problem)])[0]
     return (passes, "") if agree else (None, "they give other numbers than PyTorch's operations")

@@ -22,9 +22,8 @@ def profile(session: Session) -> None:
 
 
 def _profile(session: Session, name: str, policy: str, precision: str) -> None:
-    product = launched(
-        Product(subject_of(session, name, session.batch), Schedule(policy, precision=precision), TICKS, 1)
-    )
+    subject = subject_of(session, name, session.batch)
+    product = launched(Product(subject, Schedule(policy, precision=precision), TICKS, 1))
     product.free()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if session.cuda else [])]
     with torch.profiler.profile(activities=activities) as seen:

@@ -29,7 +29,7 @@ GOAL = 20.0
 def ticks(session: Session) -> None:
     """Milliseconds of a tick of the free phase: the usual batch in every setting, then other batches."""
     usual = [(policy, precision, session.batch) for policy, precision in itertools.product(POLICIES[:2], PRECISIONS)]
-    others = itertools.product(POLICIES[:1], PRECISIONS[:3], (LARGE, *SMALL))
+    others = list(itertools.product(POLICIES[:1], PRECISIONS[:3], (LARGE, *SMALL)))
     for name in session.networks:
         for policy, precision, batch in usual if session.tiny else (*usual, *others):
             _tick(session, name, policy, precision, batch)
