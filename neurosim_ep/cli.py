@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.teacher.teach import Taught
 
+NUMBER = re.compile(r"\d[\d.,ex+-]*(?:[ %]|$)")  # what a cell of numbers begins with, and no sentence ("8-bit drivers")
 EXPORT_FORMATS = ("booksim", "noxim", "sonata", "messages-csv", "neurosim")
 
 
@@ -92,8 +93,15 @@ _device_option = click.option(
 )
 
 
+class _Threads(click.IntRange):
+    name = "number of threads"
+
+
 _threads_option = click.option(
-    "--threads", type=click.IntRange(1, MOST), help="Threads on the CPU; default: what fits the machine and the work."
+    "--threads",
+    type=_Threads(1, MOST),
+    metavar="N",
+    help="Threads on the CPU; default: what fits the machine and the work.",
 )
 
 
@@ -543,7 +551,7 @@ def _table(rows: Sequence[Mapping[str, str]]) -> str:
     for name in rows[0]:
         cells = [row[name] for row in rows]
         width = max(len(cell) for cell in (name, *cells))
-        align = str.rjust if all(cell[:1].isdigit() for cell in cells) else str.ljust
+        align = str.rjust if all(NUMBER.match(cell) for cell in cells) else str.ljust
         lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
     return "\n".join(line.rstrip() for line in lines)
 

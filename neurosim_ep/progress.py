@@ -121,6 +121,8 @@ class LineReporter(QuietReporter):
 class RichReporter:
     """A bar over all batches below the lines of the finished epochs; NO_COLOR is respected by rich."""
 
+    PERIOD = 3600.0  # seconds of the pace that the time left follows from: many batches, testing included
+
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -130,7 +132,9 @@ class RichReporter:
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
+            speed_estimate_period=self.PERIOD,
             transient=True,
         )
 

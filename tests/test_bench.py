@@ -124,6 +124,21 @@ def test_the_share_at_rest_is_that_of_the_phase() -> None:
     assert bench(tiny("relaxation.tolerance=0"), device="cpu").free.at_rest is None
 
 
+@pytest.mark.parametrize("device", ["ideal", "EcRam"])
+def test_all_steps_are_those_of_the_untrained_network(device: str) -> None:
+    scenario = tiny("training.learning_rate=0.5", *([] if device == "ideal" else [f"hardware.device.preset={device}"]))
+    data = stand_in(scenario.data, 8, 4, 0)
+    model = build_model(scenario, data.num_classes, data.image_shape)
+    before = [connection.weight.clone() for connection in model.network.connections]
+    timer = StepTimer(scenario, model, data, torch.device("cpu"))
+    for _ in range(3):
+        timer.step()
+    same = [
+        torch.equal(old, connection.weight) for old, connection in zip(before, model.network.connections, strict=True)
+    ]
+    assert all(same) if device == "ideal" else not any(same)  # pulses that are not given would cost nothing
+
+
 @pytest.mark.parametrize(("kind", "shape"), [("cifar100", (3, 32, 32)), ("idx", (1, 28, 28)), ("folder", (3, 32, 32))])
 def test_random_images_stand_in(kind: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEUROSIM_EP_DATA", raising=False)

@@ -17,7 +17,7 @@ import pytest
 
 import neurosim_ep
 from neurosim_ep import errors, resources
-from neurosim_ep.cli import main
+from neurosim_ep.cli import _table, main
 from neurosim_ep.progress import LineReporter, QuietReporter
 from neurosim_ep.scenario.schema import Scenario
 
@@ -206,6 +206,17 @@ def test_list(shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
         "Converters\n  name   description\n  eight  Bits.\n\n"
     )
+
+
+def test_only_columns_of_numbers_stand_to_the_right() -> None:
+    rows = [
+        {"what": "8-bit drivers", "grid": "1x1", "share": "2.6%", "energy": "48.0 µJ", "count": "1,024"},
+        {"what": "16-bit inputs", "grid": "10x1", "share": "90.0%", "energy": "7.02 µJ", "count": "8"},
+    ]
+    assert _table(rows).splitlines()[1:] == [
+        "  8-bit drivers   1x1   2.6%  48.0 µJ  1,024",
+        "  16-bit inputs  10x1  90.0%  7.02 µJ      8",
+    ]
 
 
 def test_copy_writes_once_and_never_over_a_file(

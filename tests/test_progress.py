@@ -100,6 +100,8 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for line in ("mine: 10 epochs", LINE, "see [here]", "warning: a layer died"):
         assert line in text
     assert "epoch 2/10" in text
+    assert "left" in text
+    assert reporter._progress.speed_estimate_period > 600  # batches of a large network take longer than rich's 30 s
     assert capsys.readouterr().out == ""
 
 

@@ -105,7 +105,7 @@ class Bench:
             ("plain matrix product", f"{self.product_GFLOP_per_s:.3g} GFLOP/s, of which the reads reach {share:.0%}"),
         ]
         if self.recorded_step_ms is not None:
-            rows.append(("step with traffic", f"{self.recorded_step_ms:.3g} ms"))
+            rows.append(("step with traffic", f"{self.recorded_step_ms:.4g} ms, where a batch is recorded"))
         if memory:
             rows.append(("peak memory", f"{format_bits(8 * float(str(memory['bytes'])))} ({memory['where']})"))
         epoch = self.train_epoch_s + self.test_epoch_s
@@ -264,11 +264,11 @@ def _phase(time: PhaseTime, full: int, tolerance: float, *, whole: bool) -> Phas
 def _extrapolated(scenario: Scenario, ticks: tuple[int, int], steps: int) -> list[str]:
     relaxation = scenario.relaxation
     lines = [
-        "an epoch is so many times its first batch on the untrained network, whose samples may come to rest sooner or "
-        "later than those of a trained one; pictures and checkpoints are left out"
+        "an epoch is as many of these steps as it has batches; samples of a trained network may come to rest sooner or "
+        "later than those of the untrained one that was timed; pictures and checkpoints are left out"
     ]
     if ticks == (relaxation.free_steps, relaxation.nudge_steps):
-        return [*lines, f"a step is the median of {steps}; a test image costs what one of a test batch does"]
+        return [*lines, f"the step shown is the median of {steps}; a test image costs what one of a test batch does"]
     return [
         *lines,
         f"phases were cut to {ticks[0]} of {relaxation.free_steps} and {ticks[1]} of {relaxation.nudge_steps} ticks: "

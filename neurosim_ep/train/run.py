@@ -191,7 +191,8 @@ def _train(
         return before + time.perf_counter() - started
 
     reporter.start(f"{scenario.scenario.name}: {epochs} epochs into {directory.path}", epochs, trainer.batches)
-    directory.log(f"start at epoch {first + 1} of {epochs} on {trainer.device}, threads: {torch.get_num_threads()}")
+    computed = f"on {trainer.device}, threads: {torch.get_num_threads()}, {trainer.engine.precision}"
+    directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
     trainer.keep_warm_states(directory.checkpoints)
     try:
         with _terminate_as_interrupt():

@@ -98,14 +98,24 @@ class NoTeacher:
         return {layer: torch.zeros(len(chosen), *shape, device=self.device) for layer, shape in self.shapes.items()}
 
 
+STANDSTILL = 1e-12  # of every learning rate: an update does all its work and changes no weight
+
+
 class StepTimer:
-    """Gives a trainer of ``scenario`` the first batch of the first epoch again and again."""
+    """Gives a trainer of ``scenario`` the first batch of the first epoch again and again.
+
+    The network stays untrained, so that all steps are the same; only devices that pulses write learn from it, as what
+    their writing costs follows from the pulses.
+    """
 
     def __init__(self, scenario: Scenario, model: Model, data: Data, device: torch.device) -> None:
         self.scenario, self.device, self.steps = scenario, device, 0
         self.trainer = Trainer(scenario.model_copy(update={"signals": SignalsSection()}), model, data, device)
         self.engine = TimedEngine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
         self.trainer.scenario, self.trainer.engine = scenario, self.engine
+        if model.tiles is None or not model.tiles.pulsed:
+            rates = self.trainer.optimiser.base_rates
+            self.trainer.optimiser.base_rates = {name: STANDSTILL * rate for name, rate in rates.items()}
         if scenario.signals.taught():
             self.trainer.targets = NoTeacher(scenario, model.network, device)
 
