@@ -13,11 +13,12 @@ closer than those of the direct sum, with m = 4 about as close.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 POINTS = {2: (0.0, 1.0, -1.0, math.inf), 4: (0.0, 1.0, -1.0, 0.5, -2.0, math.inf)}
@@ -86,18 +87,43 @@ def _convolve(value: Tensor, products: Tensor, matrices: Matrices, tile: int) ->
     rows, channels, height, width = value.shape
     result = value.new_empty(rows, height, width, products.shape[2]).permute(0, 3, 1, 2)
     for chunk in _chunks(value.shape, products, tile):
-        padded = F.pad(value[chunk].permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-        windows = padded.unfold(1, tile + 2, tile).unfold(2, tile + 2, tile).permute(4, 5, 0, 1, 2, 3)
-        inputs = _across(matrices.input, windows.reshape(len(products), -1, channels))
-        outputs = _across(matrices.output, torch.bmm(inputs, products))
+        windows = _padded(value[chunk]).unfold(1, tile + 2, tile).unfold(2, tile + 2, tile).permute(4, 5, 0, 1, 2, 3)
+        cut = _memory("cut", windows.shape).copy_(windows).view(len(products), -1, channels)
+        inputs = _across(matrices.input, cut, "inputs")
+        summed = torch.bmm(inputs, products, out=_memory("summed", (*inputs.shape[:2], products.shape[2])))
         tiles = result[chunk].unflatten(3, (-1, tile)).unflatten(2, (-1, tile)).permute(3, 5, 0, 2, 4, 1)
-        tiles.copy_(outputs.view(tiles.shape))
+        tiles.copy_(_across(matrices.output, summed, "cut").view(tiles.shape))
     return result
 
 
-def _across(matrix: Tensor, planes: Tensor) -> Tensor:
-    """``matrix`` (p, q) across the places in a tile: planes (q, tiles, C) -> (p, tiles, C)."""
-    return torch.mm(matrix, planes.flatten(1)).view(len(matrix), *planes.shape[1:])
+def _padded(value: Tensor) -> Tensor:
+    """``value`` (R, C, H, W) with a border of zeros, (R, H+2, W+2, C)."""
+    rows, channels, height, width = value.shape
+    padded = _memory("padded", (rows, height + 2, width + 2, channels))
+    for border in (padded[:, 0], padded[:, -1], padded[:, :, 0], padded[:, :, -1]):
+        border.zero_()
+    padded[:, 1:-1, 1:-1].copy_(value.permute(0, 2, 3, 1))
+    return padded
+
+
+def _across(matrix: Tensor, planes: Tensor, name: str) -> Tensor:
+    """``matrix`` (p, q) across the places in a tile: planes (q, tiles, C) -> (p, tiles, C), in memory ``name``."""
+    result = _memory(name, (len(matrix), *planes.shape[1:]))
+    torch.mm(matrix, planes.flatten(1), out=result.flatten(1))
+    return result
+
+
+_kept = threading.local()
+
+
+def _memory(name: str, shape: Sequence[int]) -> Tensor:
+    """Memory for an intermediate result, the same for every read of a thread: new pages cost as much as the work."""
+    size = math.prod(shape)
+    buffer = getattr(_kept, name, None)
+    if buffer is None or buffer.numel() < size:
+        buffer = torch.empty(size)
+        setattr(_kept, name, buffer)
+    return buffer[:size].view(shape)
 
 
 def _chunks(shape: torch.Size, products: Tensor, tile: int) -> list[slice]:
