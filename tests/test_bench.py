@@ -239,3 +239,8 @@ def test_errors(arguments: list[str], said: str, capsys: pytest.CaptureFixture[s
 )
 def test_durations(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
+
+
+@pytest.mark.parametrize(("ms", "text"), [(0.2468, "0.247"), (314.15, "314"), (264_300.0, "264,300")])
+def test_milliseconds_are_never_powers_of_ten(ms: float, text: str) -> None:
+    assert module._ms(ms, 3) == text

@@ -479,7 +479,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "stdp": (("converters.dac_bits=8", "plasticity.rule=stdp"), 'must be "contrastive" on tiles that are not ideal'),
     "bptt": (("cells.read_noise=0.1", "plasticity.rule=bptt"), 'must be "contrastive" on tiles that are not ideal'),
     "precision": (
-        ("device.preset=EcRam", "scheduler.precision=bfloat16"), 'must be "float32" on tiles that are not ideal',
+        ("device.preset=EcRam", "scheduler.precision=bfloat16"), 'must be "float32" or "auto" on tiles that are not',
     ),
     "cells without a range": (
         ("model=ideal", "cells.levels=8"), "conduct as much as those that are on, and hold no weight",

@@ -657,10 +657,8 @@ class Scenario(Section):
         if self.plasticity.rule != "contrastive":
             yield "plasticity.rule", 'must be "contrastive" on tiles that are not ideal'
         if self.scheduler.precision not in ("float32", "auto"):
-            yield (
-                "scheduler.precision",
-                'must be "float32" or "auto" on tiles that are not ideal, which round in their own way',
-            )
+            rule = 'must be "float32" or "auto" on tiles that are not ideal, which round in their own way'
+            yield "scheduler.precision", rule
         unbounded = [name for name in ((named,) if isinstance(named, str) else named) if name.startswith("relu")]
         if unbounded and hardware.converters.dac_bits and hardware.converters.noise_management == "none":
             yield (

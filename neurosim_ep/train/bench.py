@@ -48,7 +48,8 @@ class Bench:
     """What :func:`bench` found.
 
     ``update_ms``: images, gradients, optimiser and writing of tiles of one batch. ``recorded_step_ms``: a step of a
-    batch whose traffic is recorded (None: none is). ``GFLOP_per_tick``: reads of a whole batch.
+    batch whose traffic is recorded (None: none is). ``GFLOP_per_tick``: reads of a whole batch as direct sums, of which
+    a CPU may need fewer operations (:mod:`~neurosim_ep.scheduler.arrangements`).
     ``reads_GFLOP_per_s`` and ``product_GFLOP_per_s``: reads as they are, and a product of large square matrices in the
     same precision with the same threads. ``extrapolated`` says which figures were not measured, and how they follow.
     """
@@ -90,7 +91,7 @@ class Bench:
         for name, phase in (("free", self.free), ("nudge", self.nudge)):
             if phase is not None:
                 rest = "-" if phase.at_rest is None else f"{phase.at_rest:.0%}"
-                rows.append(_row(name, phase.ms, f"{phase.ticks}", f"{phase.ms_per_tick:.3g}", rest))
+                rows.append(_row(name, phase.ms, f"{phase.ticks}", _ms(phase.ms_per_tick, 3), rest))
         return [*rows, _row("update", self.update_ms), _row("step", self.step_ms)]
 
     def summary(self) -> list[tuple[str, str]]:
@@ -101,11 +102,11 @@ class Bench:
             ("computed on", f"{self.device}, threads: {self.threads}, {self.precision}, PyTorch {self.torch}"),
             ("images", f"{self.images}, batches of {self.batch}"),
             ("samples per second", f"{self.samples_per_second:.4g} in training"),
-            ("reads", f"{self.reads_GFLOP_per_s:.3g} GFLOP/s, {self.GFLOP_per_tick:.3g} GFLOP per tick"),
+            ("reads", f"{self.reads_GFLOP_per_s:.3g} GFLOP/s, {self.GFLOP_per_tick:.3g} GFLOP per tick as direct sums"),
             ("plain matrix product", f"{self.product_GFLOP_per_s:.3g} GFLOP/s, of which the reads reach {share:.0%}"),
         ]
         if self.recorded_step_ms is not None:
-            rows.append(("step with traffic", f"{self.recorded_step_ms:.4g} ms, where a batch is recorded"))
+            rows.append(("step with traffic", f"{_ms(self.recorded_step_ms)} ms, where a batch is recorded"))
         if memory:
             rows.append(("peak memory", f"{format_bits(8 * float(str(memory['bytes'])))} ({memory['where']})"))
         epoch = self.train_epoch_s + self.test_epoch_s
@@ -118,7 +119,11 @@ class Bench:
 
 
 def _row(part: str, ms: float, ticks: str = "-", per_tick: str = "-", rest: str = "-") -> dict[str, str]:
-    return {"part": part, "ticks": ticks, "ms per tick": per_tick, "ms per batch": f"{ms:.4g}", "at rest": rest}
+    return {"part": part, "ticks": ticks, "ms per tick": per_tick, "ms per batch": _ms(ms), "at rest": rest}
+
+
+def _ms(ms: float, digits: int = 4) -> str:
+    return f"{ms:,.0f}" if ms >= 1000 else f"{ms:.{digits}g}"
 
 
 def bench(scenario: Scenario, *, device: str = "auto", threads: int | None = None) -> Bench:
