@@ -101,7 +101,7 @@ _threads_option = click.option(
     "--threads",
     type=_Threads(1, MOST),
     metavar="N",
-    help="Threads on the CPU; default: what fits the machine and the work.",
+    help="Threads on the CPU; default: what fits the machine and the work, or what an interrupted run began with.",
 )
 
 
