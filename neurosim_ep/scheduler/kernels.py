@@ -76,16 +76,17 @@ class PackedKernel(Kernel):
 
     @staticmethod
     @cache
-    def available() -> bool:
-        """Whether this PyTorch has oneDNN's layouts: the operators for them are private, so both kinds are tried."""
+    def available(dtype: torch.dtype = torch.float32) -> bool:
+        """Whether this PyTorch has oneDNN's layouts for ``dtype``: the operators are private, so each kind is tried."""
         if not torch.backends.mkldnn.is_available():
             return False
         value, weight = channels_last(torch.ones(1, 2, 2, 2)), torch.ones(2, 2, 3, 3)
         try:
-            found = [MAKE[name](weight, 1, (2, 2)).forward(value, None) for name in ("packed", "gathered")]
+            made = [MAKE[name](weight.to(dtype), 1, (2, 2)) for name in ("packed", "gathered", "dense")]
+            found = [one.forward(value.to(dtype), None) for one in made]
         except (AttributeError, RuntimeError, TypeError, ValueError):
             return False
-        return all(torch.equal(one, F.conv2d(value, weight, padding=1)) for one in found)
+        return all(torch.equal(one.float(), F.conv2d(value, weight, padding=1)) for one in found)
 
     def refresh(self) -> None:
         self._arranged.clear()
@@ -145,7 +146,7 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
         return "float32", "tf32 is a format of CUDA devices"
     if PackedKernel.available():
         check = {"bfloat16": "_is_mkldnn_bf16_supported", "float16": "_is_mkldnn_fp16_supported"}[precision]
-        if getattr(torch.ops.mkldnn, check, bool)():
+        if getattr(torch.ops.mkldnn, check, bool)() and PackedKernel.available(HALF[precision]):
             return precision, ""
     return "float32", f"this processor computes no {precision} convolutions"
 
