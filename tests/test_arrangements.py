@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -117,3 +119,26 @@ def test_a_kernel_reads_alike_at_every_size_of_the_batch_until_its_weights_chang
             assert apart(kernel.forward(pre[:rows]), z) < 2e-6
             back = F.conv_transpose2d(post[:rows].double(), connection.weight.double(), padding=1)
             assert apart(kernel.feedback(post[:rows]), back) < 2e-6
+
+
+def test_what_a_program_does_around_its_reads_does_not_spoil_the_memory_they_share() -> None:
+    weight, _, pre, _ = drawn(64, 64, 3, 8, 8)
+    wanted = WinogradWeights(weight, 4).forward(pre, None)
+
+    def in_a_thread() -> list[Tensor]:
+        found = []
+        with torch.inference_mode():
+            found.append(WinogradWeights(weight, 4).forward(pre, None).clone())
+        found.append(WinogradWeights(weight, 4).forward(pre, None))
+        return found
+
+    before = torch.get_default_dtype()
+    with ThreadPoolExecutor(1) as threads:  # its memory is its own
+        found = threads.submit(in_a_thread).result()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            found += threads.submit(in_a_thread).result()
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(one, wanted) for one in found)

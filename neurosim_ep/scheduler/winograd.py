@@ -117,11 +117,15 @@ _kept = threading.local()
 
 
 def _memory(name: str, shape: Sequence[int]) -> Tensor:
-    """Memory for an intermediate result, the same for every read of a thread: new pages cost as much as the work."""
+    """Memory for an intermediate result, the same for every read of a thread: new pages cost as much as the work.
+
+    It outlives the caller's inference mode, in which new tensors could never be written to again.
+    """
     size = math.prod(shape)
     buffer = getattr(_kept, name, None)
     if buffer is None or buffer.numel() < size:
-        buffer = torch.empty(size)
+        with torch.inference_mode(False):
+            buffer = torch.empty(size, dtype=torch.float32)
         setattr(_kept, name, buffer)
     return buffer[:size].view(shape)
 
