@@ -45,7 +45,7 @@ def use_threads(asked: int | None, flops: float) -> int:
 def default_threads(flops: float) -> int:
     """``OMP_NUM_THREADS`` where the user has set it; else as many of the free cores as have work enough each."""
     named = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if named.isdigit() and int(named) > 0:
+    if named.isdecimal() and int(named) > 0:
         return min(int(named), MOST)
     return max(1, min(free_cores(), int(flops // FLOPS_PER_THREAD)))
 
@@ -69,6 +69,8 @@ def _granted(root: Path) -> float:
     """Seconds of computing per second that the control groups of this process, and those around them, allow."""
     granted = math.inf
     for line in _text(root / "proc/self/cgroup").splitlines():
+        if line.count(":") < 2:
+            continue
         _, controllers, path = line.split(":", 2)
         second = not controllers
         if not second and "cpu" not in controllers.split(","):
@@ -80,15 +82,23 @@ def _granted(root: Path) -> float:
 
 
 def _quota(group: Path) -> float:
-    """Quota over period of a control group of version 2."""
+    """What a control group of version 2 grants."""
     quota, _, period = _text(group / "cpu.max").partition(" ")
-    return math.inf if quota in ("", "max") else int(quota) / int(period)
+    return _share(quota, period)
 
 
 def _first_quota(group: Path) -> float:
-    """Quota over period of a control group of version 1."""
-    quota, period = (_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return math.inf if not quota or int(quota) < 0 else int(quota) / int(period)
+    """What a control group of version 1 grants."""
+    return _share(*(_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")))
+
+
+def _share(quota: str, period: str) -> float:
+    """Quota over period; no limit where it is given in another way, as some sandboxes give it."""
+    try:
+        granted = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return math.inf
+    return granted if granted > 0 else math.inf
 
 
 def _text(path: Path) -> str:

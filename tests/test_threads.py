@@ -72,6 +72,10 @@ def test_hyperthreads_share_a_core(machine: Path) -> None:
         ),
         ("3:cpu,cpuacct:/job\n", {"cpu/job/cpu.cfs_quota_us": "500000\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, 5),
         ("3:cpu,cpuacct:/host/job\n", {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ("0::/\n", {"cpu.max": "200000\n"}, 8),
+        ("0::/\n", {"cpu.max": "200000 0\n"}, 8),
+        ("3:cpu,cpuacct:/job\n", {"cpu/job/cpu.cfs_quota_us": "500000\n"}, 8),
+        ("not known here\n0::/\n", {"cpu.max": "350000 100000\n"}, 3),
         ("2:memory:/job\n", {"cpu/job/cpu.cfs_quota_us": "100000\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, 8),
     ],
 )
@@ -91,7 +95,9 @@ def test_the_default_depends_on_machine_and_work_alone(machine: Path, monkeypatc
     assert default_threads(PLENTY) == 8
 
 
-@pytest.mark.parametrize(("named", "threads"), [("3", 3), ("5,2", 5), ("99999", MOST), ("0", 8), ("many", 8), ("", 8)])
+@pytest.mark.parametrize(
+    ("named", "threads"), [("3", 3), ("5,2", 5), ("99999", MOST), ("0", 8), ("many", 8), ("²", 8), ("", 8)]
+)
 def test_the_user_s_own_number_is_respected(monkeypatch: pytest.MonkeyPatch, named: str, threads: int) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", named)
     monkeypatch.setattr("neurosim_ep.threads.free_cores", lambda: 8)
