@@ -209,3 +209,15 @@ def test_other_threads_may_go_on_with_a_run(
         resume(tmp_path / str(number), device="cpu", threads=threads, reporter=LineReporter())
         assert ("with the 2 threads of this run on 1 free cores" in capsys.readouterr().err) == noted
         assert told(tmp_path / str(number)) == (threads or 2)
+
+
+@pytest.mark.parametrize("named", ["four", 0, 2.5, True, MOST + 1, None])
+def test_a_run_that_names_no_number_of_threads_goes_on_with_the_default(
+    tmp_path: Path, restored: None, no_pictures: None, named: object
+) -> None:
+    with pytest.raises(RunInterrupted):
+        run(load_scenario("smoke", TINY), tmp_path / "cut", device="cpu", threads=2, reporter=Interrupting())
+    path = tmp_path / "cut" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threads": named}))
+    resume(tmp_path / "cut", device="cpu")
+    assert told(tmp_path / "cut") == torch.get_num_threads() == default_threads(0)

@@ -7,11 +7,12 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -21,7 +22,7 @@ from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
-from neurosim_ep.threads import free_cores, use_threads
+from neurosim_ep.threads import MOST, free_cores, use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.device import device_name, peak_memory, select_device
@@ -142,7 +143,7 @@ def resume(
     state = load_checkpoint(directory.checkpoints, target)
     with reading(directory) as info:
         status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
-        asked = info.get("threads") if threads is None else threads
+        asked = _threads(info) if threads is None else threads
     if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return RunResult(
@@ -172,6 +173,12 @@ def resume(
         precision=trainer.engine.precision,
     )  # fmt: skip
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
+
+
+def _threads(info: Mapping[str, Any]) -> int | None:
+    """The number of threads that run.json names; None where it names none, as in runs of earlier versions."""
+    named = info.get("threads")
+    return named if type(named) is int and 1 <= named <= MOST else None
 
 
 def _train(
