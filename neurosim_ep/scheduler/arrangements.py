@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
-from neurosim_ep.scheduler.winograd import WinogradWeights
+from neurosim_ep.scheduler.winograd import TILE, WinogradWeights
 
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
 DENSE_POSITIONS = 4  # largest map that is read as one matrix
 DENSE_ROWS, DENSE_BYTES = 8, 2**20  # rows from which that gains, or size of a matrix that always stays in the cache
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
-WINOGRAD = {4: (8, 64, 8), 2: (4, 128, 48)}  # tile: from which side, channels, and tiles in all it gains
+WINOGRAD_CHANNELS, WINOGRAD_TILES = 128, 48  # fewest on either side, and of 2 x 2 in all, that gain
 
 
 class Arranged(Protocol):
@@ -71,8 +71,7 @@ def _pack(weight: Tensor, padding: int, value: Tensor) -> Tensor:
 MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {
     "dense": DenseWeights,
     "gathered": lambda weight, padding, map_shape: GatheredWeights(weight, padding),
-    "winograd, tiles of 4": lambda weight, padding, map_shape: WinogradWeights(weight, 4),
-    "winograd, tiles of 2": lambda weight, padding, map_shape: WinogradWeights(weight, 2),
+    "winograd": lambda weight, padding, map_shape: WinogradWeights(weight),
     "packed": lambda weight, padding, map_shape: PackedWeights(weight, padding),
 }
 """How weights (C_out, C_in, k, k) of a padding are arranged for a map (H, W); ``plain`` ones are left as they are."""
@@ -90,9 +89,7 @@ def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence
         return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"
     if half:
         return "gathered" if positions <= GATHERED_POSITIONS else "packed"
-    if same_size and padding == 1:
-        for tile, (side, channels, tiles) in WINOGRAD.items():
-            fits = height % tile == width % tile == 0 and min(height, width) >= side
-            if fits and min(weight_shape[:2]) >= channels and rows * positions >= tiles * tile**2:
-                return f"winograd, tiles of {tile}"
+    even, wide = height % TILE == width % TILE == 0, min(weight_shape[:2]) >= WINOGRAD_CHANNELS
+    if same_size and padding == 1 and even and wide and rows * positions >= WINOGRAD_TILES * TILE**2:
+        return "winograd"
     return "packed" if rows * positions <= SMALL else "plain"

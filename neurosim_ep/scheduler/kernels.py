@@ -66,13 +66,15 @@ class PackedKernel(Kernel):
     """A convolution on the CPU with its weights arranged for the size of what is read: see
     :mod:`~neurosim_ep.scheduler.arrangements`.
 
-    Arrangements are made when they are first needed after a refresh. ``dtype``: of 16 bits, or None for float32.
+    Arrangements are made when they are first needed after the weights have changed, which is seen of changes in place.
+    ``dtype``: of 16 bits, or None for float32.
     """
 
     def __init__(self, connection: Connection, dtype: torch.dtype | None) -> None:
         super().__init__(connection)
         self.dtype = dtype
         self._arranged: dict[str, Arranged] = {}
+        self._changes: object = None
 
     @staticmethod
     @cache
@@ -114,6 +116,10 @@ class PackedKernel(Kernel):
     def _arrange(self, value: Tensor) -> Arranged | None:
         """The weights arranged for a read of ``value``, or None where they are best as they are."""
         weight, padding = self.connection.weight, self.connection.padding
+        changes = None if weight.is_inference() else (weight._version, self.connection.bias._version)
+        if changes != self._changes:
+            self._arranged.clear()
+            self._changes = changes
         name = arrangement(weight.shape, padding, value.shape, half=self.dtype is not None)
         if name not in self._arranged and name != "plain":
             laid_out = weight if self.dtype is None else weight.to(self.dtype)

@@ -38,7 +38,7 @@ def least_seconds(work: Callable[[], object], budget_s: float) -> float:
 def fitting(side: int, half: bool) -> list[str]:
     """Names of the arrangements that can read a map of this side."""
     names = ["packed", *(["gathered"] if half or side <= 4 else []), *(["dense"] if side <= 2 else [])]
-    return names + ([] if half else [f"winograd, tiles of {tile}" for tile in (2, 4) if side % tile == 0])
+    return names + ([] if half else ["winograd"])
 
 
 def row(inside: int, out: int, side: int, batch: int, dtype: torch.dtype, budget_s: float) -> list[str]:
