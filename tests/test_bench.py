@@ -139,6 +139,16 @@ def test_all_steps_are_those_of_the_untrained_network(device: str) -> None:
     assert all(same) if device == "ideal" else not any(same)  # pulses that are not given would cost nothing
 
 
+def test_a_test_is_no_part_of_the_step_before_it() -> None:
+    scenario = tiny()
+    data = stand_in(scenario.data, 8, 8, seed=0)
+    timer = StepTimer(scenario, build_model(scenario, 10, data.image_shape), data, torch.device("cpu"))
+    step = timer.step()
+    seconds, ticks = step.free.seconds, step.free.sample_ticks
+    timer.test()
+    assert (step.free.seconds, step.free.sample_ticks) == (seconds, ticks)
+
+
 @pytest.mark.parametrize(("kind", "shape"), [("cifar100", (3, 32, 32)), ("idx", (1, 28, 28)), ("folder", (3, 32, 32))])
 def test_random_images_stand_in(kind: str, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NEUROSIM_EP_DATA", raising=False)

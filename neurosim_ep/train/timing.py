@@ -66,20 +66,20 @@ class StepTime:
 class TimedEngine(Engine):
     """An engine that notes how long each phase takes; the device's queue is empty before and after."""
 
-    free = PhaseTime()
-    nudge = PhaseTime()
+    def __init__(self, network: Network, schedule: Schedule) -> None:
+        super().__init__(network, schedule)
+        self.begin()
 
     def begin(self) -> None:
-        """A new step begins."""
+        """A new step or a test begins; what was noted before stays as it is."""
         self.free, self.nudge = PhaseTime(), PhaseTime()
 
     def relax(self, *arguments: Any, **options: Any) -> Relaxation:
         """See :meth:`~neurosim_ep.scheduler.engine.Engine.relax`."""
-        device = self.network.connections[0].weight.device
-        began = now(device)
+        began = now(self.device)
         end = super().relax(*arguments, **options)
         phase = self.free if options.get("nudge") is None else self.nudge
-        phase.parts.append(now(device) - began)
+        phase.parts.append(now(self.device) - began)
         phase.ends.append(end)
         return end
 
@@ -141,6 +141,7 @@ class StepTimer:
 
     def test(self) -> float:
         """Seconds per test image."""
+        self.engine.begin()
         began = now(self.device)
         self.trainer.evaluate()
         return (now(self.device) - began) / len(self.trainer.data.test_labels)
