@@ -429,6 +429,9 @@ def test_only_ticks_are_rounded_to_tf32_whatever_the_process_does(
     assert rounding() == (True, True)
     with tf32(False):
         assert rounding() == (False, False)
+        with tf32(False, products=True):
+            assert rounding() == (False, True)
+        assert rounding() == (False, False)
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
 
 

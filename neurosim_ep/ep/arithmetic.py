@@ -22,15 +22,15 @@ if hasattr(_cudnn, "conv"):  # since PyTorch 2.9; recurrent layers go along, as 
     _PRODUCTS = [(_matmul, "fp32_precision", _NEW)]
 
 
-def set_tf32(convolutions: bool) -> None:
-    """From now on round what enters convolutions, or nothing; what enters matrix products is never rounded."""
-    _replace(convolutions)
+def set_tf32(convolutions: bool, products: bool = False) -> None:
+    """From now on round what enters convolutions and matrix products, either or neither."""
+    _replace(convolutions, products)
 
 
 @contextmanager
-def tf32(convolutions: bool) -> Iterator[None]:
-    """:func:`set_tf32` while the block runs."""
-    changes = _replace(convolutions)
+def tf32(convolutions: bool, products: bool = False) -> Iterator[None]:
+    """:func:`set_tf32` while the block runs; the product itself never rounds what enters matrix products."""
+    changes = _replace(convolutions, products)
     try:
         yield
     finally:
@@ -38,9 +38,9 @@ def tf32(convolutions: bool) -> Iterator[None]:
             setattr(owner, name, before)
 
 
-def _replace(convolutions: bool) -> list[tuple[Any, str, Any, Any]]:
+def _replace(convolutions: bool, products: bool) -> list[tuple[Any, str, Any, Any]]:
     """Change the settings; returns owner, name, old and new value of each, in the order to put them back in."""
-    wanted = [(*setting, convolutions) for setting in _CONVOLUTIONS] + [(*setting, False) for setting in _PRODUCTS]
+    wanted = [(*setting, convolutions) for setting in _CONVOLUTIONS] + [(*setting, products) for setting in _PRODUCTS]
     changes = []
     for owner, name, values, allowed in wanted:
         with suppress(RuntimeError):  # the older setting, once a program has used the newer ones

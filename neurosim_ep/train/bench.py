@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import DataError
 from neurosim_ep.scenario.schema import Scenario
@@ -182,15 +183,12 @@ def product_rate(device: torch.device, precision: str) -> float:
     """GFLOP/s of a product of square matrices on ``device`` in ``precision``, the best of a few."""
     side = PRODUCT_SIDES[device.type]
     a, b = torch.ones(2, side, side, dtype=HALF.get(precision, torch.float32), device=device)
-    seconds, before = [], torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
+    seconds = []
+    with tf32(False, products=precision == "tf32"):
         for _ in range(PRODUCTS):
             began = now(device)
             a @ b
             seconds.append(now(device) - began)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
     return 2e-9 * side**3 / min(seconds)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from gpu.session import Session
 from gpu.timing import milliseconds
+from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.errors import NeurosimError
 from neurosim_ep.scheduler.kernels import HALF
 from neurosim_ep.train.data import load_data
@@ -81,12 +82,8 @@ def product_flop_per_s(device: torch.device, tiny: bool, precision: str) -> floa
     side = 128 if tiny else 8192
     one = torch.rand(side, side, device=device).to(ROUNDED[precision])
     out = torch.empty_like(one)
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
+    with tf32(False, products=precision == "tf32"):
         seconds = milliseconds(device, lambda: torch.mm(one, one, out=out), repeats=4, turns=3) / 1e3
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
     return 2 * side**3 / seconds
 
 
