@@ -93,7 +93,7 @@ def test_samples_are_found_at_rest_as_with_plain_reads(monkeypatch: pytest.Monke
 def test_weights_that_change_in_place_are_seen_without_a_refresh() -> None:
     connection = Connection("conv", LayerPlan("conv", 128), (128, 8, 8))
     weight, bias, pre, _ = drawn(128, 128, 6, 8, 8)
-    kernel = PackedKernel(connection, None)
+    kernel = PackedKernel(connection)
     for scale in (1.0, 0.5):
         connection.weight.copy_(channels_last(scale * weight))
         connection.bias.copy_(scale * bias)
@@ -138,7 +138,7 @@ def test_a_kernel_reads_alike_at_every_size_of_the_batch_until_its_weights_chang
     """A batch that shrinks passes through several arrangements."""
     connection = Connection("conv", LayerPlan("conv", 128), (128, 4, 4))
     weight, bias, pre, post = drawn(128, 128, 40, 4, 4)
-    kernel = PackedKernel(connection, None)
+    kernel = PackedKernel(connection)
     for scale in (1.0, -0.5):
         connection.weight.copy_(channels_last(scale * weight))
         connection.bias.copy_(scale * bias)

@@ -71,7 +71,8 @@ class Engine:
         self.precision, self._replaced = supported_precision(wanted, self.device)
         self.kernels = make_kernels(network, self.precision)
         self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not real else None
-        self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
+        with self._own_device():
+            self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
         self._kept = KeptFields()
 
     @property

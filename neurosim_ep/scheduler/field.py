@@ -138,15 +138,15 @@ class Field:
     def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """:meth:`forward` without showing it to anyone."""
         z, connection = self._before_pooling(layer), self.network.connections[layer]
-        if self.fused is not None and connection.pool is not None:
-            return self.fused.pool(channels_last(z), connection.pool)
+        if (fused := self._fused(layer)) is not None:
+            return fused.pool(channels_last(z), str(connection.pool))
         return primitive.pool_forward(z, connection.pool)
 
     def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
         """Transposed read of connection ``layer``: its part of the drive of the layer below."""
         post, connection = self.seen(layer), self.network.connections[layer]
-        if self.fused is not None and connection.pool is not None:
-            return self._transposed(layer, self.fused.route(post, routing, connection.pre_pool_shape))
+        if (fused := self._fused(layer)) is not None:
+            return self._transposed(layer, fused.route(post, routing, connection.pre_pool_shape))
         routed = connection.route(post, routing)
         for observer in self.observers:
             observer.transposed(self, layer, self.seen(layer - 1), post, primitive.Routed(routed, routing))
@@ -154,13 +154,16 @@ class Field:
 
     def both(self, layer: int) -> tuple[Tensor, Tensor]:
         """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
-        connection = self.network.connections[layer]
-        if self.fused is not None and connection.pool is not None:
-            z = channels_last(self._before_pooling(layer))
-            drive, routed, _ = self.fused.pool_and_route(z, self.seen(layer), connection.pool)
+        if (fused := self._fused(layer)) is not None:
+            z, pool = channels_last(self._before_pooling(layer)), str(self.network.connections[layer].pool)
+            drive, routed, _ = fused.pool_and_route(z, self.seen(layer), pool)
             return drive, self._transposed(layer, routed)
         drive, routing = self.forward(layer)
         return drive, self.feedback(layer, routing)
+
+    def _fused(self, layer: int) -> FusedPasses | None:
+        """The fused passes where connection ``layer`` has pooling for them."""
+        return None if self.network.connections[layer].pool is None else self.fused
 
     def _before_pooling(self, layer: int) -> Tensor:
         pre = self.seen(layer - 1)

@@ -67,10 +67,10 @@ class PackedKernel(Kernel):
     :mod:`~neurosim_ep.scheduler.arrangements`.
 
     Arrangements are made when they are first needed after the weights have changed, which is seen of changes in place.
-    ``dtype``: of 16 bits, or None for float32.
+    ``dtype``: float32 or a format of 16 bits.
     """
 
-    def __init__(self, connection: Connection, dtype: torch.dtype | None) -> None:
+    def __init__(self, connection: Connection, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(connection)
         self.dtype = dtype
         self._arranged: dict[str, Arranged] = {}
@@ -100,17 +100,13 @@ class PackedKernel(Kernel):
         arranged = self._arrange(pre)
         if arranged is None:
             return super().forward(pre, bias)
-        added = self.connection.bias if bias else None
-        if self.dtype is None:
-            return arranged.forward(pre, added)
-        return arranged.forward(pre.to(self.dtype), None if added is None else added.to(self.dtype)).to(pre.dtype)
+        added = self.connection.bias.to(self.dtype) if bias else None
+        return arranged.forward(pre.to(self.dtype), added).to(pre.dtype)
 
     def feedback(self, routed: Tensor) -> Tensor:
         arranged = self._arrange(routed)
         if arranged is None:
             return super().feedback(routed)
-        if self.dtype is None:
-            return arranged.feedback(routed)
         return arranged.feedback(routed.to(self.dtype)).to(routed.dtype)
 
     def _arrange(self, value: Tensor) -> Arranged | None:
@@ -120,10 +116,9 @@ class PackedKernel(Kernel):
         if changes != self._changes:
             self._arranged.clear()
             self._changes = changes
-        name = arrangement(weight.shape, padding, value.shape, half=self.dtype is not None)
+        name = arrangement(weight.shape, padding, value.shape, half=self.dtype != torch.float32)
         if name not in self._arranged and name != "plain":
-            laid_out = weight if self.dtype is None else weight.to(self.dtype)
-            self._arranged[name] = MAKE[name](laid_out, padding, (value.shape[2], value.shape[3]))
+            self._arranged[name] = MAKE[name](weight.to(self.dtype), padding, (value.shape[2], value.shape[3]))
         return self._arranged.get(name)
 
 
@@ -166,7 +161,7 @@ def make_kernels(network: Network, precision: str) -> list[Kernel]:
         if connection.kind == "linear" or connection.tiles is not None:
             kernels.append(Kernel(connection))
         elif packed and connection.padding < connection.weight.shape[2]:
-            kernels.append(PackedKernel(connection, dtype))
+            kernels.append(PackedKernel(connection, dtype or torch.float32))
         else:
             kernels.append(Kernel(connection) if dtype is None else HalfKernel(connection, dtype))
     return kernels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import cache
 
 import torch
@@ -15,13 +14,14 @@ from neurosim_ep.scheduler.fused.passes import FusedPasses
 
 @cache
 def trusted_passes(device: torch.device) -> tuple[FusedPasses | None, str]:
-    """The fused passes, or None and why they are not used there (empty where nobody would expect them)."""
+    """The fused passes on PyTorch's current ``device``, or None and why they are not used there (empty where nobody
+    would expect them).
+    """
     if not FusedPasses.available(device):
         return None, ""
     try:
         passes = FusedPasses()
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-            agree = passes_agree(passes, device)
+        agree = passes_agree(passes, device)
     except Exception as problem:  # a compiler that is missing, a driver that is too old: PyTorch does without
         return None, (str(problem).splitlines() or [repr(problem)])[0]
     return (passes, "") if agree else (None, "they give other numbers than PyTorch's operations")
