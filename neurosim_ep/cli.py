@@ -101,13 +101,16 @@ _threads_option = click.option(
     "--threads",
     type=_Threads(1, MOST),
     metavar="N",
-    help="Threads on the CPU; default: what fits the machine and the work, or what an interrupted run began with.",
+    help="Threads on the CPU; default: what fits the machine and the work; those of the run with `resume`.",
 )
 
 
 def _machine_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a command that computes may compute on."""
     return _device_option(_threads_option(command))
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
 def _run_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -121,7 +124,6 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
 )

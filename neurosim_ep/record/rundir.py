@@ -10,8 +10,9 @@
     checkpoints/ plots/
 
 ``run.json`` holds ``schema_version``, ``status`` (running, done, interrupted, diverged or failed), ``name``,
-``seed``, ``versions``, ``device``, ``threads`` (that PyTorch computes with), ``argv``, ``data``, ``started``,
-``finished`` (ISO 8601, UTC), ``seconds``, ``peak_memory`` (``bytes``; ``where``: GPU or process) and ``metrics``.
+``seed``, ``versions``, ``device``, ``threads`` (that PyTorch computes with), ``precision`` (of the convolutions),
+``argv``, ``data``, ``started``, ``finished`` (ISO 8601, UTC), ``seconds``, ``peak_memory`` (``bytes``; ``where``: GPU
+or process) and ``metrics``.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ class Trainer:
             tiles.begin(Stream.TILES, 1)
         resolution = None if tiles is None else Resolution(self.model.network.layer_names, tiles)
         batch = next(self._training_batches(0))
-        counter = TileCounter(self.model.plan, self.device) if recorded else None
+        counter = self._fresh_counter() if recorded else None
         start = self._start(len(batch.y), generator(scenario.scenario.seed, Stream.STATES, 0))
         alpha = alpha_at(scenario.signals, 0, scenario.training.epochs)
         with nullcontext() if resolution is None else resolution.watching(number, sampled=False):
