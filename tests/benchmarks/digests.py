@@ -98,12 +98,14 @@ def _weights(out: Path) -> list[bytes]:
 
 def _datasets(path: Path) -> list[bytes]:
     found: list[bytes] = []
+
+    def add(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            values = item.asstr()[()] if h5py.check_string_dtype(item.dtype) else item[()]
+            found.append(name.encode() + (repr(values.tolist()).encode() if item.dtype.hasobject else values.tobytes()))
+
     with h5py.File(path) as file:
-        file.visititems(
-            lambda name, item: (
-                found.append(name.encode() + item[()].tobytes()) if isinstance(item, h5py.Dataset) else None
-            )
-        )
+        file.visititems(add)
     return found
 
 
