@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosim_ep.ep.network import Connection, Network, channels_last, initialise
-from neurosim_ep.scenario.architectures import LayerPlan
+from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scheduler.arrangements import MAKE, arrangement
 from neurosim_ep.scheduler.kernels import PackedKernel
 from neurosim_ep.scheduler.presentation import free_phase

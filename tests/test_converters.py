@@ -10,7 +10,7 @@ from crossbars import connection, dense, drives, fully_connected, relative, seed
 from torch import Tensor
 
 from neurosim_ep.ep.network import Connection
-from neurosim_ep.scenario.architectures import LayerPlan
+from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scenario.schema import ConvertersSection
 from neurosim_ep.tiles.converters import Drivers, Ranges
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED, TileArray

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from neurosim_ep.ep import activations, primitive
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
-from neurosim_ep.scenario.architectures import LayerPlan
+from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scenario.schema import NetworkSection
 
 LARGEST_LAYER = 2**28  # parameters or outputs: 1 GiB in float32, more than any layer of a VGG preset on 32x32 images

@@ -6,17 +6,9 @@ All convolutions are 3x3, stride 1, padding 1; a 2x2 pool follows the last convo
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
-
-class LayerPlan(NamedTuple):
-    """One layer to build: ``size`` output channels or neurons."""
-
-    kind: Literal["conv", "linear"]
-    size: int
-    kernel: int = 3
-    padding: int = 1
-    pool: Literal["max", "avg"] | None = None
+from neurosim_ep.scenario.topology import LayerPlan
 
 
 _DEEP_BLOCKS = ((64,), (128,), (256, 256), (512, 512), (512, 512))

@@ -66,7 +66,7 @@ def parse_scenario(document: Document, source: str, overrides: Sequence[str] = (
 
 def dump_scenario(scenario: Scenario) -> str:
     """TOML text of every key of ``scenario``; parsing it gives an equal scenario."""
-    return tomli_w.dumps(scenario.model_dump())
+    return tomli_w.dumps(scenario.model_dump(by_alias=True))
 
 
 def _read_document(file: Path) -> Document:
@@ -170,7 +170,7 @@ def _explain(item: ErrorDetails, path: describe.KeyPath, document: Document) -> 
         yield path, _unknown(path, value)
     elif item["type"] == "value_error":
         for name, rule in item["ctx"]["error"].broken:
-            key = (*path, *name.split("."))
+            key = (*path, *(int(part) if part.isdigit() else part for part in name.split(".")))
             yield key, f" = {describe.show(_value_at(key, document))}: {rule}"
     else:
         node = describe.node_at(path)

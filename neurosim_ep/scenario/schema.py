@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurosim_ep.errors import ScenarioError
-from neurosim_ep.scenario.architectures import LayerPlan, vgg_plans
+from neurosim_ep.scenario.architectures import vgg_plans
 from neurosim_ep.scenario.presets import converter_preset
+from neurosim_ep.scenario.topology import EdgePlan, LayerPlan, plan_colours
 
 Activation = Literal["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"]
 SignalKind = Literal["none", "le", "kd", "kdw"]
@@ -109,19 +110,60 @@ class DataSection(Section):
             yield "crop_step", 'is for augment = "crop_flip"; remove it'
 
 
+class EdgeSpec(Section):
+    """One edge into a layer of a custom network."""
+
+    layer: int = described(..., "the lower layer whose states drive this one, counted from 0", ge=0)
+    kind: Literal["same", "conv", "identity"] = described(
+        "same", "a connection like the layer's own, a convolution of its own shape, or the states as they are"
+    )
+    kernel: int = described(1, "kernel height and width (conv only)", ge=1, le=15)
+    stride: int = described(1, "pixels between two places of the kernel (conv only)", ge=1, le=8)
+    padding: int = described(0, "zero padding on each side (conv only)", ge=0, le=7)
+    pool: Literal["none", "max", "avg"] = described("none", "2x2 pooling on the way (conv and identity)")
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        keys = {"same": ("kernel", "stride", "padding", "pool"), "identity": ("kernel", "stride", "padding")}
+        for key in self.changed(*keys.get(self.kind, ())):
+            yield key, f'is not for kind = "{self.kind}"; remove it, or make this edge a conv'
+
+    def plan(self, own: LayerPlan) -> EdgePlan:
+        """The edge to build into the layer ``own``."""
+        if self.kind == "same":
+            return own.own(self.layer)
+        pool = None if self.pool == "none" else self.pool
+        return EdgePlan(self.layer, self.kind, self.kernel, self.stride, self.padding, pool)
+
+
 class LayerSpec(Section):
     """One layer of a custom network."""
 
     kind: Literal["conv", "linear"] = described(..., "convolution or fully connected")
     size: int = described(..., "output channels (conv) or neurons (linear)", ge=1, le=LARGEST)
     kernel: int = described(3, "kernel height and width (conv only)", ge=1, le=15)
+    stride: int = described(1, "pixels between two places of the kernel (conv only)", ge=1, le=8)
     padding: int = described(1, "zero padding on each side (conv only)", ge=0, le=7)
     pool: Literal["none", "max", "avg"] = described("none", "2x2 pooling after the convolution")
+    edges: tuple[EdgeSpec, ...] = described(
+        (), "the edges into this layer; none: one connection from the layer below", strict=False, alias="from"
+    )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if self.kind == "linear":
-            for key in self.changed("kernel", "padding", "pool"):
+            for key in self.changed("kernel", "stride", "padding", "pool"):
                 yield key, "belongs to conv layers; remove it or make this layer a conv"
+            if any(edge.kind == "conv" for edge in self.edges):
+                yield "from", "a linear layer takes no conv; use kind = \"same\" or \"identity\""
+        if self.edges and self.edges[0].kind != "same":
+            yield "from", 'must begin with an edge of kind = "same", which the layer is named after'
+        if len(set(self.edges)) < len(self.edges):
+            yield "from", "names an edge twice"
+
+    def plan(self) -> LayerPlan:
+        """The layer to build."""
+        pool = None if self.pool == "none" else self.pool
+        own = LayerPlan(self.kind, self.size, self.kernel, self.padding, pool, self.stride)
+        return own._replace(edges=tuple(edge.plan(own) for edge in self.edges))
 
 
 class NetworkSection(Section):
@@ -151,16 +193,26 @@ class NetworkSection(Section):
         kinds = [layer.kind for layer in self.layers]
         if kinds != sorted(kinds):
             yield "layers", "conv layers must come before linear layers"
+        yield from self._broken_edges()
         if self.preset in ("mlp", "custom") and self.changed("pool"):
             yield "pool", "belongs to the VGG presets; remove it (each conv layer of `custom` has a pool of its own)"
+
+    def _broken_edges(self) -> Iterator[tuple[str, str]]:
+        sources = set()
+        for layer, spec in enumerate(self.layers):
+            below = [edge.layer for edge in spec.edges] if spec.edges else [layer - 1]
+            sources.update(below)
+            if spec.edges and max(below) >= layer:
+                what = "must name layers below it" if layer else "is driven by the image alone; remove it"
+                yield f"layers.{layer}.from", f"layer {layer} {what}"
+        for layer in range(len(self.layers) - 1):
+            if layer not in sources:
+                yield "layers", f"layer {layer} drives no other; name it in `from` of a later one, or remove it"
 
     def layer_plans(self, num_classes: int) -> list[LayerPlan]:
         """The layers to build, with ``width`` applied; squared error adds the class layer inside."""
         if self.preset == "custom":
-            plans = [
-                LayerPlan(spec.kind, spec.size, spec.kernel, spec.padding, None if spec.pool == "none" else spec.pool)
-                for spec in self.layers
-            ]
+            plans = [spec.plan() for spec in self.layers]
         elif self.preset == "mlp":
             plans = [LayerPlan("linear", size) for size in self.hidden]
         else:
@@ -622,6 +674,12 @@ class Scenario(Section):
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         layers = len(self.network.layer_plans(num_classes=1))  # as many for any number of classes
         if self.scheduler.policy == "alternating":
+            if plan_colours(self.network.layer_plans(num_classes=1)) is None:
+                yield (
+                    "scheduler.policy",
+                    "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number "
+                    'of layers, which cannot take turns; use "synchronous"',
+                )
             for key in ("free_steps", "nudge_steps"):
                 if getattr(self.relaxation, key) % 2:
                     yield f"relaxation.{key}", "must be even with the alternating policy, whose steps take two ticks"
