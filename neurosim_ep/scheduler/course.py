@@ -45,7 +45,7 @@ class Course:
 
     def __init__(self, field: Field, ticks: int, step_ticks: int, check_every: int) -> None:
         self.field, self.step_ticks, self.steps = field, step_ticks, -(-ticks // step_ticks)
-        self.now, self._admitted = 0, field.batch
+        self.now, self._admitted, self._ages = 0, field.batch, {0}
         self.places = [Place(number, 0, True) for number in range(field.batch)]
         self.places += [Place(None, 0, False) for _ in range(field.batch, field.samples)]
         self._stride, self._last = max(1, check_every // step_ticks), self.steps - 2
@@ -77,21 +77,24 @@ class Course:
     @property
     def looking(self) -> bool:
         """Whether it is time to look at any of them."""
-        return any(age in self._stops[:-1] for age in self._ages())
+        return any(age in self._stops[:-1] for age in self._ages)
 
     @property
     def even(self) -> bool:
         """Whether a sample that begins now will be looked at together with the others."""
-        return all(age % self._stride == 0 for age in self._ages())
+        return all(age % self._stride == 0 for age in self._computed())
 
     def advance(self) -> int:
         """Go on to the next look at any of them; the steps to it."""
-        steps = min(self._stops[bisect_right(self._stops, age)] - age for age in self._ages())
-        self.now += steps
+        ages = self._computed()
+        steps = min(self._stops[bisect_right(self._stops, age)] - age for age in ages)
+        self.now, self._ages = self.now + steps, {age + steps for age in ages}
         return steps
 
     def due(self, at: Sequence[int]) -> list[int]:
         """Computed places whose samples have had ``at`` steps, one of these numbers."""
+        if self._ages.isdisjoint(at):
+            return []
         return [number for number, place in enumerate(self.places[: self.field.active]) if self.now - place.born in at]
 
     def anchored(self) -> list[int]:
@@ -105,9 +108,9 @@ class Course:
 
     def look(self, rest: Rest) -> Tensor:
         """Which of the samples that are computed have not been found at rest, bool (A,), those due being looked at."""
-        field, ages, tiny = self.field, self._ages(), torch.finfo(self._unrest.dtype).tiny
+        field, tiny = self.field, torch.finfo(self._unrest.dtype).tiny
         places, unrest = field.order[: field.active], rest.unrest(field).amax(1)
-        age = self.now - self._born[places] if len(ages) > 1 else ages.pop()
+        age = self.now - self._born[places] if len(self._ages) > 1 else next(iter(self._ages))
         since = (age - 1) % self._stride + 1
         due = (age <= self._last) & ((age % self._stride == 0) | (age == self._last))
         power = since.to(unrest.dtype).reciprocal() if isinstance(since, Tensor) else 1 / since
@@ -180,7 +183,7 @@ class Course:
             self.places[number] = Place(self._admitted, self.now, True)
             self._admitted += 1
 
-    def _ages(self) -> set[int]:
+    def _computed(self) -> set[int]:
         """Steps that the samples which are computed have had."""
         return {self.now - place.born for place in self.places[: self.field.active] if place.sample is not None}
 

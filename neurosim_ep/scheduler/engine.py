@@ -1,4 +1,7 @@
-"""The tick loop: relaxes a batch through one phase, and stops computing samples that have come to rest.
+"""The tick loop: relaxes samples through one phase, and stops computing those that have come to rest.
+
+A batch is relaxed as a whole, or the samples of many batches one after the other in as many places as one has: where a
+sample has ended the next one begins.
 
 The host looks at the device once per block of ticks, never per tick. On a CUDA device a block is a captured graph and
 the host acts on what the block before the last one found, so the device always has work waiting. What is watched by
@@ -138,7 +141,8 @@ class Engine:
         """Run at most ``steps`` free ticks of every sample that is ``waiting``; each ends as in a batch of its own.
 
         There are as many places as the first batch has samples; later samples take those of samples that have ended.
-        Yields numbers (n,), counted through all batches, and ends of n samples whose places are needed.
+        Yields numbers (n,), counted through all batches, and ends of n samples whose places are needed. Relax nothing
+        else with this engine before it has yielded all.
         """
         batch = waiting(None)
         if batch is None:
@@ -197,7 +201,7 @@ class Engine:
             if field.nudge is None and (places := course.anchored()):
                 field.anchor(course.chosen(places))
             batch = self._next(course, waiting)
-            if course.ended() and (batch is not None or (over and course.moving)):
+            if (batch is not None or (over and course.moving)) and course.ended():
                 yield True
             while batch is not None:
                 self._admit(course, self._free_field(*batch))
@@ -219,7 +223,7 @@ class Engine:
         """
         places = len(course.places)
         free, enough = places - course.moving, places if self._real else max(1, places // REFILL)
-        return waiting(free) if course.even and free >= enough else None
+        return waiting(free) if free >= enough and course.even else None
 
     def _admit(self, course: Course, fresh: Field) -> None:
         self._prepare(fresh)
