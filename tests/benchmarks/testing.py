@@ -1,20 +1,23 @@
 """What it saves to fill places again: `python tests/benchmarks/testing.py RUN_DIR` prints one JSON object.
 
 The test images of RUN_DIR relax on its trained network batch by batch and as one queue, in turn. ``seconds`` are
-medians of the pairs, ``captured`` what a CUDA device is asked for: ticks it launches, and rows it computes in them.
+medians of the pairs, on a CPU those of the processor; ``captured`` is what a CUDA device would be asked for: the ticks
+it launches, and the rows computed in them. ``tick_ms`` is what a tick of so many samples takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
+import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from relaxation import timed
 from subject import Subject, add_device, device_name, load_subject
 
 from neurosim_ep.scheduler.engine import Engine
@@ -22,6 +25,8 @@ from neurosim_ep.scheduler.graphs import Host
 from neurosim_ep.scheduler.presentation import free_phase, free_phases
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.trainer import TEST_BATCH
+
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 250)
 
 
 class Counted:
@@ -60,6 +65,18 @@ def captured(way: Callable[..., Any], subject: Subject, schedule: Schedule, tick
     return {"ticks": blocks.steps * engine.policy.ticks, "row_ticks": blocks.rows * engine.policy.ticks}
 
 
+def tick_ms(subject: Subject, schedule: Schedule, rows: int, clock: Callable[[], float]) -> float:
+    """Milliseconds per tick of so many samples that all move."""
+    engine, network = Engine(subject.model.network, replace(schedule, tolerance=0.0)), subject.model.network
+    few = 2 + 2 * math.ceil(64 / rows)
+    ends = []
+    for ticks in (2, 2, 2 + few):  # the first prepares
+        began = clock()
+        free_phase(network, subject.x[:rows], ticks, engine=engine)
+        ends.append(clock() - began)
+    return 1e3 * (ends[2] - ends[1]) / few
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run_dir", type=Path)
@@ -76,10 +93,12 @@ def main() -> None:
     ways: dict[str, Callable[..., Any]] = {"by_batch": by_batch, "by_queue": by_queue}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found: dict[str, list[int]] = {}
+    clock = time.process_time if options.device.type == "cpu" else time.perf_counter
     for _ in range(options.pairs):
         for name, way in ways.items():
-            took, found[name] = timed(options.device, lambda way=way: way(engine, subject, options.free))
-            seconds[name].append(took)
+            began = clock()
+            found[name] = way(engine, subject, options.free)
+            seconds[name].append(clock() - began)
     print(
         json.dumps(
             {
@@ -88,6 +107,10 @@ def main() -> None:
                 "mean_ticks": {name: statistics.mean(ticks) for name, ticks in found.items()},
                 "seconds": {name: round(statistics.median(took), 2) for name, took in seconds.items()},
                 "ratios": [round(one / other, 3) for one, other in zip(*seconds.values(), strict=True)],
+                "tick_ms": {
+                    rows: round(statistics.median(tick_ms(subject, schedule, rows, clock) for _ in range(5)), 2)
+                    for rows in ROWS
+                },
                 "captured": {name: captured(way, subject, schedule, options.free) for name, way in ways.items()},
             },
             indent=1,
