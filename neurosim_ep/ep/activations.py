@@ -95,7 +95,7 @@ class Clip(Activation):
             drive = drive.add_(self.shift)
         if self.gain != 1:
             drive = drive.mul_(self.gain)
-        return drive.clamp_(*(bound if math.isfinite(bound) else None for bound in (self.lower, self.upper)))
+        return drive if self.ends == (None, None) else drive.clamp_(*self.ends)
 
     def slope(self, drive: Tensor) -> Tensor:
         """The gain between the corners."""
@@ -106,6 +106,12 @@ class Clip(Activation):
     def largest_slope(self) -> float:
         """The gain."""
         return self.gain
+
+    @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """The bounds, None where there is none."""
+        lower, upper = (bound if math.isfinite(bound) else None for bound in (self.lower, self.upper))
+        return lower, upper
 
 
 @dataclass(frozen=True)

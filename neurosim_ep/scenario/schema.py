@@ -667,7 +667,7 @@ class Scenario(Section):
         if unbounded and hardware.converters.dac_bits and hardware.converters.noise_management == "none":
             yield (
                 "hardware.converters.noise_management",
-                f'must be "absmax" with the activation {unbounded[0]}, whose states have no upper bound',
+                f'must be "absmax" with network.activation = {unbounded[0]}, whose states have no bound',
             )
         if not hardware.device.ideal:
             for key in hardware.cells.changed("levels", "programming_noise", "statistics"):

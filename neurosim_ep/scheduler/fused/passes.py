@@ -119,7 +119,7 @@ class FusedPasses:
         features = state[0].numel()
         block = min(BLOCK, _power_of_two(features))
         first, second = (*drives, None)[:2]
-        lower, upper = (bound if math.isfinite(bound) else None for bound in (activation.lower, activation.upper))
+        lower, upper = activation.ends
         self._kernels.write_state_kernel[len(state), math.ceil(features / block)](
             state, first, second, shared, bias, None if change is None else change.view(torch.int32),
             features, state.shape[1], 1 if shared is None else len(state) // len(shared),
