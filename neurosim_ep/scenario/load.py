@@ -170,7 +170,7 @@ def _explain(item: ErrorDetails, path: describe.KeyPath, document: Document) -> 
         yield path, _unknown(path, value)
     elif item["type"] == "value_error":
         for name, rule in item["ctx"]["error"].broken:
-            key = (*path, *name.split("."))
+            key = (*path, *name.split(".")) if name else path
             yield key, f" = {describe.show(_value_at(key, document))}: {rule}"
     else:
         node = describe.node_at(path)

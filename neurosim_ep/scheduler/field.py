@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep import primitive
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
@@ -216,25 +216,22 @@ class Field:
         """Put ``layer`` at σ of its :meth:`drive`."""
         activation, state = self.network.activations[layer], self.state(layer)
         change = self.change[: self.rows, layer] if self.watching else None
-        if self.fused is not None and activation in self.fused.activations:
-            self._write_fused(self.fused, layer, forward, feedback, change)
+        if self.fused is not None and self.fused.writes(activation):
+            drives, shared = self._apart(layer, forward, feedback)
+            self.fused.write_state(activation, state, drives, shared=shared, change=change)
         else:
-            new = activations.activate_(activation, self.drive(layer, forward, feedback))
+            new = activation.sigma_(self.drive(layer, forward, feedback))
             if change is not None:
                 change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
             state.copy_(new)
         self.fresh.append(layer)
 
-    def _write_fused(
-        self, fused: FusedPasses, layer: int, forward: Tensor | None, feedback: Tensor | None, change: Tensor | None
-    ) -> None:
-        """Sum, activation, state and change in one pass, where no error is added to the drive."""
-        shared = self.input_drive[: self.active] if layer == 0 else None
+    def _apart(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
+        """The parts of :meth:`drive`, row by row and shared by the rows of a sample, where no error is added to it."""
         drives = [channels_last(drive) for drive in (forward, feedback) if drive is not None]
         if not drives or (self.nudge is not None and self.nudge.pushes(layer)):
-            shared, drives = None, [channels_last(self.drive(layer, forward, feedback))]
-        state = self.state(layer)
-        fused.write_state(self.network.activations[layer], state, drives, shared=shared, change=change)
+            return [channels_last(self.drive(layer, forward, feedback))], None
+        return drives, self.input_drive[: self.active] if layer == 0 else None
 
     def end(self, step_over: bool = True) -> None:
         """The tick is over, and with it the policy's step if every layer has been updated."""
