@@ -111,13 +111,13 @@ def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
     places = np.arange(len(frame))
     lower, upper = frame["at_lower"].to_numpy(), frame["at_upper"].to_numpy()
     for height, bottom, text, look in (
-        (lower, 0 * lower, "states at the lower bound (0)", REST),
+        (lower, 0 * lower, "states at the lower bound", REST),
         (1 - lower - upper, lower, "states between the bounds", fill(5)),
         (upper, 1 - upper, "states at the upper bound", fill(1)),
     ):
         axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
     axes.plot(places, frame["linear"], MARKERS[0], color=INK, label="drives where the activation rises")
-    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead: 0 in all samples")
+    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead neurons")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylabel("share of neurons")

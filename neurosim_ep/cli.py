@@ -21,6 +21,7 @@ import click
 from neurosim_ep import __version__, resources
 from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import make_reporter
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.threads import MOST
 
 if TYPE_CHECKING:
@@ -258,12 +259,14 @@ def schema(section: str | None) -> None:
             default = f"= {key.default}" if key.default else "(required)"
             unit = f" [{key.unit}]" if key.unit else ""
             click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+            for value, sentence in key.sentences.items():
+                click.echo(f"        {value}: {sentence}")
         click.echo()
 
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and parts of tiles."""
+    """List the shipped scenarios, hardware models and parts of tiles, and the activations."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
@@ -276,6 +279,8 @@ def list_command() -> None:
             for name, path in resources.shipped_files(folder).items()
         ]
         click.echo(f"{title}\n{_table(rows)}\n")
+    activations = [{"name": name, "description": text} for name, text in ACTIVATIONS.sentences().items()]
+    click.echo(f"Activations\n{_table(activations)}\n")
 
 
 @cli.command()

@@ -10,8 +10,8 @@ from crossbars import CIRCUIT, connection, dense, drives, fully_connected, relat
 from torch import Tensor
 
 from neurosim_ep.ep.network import Connection
-from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scenario.schema import HardwareSection
+from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.tiles.conductance import Encoding
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED, TileArray
 from neurosim_ep.tiles.statistics import load_cells

@@ -10,8 +10,8 @@ from crossbars import connection, dense, fully_connected, relative, seeded, stat
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scenario.schema import DeviceSection
+from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.tiles import writing
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.models import ConstantStep, SoftBounds

@@ -10,7 +10,6 @@ from typing import Literal
 
 from neurosim_ep.scenario.topology import LayerPlan
 
-
 _DEEP_BLOCKS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 _DEEPER_BLOCKS = ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512))
 

@@ -170,7 +170,8 @@ def _explain(item: ErrorDetails, path: describe.KeyPath, document: Document) -> 
         yield path, _unknown(path, value)
     elif item["type"] == "value_error":
         for name, rule in item["ctx"]["error"].broken:
-            key = (*path, *(int(part) if part.isdigit() else part for part in name.split(".")))
+            keys = (int(part) if part.isdigit() else part for part in name.split(".") if part)
+            key = (*path, *keys)
             yield key, f" = {describe.show(_value_at(key, document))}: {rule}"
     else:
         node = describe.node_at(path)

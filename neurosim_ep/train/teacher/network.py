@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
-from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.topology import LayerPlan
 
 
 class Teacher(nn.Module):
