@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.scenario.schema import CellsSection, ConvertersSection, HardwareSection
 from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.tiles.cells import Cells

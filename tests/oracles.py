@@ -44,7 +44,7 @@ def augmented_primitive(
     teacher: Mapping[int, Tensor] | None = None,
 ) -> Tensor:
     """``Φ − β L`` summed over the batch (Eq 10), ``beta`` (B,) signed."""
-    phi = primitive(network.connections, x, states)
+    phi = primitive(network.edges, x, states)
     return (phi - beta * augmented_loss(network, states, onehot, signals, alpha, teacher)).sum()
 
 
@@ -93,7 +93,7 @@ def bptt_gradients(
         value.requires_grad_(True)
     states = [state.clone().requires_grad_(True) for state in free_states]
     for _ in range(steps):
-        phi = primitive(network.connections, x, states).sum()
+        phi = primitive(network.edges, x, states).sum()
         drives = torch.autograd.grad(phi, states, create_graph=True)
         states = [activation.sigma_(drive * 1.0) for activation, drive in zip(network.activations, drives, strict=True)]
     loss = augmented_loss(network, states, losses.one_hot(y, network.num_classes, x), signals, alpha, teacher).mean()

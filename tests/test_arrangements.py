@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection, Network, channels_last, initialise
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network, channels_last, initialise
 from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.scheduler.arrangements import MAKE, arrangement
 from neurosim_ep.scheduler.kernels import PackedKernel

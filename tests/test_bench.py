@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.cli import main
-from neurosim_ep.ep.network import Connection
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.kernels import Kernel

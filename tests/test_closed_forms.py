@@ -71,7 +71,7 @@ def test_local_gradients_equal_autograd(section: NetworkSection, seed: int, samp
     parameters = [network.get_parameter(name) for pair in gradient_names(network) for name in pair]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    phi = primitive(network.connections, x, ends[0]) - primitive(network.connections, x, ends[1])
+    phi = primitive(network.edges, x, ends[0]) - primitive(network.edges, x, ends[1])
     oracle = torch.autograd.grad(-0.25 * phi.sum(), parameters)
     for (_, tensor), theirs in zip(ours.items(), oracle, strict=True):
         assert_close(tensor, theirs)
@@ -132,7 +132,7 @@ def test_ties_route_feedback_to_the_first_of_the_window() -> None:
     states = [torch.zeros(1, *shape, dtype=torch.float64) for shape in network.state_shapes]
     states[1] += 1
     states = [state.requires_grad_(True) for state in states]
-    oracle = torch.autograd.grad(primitive(network.connections, x, states).sum(), states)
+    oracle = torch.autograd.grad(primitive(network.edges, x, states).sum(), states)
     drives = closed_form_drives(network, x, [state.detach() for state in states])
     for ours, theirs in zip(drives, oracle, strict=True):
         assert_close(ours, theirs)

@@ -9,7 +9,7 @@ import torch
 from crossbars import IMAGES, connection, dense, drives, fully_connected, relative, seeded, states, tile_array, windows
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.scenario.schema import ConvertersSection
 from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.tiles.converters import Drivers, Ranges

@@ -9,7 +9,7 @@ import torch
 from crossbars import CIRCUIT, connection, dense, drives, fully_connected, relative, states, tile_array, windows
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.scenario.schema import HardwareSection
 from neurosim_ep.scenario.topology import LayerPlan
 from neurosim_ep.tiles.conductance import Encoding

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurosim_ep.ep.arithmetic import tf32
-from neurosim_ep.ep.network import Connection, Network
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.hardware.counts import TileCounts
 from neurosim_ep.scheduler import buffers

@@ -57,7 +57,7 @@ def unflat(network: Network, vector: Tensor) -> list[Tensor]:
 def map_once(network: Network, x: Tensor, states: list[Tensor]) -> list[Tensor]:
     """One synchronous tick, by autograd of Φ."""
     states = [state if state.requires_grad else state.requires_grad_(True) for state in states]
-    drives = torch.autograd.grad(primitive(network.connections, x, states).sum(), states, create_graph=True)
+    drives = torch.autograd.grad(primitive(network.edges, x, states).sum(), states, create_graph=True)
     return [activation.sigma_(drive * 1.0) for activation, drive in zip(network.activations, drives, strict=True)]
 
 
@@ -65,7 +65,7 @@ def dense(network: Network, x: Tensor, states: list[Tensor]) -> tuple[Tensor, Te
     """Hessian of Φ and Jacobian of the free map for one sample, by autograd, each (D, D)."""
 
     def phi(vector: Tensor) -> Tensor:
-        return primitive(network.connections, x, unflat(network, vector[None])).sum()
+        return primitive(network.edges, x, unflat(network, vector[None])).sum()
 
     def step(vector: Tensor) -> Tensor:
         return flat(map_once(network, x, unflat(network, vector[None])))[0]

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection, Network, channels_last
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.scheduler.kernels import Kernel, make_kernels

@@ -30,13 +30,12 @@ def tick(network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> lis
 
     ``input_drive`` (B, *shape of layer 0) is ``P(w_1 ⋆ x + b_1)``.
     """
-    drives, forward = [], input_drive.clone()
-    for n, connection in enumerate(list(network.connections)[1:], 1):
-        above, routing = connection(states[n - 1])
-        drives.append(forward + connection.feedback(connection.route(states[n], routing)))
-        forward = above
-    drives.append(forward)
-    return [activation.sigma_(drive) for activation, drive in zip(network.activations, drives, strict=True)]
+    drives = {0: input_drive.clone()}
+    for edge in network.edges[1:]:  # every layer is driven from below before it is driven from above
+        above, routing = edge(states[edge.source])
+        drives[edge.target] = above if edge.target not in drives else drives[edge.target] + above
+        drives[edge.source] = drives[edge.source] + edge.feedback(edge.route(states[edge.target], routing))
+    return [activation.sigma_(drives[layer]) for layer, activation in enumerate(network.activations)]
 
 
 def augmented_loss(

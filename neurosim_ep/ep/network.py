@@ -1,4 +1,4 @@
-"""Convergent networks: an ordered list of connections, one neuron layer above each, and a readout.
+"""Convergent networks: layers of neurons, the edges between them, and a readout.
 
 ``build_network`` makes one from a scenario's ``[network]`` section. Weights start as PyTorch's default
 Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times ``weight_scale``.
@@ -6,123 +6,18 @@ Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times ``w
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep.edges import Connection, Edge, Identity, refuse_oversize
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import NetworkSection
-from neurosim_ep.scenario.topology import LayerPlan
-
-LARGEST_LAYER = 2**28  # parameters or outputs: 1 GiB in float32, more than any layer of a VGG preset on 32x32 images
-
-
-def refuse_oversize(name: str, **counts: int) -> None:
-    """Raises :class:`ScenarioError` when one of the ``counts`` of ``name`` exceeds ``LARGEST_LAYER``."""
-    for what, count in counts.items():
-        if count > LARGEST_LAYER:
-            raise ScenarioError(
-                f"network: {name} would have {count:,} {what}, more than {LARGEST_LAYER:,}; "
-                "make it or the layer below smaller, lower network.width, pool more, or use smaller images"
-            )
-
-
-class Tiles(Protocol):
-    """Hardware that holds the synapses of a connection and reads them in both directions."""
-
-    phase: str
-    """Phase that reads belong to: "free" or "nudge"."""
-
-    def weight(self) -> Tensor:
-        """The weights that reads see."""
-
-    def forward(self, pre: Tensor) -> Tensor:
-        """``w ⋆ pre`` (B, *pre_pool_shape)."""
-
-    def feedback(self, routed: Tensor) -> Tensor:
-        """``w ⋆ᵀ routed`` (B, *in_shape)."""
-
-
-class Connection(nn.Module):
-    """The synapses from one layer to the next, read in both directions and updated locally.
-
-    Attributes: ``name``; ``kind`` ("conv" | "linear"); ``weight`` (C_out, C_in, k, k) or (out, in); ``bias``;
-    ``pool`` (None | "max" | "avg"); ``padding``; the shapes of one sample: ``in_shape`` (pre state),
-    ``pre_pool_shape``, ``out_shape`` (post state); ``tiles`` that hold the synapses (None: ideal ones); and ``signed``,
-    whether its inputs, and the states it drives, can be negative.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    tiles: Tiles | None
-
-    def __init__(self, name: str, plan: LayerPlan, in_shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.name, self.kind, self.in_shape = name, plan.kind, in_shape
-        self.tiles, self.signed = None, (False, False)
-        self.pool = plan.pool
-        self.padding = plan.padding if plan.kind == "conv" else 0
-        if plan.kind == "conv":
-            height, width = (side + 2 * plan.padding - plan.kernel + 1 for side in in_shape[1:])
-            self.pre_pool_shape: tuple[int, ...] = (plan.size, height, width)
-            shape: tuple[int, ...] = (plan.size, in_shape[0], plan.kernel, plan.kernel)
-        else:
-            self.pre_pool_shape = (plan.size,)
-            shape = (plan.size, math.prod(in_shape))
-        halve = 2 if plan.pool else 1
-        self.out_shape = (plan.size, *(side // halve for side in self.pre_pool_shape[1:]))
-        if min(self.out_shape) < 1:
-            raise ScenarioError(
-                f"network: layer {name} would have shape {self.out_shape} on inputs of {in_shape}; "
-                "use larger images, fewer pooled layers, or more padding"
-            )
-        parameters, outputs = math.prod(shape) + plan.size, math.prod(self.pre_pool_shape)
-        refuse_oversize(f"layer {name}", parameters=parameters, outputs=outputs)
-        self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(plan.size), requires_grad=False)
-
-    @property
-    def read_flops(self) -> int:
-        """Floating-point operations of one read of one sample, in either direction: a multiplication and an addition
-        per weight and position, those on padding with them.
-        """
-        return 2 * self.weight.numel() * math.prod(self.pre_pool_shape[1:])
-
-    def read(self, pre: Tensor, bias: bool = True) -> Tensor:
-        """``w ⋆ pre + b`` (B, *pre_pool_shape) before any pooling, or without b, which is added digitally."""
-        added = self.bias if bias else None
-        if self.tiles is None:
-            return primitive.preactivation(pre, self.weight, added, self.padding)
-        z = self.tiles.forward(pre)
-        return z if added is None else z.add_(added.view(-1, *(1,) * (z.dim() - 2)))
-
-    def forward(self, pre: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Forward read: the drive ``P(w ⋆ pre + b)`` (B, *out_shape) and the argmax routing κ."""
-        return primitive.pool_forward(self.read(pre), self.pool)
-
-    def route(self, post: Tensor, routing: Tensor | None) -> Tensor:
-        """``P⁻¹(post; κ)`` (B, *pre_pool_shape): what drives the columns in a transposed read."""
-        return primitive.pool_adjoint(post, routing, self.pool, self.pre_pool_shape)
-
-    def feedback(self, routed: Tensor) -> Tensor:
-        """Transposed read ``w ⋆ᵀ routed`` (B, *in_shape)."""
-        if self.tiles is not None:
-            return self.tiles.feedback(routed)
-        drive = primitive.transposed_read(routed, self.weight, self.padding)
-        return drive if self.kind == "conv" else drive.view(-1, *self.in_shape)
-
-    def update(self, pre: Tensor, routed: Tensor) -> tuple[Tensor, Tensor]:
-        """∂Φ/∂w and ∂Φ/∂b of this connection, summed over the batch."""
-        return primitive.weight_derivative(pre, routed, self.weight, self.padding)
-
-    def extra_repr(self) -> str:
-        return f"{self.name}: {self.kind} {self.in_shape} -> {self.out_shape}, pool={self.pool}"
+from neurosim_ep.scenario.topology import IMAGE, EdgePlan, LayerPlan
 
 
 class Readout(nn.Module):
@@ -143,11 +38,13 @@ class Readout(nn.Module):
 
 
 class Network(nn.Module):
-    """A convergent recurrent network: ``connections[n]`` drives neuron layer n, n = 0..N-1.
+    """A convergent recurrent network of layers 0..N-1, driven by the image through ``edges[0]``.
 
-    ``loss`` is "cross_entropy" (``readout`` outside the dynamics) or "squared_error" (``readout`` is None and the
-    last neuron layer is the class layer). ``activations``: the :class:`~neurosim_ep.ep.activations.Activation` of each
-    layer.
+    ``edges`` stand in the order of the layers that they drive, those of one layer as its plan has them; ``connections``
+    are those of them that have weights. In a chain ``edges[n]`` and ``connections[n]`` drive layer n from the one
+    below. ``loss`` is "cross_entropy" (``readout`` outside the dynamics) or "squared_error" (``readout`` is None and
+    the last layer is the class layer). ``activations``: the :class:`~neurosim_ep.ep.activations.Activation` of each
+    layer; ``incoming`` and ``outgoing``: numbers of the edges into and out of each layer.
     """
 
     connections: Sequence[Connection]
@@ -163,28 +60,33 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.loss, self.num_classes, self.image_shape = loss, num_classes, tuple(image_shape)
-        connections, shape, seen = [], self.image_shape, {"conv": 0, "linear": 0}
-        for plan in plans:
-            seen[plan.kind] += 1
-            name = f"{'conv' if plan.kind == 'conv' else 'fc'}{seen[plan.kind]}"
-            connections.append(Connection(name, plan, shape))
-            shape = connections[-1].out_shape
-        self.connections = nn.ModuleList(connections)  # type: ignore[assignment]
+        self.edges = make_edges(plans, self.image_shape)
+        self.connections = nn.ModuleList(  # type: ignore[assignment]
+            edge for edge in self.edges if isinstance(edge, Connection)
+        )
+        layers = range(len(plans))
+        self.incoming = [[n for n, edge in enumerate(self.edges) if edge.target == layer] for layer in layers]
+        self.outgoing = [[n for n, edge in enumerate(self.edges) if edge.source == layer] for layer in layers]
         self.activations = activations.per_layer(activation, [plan.kind for plan in plans])
-        signs = [True, *(one.signed for one in self.activations)]  # images, which may be normalised, have one
-        for connection, signed in zip(connections, itertools.pairwise(signs), strict=True):
-            connection.signed = signed
-        self.readout = Readout(math.prod(shape), num_classes) if loss == "cross_entropy" else None
+        signs = [one.signed for one in self.activations]
+        for edge in self.edges:  # images, which may be normalised, have a sign
+            edge.signed = edge.source == IMAGE or signs[edge.source], signs[edge.target]
+        self.readout = Readout(math.prod(self.state_shapes[-1]), num_classes) if loss == "cross_entropy" else None
+
+    @property
+    def layers(self) -> int:
+        """Number of layers of neurons."""
+        return len(self.incoming)
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
         """Shape of one sample's state, layer by layer."""
-        return [connection.out_shape for connection in self.connections]
+        return [self.edges[first].out_shape for first, *_ in self.incoming]
 
     @property
     def layer_names(self) -> list[str]:
-        """Names of the neuron layers (each named after the connection below it)."""
-        return [connection.name for connection in self.connections]
+        """Names of the layers (each named after its first connection)."""
+        return [self.edges[first].name for first, *_ in self.incoming]
 
     @property
     def largest_read_flops(self) -> int:
@@ -214,6 +116,41 @@ class Network(nn.Module):
     def input_drive(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """``P(w_1 ⋆ x + b_1)`` and its routing: constant during a sample's whole presentation."""
         return self.connections[0](channels_last(x))
+
+
+def make_edges(plans: Sequence[LayerPlan], image_shape: tuple[int, ...]) -> list[Edge]:
+    """The edges of the layers of ``plans``, in the order of the layers they drive.
+
+    A layer is named after its kind, as "conv2", and so is its first connection; others are named after both ends, as
+    "conv2_from_conv1". Raises :class:`ScenarioError` where the edges into a layer do not give the same shape, or the
+    first one has no weights.
+    """
+    edges: list[Edge] = []
+    shapes, names, seen = [image_shape], ["image"], {"conv": 0, "linear": 0}
+    for layer, plan in enumerate(plans):
+        seen[plan.kind] += 1
+        own = f"{'conv' if plan.kind == 'conv' else 'fc'}{seen[plan.kind]}"
+        for number, edge in enumerate(plan.incoming(layer)):
+            name = f"{own}_from_{names[edge.source + 1]}" if number else own
+            made = _edge(name, edge, plan.size, shapes[edge.source + 1], layer)
+            if number and made.out_shape != edges[-1].out_shape:
+                raise ScenarioError(
+                    f"network: {name} gives layer {own} the shape {made.out_shape}, and {edges[-1].name} "
+                    f"{edges[-1].out_shape}; all edges into a layer must give it the same (kernel, stride, padding, pool)"
+                )
+            if not number and isinstance(made, Identity):
+                raise ScenarioError(f"network: the first edge into layer {own} is an identity; put a connection first")
+            edges.append(made)
+        shapes.append(edges[-1].out_shape)
+        names.append(own)
+    return edges
+
+
+def _edge(name: str, plan: EdgePlan, size: int, in_shape: tuple[int, ...], target: int) -> Edge:
+    if plan.kind == "identity":
+        return Identity(name, in_shape, plan.pool, plan.source, target)
+    own = LayerPlan(plan.kind, size, plan.kernel, plan.padding, plan.pool, plan.stride)
+    return Connection(name, own, in_shape, plan.source, target)
 
 
 def channels_last(value: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Nudge:
 
     def add_(self, layer: int, drive: Tensor, state: Tensor) -> None:
         """Add to ``drive`` of ``layer``, in place, the nudge at its ``state``; both are first rows (r, *shape)."""
-        if layer == len(self.network.connections) - 1:
+        if layer == self.network.layers - 1:
             push = readout_nudge(state, self.network.readout, self.onehot[: len(state)])
             drive.addcmul_(_per_row(self.beta, push), push)
         if self.signals is not None and layer in self.targets:
@@ -46,7 +46,7 @@ class Nudge:
 
     def pushes(self, layer: int) -> bool:
         """Whether an error acts on ``layer`` directly."""
-        return layer == len(self.network.connections) - 1 or layer in self.targets
+        return layer == self.network.layers - 1 or layer in self.targets
 
     @property
     def kind(self) -> Hashable:

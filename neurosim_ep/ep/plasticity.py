@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
+from neurosim_ep.scenario.topology import IMAGE
 
 OuterProduct = Callable[[int, Tensor, Tensor], None]
 """Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
@@ -19,11 +20,12 @@ OuterProduct = Callable[[int, Tensor, Tensor], None]
 
 def synaptic_activity(network: Network, n: int, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """What the synapses of connection ``n`` see at ``states``: the pre state u (B, *in_shape) and the post state routed
-    by its argmax κ, v (B, *pre_pool_shape). ``x`` is the input of connection 0.
+    by its argmax κ, v (B, *pre_pool_shape). ``x`` is the image.
     """
-    connection, pre = network.connections[n], x if n == 0 else states[n - 1]
+    connection = network.connections[n]
+    pre = x if connection.source == IMAGE else states[connection.source]
     routing = connection(pre)[1] if connection.pool == "max" else None
-    return pre, connection.route(states[n], routing)
+    return pre, connection.route(states[connection.target], routing)
 
 
 def gradient_names(network: Network) -> list[tuple[str, str]]:

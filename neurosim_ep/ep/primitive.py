@@ -5,6 +5,9 @@
 A connection's part of ∂Φ/∂s is a forward read ``P(w ⋆ pre + b)`` for the layer above and a transposed read
 ``w ⋆ᵀ P⁻¹(post; κ)`` for the layer below, κ being the argmax of the forward read's pre-pool value. ∂Φ/∂w
 correlates the pre state with ``P⁻¹(post; κ)``. Autograd of :func:`primitive` is the oracle of all three.
+
+That is a chain's Φ. In general layers are joined by edges, of which Φ has the sum: ``s^target • P(w ⋆ s^source + b)``
+for a connection, and ``s^target • P(s^source)`` for an identity, which has no weights.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ from torch import Tensor
 
 
 class Coupling(Protocol):
-    """What Φ needs of a connection."""
+    """What Φ needs of an edge."""
 
-    weight: Tensor
-    bias: Tensor
-    padding: int
-    pool: str | None
+    source: int
+    target: int
+
+    def forward(self, pre: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``P(w ⋆ pre + b)`` and the argmax κ."""
 
 
 class Routed(NamedTuple):
@@ -33,13 +37,13 @@ class Routed(NamedTuple):
     routing: Tensor | None
 
 
-def preactivation(pre: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+def preactivation(pre: Tensor, weight: Tensor, bias: Tensor | None, padding: int, stride: int = 1) -> Tensor:
     """``w ⋆ pre + b`` (weight of 4 dimensions) or ``w·vec(pre) + b`` (2 dimensions).
 
-    pre (B, C_in, H, W) or (B, ...) -> (B, C_out, H', W') or (B, out), stride 1.
+    pre (B, C_in, H, W) or (B, ...) -> (B, C_out, H', W') or (B, out).
     """
     if weight.dim() == 4:
-        return F.conv2d(pre, weight, bias, padding=padding)
+        return F.conv2d(pre, weight, bias, stride, padding)
     return F.linear(pre.flatten(1), weight, bias)
 
 
@@ -70,34 +74,39 @@ def pool_adjoint(post: Tensor, routing: Tensor | None, pool: str | None, pre_poo
     return post
 
 
-def transposed_read(routed: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """``w ⋆ᵀ routed`` (conv) or ``wᵀ routed`` (linear): the same synapses, driven from their outputs."""
-    if weight.dim() == 4:
-        return F.conv_transpose2d(routed, weight, padding=padding)
-    return routed @ weight
+def transposed_read(
+    routed: Tensor, weight: Tensor, padding: int, stride: int = 1, in_shape: Sequence[int] = ()
+) -> Tensor:
+    """``w ⋆ᵀ routed`` (conv) or ``wᵀ routed`` (linear): the same synapses, driven from their outputs.
+
+    ``in_shape`` (C, H, W) is needed with a stride, where several sizes of the input give the same output.
+    """
+    if weight.dim() != 4:
+        return routed @ weight
+    over = [(side + 2 * padding - weight.shape[2]) % stride for side in in_shape[1:]] if stride > 1 else 0
+    return F.conv_transpose2d(routed, weight, stride=stride, padding=padding, output_padding=over)
 
 
-def weight_derivative(pre: Tensor, routed: Tensor, weight: Tensor, padding: int) -> tuple[Tensor, Tensor]:
+def weight_derivative(
+    pre: Tensor, routed: Tensor, weight: Tensor, padding: int, stride: int = 1
+) -> tuple[Tensor, Tensor]:
     """∂Φ/∂w and ∂Φ/∂b summed over the batch: correlation (conv) or outer product (linear) of pre and routed.
 
     Shapes as in :func:`preactivation`. Local: it sees its own pre and post signals only.
     """
     if weight.dim() == 4:
         _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            routed, pre, weight, [weight.shape[0]], [1, 1], [padding, padding], [1, 1], False, [0, 0], 1,
+            routed, pre, weight, [weight.shape[0]], [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1,
             [False, True, True],
         )  # fmt: skip
         return grad_weight, grad_bias
     return routed.T @ pre.flatten(1), routed.sum(0)
 
 
-def primitive(connections: Sequence[Coupling], x: Tensor, states: Sequence[Tensor]) -> Tensor:
+def primitive(edges: Sequence[Coupling], x: Tensor, states: Sequence[Tensor]) -> Tensor:
     """Φ of each sample, (B,): Eq 1 written out, differentiable. Used as the test oracle, never on the hot path."""
     total = x.new_zeros(x.shape[0])
-    pre = x
-    for connection, state in zip(connections, states, strict=True):
-        z = preactivation(pre, connection.weight, connection.bias, connection.padding)
-        pooled, _ = pool_forward(z, connection.pool)
-        total = total + (state * pooled).flatten(1).sum(1)
-        pre = state
+    for edge in edges:
+        drive, _ = edge.forward(x if edge.source < 0 else states[edge.source])
+        total = total + (states[edge.target] * drive).flatten(1).sum(1)
     return total

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from neurosim_ep.ep.edges import refuse_oversize
 from neurosim_ep.ep.losses import signal_error, signal_loss
-from neurosim_ep.ep.network import Network, refuse_oversize
+from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError, UsageError
 from neurosim_ep.scenario.schema import SignalsSection

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection, Network, channels_last
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import preactivation
 from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement
 

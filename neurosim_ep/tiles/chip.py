@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.network import Connection, Network
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.plasticity import synaptic_activity
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError

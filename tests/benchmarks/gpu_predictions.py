@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from neurosim_ep.ep.network import Connection, Network, build_network
+from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.scenario.load import load_scenario
 
 

@@ -15,7 +15,7 @@ from gpu.session import PRECISIONS, Session
 from gpu.timing import milliseconds
 from neurosim_ep.ep.activations import HARD_SIGMOID
 from neurosim_ep.ep.arithmetic import tf32
-from neurosim_ep.ep.network import Connection
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
 from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.passes import FusedPasses
