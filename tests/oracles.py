@@ -57,8 +57,8 @@ class Drives(Field):
         super().__init__(network, kernels, drive, [*map(channels_last, states)], (Phase.FREE,), nudge=nudge)
         self.found: dict[int, Tensor] = {}
 
-    def write(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> None:
-        self.found[layer] = self.drive(layer, forward, feedback)
+    def write(self, layer: int) -> None:
+        self.found[layer] = self.drive(layer)
 
 
 @torch.no_grad()
@@ -66,7 +66,7 @@ def closed_form_drives(
     network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None, policy: str = "synchronous"
 ) -> list[Tensor]:
     """∂Φ_aug/∂s of every layer at ``states``, as the scheduler computes it."""
-    field, chosen = Drives(network, x, states, nudge), POLICIES[policy]()
+    field, chosen = Drives(network, x, states, nudge), POLICIES[policy](network)
     chosen.prepare(field)
     chosen.step(field)
     return [field.found[layer] for layer in range(field.layers)]

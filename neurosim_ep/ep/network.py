@@ -44,7 +44,8 @@ class Network(nn.Module):
     are those of them that have weights. In a chain ``edges[n]`` and ``connections[n]`` drive layer n from the one
     below. ``loss`` is "cross_entropy" (``readout`` outside the dynamics) or "squared_error" (``readout`` is None and
     the last layer is the class layer). ``activations``: the :class:`~neurosim_ep.ep.activations.Activation` of each
-    layer; ``incoming`` and ``outgoing``: numbers of the edges into and out of each layer.
+    layer; ``incoming`` and ``outgoing``: places in ``edges`` of those into and out of each layer; ``number``: from the
+    place in ``edges`` of a connection to that in ``connections``.
     """
 
     connections: Sequence[Connection]
@@ -64,6 +65,8 @@ class Network(nn.Module):
         self.connections = nn.ModuleList(  # type: ignore[assignment]
             edge for edge in self.edges if isinstance(edge, Connection)
         )
+        weighted = [n for n, edge in enumerate(self.edges) if isinstance(edge, Connection)]
+        self.number = {edge: place for place, edge in enumerate(weighted)}
         layers = range(len(plans))
         self.incoming = [[n for n, edge in enumerate(self.edges) if edge.target == layer] for layer in layers]
         self.outgoing = [[n for n, edge in enumerate(self.edges) if edge.source == layer] for layer in layers]
@@ -77,6 +80,11 @@ class Network(nn.Module):
     def layers(self) -> int:
         """Number of layers of neurons."""
         return len(self.incoming)
+
+    def neighbours(self, layer: int) -> list[int]:
+        """The layers that an edge joins with ``layer``, those below first."""
+        below = [self.edges[n].source for n in self.incoming[layer] if self.edges[n].source != IMAGE]
+        return list(dict.fromkeys([*below, *(self.edges[n].target for n in self.outgoing[layer])]))
 
     @property
     def state_shapes(self) -> list[tuple[int, ...]]:
@@ -136,7 +144,8 @@ def make_edges(plans: Sequence[LayerPlan], image_shape: tuple[int, ...]) -> list
             if number and made.out_shape != edges[-1].out_shape:
                 raise ScenarioError(
                     f"network: {name} gives layer {own} the shape {made.out_shape}, and {edges[-1].name} "
-                    f"{edges[-1].out_shape}; all edges into a layer must give it the same (kernel, stride, padding, pool)"
+                    f"{edges[-1].out_shape}; all edges into a layer must give it the same one: change kernel, stride, "
+                    "padding or pool"
                 )
             if not number and isinstance(made, Identity):
                 raise ScenarioError(f"network: the first edge into layer {own} is an identity; put a connection first")

@@ -51,43 +51,43 @@ class Anchors:
         self.kernels, self.exact, self.copies = kernels, exact, copies
         self._anchors: dict[int, Anchor] = {}
 
-    def forward(self, layer: int, pre: Tensor) -> Tensor:
-        """``w ⋆ pre + b`` of connection ``layer`` for the first rows (R, *in_shape)."""
-        if layer not in self._anchors:
-            return self.kernels[layer].forward(pre)
-        anchor = self._anchors[layer]
-        return self._from(anchor.z, self.kernels[layer].forward(self._away(pre, anchor.pre), bias=False))
+    def forward(self, edge: int, pre: Tensor) -> Tensor:
+        """``w ⋆ pre + b`` of edge ``edge`` for the first rows (R, *in_shape)."""
+        if edge not in self._anchors:
+            return self.kernels[edge].forward(pre)
+        anchor = self._anchors[edge]
+        return self._from(anchor.z, self.kernels[edge].forward(self._away(pre, anchor.pre), bias=False))
 
-    def feedback(self, layer: int, routed: Tensor) -> Tensor:
-        """``w ⋆ᵀ routed`` of connection ``layer`` for the first rows (R, *pre_pool_shape)."""
-        if layer not in self._anchors:
-            return self.kernels[layer].feedback(routed)
-        anchor = self._anchors[layer]
-        return self._from(anchor.feedback, self.kernels[layer].feedback(self._away(routed, anchor.routed)))
+    def feedback(self, edge: int, routed: Tensor) -> Tensor:
+        """``w ⋆ᵀ routed`` of edge ``edge`` for the first rows (R, *pre_pool_shape)."""
+        if edge not in self._anchors:
+            return self.kernels[edge].feedback(routed)
+        anchor = self._anchors[edge]
+        return self._from(anchor.feedback, self.kernels[edge].feedback(self._away(routed, anchor.routed)))
 
     def clear(self, samples: int) -> None:
         """Anchor all of the ``samples`` at states of zero."""
-        for layer, kernel in enumerate(self.kernels[1:], start=1):
-            if kernel.connection.kind == "conv":
-                anchor = self._of(layer, samples)
+        for edge, kernel in enumerate(self.kernels[1:], start=1):
+            if kernel.edge.kind == "conv":
+                anchor = self._of(edge, samples)
                 for part in anchor:
                     part.zero_()
-                anchor.z.copy_(kernel.connection.bias.view(-1, 1, 1))
+                anchor.z.copy_(kernel.edge.bias.view(-1, 1, 1))
 
-    def take(self, layer: int, pre: Tensor, post: Tensor, samples: int, places: Tensor | slice) -> None:
-        """Anchor connection ``layer`` at the states of the samples at ``places``, the first of each sample's rows.
+    def take(self, edge: int, pre: Tensor, post: Tensor, samples: int, places: Tensor | slice) -> None:
+        """Anchor edge ``edge`` at the states of the samples at ``places``, the first of each sample's rows.
 
-        There are ``samples`` in all; linear layers are computed in full precision anyway.
+        There are ``samples`` in all; other edges are computed in full precision anyway.
         """
-        connection = self.kernels[layer].connection
-        if connection.kind == "linear":
+        connection = self.kernels[edge].edge
+        if connection.kind != "conv":
             return
         pre, post = pre[:: self.copies][places], post[:: self.copies][places]
         with tf32(False):
-            z = self.exact[layer].forward(pre)
+            z = self.exact[edge].forward(pre)
             routed = connection.route(post, pool_forward(z, connection.pool)[1])
-            found = Anchor(pre, z, routed, self.exact[layer].feedback(routed))
-        for kept, part in zip(self._of(layer, samples), found, strict=True):
+            found = Anchor(pre, z, routed, self.exact[edge].feedback(routed))
+        for kept, part in zip(self._of(edge, samples), found, strict=True):
             kept[places] = part
 
     def admit(self, other: Anchors, places: Tensor) -> None:
@@ -99,14 +99,14 @@ class Anchors:
         """What is kept of each sample."""
         return [part for anchor in self._anchors.values() for part in anchor]
 
-    def _of(self, layer: int, samples: int) -> Anchor:
-        """The anchor of connection ``layer``, made when it is first needed."""
-        if layer not in self._anchors:
-            connection = self.kernels[layer].connection
+    def _of(self, edge: int, samples: int) -> Anchor:
+        """The anchor of edge ``edge``, made when it is first needed."""
+        if edge not in self._anchors:
+            connection = self.kernels[edge].edge
             before, after = connection.in_shape, connection.pre_pool_shape
             parts = (connection.weight.new_empty(samples, *shape) for shape in (before, after, after, before))
-            self._anchors[layer] = Anchor(*map(channels_last, parts))
-        return self._anchors[layer]
+            self._anchors[edge] = Anchor(*map(channels_last, parts))
+        return self._anchors[edge]
 
     def _away(self, value: Tensor, anchor: Tensor) -> Tensor:
         samples = len(value) // self.copies

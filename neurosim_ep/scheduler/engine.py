@@ -71,7 +71,7 @@ class Engine:
 
     def __init__(self, network: Network, schedule: Schedule) -> None:
         self.network, self.schedule = network, schedule
-        self.policy = POLICIES[schedule.policy]()
+        self.policy = POLICIES[schedule.policy](network)
         self.device = network.connections[0].weight.device
         self._real = any(connection.tiles is not None for connection in network.connections)
         wanted = schedule.precision
@@ -243,7 +243,7 @@ class Engine:
     def _anchors(self, copies: int) -> Anchors | None:
         if self.precision == "float32":
             return None
-        return Anchors(self.kernels, [Kernel(kernel.connection) for kernel in self.kernels], copies)
+        return Anchors(self.kernels, [Kernel(kernel.edge) for kernel in self.kernels], copies)
 
     def _captures(self, field: Field) -> bool:
         """Whether blocks of ticks are captured: what observers see cannot be repeated without Python."""

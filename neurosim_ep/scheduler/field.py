@@ -34,11 +34,11 @@ class Observer(Protocol):
     def begin(self, field: Field) -> None:
         """A tick begins at ``field.states``; layers in ``field.fresh`` changed since the last one began."""
 
-    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
-        """Connection ``layer`` is read forwards at its pre state."""
+    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
+        """The connection ``edge`` is read forwards at its pre state."""
 
-    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: primitive.Routed) -> None:
-        """Connection ``layer`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
+    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: primitive.Routed) -> None:
+        """The connection ``edge`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
 
     def end(self, field: Field) -> None:
         """The tick is over: layers in ``field.fresh`` were updated in it."""
@@ -87,6 +87,8 @@ class Field:
         self.change = states[0].new_zeros(len(states[0]), self.layers)
         self.order = torch.arange(self.samples, device=input_drive.device)
         self.routing: dict[int, Tensor] = {}
+        self._forwards: dict[int, Tensor] = {}
+        self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
 
     @property
@@ -129,73 +131,112 @@ class Field:
             observer.begin(self)
         self.fresh = []
 
-    def forward(self, layer: int) -> tuple[Tensor, Tensor | None]:
-        """Forward read of connection ``layer``: the drive of its layer, and the argmax routing κ."""
-        for observer in self.observers:
-            observer.forward(self, layer, self.seen(layer - 1))
-        return self.read(layer)
+    def read_up(self, edge: int) -> None:
+        """Forward read of ``edge`` into the drive of its target, which keeps its routing until it is read again."""
+        drive, routing = self._forward(edge)
+        self.remember(edge, routing)
+        self._gather(self._forwards, self.network.edges[edge].target, edge, drive)
 
-    def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
-        """:meth:`forward` without showing it to anyone."""
-        z, connection = self._before_pooling(layer), self.network.connections[layer]
-        if (fused := self._fused(layer)) is not None:
-            return fused.pool(channels_last(z), str(connection.pool))
-        return primitive.pool_forward(z, connection.pool)
+    def read_down(self, edge: int) -> None:
+        """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
+        drive = self._feedback(edge, self.remembered(edge))
+        self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
 
-    def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
-        """Transposed read of connection ``layer``: its part of the drive of the layer below."""
-        post, connection = self.seen(layer), self.network.connections[layer]
-        if (fused := self._fused(layer)) is not None:
-            return self._transposed(layer, fused.route(post, routing, connection.pre_pool_shape))
-        routed = connection.route(post, routing)
-        for observer in self.observers:
-            observer.transposed(self, layer, self.seen(layer - 1), post, primitive.Routed(routed, routing))
-        return self._transposed(layer, routed)
+    def read_both(self, edge: int) -> None:
+        """Both reads of ``edge`` at the states as they are."""
+        if (fused := self._fused(edge)) is not None:
+            z, one = channels_last(self._before_pooling(edge)), self.network.edges[edge]
+            up, routed, _ = fused.pool_and_route(z, self.seen(one.target), str(one.pool))
+            down = self._transposed(edge, routed)
+        else:
+            up, routing = self._forward(edge)
+            down = self._feedback(edge, routing)
+        self._gather(self._forwards, self.network.edges[edge].target, edge, up)
+        self._gather(self._feedbacks, self.network.edges[edge].source, edge, down)
 
-    def both(self, layer: int) -> tuple[Tensor, Tensor]:
-        """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
-        if (fused := self._fused(layer)) is not None:
-            z, pool = channels_last(self._before_pooling(layer)), str(self.network.connections[layer].pool)
-            drive, routed, _ = fused.pool_and_route(z, self.seen(layer), pool)
-            return drive, self._transposed(layer, routed)
-        drive, routing = self.forward(layer)
-        return drive, self.feedback(layer, routing)
+    def _gather(self, parts: dict[int, Tensor], layer: int, edge: int, part: Tensor) -> None:
+        """Add ``part``, that of ``edge``, to what ``layer`` gets from one side."""
+        if layer in parts:
+            parts[layer].add_(part)
+        else:  # what an identity gives are states, which must stay as they are
+            parts[layer] = part if self.kernels[edge].reads_synapses else part.clone()
 
-    def _fused(self, layer: int) -> FusedPasses | None:
-        """The fused passes where connection ``layer`` has pooling for them."""
-        return None if self.network.connections[layer].pool is None else self.fused
+    def _forward(self, edge: int) -> tuple[Tensor, Tensor | None]:
+        """Forward read of ``edge``: its part of the drive of its target, and the argmax routing κ."""
+        if self.kernels[edge].reads_synapses:
+            for observer in self.observers:
+                observer.forward(self, edge, self.seen(self.network.edges[edge].source))
+        return self.read(edge)
 
-    def _before_pooling(self, layer: int) -> Tensor:
-        pre = self.seen(layer - 1)
-        return self.kernels[layer].forward(pre) if self.anchors is None else self.anchors.forward(layer, pre)
+    def read(self, edge: int) -> tuple[Tensor, Tensor | None]:
+        """The drive and the routing that a forward read of ``edge`` gives, shown to no observer."""
+        z, pool = self._before_pooling(edge), self.network.edges[edge].pool
+        if (fused := self._fused(edge)) is not None:
+            return fused.pool(channels_last(z), str(pool))
+        return primitive.pool_forward(z, pool)
 
-    def _transposed(self, layer: int, routed: Tensor) -> Tensor:
-        return self.kernels[layer].feedback(routed) if self.anchors is None else self.anchors.feedback(layer, routed)
+    def _feedback(self, edge: int, routing: Tensor | None) -> Tensor:
+        """Transposed read of ``edge``: its part of the drive of its source."""
+        one = self.network.edges[edge]
+        post = self.seen(one.target)
+        if (fused := self._fused(edge)) is not None:
+            return self._transposed(edge, fused.route(post, routing, one.pre_pool_shape))
+        routed = one.route(post, routing)
+        if self.kernels[edge].reads_synapses:
+            for observer in self.observers:
+                observer.transposed(self, edge, self.seen(one.source), post, primitive.Routed(routed, routing))
+        return self._transposed(edge, routed)
+
+    def _fused(self, edge: int) -> FusedPasses | None:
+        """The fused passes where ``edge`` has pooling for them."""
+        return None if self.network.edges[edge].pool is None else self.fused
+
+    def _before_pooling(self, edge: int) -> Tensor:
+        pre = self.seen(self.network.edges[edge].source)
+        return self.kernels[edge].forward(pre) if self.anchors is None else self.anchors.forward(edge, pre)
+
+    def _transposed(self, edge: int, routed: Tensor) -> Tensor:
+        return self.kernels[edge].feedback(routed) if self.anchors is None else self.anchors.feedback(edge, routed)
 
     def anchor(self, places: Tensor | slice) -> None:
         """Make the present states at ``places`` of those that move what reads of reduced precision start from."""
         if self.anchors is not None:
-            for layer in range(1, self.layers):
-                self.anchors.take(layer, self.seen(layer - 1), self.seen(layer), self.samples, places)
+            for number, edge in enumerate(self.network.edges[1:], 1):
+                self.anchors.take(number, self.seen(edge.source), self.seen(edge.target), self.samples, places)
 
-    def remember(self, layer: int, routing: Tensor | None) -> None:
-        """Keep the routing of connection ``layer`` until it is read again."""
+    def remember(self, edge: int, routing: Tensor | None) -> None:
+        """Keep the routing of ``edge`` until it is read again."""
         if routing is None:
             return
-        if layer not in self.routing:
-            self.routing[layer] = routing
+        if edge not in self.routing:
+            self.routing[edge] = routing
         else:
-            self.routing[layer][: self.rows].copy_(routing)
+            self.routing[edge][: self.rows].copy_(routing)
 
-    def remembered(self, layer: int) -> Tensor | None:
-        """The routing last kept for connection ``layer``."""
-        return self.routing[layer][: self.rows] if layer in self.routing else None
+    def remembered(self, edge: int) -> Tensor | None:
+        """The routing last kept for ``edge``."""
+        return self.routing[edge][: self.rows] if edge in self.routing else None
 
-    def drive(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> Tensor:
-        """∂Φ_aug/∂s of ``layer`` from the reads of its two connections, which are used up (None: there is none).
+    def write(self, layer: int) -> None:
+        """Put ``layer`` at σ of its drive, which its edges have been read for."""
+        activation, state = self.network.activations[layer], self.state(layer)
+        change = self.change[: self.rows, layer] if self.watching else None
+        if self.fused is not None and self.fused.writes(activation):
+            drives, shared = self._apart(layer)
+            self.fused.write_state(activation, state, drives, shared=shared, change=change)
+        else:
+            new = activation.sigma_(self.drive(layer))
+            if change is not None:
+                change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
+            state.copy_(new)
+        self.fresh.append(layer)
 
-        Layer 0 has the constant input for forward read. The derivative of Φ is Eq 1's, the nudge that of Eq 10.
+    def drive(self, layer: int) -> Tensor:
+        """∂Φ_aug/∂s of ``layer`` from what its edges gave when they were read last, which is used up.
+
+        Layer 0 has the constant input from below. The derivative of Φ is Eq 1's, the nudge that of Eq 10.
         """
+        forward, feedback = self._forwards.pop(layer, None), self._feedbacks.pop(layer, None)
         if layer == 0:
             drive = self._input_plus(feedback)
         else:
@@ -212,26 +253,14 @@ class Field:
         feedback.unflatten(0, (self.active, self.copies)).add_(constant.unsqueeze(1))
         return feedback
 
-    def write(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> None:
-        """Put ``layer`` at σ of its :meth:`drive`."""
-        activation, state = self.network.activations[layer], self.state(layer)
-        change = self.change[: self.rows, layer] if self.watching else None
-        if self.fused is not None and self.fused.writes(activation):
-            drives, shared = self._apart(layer, forward, feedback)
-            self.fused.write_state(activation, state, drives, shared=shared, change=change)
-        else:
-            new = activation.sigma_(self.drive(layer, forward, feedback))
-            if change is not None:
-                change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
-            state.copy_(new)
-        self.fresh.append(layer)
-
-    def _apart(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
+    def _apart(self, layer: int) -> tuple[list[Tensor], Tensor | None]:
         """The parts of :meth:`drive`, row by row and shared by the rows of a sample, where no error is added to it."""
-        drives = [channels_last(drive) for drive in (forward, feedback) if drive is not None]
-        if not drives or (self.nudge is not None and self.nudge.pushes(layer)):
-            return [channels_last(self.drive(layer, forward, feedback))], None
-        return drives, self.input_drive[: self.active] if layer == 0 else None
+        sides = [parts[layer] for parts in (self._forwards, self._feedbacks) if layer in parts]
+        if not sides or (self.nudge is not None and self.nudge.pushes(layer)):
+            return [channels_last(self.drive(layer))], None
+        self._forwards.pop(layer, None)
+        self._feedbacks.pop(layer, None)
+        return [channels_last(side) for side in sides], self.input_drive[: self.active] if layer == 0 else None
 
     def end(self, step_over: bool = True) -> None:
         """The tick is over, and with it the policy's step if every layer has been updated."""

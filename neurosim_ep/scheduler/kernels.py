@@ -14,19 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.edges import Connection, Edge
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.primitive import preactivation
+from neurosim_ep.ep.primitive import preactivation, transposed_read
 from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Kernel:
-    """The reads as the connection itself makes them: on any device, in the format of its weights."""
+    """The reads as the edge itself makes them: on any device, in the format of its weights."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+
+    @property
+    def reads_synapses(self) -> bool:
+        """Whether there are any: an identity passes states on."""
+        return isinstance(self.edge, Connection)
 
     def refresh(self) -> None:
         """The weights have changed."""
@@ -36,11 +41,11 @@ class Kernel:
 
     def forward(self, pre: Tensor, bias: bool = True) -> Tensor:
         """``w ⋆ pre + b`` before any pooling, or without b: (R, *in_shape) -> (R, *pre_pool_shape)."""
-        return self.connection.read(pre, bias)
+        return self.edge.read(pre, bias)
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, *pre_pool_shape) -> (R, *in_shape)."""
-        return self.connection.feedback(routed)
+        return self.edge.feedback(routed)
 
 
 class HalfKernel(Kernel):
@@ -48,6 +53,7 @@ class HalfKernel(Kernel):
 
     def __init__(self, connection: Connection, dtype: torch.dtype) -> None:
         super().__init__(connection)
+        self.connection = connection
         self.weight, self.bias = connection.weight.to(dtype), connection.bias.to(dtype)
 
     def refresh(self) -> None:
@@ -55,12 +61,13 @@ class HalfKernel(Kernel):
         self.bias.copy_(self.connection.bias)
 
     def forward(self, pre: Tensor, bias: bool = True) -> Tensor:
-        half = pre.to(self.weight.dtype)
-        return preactivation(half, self.weight, self.bias if bias else None, self.connection.padding).to(pre.dtype)
+        half, bias_or_none = pre.to(self.weight.dtype), self.bias if bias else None
+        padding, stride = self.connection.padding, self.connection.stride
+        return preactivation(half, self.weight, bias_or_none, padding, stride).to(pre.dtype)
 
     def feedback(self, routed: Tensor) -> Tensor:
-        half = F.conv_transpose2d(routed.to(self.weight.dtype), self.weight, padding=self.connection.padding)
-        return half.to(routed.dtype)
+        half, one = routed.to(self.weight.dtype), self.connection
+        return transposed_read(half, self.weight, one.padding, one.stride, one.in_shape).to(routed.dtype)
 
 
 class PackedKernel(Kernel):
@@ -73,7 +80,7 @@ class PackedKernel(Kernel):
 
     def __init__(self, connection: Connection, dtype: torch.dtype = torch.float32) -> None:
         super().__init__(connection)
-        self.dtype = dtype
+        self.connection, self.dtype = connection, dtype
         self._arranged: dict[str, Arranged] = {}
         self._changes: object = None
 
@@ -154,15 +161,15 @@ def supported_precision(precision: str, device: torch.device) -> tuple[str, str]
 
 
 def make_kernels(network: Network, precision: str) -> list[Kernel]:
-    """One kernel per connection; reduced precision is for convolutions alone, and tiles read in their own way."""
+    """One kernel per edge; reduced precision is for convolutions alone, and tiles read in their own way."""
     dtype, weight = HALF.get(precision), network.connections[0].weight
     packed = weight.device.type == "cpu" and weight.dtype == torch.float32 and PackedKernel.available()
     kernels: list[Kernel] = []
-    for connection in network.connections:
-        if connection.kind == "linear" or connection.tiles is not None:
-            kernels.append(Kernel(connection))
-        elif packed and connection.padding < connection.weight.shape[2]:
-            kernels.append(PackedKernel(connection, dtype or torch.float32))
+    for edge in network.edges:
+        if not isinstance(edge, Connection) or edge.kind == "linear" or edge.tiles is not None:
+            kernels.append(Kernel(edge))
+        elif packed and edge.padding < edge.weight.shape[2] and edge.stride == 1:
+            kernels.append(PackedKernel(edge, dtype or torch.float32))
         else:
-            kernels.append(Kernel(connection) if dtype is None else HalfKernel(connection, dtype))
+            kernels.append(Kernel(edge) if dtype is None else HalfKernel(edge, dtype))
     return kernels

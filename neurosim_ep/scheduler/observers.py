@@ -23,10 +23,10 @@ class Watcher:
     def begin(self, field: Field) -> None:
         """A tick begins."""
 
-    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
+    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
         """A connection is read forwards."""
 
-    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """A connection is read backwards."""
 
     def end(self, field: Field) -> None:
@@ -64,17 +64,19 @@ class TrafficObserver(Watcher):
             self.anything[layer] = memory_rows(sent).amax(1) > 0
             self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
 
-    def forward(self, field: Field, layer: int, pre: Tensor) -> None:
+    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
         """Count the rows that are driven."""
         assert field.senders is not None
-        sent = field.senders.sent(layer - 1, field.rows)
-        self.counter.forward(layer, field.phases, self.active[layer - 1], sent)
+        source = self.network.edges[edge].source
+        sent = field.senders.sent(source, field.rows)
+        self.counter.forward(self.network.number[edge], field.phases, self.active[source], sent)
 
-    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """Count the columns that are driven."""
         assert field.senders is not None
-        routed_sent = self.network.connections[layer].route(field.senders.sent(layer, field.rows), read.routing)
-        self.counter.transposed(layer, field.phases, self.active[layer], routed_sent)
+        one = self.network.edges[edge]
+        routed_sent = one.route(field.senders.sent(one.target, field.rows), read.routing)
+        self.counter.transposed(self.network.number[edge], field.phases, self.active[one.target], routed_sent)
 
     def end(self, field: Field) -> None:
         """Count the layers that were updated, and the samples of which that was needed."""
@@ -82,7 +84,7 @@ class TrafficObserver(Watcher):
             if layer not in self.updated or (field.nudge is not None and field.nudge.pushes(layer)):
                 needed = torch.full((field.copies,), field.active, device=self.x.device)
             else:
-                neighbours = [self.anything[n] for n in (layer - 1, layer + 1) if 0 <= n < field.layers]
+                neighbours = [self.anything[n] for n in self.network.neighbours(layer)]
                 some = torch.stack(neighbours).any(0) if neighbours else torch.zeros_like(self.anything[layer])
                 needed = some.unflatten(0, (-1, field.copies)).sum(0)
             self.updated.add(layer)
@@ -154,10 +156,10 @@ class StdpObserver(Watcher):
             routed = self.network.connections[0].route(field.seen(0), routing)
             self.accumulator.see(0, self.x[: field.rows], routed)
 
-    def transposed(self, field: Field, layer: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """A transposed read routes the post state by the argmax of the pre state as it is now."""
         assert read.value is not None
-        self.accumulator.see(layer, pre, read.value)
+        self.accumulator.see(self.network.number[edge], pre, read.value)
 
     def row_buffers(self) -> list[Tensor]:
         """What the synapses remember, and the input."""
@@ -171,5 +173,5 @@ class StdpObserver(Watcher):
 
     def _see_all(self, states: list[Tensor]) -> None:
         """Every synapse at ``states`` of all rows."""
-        for n in range(len(states)):
+        for n in range(len(self.network.connections)):
             self.accumulator.see(n, *synaptic_activity(self.network, n, self.x, states))

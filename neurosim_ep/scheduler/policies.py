@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from neurosim_ep.ep.network import Network
+from neurosim_ep.errors import UsageError
+from neurosim_ep.scenario.topology import two_colours
 from neurosim_ep.scheduler.field import Field
 
 
 class Policy(Protocol):
-    """One order of layer updates."""
+    """One order of layer updates, made for one network."""
 
     ticks: int
     obeys_senders: bool
@@ -30,18 +33,21 @@ class Synchronous:
     ticks = 1
     obeys_senders = False
 
+    def __init__(self, network: Network) -> None:
+        last = [max((*network.incoming[layer], *network.outgoing[layer])) for layer in range(network.layers)]
+        self._done_after = [[layer for layer, edge in enumerate(last) if edge == n] for n in range(len(network.edges))]
+
     def prepare(self, field: Field) -> None:
         """Nothing: a tick needs the states alone."""
 
     def step(self, field: Field) -> None:
-        """One tick. A layer is overwritten as soon as its two connections have been read, so one copy is enough."""
+        """One tick. A layer is overwritten as soon as all its edges have been read, so one copy is enough."""
         field.begin()
-        drive = None
-        for layer in range(1, field.layers):
-            above, feedback = field.both(layer)
-            field.write(layer - 1, drive, feedback)
-            drive = above
-        field.write(field.layers - 1, drive, None)
+        for edge, done in enumerate(self._done_after):
+            if edge > 0:
+                field.read_both(edge)
+            for layer in done:
+                field.write(layer)
         field.end()
 
 
@@ -49,42 +55,52 @@ class Alternating:
     """Even layers in even ticks, odd layers in odd ticks, each from the fresh states of its neighbours.
 
     A nudge phase begins with the last layer and every second one below it, so that the error sets out at once and
-    reaches the first layer after as many ticks as there are layers.
+    reaches the first layer after as many ticks as there are layers. Where layers are no chain, even and odd ones are
+    those of two colours such that every edge joins both.
 
     No two neighbouring layers change in one tick, so a tick is half the work of a synchronous one, and the argmax that
     routes feedback into a layer is still that of the tick in which the layer above was last driven: a step of two ticks
-    reads each connection once forwards and once backwards. Without max-pooling it retraces one of the two interleaved
+    reads each edge once forwards and once backwards. Without max-pooling it retraces one of the two interleaved
     trajectories of the synchronous map.
+
+    Raises :class:`UsageError` where edges form a ring of an odd number of layers, which have no such colours.
     """
 
     ticks = 2
     obeys_senders = False
 
+    def __init__(self, network: Network) -> None:
+        colours = two_colours([(edge.source, edge.target) for edge in network.edges], network.layers)
+        if colours is None:
+            raise UsageError(
+                'policy = "alternating": neighbouring layers of this network cannot take turns, as its edges form a '
+                'ring of an odd number of layers; use "synchronous"'
+            )
+        self._colours = colours
+
     def prepare(self, field: Field) -> None:
-        """The routing of the connections that are read backwards first."""
-        for layer in range(1, field.layers):
-            if layer % 2 != self._first(field) and field.network.connections[layer].pool == "max":
-                field.remember(layer, field.read(layer)[1])
+        """The routing of the edges that are read backwards first."""
+        for number, edge in enumerate(field.network.edges[1:], 1):
+            if self._colours[edge.target] != self._first(field) and edge.pool == "max":
+                field.remember(number, field.read(number)[1])
 
     def step(self, field: Field) -> None:
         """Two ticks."""
-        first = self._first(field)
-        for parity in (first, 1 - first):
+        first, network = self._first(field), field.network
+        for colour in (first, 1 - first):
             field.begin()
-            for layer in range(parity, field.layers, 2):
-                drive = None
-                if layer > 0:
-                    drive, routing = field.forward(layer)
-                    field.remember(layer, routing)
-                above = layer + 1
-                feedback = field.feedback(above, field.remembered(above)) if above < field.layers else None
-                field.write(layer, drive, feedback)
-            field.end(step_over=parity != first)
+            for layer in (layer for layer, its in enumerate(self._colours) if its == colour):
+                for edge in network.incoming[layer]:
+                    if edge > 0:
+                        field.read_up(edge)
+                for edge in network.outgoing[layer]:
+                    field.read_down(edge)
+                field.write(layer)
+            field.end(step_over=colour != first)
 
-    @staticmethod
-    def _first(field: Field) -> int:
-        """Parity of the layers that are updated first."""
-        return 0 if field.nudge is None else (field.layers - 1) % 2
+    def _first(self, field: Field) -> int:
+        """Colour of the layers that are updated first."""
+        return 0 if field.nudge is None else self._colours[-1]
 
 
 class Event(Synchronous):
