@@ -79,7 +79,8 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
     """Time that the slowest tile of each connection is read in each tick, float64 [ticks, connections].
 
     A connection is read forwards when the layer it drives is updated (connection 0 once, at first) and backwards when
-    the layer that drives it is. Its reads are spread over the ticks as these updates are, which is exact where every position is read.
+    the layer that drives it is. Its reads are spread over the ticks as these updates are, which is exact where every
+    position is read.
     """
     counts, plan = recording.counts, recording.chip.plan
     updated = counts.presentations[phase].astype(np.float64)

@@ -23,7 +23,8 @@ def tile_copies(chip: Chip) -> np.ndarray:
 
 def settling_time_s(chip: Chip) -> float:
     """Time one phase of one sample takes: given, or ``layers · n · max(τ_line, τ_neuron)``, n time constants for each
-    layer the signal crosses on the longest way through the network. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch, wire capacitance, mean conductance.
+    layer the signal crosses on the longest way through the network. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch,
+    wire capacitance, mean conductance.
     """
     settling, cell = chip.model.settling, chip.model.cell
     if settling.phase_time is not None:

@@ -96,9 +96,9 @@ class TileCounter:
         else:
             blocks, indicator = groups
             some = blocks.any(sent).movedim(-1, 1)
-            read = F.conv2d(
-                some, indicator.to(sent.dtype), stride=geometry.stride, padding=geometry.padding
-            ).movedim(1, -1)
+            read = F.conv2d(some, indicator.to(sent.dtype), stride=geometry.stride, padding=geometry.padding).movedim(
+                1, -1
+            )
         # fast convolution algorithms (Winograd) miss integers by rounding errors
         self._add((connection, tuple(phases), "forward"), active, read.round_().clamp_(max=1))
 
@@ -237,13 +237,11 @@ class TileCounter:
         for key, active in self._lines.items():
             connection, _, direction = key
             if direction == "forward":
-                driven, indicator = (
-                    self._rows_driven(connection, active.flatten(0, 1)),
-                    self._row_indicator[connection].flatten(1),
-                )
+                driven, indicator = self._rows_driven(connection, active.flatten(0, 1)), self._row_indicator[connection]
             else:
-                driven, indicator = self._channels_driven(connection, active.flatten(0, 1)), self._column_indicator[connection]
-            per_block[key] = (driven @ indicator.double().T).round().long().unflatten(0, active.shape[:2])
+                driven = self._channels_driven(connection, active.flatten(0, 1))
+                indicator = self._column_indicator[connection]
+            per_block[key] = (driven @ indicator.flatten(1).double().T).round().long().unflatten(0, active.shape[:2])
         return self._over_tiles(per_block)
 
     def _over_tiles(self, per_block: dict[_Read, Tensor]) -> Tensor:
@@ -257,8 +255,9 @@ class TileCounter:
         for (connection, phases, direction), counts in per_block.items():
             across = counts.unsqueeze(-1 if direction == "forward" else -2)
             tiles = across.expand(*counts.shape[:2], *self.plan.grid(connection)).flatten(2)
+            way, span = DIRECTIONS.index(direction), self.plan.tile_range(connection)
             for phase, of_phase in zip(phases, tiles.unbind(1), strict=True):
-                table[READ_PHASES.index(phase), :, DIRECTIONS.index(direction), self.plan.tile_range(connection)] += of_phase
+                table[READ_PHASES.index(phase), :, way, span] += of_phase
         return table
 
     def _rows_driven(self, connection: int, counts: Tensor) -> Tensor:

@@ -364,8 +364,8 @@ def _refuse_unplaceable(plan: TilePlan) -> None:
         source, target = edge.ends
         if not IMAGE <= source < target < len(plan.layers) or (source == IMAGE) != (number == 0):
             raise ScenarioError(
-                f"network: {edge.name} leads from layer {source} to layer {target}; on a chip the first connection, and "
-                "no other edge, reads the image (-1), and edges lead from lower to higher layers"
+                f"network: {edge.name} leads from layer {source} to layer {target}; on a chip the first connection, "
+                "and no other edge, reads the image (-1), and edges lead from lower to higher layers"
             )
         shape = plan.layers[target].shape
         if edge.out_shape != shape:

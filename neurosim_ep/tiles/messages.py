@@ -37,7 +37,7 @@ def senders_of_layer(plan: TilePlan, layer: int) -> tuple[list[Sender], np.ndarr
         *_counterparts(plan, layer),
     ]
     homes, shape = plan.home_tiles(layer)[:, None], plan.layers[layer].shape
-    size = max(len(homes), *(len(places) for places, _ in lines), 0)  # a channel, or, where its neurons differ, a neuron
+    size = max(len(places) for places, _ in [(homes, homes), *lines])  # channels, or, where these are parted, neurons
     columns = [places.repeat(size // len(places), 0) for places, _ in [(homes, homes), *lines]]
     kinds, number = np.unique(np.column_stack(columns), axis=0, return_inverse=True)
     number = spread(number.reshape(-1), shape)
@@ -56,8 +56,8 @@ def _tiles(plan: TilePlan, connection: int) -> np.ndarray:
 
 
 def _counterparts(plan: TilePlan, layer: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For every identity at a layer, up and down, the tile beside which the counterpart of each channel lives, [channels,
-    1], as a place among all tiles, [tiles, 1].
+    """For every identity at a layer, up and down, the tile beside which the counterpart of each channel lives,
+    [channels, 1], as its place among all tiles, [tiles, 1].
     """
     ends = [identity.ends for identity in plan.identities]
     others = [target for source, target in ends if source == layer] + [

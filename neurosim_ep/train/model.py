@@ -95,7 +95,7 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
     connections, identities = (
         [ConnectionGeometry.from_connection(edge) for edge in edges]
-        for edges in (network.connections, network.identities)
+        for edges in (network.connections, [edge for edge in network.edges if edge.kind == "identity"])
     )
     plan = plan_tiles(connections, hardware.array_geometry(), identities)
     circuit = Circuit(hardware.cell.on_conductance.value, hardware.wire.segment_resistance.value)
