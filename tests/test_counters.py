@@ -40,6 +40,7 @@ def conv(name: str, in_shape: tuple, out: int, kernel: int, padding: int, pool: 
     return SimpleNamespace(
         name=name, kind="conv", pool=pool, padding=padding, weight=weight, in_shape=in_shape,
         pre_pool_shape=(out, side, side), out_shape=(out, state, state), signed=(False, False),
+        stride=1, source=None, target=None,
     )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def linear(name: str, in_shape: tuple, out: int) -> SimpleNamespace:
     features = int(np.prod(in_shape))
     return SimpleNamespace(
         name=name, kind="linear", pool=None, padding=0, weight=torch.randn(out, features),
-        in_shape=in_shape, pre_pool_shape=(out,), out_shape=(out,), signed=(False, False),
+        in_shape=in_shape, pre_pool_shape=(out,), out_shape=(out,), signed=(False, False), source=None, target=None,
     )  # fmt: skip
 
 

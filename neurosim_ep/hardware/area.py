@@ -16,7 +16,7 @@ from neurosim_ep.tiles.mapping import TilePlan
 
 
 class AreaItem(NamedTuple):
-    """``units`` of a component in a layer (readout: layer N) and their area."""
+    """``units`` of a component of what drives a layer (readout: layer N) and their area."""
 
     layer: int
     name: str
@@ -71,17 +71,20 @@ def area_table(
     ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
     """
     copies = np.ones(len(plan.tiles), np.int64) if copies is None else copies
-    names = [*(geometry.name for geometry in plan.geometries), "readout"]
+    names = [*(layer.name for layer in plan.layers), "readout"]
     items = []
-    for layer, name in enumerate(names[:-1]):
-        tiles = int(copies[plan.tile_range(layer)].sum())
-        items += [AreaItem(layer, name, part, tiles, tiles * area) for part, area in tile_area_m2(model).items()]
-    units = [signal.layer for signal in signals] + ([len(plan.geometries)] if readout is not None else [])
+    for number, edge in enumerate(plan.geometries):
+        tiles = int(copies[plan.tile_range(number)].sum())
+        items += [
+            AreaItem(edge.ends[1], edge.name, part, tiles, tiles * area) for part, area in tile_area_m2(model).items()
+        ]
+    units = [signal.layer for signal in signals] + ([len(plan.layers)] if readout is not None else [])
     count = model.digital.multiply_add_units.value
     items += [AreaItem(layer, names[layer], "multiply_add", count, multiply_add_m2(model)) for layer in units]
+    accumulators = (math.prod(plan.grid(number)) for number in range(len(plan.geometries)))
     for item in ep_memory(plan, model, signals=signals, readout=readout):
         if item.item in BUFFERED:
-            pieces = math.prod(plan.grid(item.layer)) if item.item == ACCUMULATORS else 1
+            pieces = next(accumulators) if item.item == ACCUMULATORS else 1
             area_m2 = pieces * model.buffer_area_m2(item.bits / pieces)
             items.append(AreaItem(item.layer, item.name, "buffer", pieces, area_m2))
         elif item.item != CELLS:

@@ -39,7 +39,7 @@ def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
     (forward) and first nudge phase (transposed), cells take the same programming pulses.
     """
     found = TileCounts.zeros(len(plan.tiles))
-    layers, backward = len(plan.geometries), first_nudge(counts) or FORWARD
+    layers, backward = len(plan.layers), first_nudge(counts) or FORWARD
     reuse = np.array([tile.reuse for tile in plan.tiles])
     clocked = ACCOUNTINGS.index("clocked")
     for phase, way, alike in ((FORWARD, "forward", FORWARD), (BACKWARD, "transposed", backward)):
@@ -73,8 +73,11 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     mesh = Mesh(recording.mesh.placement, bare.routes.all)
     alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
     table = bill(alike, [Style.CLOCKED])
-    sent = table["component"] == "message"  # states go up in one pass, errors down in the other: each half of both ways
-    table.loc[sent, ["count", *ENERGIES.values()]] /= 2
+    sent = (
+        table["component"] == "message"
+    )  # states go up in one pass, errors down in the other: each half of both ways,
+    # and so with the sums of several drives
+    table.loc[sent | _sums(table), ["count", *ENERGIES.values()]] /= 2
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits
     units: dict[Bound, np.ndarray] = {
@@ -83,7 +86,7 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     }
     stored = pd.DataFrame(
         {
-            "tile": -1, "layer": np.arange(len(bits)), "name": [geometry.name for geometry in chip.plan.geometries],
+            "tile": -1, "layer": np.arange(len(bits)), "name": [layer.name for layer in chip.plan.layers],
             "phase": BACKWARD, "component": "stored_state", "style": Style.CLOCKED.value,
             "count": accesses.astype(np.float64), "unit_energy_J": units["value"],
             **{ENERGIES[bound]: accesses * units[bound] for bound in BOUNDS}, "samples": counts.samples,
@@ -137,16 +140,21 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
     found = []
     for style in Style:
         lines = ledger[ledger["style"] == style]
-        static = (lines["layer"] == 0) & lines["component"].isin(READS)  # the image is read once
+        static = (lines["layer"] == 0) & lines["component"].isin(READS) & ~_sums(lines)  # the image is read once
         once = lines["component"].isin(ONCE) | static
         per_tick = ~once & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
-        per_event = per_tick & lines["component"].isin(PER_EVENT) & (style is Style.EVENT)
+        per_event = per_tick & lines["component"].isin(PER_EVENT) & ~_sums(lines) & (style is Style.EVENT)
         ticking, sending = (float(lines[mask]["energy_J"].sum()) / samples for mask in (per_tick, per_event))
         total, low, high = (lines[list(ENERGIES.values())].sum() / samples).tolist()
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
         found.append(Comparison(style.value, total, low, high, ticking, sending, ticks, *times, *backprop))
     return found
+
+
+def _sums(lines: pd.DataFrame) -> pd.Series:
+    """Which lines are additions of several drives of a neuron, not those of the tiles."""
+    return (lines["component"] == "add") & (lines["tile"] < 0)
 
 
 def _draw(missing_J: float, part_J: float, now: float) -> float | None:

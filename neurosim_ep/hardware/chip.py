@@ -34,7 +34,7 @@ class Chip:
     @cached_property
     def neurons(self) -> np.ndarray:
         """Neurons of each layer, and 0 for the readout, int64 [layers + 1]."""
-        return np.array([*(geometry.neurons for geometry in self.plan.geometries), 0], dtype=np.int64)
+        return np.array([*(layer.neurons for layer in self.plan.layers), 0], dtype=np.int64)
 
     @cached_property
     def pitch_m(self) -> float:
@@ -134,7 +134,7 @@ class Recording:
         of them that an input had changed for.
         """
         tables = self.counts.needed if style is Style.EVENT else self.counts.presentations
-        layers = len(self.chip.plan.geometries)
+        layers = len(self.chip.plan.layers)
         return np.append(tables.get(phase, np.zeros((0, layers), np.int64)).sum(0), 0)
 
     def flits(self, phase: str, style: Style) -> np.ndarray:

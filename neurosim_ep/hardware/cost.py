@@ -73,9 +73,10 @@ def bill(recording: Recording, styles: Sequence[Style] = tuple(Style)) -> pd.Dat
     plan = recording.chip.plan
     lines = [_lines(style, priced, plan) for style in styles for priced in _thrice(recording, style)]
     columns = {column: np.concatenate([part[column] for part in lines]) for column in lines[0]}
-    names = np.array([*(geometry.name for geometry in plan.geometries), "readout"], dtype=object)
+    names = np.array([*(layer.name for layer in plan.layers), "readout"], dtype=object)
+    of_tile = np.array([tile.name for tile in plan.tiles], dtype=object)
     frame = pd.DataFrame(columns)
-    frame.insert(2, "name", names[columns["layer"]])
+    frame.insert(2, "name", np.where(columns["tile"] < 0, names[columns["layer"]], of_tile[columns["tile"]]))
     frame["samples"] = recording.counts.samples
     return frame
 

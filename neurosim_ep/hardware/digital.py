@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurosim_ep.hardware.action import UPDATE, Action
-from neurosim_ep.hardware.chip import Recording
+from neurosim_ep.hardware.chip import Chip, Recording
 from neurosim_ep.hardware.counts import READ_PHASES
 from neurosim_ep.hardware.memory import ROUTING_BITS
 from neurosim_ep.hardware.projections import Projection
@@ -20,8 +20,11 @@ NUDGE_PHASES = READ_PHASES[1:]
 
 
 def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
-    """Neuron updates, pooling and register traffic: every neuron of every sample in every tick its layer works,
-    pooling of layer 0 and a copy of all states once per sample.
+    """Neuron updates, pooling, sums of several drives and register traffic: every neuron of every sample in every tick
+    its layer works, pooling of layer 0 and a copy of all states once per sample.
+
+    Pooling and routing are those of every edge into a layer. A neuron adds one drive and one feedback by itself; every
+    further edge into or out of its layer is an addition more.
     """
     chip, samples = recording.chip, recording.samples(phase)
     digital, ticks, neurons = chip.model.digital, recording.sample_ticks(phase, style), chip.neurons
@@ -33,12 +36,23 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     poolings = ticks.copy()
     poolings[0] = samples if phase == "free" else 0
     for pool, energy in (("max", digital.compare_energy), ("avg", digital.add_energy)):
-        outputs = [math.prod(g.pre_pool_shape) if g.pool == pool else 0 for g in chip.plan.geometries]
-        yield act("pool", poolings * np.array([*outputs, 0]), energy.value)
-    routed = [ROUTING_BITS if geometry.pool == "max" else 0 for geometry in chip.plan.geometries]
-    routed[0] = 0  # that of the static input never changes
-    bits = (2 * ticks + samples) * digital.state_bits.value + 2 * ticks * np.array([*routed, 0])
+        outputs = np.zeros_like(neurons)
+        for edge in chip.plan.edges:
+            outputs[edge.ends[1]] += math.prod(edge.pre_pool_shape) if edge.pool == pool else 0
+        yield act("pool", poolings * outputs, energy.value)
+    yield act("add", ticks * neurons * _further_drives(chip), digital.add_energy.value)
+    routed = np.zeros_like(neurons)
+    for edge in chip.plan.edges[1:]:  # the routing of the static input never changes
+        routed[edge.ends[1]] += ROUTING_BITS if edge.pool == "max" else 0
+    bits = (2 * ticks + samples) * digital.state_bits.value + 2 * ticks * routed
     yield act("register", bits * neurons, chip.model.registers.access_energy.value)
+
+
+def _further_drives(chip: Chip) -> np.ndarray:
+    """Edges into and out of each layer beyond the first ones, int64 [layers + 1]."""
+    layers = len(chip.neurons)
+    ends = (np.array([edge.ends[end] for edge in chip.plan.edges[1:]], np.int64) for end in (0, 1))
+    return sum((np.maximum(np.bincount(end, minlength=layers) - 1, 0) for end in ends), np.zeros_like(chip.neurons))
 
 
 def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:

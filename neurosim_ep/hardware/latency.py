@@ -76,24 +76,28 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
 
 
 def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
-    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, layers].
+    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, connections].
 
-    A connection is read forwards when its layer is updated (connection 0 once, at first) and backwards when the layer
-    below is. Its reads are spread over the ticks as these updates are, which is exact where every position is read.
+    A connection is read forwards when the layer it drives is updated (connection 0 once, at first) and backwards when
+    the layer that drives it is. Its reads are spread over the ticks as these updates are, which is exact where every
+    position is read.
     """
     counts, plan = recording.counts, recording.chip.plan
     updated = counts.presentations[phase].astype(np.float64)
-    ticks, layers = updated.shape
+    ticks, above = len(updated), plan.geometries[1:]
     first = np.zeros(ticks)
     first[0] = 1.0
-    when = {"forward": [first, *updated[:, 1:].T], "transposed": [np.zeros(ticks), *updated[:, :-1].T]}
-    found = np.zeros((ticks, layers))
+    when = {
+        "forward": [first, *(updated[:, geometry.ends[1]] for geometry in above)],
+        "transposed": [np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)],
+    }
+    found = np.zeros((ticks, len(plan.geometries)))
     for way in DIRECTIONS:
         passes = plan.passes[DIRECTIONS.index(way)]
         busy_s = counts.of(phase, style.accounting, way, "reads") * passes * read_time_s(recording.chip, way)
-        for layer, weights in enumerate(when[way]):
-            slowest_s = float(busy_s[plan.tile_range(layer)].max())
-            found[:, layer] += slowest_s * weights / max(weights.sum(), 1.0)
+        for connection, weights in enumerate(when[way]):
+            slowest_s = float(busy_s[plan.tile_range(connection)].max())
+            found[:, connection] += slowest_s * weights / max(weights.sum(), 1.0)
     return found
 
 
@@ -109,6 +113,6 @@ def neuron_time_s(chip: Chip) -> np.ndarray:
     conversion; the units are those of the tiles beside which the layer lives.
     """
     plan, model = chip.plan, chip.model
-    homes = np.array([len(np.unique(plan.home_tiles(layer))) for layer in range(len(plan.geometries))])
+    homes = np.array([len(np.unique(plan.home_tiles(layer))) for layer in range(len(plan.layers))])
     turns = np.ceil(chip.neurons[:-1] / (homes * model.digital.neuron_units.value))
     return turns * model.adc.time_s

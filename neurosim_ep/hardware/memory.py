@@ -15,7 +15,7 @@ import pandas as pd
 
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan
+from neurosim_ep.tiles.mapping import ConnectionGeometry, StateLayer, TilePlan
 
 ROUTING_BITS = 2  # which of the 2 x 2 inputs of a max-pooled output is the largest
 CELLS = "synapse cells"
@@ -58,7 +58,7 @@ def memory_table(
         items += bptt_memory(plan, model, method, steps, readout=readout, batch_on_chip=batch_on_chip)
     for signal in signals:
         if signal.off_chip_bits:
-            name = plan.geometries[signal.layer].name
+            name = plan.layers[signal.layer].name
             items.append(
                 MemoryItem("off_chip", signal.layer, name, "stored targets", batch_on_chip * signal.off_chip_bits)
             )
@@ -77,7 +77,7 @@ def ep_memory(
 
     - no update accumulators where outer products are written into the cells directly;
     - saved free state: ``b neurons state_bits``, from which both nudge phases start;
-    - routing: ``2 b neurons`` of each max-pooled layer, the argmax of the current tick (Eq 1, κ);
+    - routing: ``2 b neurons`` of each max-pooled edge, the argmax of the current tick (Eq 1, κ);
     - projections: ``features classes state_bits`` (``accumulator_bits`` each, and accumulators as wide,
       when learned); targets: ``b classes state_bits`` per signal.
     """
@@ -86,14 +86,14 @@ def ep_memory(
     if model.write.parallel:
         items = [item for item in items if item.item != ACCUMULATORS]
 
-    def saved(geometry: ConnectionGeometry) -> int:
-        return batch_on_chip * geometry.neurons * state_bits
+    def saved(layer: StateLayer) -> int:
+        return batch_on_chip * layer.neurons * state_bits
 
     items += _per_layer(plan, "ep", {"saved free state": saved})
     items += _routing(plan, "ep", "routing", batch_on_chip, ticks=1)
     accumulator_bits = model.digital.accumulator_bits.value
     for signal in signals:
-        name = plan.geometries[signal.layer].name
+        name = plan.layers[signal.layer].name
         bits = signal.weights * (2 * accumulator_bits if signal.learned else state_bits)
         items.append(MemoryItem("ep", signal.layer, name, "projections", bits))
         items.append(MemoryItem("ep", signal.layer, name, "targets", batch_on_chip * signal.classes * state_bits))
@@ -112,16 +112,16 @@ def bptt_memory(
     """Items of BPTT over ``steps`` ticks: the common ones, and
 
     - stored states: ``b steps neurons state_bits``;
-    - stored routing: ``2 b steps neurons`` of each max-pooled layer (layer 0, whose drive is static: once);
+    - stored routing: ``2 b steps neurons`` of each max-pooled edge (that of the image, whose drive is static: once);
     - error states: ``b neurons partial_bits``, the gradient with respect to the states of one tick.
     """
     state_bits, partial_bits = model.digital.state_bits.value, model.digital.partial_bits.value
 
-    def states(geometry: ConnectionGeometry) -> int:
-        return batch_on_chip * steps * geometry.neurons * state_bits
+    def states(layer: StateLayer) -> int:
+        return batch_on_chip * steps * layer.neurons * state_bits
 
-    def errors(geometry: ConnectionGeometry) -> int:
-        return batch_on_chip * geometry.neurons * partial_bits
+    def errors(layer: StateLayer) -> int:
+        return batch_on_chip * layer.neurons * partial_bits
 
     return [
         *_common(plan, model, method, readout, batch_on_chip),
@@ -133,7 +133,7 @@ def bptt_memory(
 def _common(
     plan: TilePlan, model: HardwareModel, method: str, readout: Projection | None, batch: int
 ) -> list[MemoryItem]:
-    """Items of every method.
+    """Items of every method; synapses, biases and update accumulators are those of connections.
 
     - synapse cells: ``weights ⌈log2 levels⌉``; biases: ``channels accumulator_bits``;
     - state registers: ``b neurons state_bits``; drive registers: ``b neurons partial_bits``, the sums a tick
@@ -147,47 +147,63 @@ def _common(
     digital = model.digital
     state_bits, partial_bits = digital.state_bits.value, digital.partial_bits.value
     wide = digital.accumulator_bits.value
-    items = _per_layer(
-        plan,
-        method,
-        {
-            CELLS: lambda g: g.weights * model.weight_bits(),
-            "biases": lambda g: g.channels * wide,
-            "state registers": lambda g: batch * g.neurons * state_bits,
-            "drive registers": lambda g: batch * g.neurons * partial_bits,
-            ACCUMULATORS: lambda g: (g.weights + g.channels) * wide,
-        },
-    )
+    items = [
+        *_per_connection(
+            plan,
+            method,
+            {CELLS: lambda g: g.weights * model.weight_bits(), "biases": lambda g: g.channels * wide},
+        ),
+        *_per_layer(
+            plan,
+            method,
+            {
+                "state registers": lambda layer: batch * layer.neurons * state_bits,
+                "drive registers": lambda layer: batch * layer.neurons * partial_bits,
+            },
+        ),
+        *_per_connection(plan, method, {ACCUMULATORS: lambda g: (g.weights + g.channels) * wide}),
+    ]
     first = plan.geometries[0]
     inputs = batch * math.prod(first.in_shape) * state_bits
     items.append(MemoryItem(method, 0, first.name, "input registers", inputs))
     items.append(MemoryItem(method, 0, first.name, "input drive", batch * first.neurons * partial_bits))
     if readout is not None:
-        layer = len(plan.geometries)
+        layer = len(plan.layers)
         items.append(MemoryItem(method, layer, "readout", "readout", 2 * readout.weights * wide))
         items.append(MemoryItem(method, layer, "readout", "targets", batch * readout.classes * state_bits))
     return items
 
 
-def _per_layer(plan: TilePlan, method: str, items: dict[str, Callable[[ConnectionGeometry], int]]) -> list[MemoryItem]:
+def _per_layer(plan: TilePlan, method: str, items: dict[str, Callable[[StateLayer], int]]) -> list[MemoryItem]:
     """One row per item and layer."""
     return [
-        MemoryItem(method, layer, geometry.name, item, bits(geometry))
+        MemoryItem(method, number, layer.name, item, bits(layer))
         for item, bits in items.items()
-        for layer, geometry in enumerate(plan.geometries)
+        for number, layer in enumerate(plan.layers)
+    ]
+
+
+def _per_connection(
+    plan: TilePlan, method: str, items: dict[str, Callable[[ConnectionGeometry], int]]
+) -> list[MemoryItem]:
+    """One row per item and connection, in the layer that it drives."""
+    return [
+        MemoryItem(method, geometry.ends[1], geometry.name, item, bits(geometry))
+        for item, bits in items.items()
+        for geometry in plan.geometries
     ]
 
 
 def _routing(plan: TilePlan, method: str, item: str, batch: int, ticks: int) -> list[MemoryItem]:
-    """Argmax routing of the max-pooled layers over ``ticks`` ticks; that of layer 0 never changes."""
+    """Argmax routing of the max-pooled edges over ``ticks`` ticks; that of the image never changes."""
     return [
         MemoryItem(
             method,
-            layer,
-            geometry.name,
+            edge.ends[1],
+            edge.name,
             item,
-            batch * (ticks if layer else 1) * ROUTING_BITS * geometry.neurons,
+            batch * (ticks if number else 1) * ROUTING_BITS * edge.neurons,
         )
-        for layer, geometry in enumerate(plan.geometries)
-        if geometry.pool == "max"
+        for number, edge in enumerate(plan.edges)
+        if edge.pool == "max"
     ]

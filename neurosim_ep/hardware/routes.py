@@ -13,7 +13,7 @@ from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.model import HardwareModel
 from neurosim_ep.hardware.projections import Projection
 from neurosim_ep.hardware.styles import Style
-from neurosim_ep.tiles.mapping import TilePlan
+from neurosim_ep.tiles.mapping import Tile, TilePlan
 
 PORT = -1
 """Stands for the chip's port to the outside where a tile is expected."""
@@ -57,41 +57,40 @@ class Routes:
 
     @cached_property
     def _forward_sums(self) -> list[Route]:
-        """Results of forward reads go to the tile of row block 0 in their column block."""
+        """Results of forward reads go to the tiles beside which the channels of their columns live: for the first
+        connection into a layer that of row block 0 in their column block.
+        """
+        plan = self.plan
+        first_columns = [plan.column_blocks(connection)[:, 0] for connection in range(len(plan.geometries))]
         return [
-            Route(
-                "partial_sum", tile.layer, tile.index, (self.plan.tile_range(tile.layer).start + tile.col_block,),
-                int(self.plan.outputs[tile.index]),
-            )
-            for tile in self.plan.tiles
-        ]  # fmt: skip
+            route
+            for tile in plan.tiles
+            for route in _sums(tile, plan.home_tiles(tile.layer)[first_columns[tile.connection] == tile.col_block])
+        ]
 
     @cached_property
     def _transposed_sums(self) -> list[Route]:
         """Results of transposed reads go to the tiles beside which the neurons of their rows live."""
         plan, routes = self.plan, []
-        for layer in range(1, len(plan.geometries)):
-            blocks, homes = plan.row_blocks(layer), plan.home_tiles(layer - 1)
+        for connection, geometry in enumerate(plan.geometries[1:], 1):
+            blocks, homes = plan.row_blocks(connection), plan.home_tiles(geometry.ends[0])
             homes = np.broadcast_to(homes.repeat(blocks.shape[-1] // len(homes)), blocks.shape)
-            shares = [np.unique(homes[blocks == block], return_counts=True) for block in range(plan.grid(layer)[0])]
-            for tile in plan.tiles[plan.tile_range(layer)]:
-                homes_of_block, rows = shares[tile.row_block]
-                routes += [
-                    Route("partial_sum", layer, tile.index, (int(home),), int(share))
-                    for home, share in zip(homes_of_block, rows, strict=True)
-                ]
+            homes_of_block = [homes[blocks == block] for block in range(plan.grid(connection)[0])]
+            for tile in plan.tiles[plan.tile_range(connection)]:
+                routes += _sums(tile, homes_of_block[tile.row_block])
         return routes
 
     @cached_property
     def _inputs(self) -> list[Route]:
         plan = self.plan
-        blocks = plan.row_blocks(0).reshape(-1, plan.row_blocks(0).shape[-1])
+        blocks = plan.driven_blocks(0)
         tiles = np.arange(len(plan.tiles))[plan.tile_range(0)].reshape(plan.grid(0))
-        positions = math.prod(plan.geometries[0].in_shape) // blocks.shape[1]
-        kinds, alike = np.unique(np.sort(blocks, axis=0), axis=1, return_counts=True)
+        positions = math.prod(plan.geometries[0].in_shape) // len(blocks)
+        kinds, alike = np.unique(blocks, axis=0, return_counts=True)
         return [
-            Route("input", 0, PORT, tuple(tiles[np.unique(kind)].ravel().tolist()), int(count) * positions)
-            for kind, count in zip(kinds.T, alike, strict=True)
+            Route("input", 0, PORT, tuple(tiles[np.unique(kind[kind >= 0])].ravel().tolist()), int(count) * positions)
+            for kind, count in zip(kinds, alike, strict=True)
+            if kind[-1] >= 0
         ]
 
     @cached_property
@@ -122,7 +121,7 @@ class Routes:
         return np.concatenate(
             [
                 self._state_messages(counts, phase, style),
-                forward * _shares(self._forward_sums),
+                forward[[route.source for route in self._forward_sums]] * _shares(self._forward_sums),
                 transposed[[route.source for route in self._transposed_sums]] * _shares(self._transposed_sums),
                 counts.samples * (phase == "free") * _shares(self._inputs),
                 np.full(len(self._targets), counts.samples * (phase == first_nudge(counts)), np.int64),
@@ -143,7 +142,7 @@ class Routes:
     def message_bits(self, model: HardwareModel, style: Style) -> np.ndarray:
         """Bits of one message along every route, int64 [routes]: an event carries the address of its neuron."""
         state, partial = model.digital.state_bits.value, model.digital.partial_bits.value
-        address = [(geometry.neurons - 1).bit_length() for geometry in self.plan.geometries]
+        address = [(layer.neurons - 1).bit_length() for layer in self.plan.layers]
         states = [state + (address[route.layer] if style is Style.EVENT else 0) for route in self._states]
         sums = [partial] * (len(self._forward_sums) + len(self._transposed_sums))
         return np.array(
@@ -154,6 +153,14 @@ class Routes:
 def first_nudge(counts: TileCounts) -> str | None:
     """The nudge phase before which targets are sent to their layers; None where nothing was nudged."""
     return next((phase for phase in READ_PHASES[1:] if phase in counts.presentations), None)
+
+
+def _sums(tile: Tile, homes: np.ndarray) -> list[Route]:
+    """Results of a read of ``tile``, one for each line with the home in ``homes``, to these homes."""
+    return [
+        Route("partial_sum", tile.layer, tile.index, (int(home),), int(share))
+        for home, share in zip(*np.unique(homes, return_counts=True), strict=True)
+    ]
 
 
 def _shares(routes: Sequence[Route]) -> np.ndarray:

@@ -5,6 +5,7 @@ All positions of a convolution relax at once, so each has tiles of its own: a ti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from neurosim_ep.hardware.action import Action
 from neurosim_ep.hardware.chip import Chip, Recording
 from neurosim_ep.hardware.counts import DIRECTIONS
+from neurosim_ep.tiles.mapping import TilePlan
 
 
 def tile_copies(chip: Chip) -> np.ndarray:
@@ -21,21 +23,32 @@ def tile_copies(chip: Chip) -> np.ndarray:
 
 def settling_time_s(chip: Chip) -> float:
     """Time one phase of one sample takes: given, or ``layers · n · max(τ_line, τ_neuron)``, n time constants for each
-    layer the signal crosses. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch, wire capacitance, mean conductance.
+    layer the signal crosses on the longest way through the network. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch,
+    wire capacitance, mean conductance.
     """
     settling, cell = chip.model.settling, chip.model.cell
     if settling.phase_time is not None:
         return settling.phase_time.value
     mean_S = (cell.on_conductance.value + cell.off_conductance.value) / 2
     line_s = settling.cell_pitch.value * settling.wire_capacitance.value / mean_S
-    return len(chip.plan.geometries) * settling.time_constants.value * max(line_s, settling.neuron_time.value)
+    return _depth(chip.plan) * settling.time_constants.value * max(line_s, settling.neuron_time.value)
+
+
+def _depth(plan: TilePlan) -> int:
+    """Layers on the longest way from the image up."""
+    depths = [0] * (len(plan.layers) + 1)  # the last one stands for the image, layer -1
+    for edge in sorted(plan.edges, key=lambda edge: edge.ends[1]):
+        source, target = edge.ends
+        depths[target] = max(depths[target], depths[source] + 1)
+    return max(depths)
 
 
 def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     """Cells and neurons under current for the time a phase takes, in cell-seconds and neuron-seconds; drivers, once per
     line and sample for the static input; conversions, once per neuron and phase.
 
-    Driven lines are those of the mean tick of the phase in the clocked accounting, in both directions at once.
+    Driven lines are those of the mean tick of the phase in the clocked accounting, in both directions at once. An
+    identity is, for each state that it passes on, a cell that is on from the lower neuron to the upper and one back.
     """
     chip, counts = recording.chip, recording.counts
     plan, model, samples = chip.plan, chip.model, counts.samples
@@ -52,6 +65,11 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     cell, mean_S = model.cell, (model.cell.on_conductance.value + model.cell.off_conductance.value) / 2
     power_W = cell.input_duty.value * cell.read_voltage.value**2 * mean_S
     yield Action(phase, "cell_read", cells * time_s, power_W, per_tile=True)
+    passed = np.zeros_like(chip.neurons)
+    for identity in plan.identities:
+        passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
+    on_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.on_conductance.value
+    yield Action(phase, "cell_read", samples * passed * time_s, on_W, per_tile=False)
     neuron_s = samples * chip.neurons * time_s
     yield Action(phase, "neuron", neuron_s, model.settling.neuron_power.value, per_tile=False)
     if phase == "free":
@@ -70,8 +88,8 @@ def conversion_time_s(chip: Chip) -> float:
     tiles beside which they live.
     """
     copies, slowest = tile_copies(chip), 0.0
-    for layer, geometry in enumerate(chip.plan.geometries):
-        homes = np.unique(chip.plan.home_tiles(layer))
+    for number, layer in enumerate(chip.plan.layers):
+        homes = np.unique(chip.plan.home_tiles(number))
         converters = int(copies[homes].sum()) * chip.model.adc.per_tile.value
-        slowest = max(slowest, -(-geometry.neurons // converters) * chip.model.adc.time_s)
+        slowest = max(slowest, -(-layer.neurons // converters) * chip.model.adc.time_s)
     return slowest

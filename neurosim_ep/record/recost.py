@@ -41,7 +41,7 @@ def recost(run_dir: Path, name: str, out: Path | None = None) -> tuple[Summary, 
                 f"array.{key} = {getattr(wanted, key)}: the run was recorded on arrays with {getattr(array, key)}, and "
                 "counts are of tiles; use a model with such arrays, or `neurosim-ep estimate` with hardware.model set"
             )
-    plan = plan_tiles(recorded.plan.geometries, wanted)
+    plan = plan_tiles(recorded.plan.geometries, wanted, recorded.plan.identities)
     counts = on_array(recorded.counts, recorded.plan, plan)
     found = Summary(Recording.of(counts, plan, file.model, recorded.signals, recorded.readout))
     if out is not None:

@@ -4,7 +4,9 @@
     /meta                 attrs scenario, seed, event_threshold; array: rows, columns, cells_per_weight, slices,
                           input_pulses, levels
     /batches/             epoch, batch, samples                                       [recorded]
-    /layers/              name, neurons, geometry (JSON)                              [layers]
+    /layers/              name, neurons                                               [layers]
+                          geometry (JSON)                                             [connections]
+                          identities (JSON), where there are any                      [identities]
     /tiles/               one dataset per column of the tile plan                     [tiles]
     /senders/             layer, home, neurons                                        [senders]
     /projections/         role, layer, features, classes, learned, direct, off_chip_bits  [projections]
@@ -61,6 +63,7 @@ _DESCRIPTIONS = {
     "batches/batch": ("batch", "number of the batch within its epoch"),
     "batches/samples": ("sample", "samples of the batch; counts are sums over them"),
     "layers/name": ("", "name of the connection that drives the layer"),
+    "layers/identities": ("", "shapes and layers of the edges without weights, as JSON"),
     "layers/neurons": ("neuron", "neurons of the layer"),
     "layers/geometry": ("", "shapes of the connection, as JSON"),
     "tiles/tile": ("", "number of the tile"),
@@ -195,11 +198,15 @@ class TrafficWriter:
         file.create_group("meta").attrs.update(self.meta | asdict(self.plan.array) | {"pulses_applied": applied})
         for column, values in self.plan.to_frame().items():
             _write(file, f"tiles/{column}", values.to_list())
-        _write(file, "layers/name", [geometry.name for geometry in self.plan.geometries])
-        _write(file, "layers/neurons", [geometry.neurons for geometry in self.plan.geometries])
+        if any(tile.layer != tile.connection for tile in self.plan.tiles):
+            file["tiles/layer"].attrs["description"] = "layer that the tile drives, counted from 0"
+        _write(file, "layers/name", [layer.name for layer in self.plan.layers])
+        _write(file, "layers/neurons", [layer.neurons for layer in self.plan.layers])
         shapes = [asdict(geometry) for geometry in self.plan.geometries]
         file["layers"].attrs["signed"] = [shape.pop("signed") for shape in shapes]
-        _write(file, "layers/geometry", [json.dumps(shape) for shape in shapes])
+        _write(file, "layers/geometry", [json.dumps(_unlike_a_chain(n, shape)) for n, shape in enumerate(shapes)])
+        if self.plan.identities:
+            _write(file, "layers/identities", [json.dumps(asdict(identity)) for identity in self.plan.identities])
         for column in ("layer", "home", "neurons"):
             _write(file, f"senders/{column}", [getattr(sender, column) for sender in self.plan.senders])
         roles = [*(("signal", one) for one in self.signals), *([("readout", self.readout)] if self.readout else [])]
@@ -236,7 +243,9 @@ def _recorded(file: h5py.File) -> Recorded:
     array = ArrayGeometry(**{name: int(meta[name]) for name in ArrayGeometry.__dataclass_fields__ if name in meta})
     shapes = file["layers/geometry"].asstr()[:]
     signs = file["layers"].attrs.get("signed", [(layer == 0, False) for layer in range(len(shapes))])
-    plan = plan_tiles([_geometry(text, signed) for text, signed in zip(shapes, signs, strict=True)], array)
+    geometries = [_geometry(text, signed) for text, signed in zip(shapes, signs, strict=True)]
+    others = file["layers/identities"].asstr()[:] if "layers/identities" in file else []
+    plan = plan_tiles(geometries, array, [_geometry(text) for text in others])
     counts = TileCounts.zeros(len(plan.tiles))
     for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
         places, names = zip(*axes, strict=True)
@@ -258,10 +267,20 @@ def _recorded(file: h5py.File) -> Recorded:
     return Recorded(counts, plan, signals, readout)
 
 
-def _geometry(text: str, signed: Sequence[bool]) -> ConnectionGeometry:
+def _unlike_a_chain(number: int, shape: dict[str, Any]) -> dict[str, Any]:
+    """``shape`` of connection ``number`` without stride, source and target where these are those of a chain."""
+    usual = {"stride": 1, "source": number - 1, "target": number}
+    if all(shape[end] == usual[end] for end in ("source", "target")):
+        return {name: value for name, value in shape.items() if name not in usual or value != usual[name]}
+    return shape
+
+
+def _geometry(text: str, signed: Sequence[bool] | None = None) -> ConnectionGeometry:
     fields = json.loads(text)
+    if signed is not None:
+        fields["signed"] = [bool(sign) for sign in signed]
     shapes: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return ConnectionGeometry(**(fields | shapes), signed=(bool(signed[0]), bool(signed[1])))
+    return ConnectionGeometry(**(fields | shapes))
 
 
 def _broken(path: Path, problem: Exception) -> CheckpointError:

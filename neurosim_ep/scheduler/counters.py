@@ -45,11 +45,11 @@ class TileCounter:
     def __init__(self, plan: TilePlan, device: torch.device | str) -> None:
         self.plan = plan
         self.device = torch.device(device)
-        layers = range(len(plan.geometries))
-        self._row_indicator = [self._rows_in_block(layer) for layer in layers]
-        self._column_indicator = [self._columns_in_block(layer) for layer in layers]
-        self._weight_indicator = [self._weights_in_block(layer) for layer in layers]
-        self._row_groups = [self._groups_of_rows(layer) for layer in layers]
+        connections, layers = range(len(plan.geometries)), range(len(plan.layers))
+        self._row_indicator = [self._rows_in_block(connection) for connection in connections]
+        self._column_indicator = [self._columns_in_block(connection) for connection in connections]
+        self._weight_indicator = [self._weights_in_block(connection) for connection in connections]
+        self._row_groups = [self._groups_of_rows(connection) for connection in connections]
         self._column_groups = [ChannelGroups(columns > 0) for columns in self._column_indicator]
         self._destinations = [torch.from_numpy(plan.event_destinations(layer)).to(device) for layer in layers]
         self._sender = [torch.from_numpy(plan.sender_of(layer)).to(device).flatten() for layer in layers]
@@ -85,44 +85,46 @@ class TileCounter:
         return totals.view(2, copies, *shape)
 
     @torch.no_grad()
-    def forward(self, layer: int, phases: Sequence[str], active: Tensor, sent: Tensor) -> None:
-        """One forward read of every position of connection ``layer``, whose rows its inputs drive.
+    def forward(self, connection: int, phases: Sequence[str], active: Tensor, sent: Tensor) -> None:
+        """One forward read of every position of a connection, whose rows its inputs drive.
 
         ``active``: :meth:`active` of the inputs; the mask ``sent`` (rows, *in_shape) as there.
         """
-        geometry, groups = self.plan.geometries[layer], self._row_groups[layer]
+        geometry, groups = self.plan.geometries[connection], self._row_groups[connection]
         if groups is None:
-            read = sent.flatten(1) @ self._row_indicator[layer].flatten(1).to(sent.dtype).T
+            read = sent.flatten(1) @ self._row_indicator[connection].flatten(1).to(sent.dtype).T
         else:
             blocks, indicator = groups
             some = blocks.any(sent).movedim(-1, 1)
-            read = F.conv2d(some, indicator.to(sent.dtype), padding=geometry.padding).movedim(1, -1)
+            read = F.conv2d(some, indicator.to(sent.dtype), stride=geometry.stride, padding=geometry.padding).movedim(
+                1, -1
+            )
         # fast convolution algorithms (Winograd) miss integers by rounding errors
-        self._add((layer, tuple(phases), "forward"), active, read.round_().clamp_(max=1))
+        self._add((connection, tuple(phases), "forward"), active, read.round_().clamp_(max=1))
 
     @torch.no_grad()
-    def transposed(self, layer: int, phases: Sequence[str], active: Tensor, routed_sent: Tensor) -> None:
-        """One transposed read of every position of connection ``layer``, whose columns its post states drive.
+    def transposed(self, connection: int, phases: Sequence[str], active: Tensor, routed_sent: Tensor) -> None:
+        """One transposed read of every position of a connection, whose columns its post states drive.
 
         ``active``: :meth:`active` of the post states; ``routed_sent`` (rows, *pre_pool_shape): positive at the places
         that hold a neuron that sent an event this tick, else 0. A channel drives all its ``cells_per_weight`` columns.
         """
-        self._add((layer, tuple(phases), "transposed"), active, self._column_groups[layer].any(routed_sent))
+        self._add((connection, tuple(phases), "transposed"), active, self._column_groups[connection].any(routed_sent))
 
     @torch.no_grad()
-    def update(self, layer: int, pre: Tensor, routed: Tensor) -> None:
+    def update(self, connection: int, pre: Tensor, routed: Tensor) -> None:
         """Additions into the update accumulators: per sample and position the outer product pre x routed.
 
         Per tile the sum over (sample, p) of non-zero rows x non-zero weight columns. Call it once for each
         of the contrasted states: ``pre`` (B, *in_shape), ``routed`` (B, *pre_pool_shape).
         """
-        rows = self._active_rows(layer, pre != 0).double()
-        columns = self._active_columns(self._weight_indicator[layer], routed != 0).double()
-        self._add_update("accumulate_adds", layer, torch.einsum("bip,bjp->ij", rows, columns))
+        rows = self._active_rows(connection, pre != 0).double()
+        columns = self._active_columns(self._weight_indicator[connection], routed != 0).double()
+        self._add_update("accumulate_adds", connection, torch.einsum("bip,bjp->ij", rows, columns))
 
     @torch.no_grad()
-    def programmed(self, layer: int, old_weight: Tensor, new_weight: Tensor) -> None:
-        """Programming pulses that take connection ``layer`` from its old weight to its new one.
+    def programmed(self, connection: int, old_weight: Tensor, new_weight: Tensor) -> None:
+        """Programming pulses that take a connection from its old weight to its new one.
 
         A pulse is one conductance step ``2 max|W| / levels``, max|W| taken over both weights: ``levels``
         pulses span the range. The cells hold each weight rounded to a whole number of steps, and a weight
@@ -136,33 +138,33 @@ class TileCounter:
             zip(old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE), strict=True)
         ):
             pulses = new.double().div_(step).round_() - old.double().div_(step).round_()
-            longest.append(self._add_pulses(layer, place, pulses.clamp(min=0), pulses.clamp_(max=0).neg_()))
-        self._add_steps(layer, longest)
+            longest.append(self._add_pulses(connection, place, pulses.clamp(min=0), pulses.clamp_(max=0).neg_()))
+        self._add_steps(connection, longest)
 
     @torch.no_grad()
-    def pulsed(self, layer: int, up: Tensor, down: Tensor) -> None:
-        """Pulses up and down, whole numbers of the shape of the weight, that devices of connection ``layer`` got."""
+    def pulsed(self, connection: int, up: Tensor, down: Tensor) -> None:
+        """Pulses up and down, whole numbers of the shape of the weight, that devices of a connection got."""
         self._applied = True
         parts = zip(up.split(CHANNELS_AT_ONCE), down.split(CHANNELS_AT_ONCE), strict=True)
         longest = [
-            self._add_pulses(layer, place, *(part.double() for part in pair)) for place, pair in enumerate(parts)
+            self._add_pulses(connection, place, *(part.double() for part in pair)) for place, pair in enumerate(parts)
         ]
-        self._add_steps(layer, longest)
+        self._add_steps(connection, longest)
 
-    def _add_pulses(self, layer: int, place: int, up: Tensor, down: Tensor) -> Tensor:
+    def _add_pulses(self, connection: int, place: int, up: Tensor, down: Tensor) -> Tensor:
         """Add pulses (channels, ...) of a part of the channels; returns the most that a weight of each row takes up and
         down, one after the other, (2, column blocks, rows).
         """
-        rows = self._row_indicator[layer].double().flatten(1)
-        columns = self._weight_indicator[layer].double().split(CHANNELS_AT_ONCE, 1)[place]
+        rows = self._row_indicator[connection].double().flatten(1)
+        columns = self._weight_indicator[connection].double().split(CHANNELS_AT_ONCE, 1)[place]
         up, down = up.flatten(1), down.flatten(1)
         for quantity, pulses in (("pulses_up", up), ("pulses_down", down), ("pulses_net", (up - down).abs_())):
-            self._add_update(quantity, layer, rows @ pulses.T @ columns.T)
+            self._add_update(quantity, connection, rows @ pulses.T @ columns.T)
         return torch.stack([_longest(part, columns) for part in (up, down)])
 
-    def _add_steps(self, layer: int, longest: Sequence[Tensor]) -> None:
-        rows = self._row_indicator[layer].double().flatten(1)
-        self._add_update("write_steps", layer, rows @ torch.stack(list(longest)).amax(0).sum(0).T)
+    def _add_steps(self, connection: int, longest: Sequence[Tensor]) -> None:
+        rows = self._row_indicator[connection].double().flatten(1)
+        self._add_update("write_steps", connection, rows @ torch.stack(list(longest)).amax(0).sum(0).T)
 
     @torch.no_grad()
     def events(self, layer: int, phases: Sequence[str], tick: int, sent: Tensor) -> None:
@@ -209,7 +211,7 @@ class TileCounter:
         """The table [tick, layer] of ``phase``, of the ticks that anything was entered for."""
         if phase not in tables:
             ticks = [tick for entry, tick, _ in (*self._events, *self._updated) if entry == phase]
-            tables[phase] = np.zeros((1 + max(ticks), len(self.plan.geometries)), np.int64)
+            tables[phase] = np.zeros((1 + max(ticks), len(self.plan.layers)), np.int64)
         return tables[phase]
 
     def _add(self, key: _Read, active: Tensor, read: Tensor) -> None:
@@ -233,15 +235,13 @@ class TileCounter:
         """Active lines, int64 [phase, accounting, direction, tile], from the activity of each neuron."""
         per_block = {}
         for key, active in self._lines.items():
-            layer, _, direction = key
+            connection, _, direction = key
             if direction == "forward":
-                driven, indicator = (
-                    self._rows_driven(layer, active.flatten(0, 1)),
-                    self._row_indicator[layer].flatten(1),
-                )
+                driven, indicator = self._rows_driven(connection, active.flatten(0, 1)), self._row_indicator[connection]
             else:
-                driven, indicator = self._channels_driven(layer, active.flatten(0, 1)), self._column_indicator[layer]
-            per_block[key] = (driven @ indicator.double().T).round().long().unflatten(0, active.shape[:2])
+                driven = self._channels_driven(connection, active.flatten(0, 1))
+                indicator = self._column_indicator[connection]
+            per_block[key] = (driven @ indicator.flatten(1).double().T).round().long().unflatten(0, active.shape[:2])
         return self._over_tiles(per_block)
 
     def _over_tiles(self, per_block: dict[_Read, Tensor]) -> Tensor:
@@ -252,75 +252,78 @@ class TileCounter:
             (len(READ_PHASES), len(ACCOUNTINGS), len(DIRECTIONS), len(self.plan.tiles)),
             dtype=torch.int64, device=self.device,
         )  # fmt: skip
-        for (layer, phases, direction), counts in per_block.items():
+        for (connection, phases, direction), counts in per_block.items():
             across = counts.unsqueeze(-1 if direction == "forward" else -2)
-            tiles = across.expand(*counts.shape[:2], *self.plan.grid(layer)).flatten(2)
+            tiles = across.expand(*counts.shape[:2], *self.plan.grid(connection)).flatten(2)
+            way, span = DIRECTIONS.index(direction), self.plan.tile_range(connection)
             for phase, of_phase in zip(phases, tiles.unbind(1), strict=True):
-                table[READ_PHASES.index(phase), :, DIRECTIONS.index(direction), self.plan.tile_range(layer)] += of_phase
+                table[READ_PHASES.index(phase), :, way, span] += of_phase
         return table
 
-    def _rows_driven(self, layer: int, counts: Tensor) -> Tensor:
+    def _rows_driven(self, connection: int, counts: Tensor) -> Tensor:
         """Activity of each row over all positions, float64 (N, inputs x kh x kw), from ``counts`` (N, *in_shape)."""
-        geometry = self.plan.geometries[layer]
+        geometry = self.plan.geometries[connection]
         if geometry.kind == "linear":
             return counts.flatten(1).double()
-        (height, width), pad = geometry.pre_pool_shape[1:], geometry.padding
+        pad, step, (tall, wide) = geometry.padding, geometry.stride, geometry.kernel
+        height, width = ((side - 1) * step + 1 for side in geometry.pre_pool_shape[1:])  # from first to last position
         padded = F.pad(counts, (pad, pad, pad, pad)).double()
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, kh, kw, H', W')
-        return windows.sum((4, 5)).flatten(1)
+        windows = padded.unfold(2, height, 1)[:, :, :tall].unfold(3, width, 1)[:, :, :, :wide]  # (N, C, kh, kw, ...)
+        return windows[..., ::step, ::step].sum((4, 5)).flatten(1)
 
-    def _channels_driven(self, layer: int, counts: Tensor) -> Tensor:
+    def _channels_driven(self, connection: int, counts: Tensor) -> Tensor:
         """Activity of each channel over all positions, float64 (N, C), from ``counts`` (N, *out_shape).
 
         An average-pooled state drives the four positions of its window, any other one position.
         """
         return counts.reshape(*counts.shape[:2], -1).sum(2).double() * (
-            4 if self.plan.geometries[layer].pool == "avg" else 1
+            4 if self.plan.geometries[connection].pool == "avg" else 1
         )
 
-    def _add_update(self, quantity: str, layer: int, per_tile: Tensor) -> None:
-        """Add integers (float64) [row block, col block] to an update quantity of the layer's tiles."""
-        counts = self._updates[UPDATE_QUANTITIES.index(quantity), self.plan.tile_range(layer)]
+    def _add_update(self, quantity: str, connection: int, per_tile: Tensor) -> None:
+        """Add integers (float64) [row block, col block] to an update quantity of a connection's tiles."""
+        counts = self._updates[UPDATE_QUANTITIES.index(quantity), self.plan.tile_range(connection)]
         counts += per_tile.flatten().long()
 
-    def _active_rows(self, layer: int, mask: Tensor) -> Tensor:
+    def _active_rows(self, connection: int, mask: Tensor) -> Tensor:
         """Active rows (B, row blocks, p) of an input mask (B, *in_shape)."""
-        geometry, indicator = self.plan.geometries[layer], self._row_indicator[layer]
+        geometry, indicator = self.plan.geometries[connection], self._row_indicator[connection]
         if geometry.kind == "conv":
-            return F.conv2d(mask.float(), indicator, padding=geometry.padding).round_().flatten(2)
+            counts = F.conv2d(mask.float(), indicator, stride=geometry.stride, padding=geometry.padding)
+            return counts.round_().flatten(2)
         return F.linear(mask.flatten(1).float(), indicator.flatten(1)).unsqueeze(2)
 
     def _active_columns(self, indicator: Tensor, mask: Tensor) -> Tensor:
         """Active columns (B, col blocks, p) of a mask (B, *pre_pool_shape)."""
         return indicator @ mask.float().reshape(*mask.shape[:2], -1)
 
-    def _groups_of_rows(self, layer: int) -> tuple[ChannelGroups, Tensor] | None:
+    def _groups_of_rows(self, connection: int) -> tuple[ChannelGroups, Tensor] | None:
         """Channel groups that make up the row blocks of a convolution, and which groups at which taps make up which
         block, as a convolution weight [row blocks, groups, kh, kw]; None for a linear layer.
         """
-        if self.plan.geometries[layer].kind == "linear":
+        if self.plan.geometries[connection].kind == "linear":
             return None
-        taps = self._row_indicator[layer].permute(0, 2, 3, 1).flatten(0, 2)  # (block, tap) x channels
+        taps = self._row_indicator[connection].permute(0, 2, 3, 1).flatten(0, 2)  # (block, tap) x channels
         masks, group = torch.unique(taps, dim=0, return_inverse=True)
-        blocks, _, *kernel = self._row_indicator[layer].shape
+        blocks, _, *kernel = self._row_indicator[connection].shape
         indicator = F.one_hot(group, len(masks)).view(blocks, *kernel, -1).permute(0, 3, 1, 2)
         some = masks.any(1)
         return ChannelGroups(masks[some] > 0), indicator[:, some].float().contiguous()
 
-    def _rows_in_block(self, layer: int) -> Tensor:
+    def _rows_in_block(self, connection: int) -> Tensor:
         """1 where a row lies in a row block: [row blocks, inputs, kh, kw], as a convolution weight."""
-        blocks = torch.from_numpy(self.plan.row_blocks(layer)).permute(2, 0, 1)
-        return _one_hot(blocks, self.plan.grid(layer)[0]).to(self.device)
+        blocks = torch.from_numpy(self.plan.row_blocks(connection)).permute(2, 0, 1)
+        return _one_hot(blocks, self.plan.grid(connection)[0]).to(self.device)
 
-    def _columns_in_block(self, layer: int) -> Tensor:
+    def _columns_in_block(self, connection: int) -> Tensor:
         """Physical columns of each channel in each column block: [col blocks, channels]."""
-        blocks = torch.from_numpy(self.plan.column_blocks(layer))
-        return _one_hot(blocks, self.plan.grid(layer)[1]).sum(2).to(self.device)
+        blocks = torch.from_numpy(self.plan.column_blocks(connection))
+        return _one_hot(blocks, self.plan.grid(connection)[1]).sum(2).to(self.device)
 
-    def _weights_in_block(self, layer: int) -> Tensor:
+    def _weights_in_block(self, connection: int) -> Tensor:
         """1 where the first column of a channel lies in a column block: [col blocks, channels]."""
-        blocks = torch.from_numpy(self.plan.column_blocks(layer)[:, 0])
-        return _one_hot(blocks, self.plan.grid(layer)[1]).to(self.device)
+        blocks = torch.from_numpy(self.plan.column_blocks(connection)[:, 0])
+        return _one_hot(blocks, self.plan.grid(connection)[1]).to(self.device)
 
 
 def _read(entries: dict[tuple[str, int, int], Tensor], part: int | None = None) -> dict[tuple[str, int, int], int]:

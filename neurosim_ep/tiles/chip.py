@@ -92,9 +92,9 @@ class ChipTiles:
 
     def program(self) -> None:
         """Make the cells hold the weights of the network, or, with devices, both hold what these do."""
-        for layer, (connection, array) in enumerate(zip(self.network.connections, self.arrays, strict=True)):
+        for number, (connection, array) in enumerate(zip(self.network.connections, self.arrays, strict=True)):
             if self.devices:
-                weights = self.devices[layer].weights
+                weights = self.devices[number].weights
                 connection.weight.copy_(array.lines.weight(weights) * array.scale)
                 array.hold(weights.to(connection.weight.dtype))
                 continue
@@ -117,9 +117,9 @@ class ChipTiles:
         x (B, C, H, W) images; ``ends``: sign and states of every layer (B, *shape); ``rates``: one per connection, with
         the factors of the rule in them.
         """
-        for layer, (array, devices) in enumerate(zip(self.arrays, self.devices, strict=True)):
-            terms = [Term(sign, *synaptic_activity(self.network, layer, x, states)) for sign, states in ends]
-            devices.write_terms(terms, rates[layer] / array.scale, self.random)
+        for number, (array, devices) in enumerate(zip(self.arrays, self.devices, strict=True)):
+            terms = [Term(sign, *synaptic_activity(self.network, number, x, states)) for sign, states in ends]
+            devices.write_terms(terms, rates[number] / array.scale, self.random)
         self.program()
 
     def pulses(self) -> list[PulseCounts]:
@@ -188,11 +188,11 @@ def make_tiles(
     encoding = Encoding(array.cells_per_weight, off, array.slices, levels)
     statistics, model = _statistics(section.cells), _device(section.device)
     arrays, devices = [], []
-    for layer, (connection, geometry) in enumerate(zip(network.connections, plan.geometries, strict=True)):
-        construction = generator(section.construction_seed, Stream.CONSTRUCTION, layer)
+    for number, (connection, geometry) in enumerate(zip(network.connections, plan.geometries, strict=True)):
+        construction = generator(section.construction_seed, Stream.CONSTRUCTION, number)
         shape = (geometry.fan_in, geometry.channels)
         cells = Cells(encoding, section.cells, statistics, shape, construction)
-        tiles = TileArray(geometry, array, section, circuit, cells, _drivers(network, plan, section, layer))
+        tiles = TileArray(geometry, array, section, circuit, cells, _drivers(network, plan, section, number))
         tiles.scale = _unit(connection, section)
         arrays.append(tiles)
         if model is not None:
@@ -201,14 +201,15 @@ def make_tiles(
     return ChipTiles(network, arrays, devices, seed)
 
 
-def _drivers(network: Network, plan: TilePlan, section: HardwareSection, layer: int) -> tuple[Drivers, Drivers]:
+def _drivers(network: Network, plan: TilePlan, section: HardwareSection, connection: int) -> tuple[Drivers, Drivers]:
     """Drivers of the rows and of the columns of a connection. Images, and states that grow beyond any bound, have no
     range of their own; the latter are as they are where drivers are exact.
     """
+    geometry = plan.geometries[connection]
     bounds = [None, *(one.bound if math.isfinite(one.bound) else 1.0 for one in network.activations)]
     rows, columns = (
         Drivers(section.converters, signed=signed, bound=bound, passes=plan.array.sign_passes)
-        for signed, bound in zip(plan.geometries[layer].signed, bounds[layer : layer + 2], strict=True)
+        for signed, bound in zip(geometry.signed, (bounds[end + 1] for end in geometry.ends), strict=True)
     )
     return rows, columns
 

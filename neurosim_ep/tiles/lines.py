@@ -62,11 +62,12 @@ class ConvLines(Lines):
         return matrix.view(*self.geometry.kernel, self.channels, self.columns).permute(3, 2, 0, 1)
 
     def on_rows(self, pre: Tensor) -> Tensor:
-        (tall, wide), pad = self.geometry.kernel, self.geometry.padding
+        (tall, wide), pad, step = self.geometry.kernel, self.geometry.padding, self.geometry.stride
         padded = F.pad(pre.permute(0, 2, 3, 1), (0, 0, pad, pad, pad, pad)).contiguous()
         sample, line, pixel, _ = padded.stride()
         windows = padded.as_strided(
-            (len(pre), self.height, self.width, tall, wide * self.channels), (sample, line, pixel, line, 1)
+            (len(pre), self.height, self.width, tall, wide * self.channels),
+            (sample, step * line, step * pixel, line, 1),
         )
         return windows.reshape(-1, self.rows)
 
@@ -77,13 +78,15 @@ class ConvLines(Lines):
         return values.view(-1, self.height, self.width, self.columns).permute(0, 3, 1, 2)
 
     def from_rows(self, values: Tensor) -> Tensor:
-        (tall, wide), pad = self.geometry.kernel, self.geometry.padding
+        (tall, wide), pad, step = self.geometry.kernel, self.geometry.padding, self.geometry.stride
         _, inside_height, inside_width = self.geometry.in_shape
         taps = values.view(-1, self.height, self.width, tall, wide, self.channels)
-        padded = values.new_zeros(len(taps), self.height + tall - 1, self.width + wide - 1, self.channels)
+        padded = values.new_zeros(len(taps), inside_height + 2 * pad, inside_width + 2 * pad, self.channels)
+        height, width = ((side - 1) * step + 1 for side in (self.height, self.width))  # from first to last position
         for down in range(tall):
             for right in range(wide):
-                padded[:, down : down + self.height, right : right + self.width] += taps[:, :, :, down, right]
+                seen = padded[:, down : down + height : step, right : right + width : step]
+                seen += taps[:, :, :, down, right]
         inner = padded[:, pad : pad + inside_height, pad : pad + inside_width]
         return inner.permute(0, 3, 1, 2)
 

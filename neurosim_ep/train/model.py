@@ -93,8 +93,11 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     hardware = chip_model(scenario.hardware).model
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
-    geometries = [ConnectionGeometry.from_connection(connection) for connection in network.connections]
-    plan = plan_tiles(geometries, hardware.array_geometry())
+    connections, identities = (
+        [ConnectionGeometry.from_connection(edge) for edge in edges]
+        for edges in (network.connections, [edge for edge in network.edges if edge.kind == "identity"])
+    )
+    plan = plan_tiles(connections, hardware.array_geometry(), identities)
     circuit = Circuit(hardware.cell.on_conductance.value, hardware.wire.segment_resistance.value)
     off = hardware.cell.off_conductance.value / circuit.on_S
     tiles = make_tiles(network, plan, scenario.hardware, circuit, off, scenario.scenario.seed)

@@ -36,7 +36,7 @@ class LayerTrace:
         """H, W, Cin, Kh, Kw, Cout, pooled afterwards, stride; H and W without padding, 1 of a linear layer."""
         shape = self.geometry
         channels, height, width = shape.in_shape if shape.kind == "conv" else (shape.fan_in, 1, 1)
-        return height, width, channels, *shape.kernel, shape.channels, int(shape.pool is not None), 1
+        return height, width, channels, *shape.kernel, shape.channels, int(shape.pool is not None), shape.stride
 
     @property
     def matrix(self) -> np.ndarray:
@@ -51,6 +51,7 @@ class LayerTrace:
         pad = self.geometry.padding
         padded = np.pad(self.inputs, ((0, 0), (pad, pad), (pad, pad)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, self.geometry.kernel, axis=(1, 2))
+        windows = windows[:, :: self.geometry.stride, :: self.geometry.stride]
         return windows.transpose(0, 3, 4, 1, 2).reshape(self.geometry.fan_in, -1)
 
     @property
