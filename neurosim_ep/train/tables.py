@@ -30,7 +30,8 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.model import Model
-from neurosim_ep.train.trainer import EpochRecord, Evaluation
+from neurosim_ep.train.telemetry import EpochRecord
+from neurosim_ep.train.trainer import Evaluation
 
 
 class RunTables:
@@ -147,7 +148,6 @@ class RunTables:
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
     ) -> list[dict[str, object]]:
-        names = [*self.model.network.layer_names, "readout"]
         events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
         needed = self._needed_updates(counts)
         return [
@@ -161,7 +161,7 @@ class RunTables:
                 "events_per_neuron_tick": events.get(layer),
                 "energy_J": energy.get(layer),
             }
-            for layer, (name, values) in enumerate(zip(names, record.layers, strict=False))
+            for layer, (name, values) in enumerate(record.layers.items())
         ]
 
     def _events_per_neuron_tick(self, counts: TileCounts) -> dict[int, float]:
