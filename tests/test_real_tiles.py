@@ -30,8 +30,8 @@ from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.chip import make_tiles
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.model import build_model, chip_model
+from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.train.model import chip_model
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 
@@ -62,8 +62,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trainer_of(scenario: Scenario) -> Trainer:
-    data = load_data(scenario.data, scenario.scenario.seed)
-    return Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    return Trainer(Experiment.open(scenario, device="cpu"))
 
 
 def trained(scenario: Scenario, epochs: int = 1) -> Trainer:

@@ -14,18 +14,14 @@ from torch import Tensor
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.hardware.counts import TileCounts
-from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import free_phase
-from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.data import Data, prepare
+from neurosim_ep.train.data import prepare
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.feed import Feed
-from neurosim_ep.train.model import Model
 from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.resolution import watching
 from neurosim_ep.train.step import Batch, Step
-from neurosim_ep.train.teacher.targets import TargetSource, target_source
 from neurosim_ep.train.telemetry import EpochRecord, EpochTelemetry, diverged
 from neurosim_ep.train.views import draw_views, show
 from neurosim_ep.train.warm import WarmStates
@@ -42,25 +38,22 @@ class Evaluation:
 
 
 class Trainer:
-    """Trains ``model`` on ``data`` as ``scenario`` says. Every epoch's randomness starts from (seed, epoch)."""
+    """Trains the network of an ``experiment``. Every epoch's randomness starts from (seed, epoch)."""
 
-    def __init__(self, scenario: Scenario, model: Model, data: Data, device: torch.device) -> None:
-        self.scenario, self.model, self.data, self.device = scenario, model, data, device
-        model.network.to(device)
-        if model.signals is not None:
-            model.signals.to(device)
-        if model.tiles is not None:
-            model.tiles.to(device)
-        self.training = Feed(data.train_images, data.train_labels, device)
-        self.test = Feed(data.test_images, data.test_labels, device)
-        self.colours = data.mean.to(device), data.std.to(device)
+    def __init__(self, experiment: Experiment) -> None:
+        self.scenario, self.device = experiment.scenario, experiment.device
+        self.data = data = experiment.data
+        self.model = experiment.model
+        self.training = Feed(data.train_images, data.train_labels, self.device)
+        self.test = Feed(data.test_images, data.test_labels, self.device)
+        self.colours = data.mean.to(self.device), data.std.to(self.device)
         self.counter: TileCounter | None = None
-        self.batches = math.ceil(len(data.train_labels) / scenario.training.batch_size)
-        updates = self.batches * scenario.training.epochs
-        self.optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
-        self.targets: TargetSource | None = target_source(scenario, model.network, data, device)
+        self.batches = math.ceil(len(data.train_labels) / self.scenario.training.batch_size)
+        updates = self.batches * self.scenario.training.epochs
+        self.optimiser = Optimiser(self.model.network, self.model.signals, self.scenario.training, updates)
+        self.targets = experiment.targets
         self.warm: WarmStates | None = None
-        self.engine = Engine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
+        self.engine = experiment.engine()
 
     @property
     def step(self) -> Step:
@@ -179,24 +172,8 @@ class Trainer:
         return Evaluation(readout, dict(zip(layers, own, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, learned projections and optimiser: all that one epoch hands to the next."""
-        signals = self.model.signals
-        return {
-            "network": self.model.network.state_dict(),
-            "signals": {} if signals is None else signals.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "tiles": {} if self.model.tiles is None else self.model.tiles.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`. Raises KeyError or RuntimeError when it is another network's."""
-        self.model.network.load_state_dict(state["network"])
-        if self.model.signals is not None:
-            self.model.signals.load_state_dict(state["signals"])
-        if self.model.tiles is not None:
-            self.model.tiles.load_state_dict(state["tiles"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.engine.refresh()
+        """The model and its optimiser: all that one epoch hands to the next."""
+        return {**self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Batch]]:
         """Numbers (B,) of the samples of each batch, and the batch."""
