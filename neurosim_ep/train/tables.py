@@ -53,7 +53,8 @@ class RunTables:
             signals=model.signal_projections,
             readout=model.readout_projection,
         )
-        self.counts = TileCounts.zeros(len(model.plan.tiles))
+        self.tiles = model.plan.to_frame()
+        self.counts = TileCounts.zeros(len(self.tiles))
         self.priced: tuple[Recording, pd.DataFrame] | None = None
 
     def open(self) -> None:
@@ -142,8 +143,8 @@ class RunTables:
         )  # fmt: skip
 
     def _write_tiles(self) -> None:
-        write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
-        write_table(self.directory.path / "pulses.csv", pulse_table(self.model.plan, self.counts), PULSE_COLUMNS)
+        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts), PULSE_COLUMNS)
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
