@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from neurosim_ep.diagnosis.folder import staged, unwritable
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
 from neurosim_ep.diagnosis.subject import subject
 from neurosim_ep.errors import DivergenceError, UsageError
+from neurosim_ep.record.folder import new_folder, refuse_filled
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import iso_time, versions, write_json
 from neurosim_ep.scenario.schema import Scenario
@@ -94,7 +94,8 @@ def gdu(
     began = time.perf_counter()
     experiment = Experiment.open(target, device=device, overrides=overrides, exact=True)
     scenario = experiment.scenario
-    folder = _target(out, scenario.scenario.name)
+    folder = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario.scenario.name}"
+    refuse_filled(folder, "made")
     relaxation = scenario.relaxation
     if relaxation.nudge_steps > relaxation.free_steps:
         raise UsageError(
@@ -111,7 +112,7 @@ def gdu(
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
     report = GduReport(folder, found, _notes(scenario, found))
-    with staged(folder, "made") as staging:
+    with new_folder(folder, "made") as staging:
         _write(staging, report, experiment, samples, began)
     return report
 
@@ -166,18 +167,6 @@ def _write(folder: Path, report: GduReport, experiment: Experiment, samples: int
     }
     write_json(folder / "gdu.json", document)
     draw_gdu(folder)
-
-
-def _target(out: Path | None, name: str) -> Path:
-    """``out`` or the default folder; raises :class:`UsageError` unless it is new or empty."""
-    path = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{name}"
-    try:
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    except OSError as problem:
-        raise unwritable(path, problem, "made") from problem
-    if taken:
-        raise UsageError(f"{path}: is not an empty folder; choose another --out, or move it away")
-    return path
 
 
 def _finite(value: object) -> bool:

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.diagnosis.findings import findings
-from neurosim_ep.diagnosis.folder import refuse_foreign, staged
 from neurosim_ep.diagnosis.lipschitz import PowerIteration
 from neurosim_ep.diagnosis.measure import Figures, measure
 from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.diagnosis.settling import KINDS, quantiles
 from neurosim_ep.ep.network import Network
+from neurosim_ep.errors import UsageError
+from neurosim_ep.record.folder import replaced_folder, unwritable
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions, write_json
 from neurosim_ep.train.experiment import Experiment
 
-FORMAT = 1
+FORMAT, MARK = 1, "diagnosis.json"
 QUANTILES = ("median", "p90", "max")
 RESIDUAL_COLUMNS = ("tick", "layer", "name", *QUANTILES)
 
@@ -120,13 +121,13 @@ def diagnose(
     """
     folder = run_dir / "diagnosis" if out is None else out
     run = Experiment.open(run_dir, device=device)
-    refuse_foreign(folder)
+    _refuse_foreign(folder)
     chosen = choose_samples(run, samples)
     run.use_threads(threads, samples)
     found = _diagnosis(run, chosen, measure(run, chosen, say), folder)
     say("drawing the pictures")
-    with staged(folder) as staging:
-        write_json(staging / "diagnosis.json", found.document)
+    with replaced_folder(folder) as staging:
+        write_json(staging / MARK, found.document)
         for name, rows in (("layers", found.layers), ("samples", found.samples)):
             write_table(staging / f"{name}.csv", rows, list(rows[0]))
         write_table(staging / "residual.csv", found.residuals, RESIDUAL_COLUMNS)
@@ -134,6 +135,15 @@ def diagnose(
 
         draw_diagnosis(staging)
     return found
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise :class:`UsageError` when something else than a diagnosis is at ``folder``: it would be overwritten."""
+    try:
+        if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder}: holds something else than a diagnosis; choose another --out, or move it away")
+    except OSError as problem:
+        raise unwritable(folder, problem) from problem
 
 
 def _diagnosis(run: Experiment, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:
