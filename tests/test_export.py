@@ -357,7 +357,7 @@ def test_neurosim_reads_the_weights_and_the_states_at_rest(trained: Path, tmp_pa
     image, relaxation = choose_samples(opened, 1), opened.scenario.relaxation
     schedule = Schedule.of(opened.scenario.scheduler, relaxation)
     free = free_phase(opened.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
-    assert document["image"] == {"test_image": image.places[0], "label": int(image.labels[0])}
+    assert document["image"] == {"test_image": int(image.places[0]), "label": int(image.labels[0])}
     middle = conv2.codes.reshape(8, 3, 3, *conv2.row[:2])[:, 1, 1]
     for codes, state in ((middle, free.states[0][0]), (fc1.codes, free.states[1][0])):
         np.testing.assert_allclose(codes.ravel() / 255, state.flatten(), atol=0.5001 / 255)

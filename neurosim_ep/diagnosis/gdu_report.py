@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
-from neurosim_ep.diagnosis.subject import subject
+from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.errors import DivergenceError, UsageError
 from neurosim_ep.record.folder import new_folder, refuse_filled
 from neurosim_ep.record.logs import write_table
@@ -102,13 +104,15 @@ def gdu(
             f"relaxation.nudge_steps = {relaxation.nudge_steps}: must not exceed relaxation.free_steps "
             f"({relaxation.free_steps}), the ticks BPTT can go back; lower it with --set"
         )
-    checked, model = subject(experiment, samples), experiment.model
+    model = experiment.model.to(experiment.device, torch.float64)
+    chosen = training_samples(experiment, samples)
     experiment.use_threads(threads, samples)
+    teacher = {layer: shown.double() for layer, shown in experiment.plain_targets(chosen.places).items()}
     setting = Setting(
         relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
-        scenario.scenario.seed, checked.teacher,
+        scenario.scenario.seed, teacher,
     )  # fmt: skip
-    found = check_updates(model.network, checked.x, checked.y, setting, checked.start)
+    found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
     report = GduReport(folder, found, _notes(scenario, found))

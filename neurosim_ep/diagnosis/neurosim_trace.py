@@ -52,7 +52,7 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
             "format": "neurosim",
             "run": {"name": run.scenario.scenario.name, "directory": run_dir.resolve().name, "epoch": run.epoch},
             "versions": versions(),
-            "image": {"test_image": image.places[0], "label": int(image.labels[0])},
+            "image": {"test_image": int(image.places[0]), "label": int(image.labels[0])},
             "free_phase": _rest(free, relaxation.tolerance),
             "bits": bits,
             "codes": CODES,

@@ -215,7 +215,7 @@ def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
 
 def _sample_rows(chosen: Samples, figures: Figures) -> Rows:
     columns: Mapping[str, Sequence[Any]] = {
-        "sample": chosen.places,
+        "sample": chosen.places.tolist(),
         "label": chosen.labels.tolist(),
         "predicted": figures.logits.argmax(1).tolist(),
         "kind": figures.free.kinds,
