@@ -223,11 +223,11 @@ BROKEN_TABLES = {
 
 # The same for `plot`.
 BROKEN_PICTURES: dict[str, tuple[Change, str]] = {
-    "no directory": (shutil.rmtree, "is not a run directory (it has no run.json)"),
-    "a file": (become_a_file, "is not a run directory (it has no run.json)"),
-    "an empty folder": (become_empty, "is not a run directory (it has no run.json)"),
-    "run.json cut short": (halve("run.json"), "run.json: is not the run.json of a run"),
-    "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: these"),
+    "no directory": (shutil.rmtree, "no such run directory"),
+    "a file": (become_a_file, "no such run directory"),
+    "an empty folder": (become_empty, "is not a run directory (no run.json)"),
+    "run.json cut short": (halve("run.json"), "run.json: cannot be read as JSON"),
+    "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: this"),
     "no scenario": (remove("scenario.toml"), "scenario.toml: cannot be read as TOML"),
     "table without its columns": (replace("layers.csv", "mean_abs_state", "x"), "lacks the columns mean_abs_state"),
     "text for a number": (replace("layers.csv", "conv1,", "conv1,x"), "holds text in the columns mean_abs_state"),

@@ -10,9 +10,8 @@ import torch
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.train.data import load_data
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
-from neurosim_ep.train.model import build_model
 from neurosim_ep.train.run import run
 from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.trainer import Trainer
@@ -110,8 +109,7 @@ OVERRIDES = (
 def test_a_layer_that_dies_in_training_is_reported_before_the_epoch_ends() -> None:
     """Its bias is driven far below zero in the middle of the epoch; until then nothing is said."""
     scenario = load_scenario("smoke", OVERRIDES)
-    data = load_data(scenario.data, scenario.scenario.seed)
-    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    trainer = Trainer(Experiment.open(scenario, device="cpu"))
     events: list[str] = []
 
     def kill(batch: int) -> None:

@@ -25,8 +25,7 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.train import feed, trainer
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.model import build_model
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 
@@ -263,8 +262,7 @@ def test_divergence_is_a_result_with_a_remedy(tmp_path: Path) -> None:
 
 
 def trainer_of(scenario: Scenario) -> Trainer:
-    data = load_data(scenario.data, scenario.scenario.seed)
-    return Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    return Trainer(Experiment.open(scenario, device="cpu"))
 
 
 def test_weights_that_end_infinite_are_a_divergence() -> None:
@@ -364,10 +362,9 @@ def test_recorded_batches_share_one_counter(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(trainer, "TileCounter", Counted)
     chosen = load_scenario("smoke", [*TINY, "training.batch_size=20", "telemetry.traffic_every=1"])
-    data = load_data(chosen.data, 0)
     records = []
     for shared in (True, False):
-        one = Trainer(chosen, build_model(chosen, data.num_classes, data.image_shape), data, torch.device("cpu"))
+        one = Trainer(Experiment.open(chosen, device="cpu"))
         plan = one.model.plan
         if not shared:
             monkeypatch.setattr(one, "_fresh_counter", lambda plan=plan: TileCounter(plan, "cpu"))
