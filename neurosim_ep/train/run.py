@@ -20,7 +20,7 @@ from neurosim_ep import resources
 from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
-from neurosim_ep.scenario.load import dump_scenario
+from neurosim_ep.scenario.load import NO_PLOTS, dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.threads import MOST, free_cores, use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
@@ -128,17 +128,23 @@ def _path(name: str, folder: str) -> str:
 
 
 def resume(
-    run_dir: Path | str, *, device: str = "auto", threads: int | None = None, reporter: Reporter | None = None
+    run_dir: Path | str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+    plots: bool = True,
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
     It computes with the ``threads`` it began with unless told otherwise, as another number sums in another order.
+    Without ``plots`` nothing is drawn, whatever its scenario says.
     Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
     data are not those the run started with.
     """
     directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or QuietReporter()
-    scenario = run_scenario(directory, (SCENARIO, HARDWARE))
+    scenario = run_scenario(directory, (SCENARIO, HARDWARE), () if plots else (NO_PLOTS,))
     target = select_device(device)
     state = load_checkpoint(directory.checkpoints, target)
     with reading(directory) as info:
@@ -208,8 +214,7 @@ def _train(
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
-            reporter.note("drawing the pictures")
-            plots = _draw(directory, reporter)
+            plots = _draw(directory, reporter) if scenario.telemetry.plots else []
     except KeyboardInterrupt:
         _close(directory, "interrupted", seconds(), metrics)
         raise RunInterrupted(
@@ -283,6 +288,7 @@ def _save(
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
+    reporter.note("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)
 
 
