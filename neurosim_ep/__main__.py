@@ -11,8 +11,8 @@ from neurosim_ep.cli import main
 def program() -> int:
     """Run :func:`~neurosim_ep.cli.main` and return its exit code.
 
-    PyTorch and matplotlib are a million objects that stay: the garbage collector looks at them less often than it would,
-    and not once more when the process ends.
+    PyTorch and matplotlib are a million objects that stay: the garbage collector looks at them less often than it
+    would, and not once more when the process ends.
     """
     gc.set_threshold(10_000)
     try:

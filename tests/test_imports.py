@@ -34,7 +34,7 @@ ALLOWED = {
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": RUNNING,
     "diagnosis": RUNNING | {"train"},
-    "analysis": BASE,
+    "analysis": BASE | {"threads"},
 }
 
 
