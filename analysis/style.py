@@ -27,6 +27,8 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
 PHASES = {"free": "free", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β", "update": "update"}
+LOG: dict[str, Any] = {"value": "log", "subs": (2, 5)}
+"""The scale of a log axis: between two powers of ten stand ticks at 2 and 5, as each tick takes time to draw."""
 REST: dict[str, Any] = {"color": "#CFCFCF"}
 """The fill of the part of a stack that holds all small parts."""
 
