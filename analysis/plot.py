@@ -30,8 +30,8 @@ from neurosim_ep.analysis.style import save
 PICTURES: dict[str, Callable[[Run], Figure]] = {
     "states": states.draw,
     "gradients": lambda run: gradients.draw([run]),
-    "residual": residual.draw,
     "events": events.draw,
+    "residual": residual.draw,
     "energy": energy.draw,
     "memory": memory.draw,
     "breakeven": breakeven.draw,
