@@ -207,7 +207,8 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
 
 def test_warm_starts_are_the_same_in_memory_in_a_file_and_after_an_interruption(tmp_path: Path) -> None:
     """Samples start where they rested in the epoch before, and therefore rest earlier."""
-    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", "training.learning_rate=1e-3")
+    slow = [f"training.{kind}learning_rate=1e-3" for kind in ("", "readout_", "projection_")]
+    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", *slow)
     cold = run(tiny(*still), tmp_path / "cold")
     found = {}
     for kind in ("memory", "hdf5"):
