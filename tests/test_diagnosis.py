@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -353,15 +352,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of the smoke scenario."""
     overrides = (
         "data.train_samples=60", "data.test_samples=40", "training.epochs=2", "relaxation.free_steps=9",
         "relaxation.nudge_steps=4", "telemetry.traffic_every=0", "signals.alpha_schedule=linear",
+        "telemetry.plots=false",
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        yield run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    return run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
 
 
 def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OVERRIDES = (
     "data.train_samples=320", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
-    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0",
+    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0", "telemetry.plots=false",
 )  # fmt: skip
 
 
@@ -135,7 +135,6 @@ class Listening(QuietReporter):
 @pytest.mark.parametrize("sick", [False, True])
 def test_warnings_reach_the_reporter_and_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sick: bool) -> None:
     """A run that learns is silent about its layers; one without any drive is not."""
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     reporter = Listening()
     extra = ["network.weight_scale=1e-4", "training.learning_rate=0", "training.update_limit=0"] if sick else []
     run(load_scenario("smoke", [*OVERRIDES, *extra]), tmp_path / "out", reporter=reporter)

@@ -35,7 +35,7 @@ ALLOWED = {
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": RUNNING,
     "diagnosis": RUNNING | {"train"},
-    "analysis": BASE | {"record"},
+    "analysis": BASE | {"record", "threads"},
 }
 
 

@@ -57,7 +57,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: None)
 
 

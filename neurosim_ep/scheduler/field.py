@@ -74,6 +74,7 @@ class Field:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.network, self.kernels, self.phases = network, kernels, phases
+        self.connections = list(network.connections)
         self.input_drive, self.states = input_drive, states
         self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
         self.anchors, self.fused = anchors, None if observers else fused
@@ -137,14 +138,14 @@ class Field:
 
     def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """:meth:`forward` without showing it to anyone."""
-        z, connection = self._before_pooling(layer), self.network.connections[layer]
+        z, connection = self._before_pooling(layer), self.connections[layer]
         if (fused := self._fused(layer)) is not None:
             return fused.pool(channels_last(z), str(connection.pool))
         return primitive.pool_forward(z, connection.pool)
 
     def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
         """Transposed read of connection ``layer``: its part of the drive of the layer below."""
-        post, connection = self.seen(layer), self.network.connections[layer]
+        post, connection = self.seen(layer), self.connections[layer]
         if (fused := self._fused(layer)) is not None:
             return self._transposed(layer, fused.route(post, routing, connection.pre_pool_shape))
         routed = connection.route(post, routing)
@@ -155,7 +156,7 @@ class Field:
     def both(self, layer: int) -> tuple[Tensor, Tensor]:
         """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
         if (fused := self._fused(layer)) is not None:
-            z, pool = channels_last(self._before_pooling(layer)), str(self.network.connections[layer].pool)
+            z, pool = channels_last(self._before_pooling(layer)), str(self.connections[layer].pool)
             drive, routed, _ = fused.pool_and_route(z, self.seen(layer), pool)
             return drive, self._transposed(layer, routed)
         drive, routing = self.forward(layer)
@@ -163,7 +164,7 @@ class Field:
 
     def _fused(self, layer: int) -> FusedPasses | None:
         """The fused passes where connection ``layer`` has pooling for them."""
-        return None if self.network.connections[layer].pool is None else self.fused
+        return None if self.connections[layer].pool is None else self.fused
 
     def _before_pooling(self, layer: int) -> Tensor:
         pre = self.seen(layer - 1)
