@@ -18,6 +18,7 @@ from neurosim_ep.analysis.load import read_table
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
+    LOG,
     MARKERS,
     PALETTE,
     REST,
@@ -79,7 +80,7 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         height=5.0,
     )
     whole, layers = figure.subplots(1, 2, sharey=True)
-    whole.set_yscale("log")
+    whole.set_yscale(**LOG)
     whole.set_ylim(floor, 1.5 * frame["max"].max())
     everything = frame[frame["layer"].isna()]
     for name, dash, text in zip(
@@ -136,7 +137,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
         "‖s − s*‖ at the end of the nudge phase, mean of samples. On the grey line it is the free phase that goes on.",
     )
     axes = figure.add_subplot()
-    axes.set_yscale("log")
+    axes.set_yscale(**LOG)
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +15,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.rundir import RunDirectory
 
-SCHEMA_VERSION = 1
 TRAFFIC_FILES = {"cost.csv", "comparison.csv", "traffic.h5"}
 TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side"}
 
@@ -165,20 +164,11 @@ def open_runs(paths: Sequence[Path]) -> list[Run]:
 
 def open_run(path: Path) -> Run:
     """The run directory at ``path``; raises :class:`CheckpointError` when it is none this version reads."""
-    run_json = path / "run.json"
-    if not run_json.is_file():
-        raise CheckpointError(f"{path}: is not a run directory (it has no run.json)")
-    try:
-        info = json.loads(run_json.read_text(encoding="utf-8"))
-        version, name = info["schema_version"], info["name"]
-    except (ValueError, KeyError, TypeError) as problem:
-        raise CheckpointError(f"{run_json}: is not the run.json of a run ({problem!r})") from problem
-    if version != SCHEMA_VERSION:
-        raise CheckpointError(
-            f"{run_json}: schema_version = {version}: these pictures read {SCHEMA_VERSION} only; "
-            "use the neurosim-ep version that made the run"
-        )
-    return Run(path, name, _scenario(path / "scenario.toml"), info)
+    run = RunDirectory.open(path)
+    info = run.info()
+    if "name" not in info:
+        raise CheckpointError(f"{run.run_json}: lacks the name of the run; was it edited?")
+    return Run(path, info["name"], _scenario(path / "scenario.toml"), info)
 
 
 def _scenario(path: Path) -> dict[str, Any]:

@@ -125,6 +125,9 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_no_plots_option = click.option(
+    "--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."
+)
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
 )
@@ -134,20 +137,23 @@ _set_option = click.option(
 @click.argument("scenario")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
 @_set_option
+@_no_plots_option
 @_run_options
-@click.pass_obj
 def run_command(
-    argv: list[str],
     scenario: str,
     out: Path | None,
     overrides: tuple[str, ...],
+    no_plots: bool,
     device: str,
     threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
-    loaded, path = _load(scenario, overrides, quiet)
+    from neurosim_ep.scenario.load import NO_PLOTS
+
+    loaded, path = _load(scenario, (*overrides, NO_PLOTS) if no_plots else overrides, quiet)
+    argv = click.get_current_context().obj
     from neurosim_ep.train.run import run
 
     with closing(make_reporter(quiet)) as reporter:
@@ -157,8 +163,9 @@ def run_command(
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
+@_no_plots_option
 @_run_options
-def resume(run_dir: Path, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
+def resume(run_dir: Path, no_plots: bool, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
     """Continue the interrupted run in RUN_DIR.
 
     With the number of threads it began with, unless told otherwise.
@@ -166,7 +173,7 @@ def resume(run_dir: Path, device: str, threads: int | None, as_json: bool, quiet
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:
-        result = resume(run_dir, device=device, threads=threads, reporter=reporter)
+        result = resume(run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots)
     _print_result(result, as_json, quiet)
 
 

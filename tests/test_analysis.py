@@ -375,13 +375,16 @@ def test_broken_traffic_is_refused(own_run: Run) -> None:
 
 
 def test_what_is_no_run_directory_is_refused(own_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"not a run directory \(it has no run.json\)"):
+    with pytest.raises(CheckpointError, match="no such run directory"):
         plot_runs([tmp_path / "nowhere"])
     run_json = own_run.path / "run.json"
     document = json.loads(run_json.read_text())
     run_json.write_text(json.dumps({**document, "schema_version": 2}))
-    with pytest.raises(CheckpointError, match="schema_version = 2: these pictures read 1 only"):
+    with pytest.raises(CheckpointError, match="schema_version = 2: this version reads 1 only"):
+        plot_runs([own_run.path])
+    run_json.write_text('{"schema_version": 1}')
+    with pytest.raises(CheckpointError, match="lacks the name of the run"):
         plot_runs([own_run.path])
     run_json.write_text("[]")
-    with pytest.raises(CheckpointError, match=r"not the run.json of a run"):
+    with pytest.raises(CheckpointError, match="must be a JSON object"):
         plot_runs([own_run.path])

@@ -47,6 +47,7 @@ epochs = 2
 batch_size = 6
 [telemetry]
 traffic_every = 2
+plots = false
 """
 CHECKPOINT = "checkpoints/last.pt"
 
@@ -223,11 +224,11 @@ BROKEN_TABLES = {
 
 # The same for `plot`.
 BROKEN_PICTURES: dict[str, tuple[Change, str]] = {
-    "no directory": (shutil.rmtree, "is not a run directory (it has no run.json)"),
-    "a file": (become_a_file, "is not a run directory (it has no run.json)"),
-    "an empty folder": (become_empty, "is not a run directory (it has no run.json)"),
-    "run.json cut short": (halve("run.json"), "run.json: is not the run.json of a run"),
-    "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: these"),
+    "no directory": (shutil.rmtree, "no such run directory"),
+    "a file": (become_a_file, "no such run directory"),
+    "an empty folder": (become_empty, "is not a run directory (no run.json)"),
+    "run.json cut short": (halve("run.json"), "run.json: cannot be read as JSON"),
+    "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: this"),
     "no scenario": (remove("scenario.toml"), "scenario.toml: cannot be read as TOML"),
     "table without its columns": (replace("layers.csv", "mean_abs_state", "x"), "lacks the columns mean_abs_state"),
     "text for a number": (replace("layers.csv", "conv1,", "conv1,x"), "holds text in the columns mean_abs_state"),
@@ -366,7 +367,9 @@ def test_checks_that_cannot_be_made(refuse: Refusal, arguments: tuple[str, ...],
     assert said in refuse("gdu", *arguments, "--device", "cpu")
 
 
-@pytest.mark.parametrize("case", ["no scenario", "scenario not TOML", "no checkpoint", "checkpoint with code"])
+@pytest.mark.parametrize(
+    "case", ["no scenario", "scenario not TOML", "no checkpoint", "checkpoint with code", "other images"]
+)
 def test_broken_runs_are_not_checked(place: Path, refuse: Refusal, case: str) -> None:
     change, said = BROKEN_RUNS[case]
     change(place / "run")
@@ -381,14 +384,13 @@ def test_pictures_are_not_written_over_a_file(refuse: Refusal) -> None:
 def test_the_largest_values_diverge_at_worst(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     rates = [f"training.{key}=1e6" for key in ("learning_rate", "readout_learning_rate", "projection_learning_rate")]
     others = [
         "training.weight_decay=1e6", "training.batch_size=1_000_000", "network.weight_scale=1e6", "relaxation.beta=1e6",
         "signals.alpha=1e6", "signals.temperature=1e3", "signals.temperature_exponent=10", "signals.learned=true",
     ]  # fmt: skip
     sets = [word for override in (*rates, *others, "network.activation=relu") for word in ("--set", override)]
-    assert main(["run", "tiny.toml", "--device", "cpu", *sets]) == 3
+    assert main(["run", "tiny.toml", "--no-plots", "--device", "cpu", *sets]) == 3
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.train import bench as module
 from neurosim_ep.train.bench import Bench, PhaseSpeed, bench, product_rate, reads_per_tick
-from neurosim_ep.train.model import build_model
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.standin import sizes, stand_in
 from neurosim_ep.train.timing import StepTimer
 from neurosim_ep.units import format_time
@@ -71,7 +72,7 @@ def test_figures_agree() -> None:
     assert (found.batch, found.train_samples, found.test_samples, found.threads) == (8, 40, 20, 2)
     assert (found.device, found.precision, found.torch) == ("cpu", "float32", torch.__version__)
     assert found.recorded_step_ms is not None
-    assert (found.free.ticks, found.nudge.ticks if found.nudge else 0) == (15, 6)
+    assert (found.free.ticks, found.nudge.ticks if found.nudge else 0) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_bptt_has_no_nudge() -> None:
     check(found, scenario)
     assert found.nudge is None
     assert found.recorded_step_ms is None
-    assert found.free.ticks == 15
+    assert found.free.ticks == 8
 
 
 def test_long_phases_are_cut_and_taken_to_be_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,9 +129,10 @@ def test_the_share_at_rest_is_that_of_the_phase() -> None:
 def test_all_steps_are_those_of_the_untrained_network(device: str) -> None:
     scenario = tiny("training.learning_rate=0.5", *([] if device == "ideal" else [f"hardware.device.preset={device}"]))
     data = stand_in(scenario.data, 8, 4, 0)
-    model = build_model(scenario, data.num_classes, data.image_shape)
+    experiment = replace(Experiment.open(scenario, device="cpu"), given=data)
+    model = experiment.model
     before = [connection.weight.clone() for connection in model.network.connections]
-    timer = StepTimer(scenario, model, data, torch.device("cpu"))
+    timer = StepTimer(experiment)
     for _ in range(3):
         timer.step()
     same = [
@@ -142,7 +144,7 @@ def test_all_steps_are_those_of_the_untrained_network(device: str) -> None:
 def test_a_test_is_no_part_of_the_step_before_it() -> None:
     scenario = tiny()
     data = stand_in(scenario.data, 8, 8, seed=0)
-    timer = StepTimer(scenario, build_model(scenario, 10, data.image_shape), data, torch.device("cpu"))
+    timer = StepTimer(replace(Experiment.open(scenario, device="cpu"), given=data))
     step = timer.step()
     seconds, ticks = step.free.seconds, step.free.sample_ticks
     timer.test()
@@ -188,7 +190,7 @@ def test_operations_are_those_of_the_reads(policy: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(Kernel, way, read)
     monkeypatch.setattr("neurosim_ep.scheduler.kernels.PackedKernel.available", lambda: False)
     data = stand_in(scenario.data, 8, 8, 0)
-    timer = StepTimer(scenario, build_model(scenario, 10, data.image_shape), data, torch.device("cpu"))
+    timer = StepTimer(replace(Experiment.open(scenario, device="cpu"), given=data))
     step = timer.step()
     per_tick = reads_per_tick(timer.trainer.model.network, timer.engine.policy.ticks)
     assert counted["operations"] == per_tick * (step.free.sample_ticks + step.nudge.sample_ticks)

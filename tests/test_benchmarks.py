@@ -41,15 +41,13 @@ def test_physics_compares_where_no_sample_settles() -> None:
 
 
 def test_real_tiles_follow_the_model_to_its_device() -> None:
-    from subject import moved
-
     from neurosim_ep.train.model import build_model
 
     model = build_model(load_scenario("smoke", ["hardware.converters.preset=eight_bit"]), 10, (3, 32, 32))
     asked = []
     assert model.tiles is not None
     model.tiles.to = asked.append  # type: ignore[method-assign]
-    moved(model, CPU)
+    assert model.to(CPU) is model
     assert asked == [CPU]
 
 

@@ -152,7 +152,7 @@ def test_resume(install: Callable[..., None], tmp_path: Path, capsys: pytest.Cap
     install("neurosim_ep.train.run", "resume", fake)
     assert main(["resume", str(tmp_path), "--device", "cpu"]) == 0
     assert fake.args == (tmp_path,)
-    assert fake.kwargs["device"] == "cpu"
+    assert fake.kwargs["device"] == "cpu" and fake.kwargs["plots"]
     assert "50.0 %" in capsys.readouterr().out
 
 

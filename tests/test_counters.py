@@ -332,7 +332,7 @@ def test_tile_table_joins_plan_and_counts() -> None:
     counter = TileCounter(plan, "cpu")
     ones = torch.ones(1, 3, 5, 5)
     counter.forward(0, ["free"], counter.active(ones, ones), ones)
-    table = tile_table(plan, counter.result(1))
+    table = tile_table(plan.to_frame(), counter.result(1))
     assert len(table) == len(plan.tiles) * 3 * 2 * 2
     assert list(table.columns[-4:]) == list(READ_QUANTITIES)
     keys = (table.phase == "free") & (table.direction == "forward") & (table.accounting == "clocked")

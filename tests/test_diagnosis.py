@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from torch import Tensor
 from neurosim_ep.cli import main
 from neurosim_ep.diagnosis import report
 from neurosim_ep.diagnosis.findings import findings
-from neurosim_ep.diagnosis.folder import staged
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Ends, Setting, biases, go_on, nudge_both, responses
 from neurosim_ep.diagnosis.saturation import saturation
@@ -26,6 +24,7 @@ from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.errors import UsageError
+from neurosim_ep.record.folder import replaced_folder
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine
@@ -337,31 +336,30 @@ def test_findings_follow_their_rules() -> None:
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "diagnosis"
-    with staged(folder) as staging:
+    with replaced_folder(folder) as staging:
         (staging / "diagnosis.json").write_text("1")
         (staging / "old.csv").write_text("")
-    with pytest.raises(KeyError), staged(folder) as staging:
+    with pytest.raises(KeyError), replaced_folder(folder) as staging:
         (staging / "diagnosis.json").write_text("2")
         raise KeyError
     assert (folder / "diagnosis.json").read_text() == "1"
-    with staged(folder) as staging:
+    with replaced_folder(folder) as staging:
         (staging / "diagnosis.json").write_text("3")
     assert [path.name for path in tmp_path.rglob("*")] == ["diagnosis", "diagnosis.json"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot be written"), staged(tmp_path / "file" / "diagnosis"):
+    with pytest.raises(UsageError, match="cannot be written"), replaced_folder(tmp_path / "file" / "diagnosis"):
         pass
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run of the smoke scenario."""
     overrides = (
         "data.train_samples=60", "data.test_samples=40", "training.epochs=2", "relaxation.free_steps=9",
         "relaxation.nudge_steps=4", "telemetry.traffic_every=0", "signals.alpha_schedule=linear",
+        "telemetry.plots=false",
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        yield run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    return run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
 
 
 def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

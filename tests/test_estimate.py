@@ -14,13 +14,15 @@ from neurosim_ep.cli import main
 from neurosim_ep.hardware.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare
 from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.cost import bill, energy_by, ledger
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TICK_TABLES
 from neurosim_ep.hardware.modelfile import load_hardware_model
 from neurosim_ep.hardware.styles import Style
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 from neurosim_ep.train.estimate import estimate_given, estimate_measured, given_counts
+from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.train.trainer import Trainer
 from neurosim_ep.units import format_bits
 
 RRAM = load_hardware_model("rram_32nm")
@@ -134,6 +136,26 @@ def test_an_estimate_records_what_a_run_would() -> None:
     assert found.counts.updates("accumulate_adds").sum() > 0
     eighth = estimate_measured(scenario, 5, "cpu").recording.counts
     assert eighth.updates("pulses_up").sum() < found.counts.updates("pulses_up").sum()
+
+
+UPDATES = {
+    "ideal": ("hardware.converters.preset=none", "hardware.device.preset=none"),
+    "program": ("hardware.device.preset=none",),
+    **{scheme: (f"hardware.device.update={scheme}",) for scheme in ("difference", "two_pass", "transfer")},
+}
+
+
+@pytest.mark.parametrize("sets", UPDATES.values(), ids=UPDATES)
+def test_an_estimate_of_a_batch_is_the_first_that_a_run_records(sets: tuple[str, ...]) -> None:
+    scenario = load_scenario("smoke_tiles", ["data.train_samples=32", "data.test_samples=4", *sets])
+    found = estimate_measured(scenario, 16, "cpu").recording.counts
+    number, counts = Trainer(Experiment.open(scenario, device="cpu")).train_epoch(0, lambda batch: None).traffic[0]
+    assert number == 0 and found.samples == counts.samples == 16
+    assert (found.traffic == counts.traffic).all() and (found.update == counts.update).all()
+    assert found.updates("pulses_up").sum() > 0 and found.applied == counts.applied
+    for table in TICK_TABLES:
+        ours, theirs = getattr(found, table), getattr(counts, table)
+        assert list(ours) == list(theirs) and all((ours[phase] == theirs[phase]).all() for phase in ours)
 
 
 def test_an_estimate_of_distillation_needs_no_teacher() -> None:

@@ -35,7 +35,7 @@ from trace_parsers import (
 )
 
 from neurosim_ep.cli import EXPORT_FORMATS, main
-from neurosim_ep.diagnosis.restore import choose_samples, restore
+from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip import Recording
 from neurosim_ep.hardware.counts import READ_PHASES
@@ -53,6 +53,7 @@ from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, plan_tiles
+from neurosim_ep.train.experiment import Experiment
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "traffic-format.md"
 SIGNALS = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)
@@ -352,11 +353,11 @@ def test_neurosim_reads_the_weights_and_the_states_at_rest(trained: Path, tmp_pa
     np.testing.assert_allclose((conv1.weights.T @ signed).reshape(8, height, width), expected[0], atol=1e-9)
 
     # what the upper connections read are the states at rest
-    opened = restore(trained, "cpu")
+    opened = Experiment.open(trained, device="cpu")
     image, relaxation = choose_samples(opened, 1), opened.scenario.relaxation
     schedule = Schedule.of(opened.scenario.scheduler, relaxation)
     free = free_phase(opened.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
-    assert document["image"] == {"test_image": image.places[0], "label": int(image.labels[0])}
+    assert document["image"] == {"test_image": int(image.places[0]), "label": int(image.labels[0])}
     middle = conv2.codes.reshape(8, 3, 3, *conv2.row[:2])[:, 1, 1]
     for codes, state in ((middle, free.states[0][0]), (fc1.codes, free.states[1][0])):
         np.testing.assert_allclose(codes.ravel() / 255, state.flatten(), atol=0.5001 / 255)

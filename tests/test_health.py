@@ -10,9 +10,8 @@ import torch
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.train.data import load_data
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
-from neurosim_ep.train.model import build_model
 from neurosim_ep.train.run import run
 from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.trainer import Trainer
@@ -103,15 +102,14 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OVERRIDES = (
     "data.train_samples=320", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
-    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0",
+    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0", "telemetry.plots=false",
 )  # fmt: skip
 
 
 def test_a_layer_that_dies_in_training_is_reported_before_the_epoch_ends() -> None:
     """Its bias is driven far below zero in the middle of the epoch; until then nothing is said."""
     scenario = load_scenario("smoke", OVERRIDES)
-    data = load_data(scenario.data, scenario.scenario.seed)
-    trainer = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    trainer = Trainer(Experiment.open(scenario, device="cpu"))
     events: list[str] = []
 
     def kill(batch: int) -> None:
@@ -137,7 +135,6 @@ class Listening(QuietReporter):
 @pytest.mark.parametrize("sick", [False, True])
 def test_warnings_reach_the_reporter_and_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sick: bool) -> None:
     """A run that learns is silent about its layers; one without any drive is not."""
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     reporter = Listening()
     extra = ["network.weight_scale=1e-4", "training.learning_rate=0", "training.update_limit=0"] if sick else []
     run(load_scenario("smoke", [*OVERRIDES, *extra]), tmp_path / "out", reporter=reporter)

@@ -35,7 +35,7 @@ ALLOWED = {
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": RUNNING,
     "diagnosis": RUNNING | {"train"},
-    "analysis": BASE,
+    "analysis": BASE | {"record", "threads"},
 }
 
 
@@ -92,9 +92,8 @@ def test_training_loads_neither_compiler_nor_scipy() -> None:
     """Together they take as long to load as PyTorch."""
     code = (
         "import sys, torch; before = set(sys.modules); from neurosim_ep.scenario.load import load_scenario; "
-        "from neurosim_ep.train import run; scenario = load_scenario('mlp'); "
-        "model = run.build_model(scenario, 10, (3, 32, 32)); data = run.load_data(scenario.data, 0); "
-        "run.Trainer(scenario, model, data, torch.device('cpu')); print(' '.join(set(sys.modules) - before))"
+        "from neurosim_ep.train import run; run.Trainer(run.Experiment.open(load_scenario('mlp'), device='cpu')); "
+        "print(' '.join(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch._dynamo", "torch._inductor", "scipy", "matplotlib", "rich"} & set(done.stdout.split())

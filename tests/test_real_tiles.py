@@ -30,8 +30,8 @@ from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.chip import make_tiles
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.model import build_model, chip_model
+from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.train.model import chip_model
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 
@@ -57,13 +57,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: None)
 
 
 def trainer_of(scenario: Scenario) -> Trainer:
-    data = load_data(scenario.data, scenario.scenario.seed)
-    return Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    return Trainer(Experiment.open(scenario, device="cpu"))
 
 
 def trained(scenario: Scenario, epochs: int = 1) -> Trainer:
@@ -181,7 +179,7 @@ def test_epochs_on_real_tiles(tiny: Path, tmp_path: Path, case: str, monkeypatch
     for epoch in range(2):
         record, test = made.train_epoch(epoch, lambda batch: None), made.evaluate()
         assert np.isfinite(record.loss) and 0 <= test.accuracy <= 1
-        for layer, row in enumerate(record.layers[:3]):
+        for layer, row in enumerate(list(record.layers.values())[:3]):
             assert 0 <= (row["mean_abs_state"] or 0) < 10 and (row["norm_dW"] or 0) > 0
             if scenario.hardware.converters.adc_bits:
                 assert (row["adc_step_forward"] or 0) > 0 and 0 <= (row["clipped_forward"] or 0) < 1
@@ -297,7 +295,7 @@ def test_counted_pulses_are_those_that_devices_got(tiny: Path, update: str, monk
             }  # fmt: skip
             for quantity, value in expected.items():
                 assert counts.updates(quantity)[tile.index] == int(value), (quantity, tile)
-    row = record.layers[1]
+    row = record.layers[made.model.network.layer_names[1]]
     size = tiles.devices[1].weights.numel()
     total = sum(one.updates("pulses_up")[plan.tile_range(1)].sum() for _, one in record.traffic)
     assert row["pulses_up"] == pytest.approx(total / len(record.traffic) / size)

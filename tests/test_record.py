@@ -173,6 +173,17 @@ def test_write_table_takes_rows_or_frames_and_fixes_the_columns(tmp_path: Path) 
         assert (tmp_path / "memory.csv").read_text() == "method,layer,name,item,bits\nep,0,conv1,cells,1099511627776\n"
 
 
+def test_cells_are_written_as_pandas_writes_them(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["plain", 'a "quoted", one', None, "two\nlines"], "number": [0.1, math.nan, -0.0, 1e-300],
+            "whole": [1, -(2**62), 0, 3], "flag": [True, False, True, True], "mixed": [0, "", None, 2.5],
+        }
+    )  # fmt: skip
+    write_table(tmp_path / "table.csv", frame, list(frame.columns))
+    assert (tmp_path / "table.csv").read_text() == frame.to_csv(index=False, lineterminator="\n")
+
+
 SIGNALS = (Projection(0, 96, 5), Projection(1, 10, 10, direct=True, off_chip_bits=320))
 READOUT = Projection(1, 10, 5, learned=True)
 
@@ -287,6 +298,15 @@ def test_traffic_truncated_to_an_epoch_goes_on_as_if_uninterrupted(tmp_path: Pat
                 np.testing.assert_array_equal(node[:], actual[name][:], err_msg=name)
 
         expected.visititems(same)
+
+
+def test_tables_of_earlier_epochs_leave_no_room_behind(tmp_path: Path, plan: TilePlan) -> None:
+    writer, table = writer_at(tmp_path / "traffic.h5", plan), pd.DataFrame({"energy_J": np.arange(1e5)})
+    sizes = []
+    for epoch in range(3):
+        writer.append(epoch, [(0, random_counts(plan, epoch))], {"cost": table})
+        sizes.append(writer.path.stat().st_size)
+    assert sizes[-1] - sizes[0] < table["energy_J"].nbytes
 
 
 def test_a_kill_while_traffic_is_written_leaves_the_last_epoch_whole(

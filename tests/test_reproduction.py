@@ -177,7 +177,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(
     message = refuse(runs[0].path, tmp_path / "copy", "--out", out)
     assert "the same scenario with the same seed (1); give only one of them" in message
     assert message.count("\n") == 1
-    assert "is not a run directory (it has no run.json)" in refuse(runs[0].path, tmp_path / "nowhere", "--out", out)
+    assert "no such run directory" in refuse(runs[0].path, tmp_path / "nowhere", "--out", out)
     (tmp_path / "copy/scenario.toml").write_text("[data]\n")
     assert "scenario.toml: lacks scenario.seed; was it edited?" in refuse(tmp_path / "copy", "--out", out)
     assert "Missing option '--out'" in refuse(runs[0].path)

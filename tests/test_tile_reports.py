@@ -23,15 +23,17 @@ from neurosim_ep.cli import main
 from neurosim_ep.diagnosis import tiles as tile_reports
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import Linearisation, power_iteration
-from neurosim_ep.diagnosis.restore import choose_samples, restore
+from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.converters import Conversions
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.run import run
 
 TINY = (
     "data.train_samples=10", "data.test_samples=10", "training.epochs=1", "training.batch_size=5",
-    "telemetry.traffic_every=1", "relaxation.free_steps=6", "relaxation.nudge_steps=3", "network.width=0.5",
+    "telemetry.traffic_every=1", "telemetry.plots=false", "relaxation.free_steps=6", "relaxation.nudge_steps=3",
+    "network.width=0.5",
     "hardware.converters.preset=eight_bit", "hardware.device.preset=ReRamES", "hardware.device.update=two_pass",
 )  # fmt: skip
 
@@ -39,9 +41,7 @@ TINY = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run on tiles with 8-bit converters and asymmetric devices."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        return run(load_scenario("smoke", TINY), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    return run(load_scenario("smoke", TINY), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,8 @@ def test_pulses_of_a_tile_are_those_of_its_devices(trained: Path) -> None:
         assert file["meta"].attrs["pulses_applied"]
         for name in ("pulses_up", "pulses_down", "pulses_net"):
             assert table[name].tolist() == file[f"phases/update/{name}"][:].sum(0).tolist()
-    weights = [connection.weight.numel() for connection in restore(trained, "cpu").model.network.connections]
+    network = Experiment.open(trained, device="cpu").model.network
+    weights = [connection.weight.numel() for connection in network.connections]
     assert recorded == 2  # all batches, as in layers.csv
     for name in ("pulses_up", "pulses_down", "pulses_net"):
         per_weight = table.groupby("layer")[name].sum().to_numpy() / np.array(weights) / recorded
@@ -90,7 +91,7 @@ def test_the_diagnosis_of_real_tiles(
 
 
 def test_contraction_is_that_of_the_weights_the_tiles_hold(trained: Path) -> None:
-    opened = restore(trained, "cpu")
+    opened = Experiment.open(trained, device="cpu")
     network, chosen = opened.model.network, choose_samples(opened, 3)
     drive = network.input_drive(chosen.x)[0]
     held = Linearisation(network, drive, chosen.start)
@@ -121,7 +122,7 @@ def test_resolution_by_hand() -> None:
 
 
 def test_devices_and_cancellation_by_hand(trained: Path) -> None:
-    tiles = restore(trained, "cpu").model.tiles
+    tiles = Experiment.open(trained, device="cpu").model.tiles
     assert tiles is not None
     devices = tiles.devices[0]
     array, count = devices.slow, devices.slow.w.numel()

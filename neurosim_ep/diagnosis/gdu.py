@@ -30,9 +30,8 @@ from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import StateRecorder
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.presentation import relax_nudged
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.scheduler.sigma_delta import repeat_rows
 from neurosim_ep.scheduler.unrolled import recorded_free_phase
 
 SIDES = ("right", "left", "symmetric")
@@ -182,15 +181,8 @@ def _nudged(
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
     recorder, signed = StateRecorder(), per_row([setting.beta, -setting.beta], len(x), x)
     nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
-    end = engine.relax(
-        engine.network.input_drive(x)[0],
-        [repeat_rows(state, 2) for state in free],
-        setting.nudge_steps,
-        (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS),
-        rest=Rest.nudge_phase(0.0, free),
-        nudge=nudge,
-        observers=[recorder],
-    )
+    drive, phases = engine.network.input_drive(x)[0], (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
+    end = relax_nudged(engine, drive, free, nudge, phases, setting.nudge_steps, observers=[recorder])
     plus, minus = (
         [[state[side::2] for state in states] for states in [*recorder.states, end.states]] for side in (0, 1)
     )

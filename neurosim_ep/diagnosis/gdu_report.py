@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from neurosim_ep.diagnosis.folder import staged, unwritable
+import torch
+
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
-from neurosim_ep.diagnosis.subject import Subject, subject
+from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.errors import DivergenceError, UsageError
+from neurosim_ep.record.folder import new_folder, refuse_filled
 from neurosim_ep.record.logs import write_table
-from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_json
+from neurosim_ep.record.rundir import iso_time, versions, write_json
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.threads import use_threads
-from neurosim_ep.train.reopen import SCENARIO, run_scenario
+from neurosim_ep.train.experiment import Experiment
 
 SCHEMA_VERSION = 1
 TICK_COLUMNS = (
@@ -93,31 +94,30 @@ def gdu(
     states or gradients are not finite.
     """
     began = time.perf_counter()
-    run = None
-    if isinstance(target, Path):
-        run = RunDirectory.open(target)
-        scenario = run_scenario(run, (SCENARIO,), overrides)
-    else:
-        scenario = target
-    folder = _target(out, scenario.scenario.name)
+    experiment = Experiment.open(target, device=device, overrides=overrides, exact=True)
+    scenario = experiment.scenario
+    folder = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario.scenario.name}"
+    refuse_filled(folder, "made")
     relaxation = scenario.relaxation
     if relaxation.nudge_steps > relaxation.free_steps:
         raise UsageError(
             f"relaxation.nudge_steps = {relaxation.nudge_steps}: must not exceed relaxation.free_steps "
             f"({relaxation.free_steps}), the ticks BPTT can go back; lower it with --set"
         )
-    checked = subject(scenario, samples, device, run)
-    use_threads(threads, samples * checked.network.largest_read_flops)
+    model = experiment.model.to(experiment.device, torch.float64)
+    chosen = training_samples(experiment, samples)
+    experiment.use_threads(threads, samples)
+    teacher = {layer: shown.double() for layer, shown in experiment.plain_targets(chosen.places).items()}
     setting = Setting(
-        relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, checked.signals, checked.alpha,
-        scenario.scenario.seed, checked.teacher,
+        relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
+        scenario.scenario.seed, teacher,
     )  # fmt: skip
-    found = check_updates(checked.network, checked.x, checked.y, setting, checked.start)
+    found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
     report = GduReport(folder, found, _notes(scenario, found))
-    with staged(folder, "made") as staging:
-        _write(staging, report, checked, source=str(target) if run else "initial weights", began=began)
+    with new_folder(folder, "made") as staging:
+        _write(staging, report, experiment, samples, began)
     return report
 
 
@@ -135,11 +135,11 @@ def _notes(scenario: Scenario, found: Gdu) -> list[str]:
     return notes
 
 
-def _write(folder: Path, report: GduReport, checked: Subject, *, source: str, began: float) -> None:
+def _write(folder: Path, report: GduReport, experiment: Experiment, samples: int, began: float) -> None:
     """Tables, gdu.json and pictures."""
     from neurosim_ep.analysis.gdu import draw_gdu
 
-    scenario, found = checked.scenario, report.found
+    scenario, found = experiment.scenario, report.found
     for name, rows, columns in (
         ("gdu.csv", found.ticks, TICK_COLUMNS),
         ("gdu_layers.csv", found.layers, LAYER_COLUMNS),
@@ -149,15 +149,15 @@ def _write(folder: Path, report: GduReport, checked: Subject, *, source: str, be
     document = {
         "schema_version": SCHEMA_VERSION,
         "name": scenario.scenario.name,
-        "source": source,
-        "epochs_trained": checked.epoch,
-        "samples": len(checked.y),
-        "data_digest": checked.digest,
+        "source": "initial weights" if experiment.directory is None else str(experiment.directory.path),
+        "epochs_trained": experiment.epoch,
+        "samples": samples,
+        "data_digest": experiment.data.digest,
         "seed": scenario.scenario.seed,
         "free_steps": scenario.relaxation.free_steps,
         "nudge_steps": scenario.relaxation.nudge_steps,
         "beta": scenario.relaxation.beta,
-        "alpha": None if checked.signals is None else checked.alpha,
+        "alpha": None if experiment.model.signals is None else experiment.alpha,
         "policy": "synchronous",
         "number_format": "float64",
         "free_residual": found.residual,
@@ -165,24 +165,12 @@ def _write(folder: Path, report: GduReport, checked: Subject, *, source: str, be
         "notes": report.notes,
         "definitions": DEFINITIONS,
         "versions": versions(),
-        "device": str(checked.x.device),
+        "device": str(experiment.device),
         "finished": iso_time(datetime.now(UTC)),
         "seconds": time.perf_counter() - began,
     }
     write_json(folder / "gdu.json", document)
     draw_gdu(folder)
-
-
-def _target(out: Path | None, name: str) -> Path:
-    """``out`` or the default folder; raises :class:`UsageError` unless it is new or empty."""
-    path = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{name}"
-    try:
-        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    except OSError as problem:
-        raise unwritable(path, problem, "made") from problem
-    if taken:
-        raise UsageError(f"{path}: is not an empty folder; choose another --out, or move it away")
-    return path
 
 
 def _finite(value: object) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on, nudge_both, responses
-from neurosim_ep.diagnosis.restore import Samples, TrainedRun
+from neurosim_ep.diagnosis.samples import Samples
 from neurosim_ep.diagnosis.saturation import Saturation, saturation
 from neurosim_ep.diagnosis.settling import FreePhase, observe_free_phase
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
@@ -17,7 +17,7 @@ from neurosim_ep.errors import DivergenceError
 from neurosim_ep.scenario.schema import RelaxationSection
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.teacher.targets import ask_teacher
+from neurosim_ep.train.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Figures:
     tiles: list[TileFigures]
 
 
-def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Figures:
+def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Figures:
     """The :class:`Figures` of ``run`` at the samples ``chosen``, in its own dynamics but with tolerances of 0.
 
     Raises :class:`DivergenceError` when states are not finite.
@@ -58,7 +58,7 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
         say(note)
     if not bool(free.residuals.isfinite().all()):
         raise DivergenceError(
-            f"{run.directory.path}: states of the free phase are not finite; this network cannot be diagnosed, start "
+            f"{run.run.path}: states of the free phase are not finite; this network cannot be diagnosed, start "
             "the run again with a lower training.learning_rate or network.weight_scale"
         )
 
@@ -70,9 +70,7 @@ def measure(run: TrainedRun, chosen: Samples, say: Callable[[str], None]) -> Fig
 
     say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
     beta = relaxation.beta
-    teacher = ask_teacher(
-        run.scenario, network, run.data, run.device, run.data.test_images[chosen.places], run.directory
-    )
+    teacher = run.ask_teacher(run.data.test_images[chosen.places])
     setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
     with counting(run.model.tiles) as nudged:
         ends = nudge_both(engine, free, setting, beta)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from neurosim_ep.diagnosis.restore import TrainedRun, choose_samples, restore
+from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.record.export.neurosim import LayerTrace, write_neurosim
 from neurosim_ep.record.folder import DOCUMENT, new_folder, refuse_filled
@@ -17,6 +17,7 @@ from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ConnectionGeometry
+from neurosim_ep.train.experiment import Experiment
 
 CODES = (
     "inputs as integers of these bits, most significant first, the largest one standing for full_scale: states lie in "
@@ -39,7 +40,7 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
     :class:`DivergenceError` when states are not finite, :class:`UsageError` when ``out`` cannot be made.
     """
     refuse_filled(out)
-    run = restore(run_dir, "cpu")
+    run = Experiment.open(run_dir, device="cpu")
     image, relaxation = choose_samples(run, 1), run.scenario.relaxation
     schedule = Schedule.of(run.scenario.scheduler, relaxation)
     free = free_phase(run.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
@@ -53,7 +54,7 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
             "format": "neurosim",
             "run": {"name": run.scenario.scenario.name, "directory": run_dir.resolve().name, "epoch": run.epoch},
             "versions": versions(),
-            "image": {"test_image": image.places[0], "label": int(image.labels[0])},
+            "image": {"test_image": int(image.places[0]), "label": int(image.labels[0])},
             "free_phase": _rest(free, relaxation.tolerance),
             "bits": bits,
             "codes": CODES,
@@ -76,7 +77,7 @@ def _rest(free: Relaxation, tolerance: float) -> dict[str, Any]:
     }
 
 
-def _layers(run: TrainedRun, x: Tensor, seen: list[Tensor]) -> list[LayerTrace]:
+def _layers(run: Experiment, x: Tensor, seen: list[Tensor]) -> list[LayerTrace]:
     """Every connection with what it reads of image ``x`` and of the states its neighbours know."""
     return [
         LayerTrace(

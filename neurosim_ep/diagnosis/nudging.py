@@ -20,8 +20,7 @@ from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.quiescence import Rest
-from neurosim_ep.scheduler.sigma_delta import repeat_rows
+from neurosim_ep.scheduler.presentation import relax_nudged
 
 TWO_SIDES = (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
 
@@ -61,17 +60,12 @@ def go_on(engine: Engine, free: FreePhase, setting: Setting) -> list[Tensor]:
 
 
 def _nudge(engine: Engine, free: FreePhase, setting: Setting, betas: tuple[float, ...]) -> Relaxation:
-    network, copies, batch = engine.network, len(betas), len(setting.labels)
+    network = engine.network
     onehot = one_hot(setting.labels, network.num_classes, free.input_drive)
-    signed = per_row(betas, batch, onehot)
-    return engine.relax(
-        free.input_drive,
-        [repeat_rows(state, copies) for state in free.end.states],
-        setting.steps,
-        TWO_SIDES[:copies],
-        rest=Rest.nudge_phase(0.0, free.end.states),
-        nudge=Nudge(network, onehot, signed, setting.signals, setting.alpha, setting.teacher),
-        senders=None if free.senders is None else free.senders.fork(copies),
+    signed = per_row(betas, len(setting.labels), onehot)
+    nudge = Nudge(network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
+    return relax_nudged(
+        engine, free.input_drive, free.end.states, nudge, TWO_SIDES[: len(betas)], setting.steps, free.senders
     )
 
 

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.diagnosis.findings import findings
-from neurosim_ep.diagnosis.folder import refuse_foreign, staged
 from neurosim_ep.diagnosis.lipschitz import PowerIteration
 from neurosim_ep.diagnosis.measure import Figures, measure
-from neurosim_ep.diagnosis.restore import Samples, TrainedRun, choose_samples, restore
+from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.diagnosis.settling import KINDS, quantiles
 from neurosim_ep.ep.network import Network
+from neurosim_ep.errors import UsageError
+from neurosim_ep.record.folder import replaced_folder, unwritable
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions, write_json
-from neurosim_ep.threads import use_threads
+from neurosim_ep.train.experiment import Experiment
 
-FORMAT = 1
+FORMAT, MARK = 1, "diagnosis.json"
 QUANTILES = ("median", "p90", "max")
 RESIDUAL_COLUMNS = ("tick", "layer", "name", *QUANTILES)
 
@@ -119,14 +120,14 @@ def diagnose(
     :class:`DivergenceError` when states are not finite.
     """
     folder = run_dir / "diagnosis" if out is None else out
-    run = restore(run_dir, device)
-    refuse_foreign(folder)
+    run = Experiment.open(run_dir, device=device)
+    _refuse_foreign(folder)
     chosen = choose_samples(run, samples)
-    use_threads(threads, samples * run.model.network.largest_read_flops)
+    run.use_threads(threads, samples)
     found = _diagnosis(run, chosen, measure(run, chosen, say), folder)
     say("drawing the pictures")
-    with staged(folder) as staging:
-        write_json(staging / "diagnosis.json", found.document)
+    with replaced_folder(folder) as staging:
+        write_json(staging / MARK, found.document)
         for name, rows in (("layers", found.layers), ("samples", found.samples)):
             write_table(staging / f"{name}.csv", rows, list(rows[0]))
         write_table(staging / "residual.csv", found.residuals, RESIDUAL_COLUMNS)
@@ -136,7 +137,16 @@ def diagnose(
     return found
 
 
-def _diagnosis(run: TrainedRun, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:
+def _refuse_foreign(folder: Path) -> None:
+    """Raise :class:`UsageError` when something else than a diagnosis is at ``folder``: it would be overwritten."""
+    try:
+        if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder}: holds something else than a diagnosis; choose another --out, or move it away")
+    except OSError as problem:
+        raise unwritable(folder, problem) from problem
+
+
+def _diagnosis(run: Experiment, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:
     free = figures.free
     course = quantiles(torch.cat([free.residuals.amax(2, keepdim=True), free.residuals], 2))  # all states, the layers
     layers, samples = _layer_rows(run.model.network, figures, course[-1]), _sample_rows(chosen, figures)
@@ -147,14 +157,14 @@ def _diagnosis(run: TrainedRun, chosen: Samples, figures: Figures, folder: Path)
     return Diagnosis(folder, document, layers, samples, _residual_rows(free.ticks, names, course))
 
 
-def _document(run: TrainedRun, chosen: Samples, figures: Figures, residual: Tensor) -> dict[str, Any]:
+def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tensor) -> dict[str, Any]:
     """The scalars; ``residual`` (3,) are the quantiles of all states at the end of the free phase."""
     free = figures.free
     return {
         "format": FORMAT,
         "run": {
             "name": run.scenario.scenario.name,
-            "directory": run.directory.path.resolve().name,
+            "directory": run.run.path.resolve().name,
             "seed": run.scenario.scenario.seed,
             "epoch": run.epoch,
             "epochs": run.scenario.training.epochs,
@@ -205,7 +215,7 @@ def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
 
 def _sample_rows(chosen: Samples, figures: Figures) -> Rows:
     columns: Mapping[str, Sequence[Any]] = {
-        "sample": chosen.places,
+        "sample": chosen.places.tolist(),
         "label": chosen.labels.tolist(),
         "predicted": figures.logits.argmax(1).tolist(),
         "kind": figures.free.kinds,

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.diagnosis.nudging import Ends
-from neurosim_ep.diagnosis.restore import TrainedRun
 from neurosim_ep.tiles.chip import ChipTiles
 from neurosim_ep.tiles.converters import Conversions
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
 from neurosim_ep.tiles.writing import Devices
+from neurosim_ep.train.experiment import Experiment
 
 AT_BOUND = 0.02  # of the range of a device, from a bound
 AT_SYMMETRY = 0.05  # of the range of a device, from its symmetry point
@@ -73,7 +73,7 @@ def counting(tiles: ChipTiles | None) -> Iterator[list[Counted]]:
     found += [dict(array.conversions) for array in tiles.arrays]
 
 
-def tile_figures(run: TrainedRun, ends: Ends, counted: Sequence[Counted]) -> list[TileFigures]:
+def tile_figures(run: Experiment, ends: Ends, counted: Sequence[Counted]) -> list[TileFigures]:
     """:class:`TileFigures` of each layer; the nudge phases end at ``ends``, and the reads of each connection did what
     was ``counted``.
     """
@@ -142,13 +142,13 @@ def cancellation(gross: float, net: float, asymmetry: float | None) -> dict[str,
     return {"pulses_gross": gross, "pulses_net": net, "cancellation": ratio, "drift_per_net": drift}
 
 
-def last_pulses(run: TrainedRun) -> dict[int, tuple[float, float]]:
+def last_pulses(run: Experiment) -> dict[int, tuple[float, float]]:
     """Gross and net pulses per weight and batch of each layer in the last finished epoch, from the run's layers.csv;
     nothing where no epoch is finished.
 
     Raises :class:`CheckpointError` when the table is broken.
     """
-    path = run.directory.path / "layers.csv"
+    path = run.run.path / "layers.csv"
     if run.epoch == 0 or not path.exists():
         return {}
     from neurosim_ep.analysis.load import read_table

@@ -70,7 +70,8 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     """
     chip, counts = recording.chip, recording.counts
     bare = chip.without_signals
-    mesh = Mesh(recording.mesh.placement, bare.routes.all)
+    alone = recording.mesh is chip.serpentine
+    mesh = bare.serpentine if alone else Mesh(recording.mesh.placement, bare.routes.all)
     alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
     table = bill(alike, [Style.CLOCKED])
     sent = (

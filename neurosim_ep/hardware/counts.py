@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.tiles.mapping import TilePlan
-
 READ_PHASES = ("free", "nudge_plus", "nudge_minus")
 ACCOUNTINGS = ("clocked", "event")
 DIRECTIONS = ("forward", "transposed")
@@ -100,15 +98,15 @@ class TileCounts:
         return frame[keys + list(READ_QUANTITIES)].sort_values("tile", kind="stable", ignore_index=True)
 
 
-def tile_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
-    """The tile plan joined with the read counts: the rows of tiles.csv."""
-    return plan.to_frame().merge(counts.to_frame(), on="tile", validate="one_to_many")
+def tile_table(tiles: pd.DataFrame, counts: TileCounts) -> pd.DataFrame:
+    """``tiles``, as :meth:`TilePlan.to_frame` gives them, joined with the read counts: the rows of tiles.csv."""
+    return tiles.merge(counts.to_frame(), on="tile", validate="one_to_many")
 
 
-def pulse_table(plan: TilePlan, counts: TileCounts) -> pd.DataFrame:
-    """Programming pulses of every tile: the rows of pulses.csv."""
-    frame = plan.to_frame()[["tile", "layer", "name"]]
-    return frame.assign(**{name: counts.updates(name) for name in ("pulses_up", "pulses_down", "pulses_net")})
+def pulse_table(tiles: pd.DataFrame, counts: TileCounts) -> pd.DataFrame:
+    """Programming pulses of each of ``tiles``, as :meth:`TilePlan.to_frame` gives them: the rows of pulses.csv."""
+    pulses = {name: counts.updates(name) for name in ("pulses_up", "pulses_down", "pulses_net")}
+    return tiles[["tile", "layer", "name"]].assign(**pulses)
 
 
 def _add_ticks(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

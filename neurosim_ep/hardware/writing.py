@@ -36,7 +36,8 @@ def writing_actions(recording: Recording) -> Iterator[Action]:
         return
     driven = counts.updates("write_steps") * (1 + chip.plan.columns) * model.array.slices.value
     yield act("dac", driven, model.dac.pulse_energy.value)
-    bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in chip.accumulator_bits])
+    sizes, which = np.unique(chip.accumulator_bits, return_inverse=True)
+    bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in sizes])[which]
     yield act("update_add", adds, model.digital.multiply_add_energy.value)
     yield act("update_memory", 2 * adds * model.digital.accumulator_bits.value, bit_J)
     if model.write.scheme == "row_verify":

@@ -1,4 +1,4 @@
-"""A folder that a command leaves: it appears whole, or not at all."""
+"""Folders that a command leaves: they appear, or are replaced, as a whole."""
 
 from __future__ import annotations
 
@@ -13,35 +13,57 @@ DOCUMENT = "export.json"
 """Says beside every export what it is."""
 
 
-def refuse_filled(out: Path) -> None:
+def refuse_filled(out: Path, deed: str = "written") -> None:
     """Raise :class:`UsageError` when something is at ``out`` already; an empty folder may be taken over."""
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{out}: is not an empty folder; choose another --out")
+            raise UsageError(f"{out}: is not an empty folder; choose another --out, or move it away")
     except OSError as problem:
-        raise _unwritable(out, problem) from problem
+        raise unwritable(out, problem, deed) from problem
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which appears at ``out`` when the block ends without an exception.
+def new_folder(out: Path, deed: str = "written") -> Iterator[Path]:
+    """:func:`replaced_folder` where nothing is at ``out`` yet; raises :class:`UsageError` otherwise."""
+    refuse_filled(out, deed)
+    with replaced_folder(out, deed) as staging:
+        yield staging
+
+
+@contextmanager
+def replaced_folder(out: Path, deed: str = "written") -> Iterator[Path]:
+    """A folder to fill, which takes the place of ``out`` when the block ends without an exception.
 
     It is prepared under a hidden name beside ``out``; what a kill leaves behind is cleared by the next attempt. Raises
-    :class:`UsageError` when something is at ``out`` already, or where the system refuses.
+    :class:`UsageError`, that the folder cannot be ``deed``, where the system refuses.
     """
-    refuse_filled(out)
     place = out.resolve()
-    staging = place.with_name(f".{place.name}.new")
+    staging, old = (place.with_name(f".{place.name}.{which}") for which in ("new", "old"))
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         yield staging
-        staging.replace(place)
+        _swap(staging, place, old)
     except OSError as problem:
-        raise _unwritable(out, problem) from problem
+        raise unwritable(out, problem, deed) from problem
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _unwritable(out: Path, problem: OSError) -> UsageError:
-    return UsageError(f"{out}: cannot be written ({problem.strerror}); choose a writable --out")
+def _swap(staging: Path, place: Path, old: Path) -> None:
+    """Put ``staging`` in the ``place`` of a folder, or leave that where it is."""
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.replace(old)
+    try:
+        staging.replace(place)
+    except OSError:
+        if old.exists():
+            old.replace(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def unwritable(out: Path, problem: OSError, deed: str = "written") -> UsageError:
+    """The error for a folder that the system refuses to write."""
+    return UsageError(f"{out}: cannot be {deed} ({problem.strerror}); choose a writable place with --out")

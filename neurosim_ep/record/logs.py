@@ -12,8 +12,10 @@ import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.rundir import write_atomic
@@ -108,4 +110,19 @@ class CsvTable:
 def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
     """Write ``columns`` of ``table`` (a frame, or rows) to a CSV file, atomically."""
     frame = pd.DataFrame(table)
-    write_atomic(path, frame[list(columns)].to_csv(index=False, lineterminator="\n").encode())
+    lines = [",".join(columns), *map(",".join, zip(*(_cells(frame[column]) for column in columns), strict=True)), ""]
+    write_atomic(path, "\n".join(lines).encode())
+
+
+def _cells(values: pd.Series) -> Iterable[str]:
+    """Cells of a column of a CSV file; those of missing values are empty."""
+    cells = values.tolist()
+    if is_numeric_dtype(values):
+        return ("" if cell != cell else str(cell) for cell in cells) if values.hasnans else map(str, cells)
+    texts = {cell: _quoted(cell) for cell in set(cells)}
+    return map(texts.__getitem__, cells)
+
+
+def _quoted(cell: Any) -> str:
+    text = "" if pd.isna(cell) else str(cell)
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text

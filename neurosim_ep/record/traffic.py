@@ -28,7 +28,6 @@ ticks.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -170,8 +169,6 @@ class TrafficWriter:
             for phase, name in product(counts[0].events, TICK_TABLES):
                 _extend(file, f"phases/{phase}/{name}", recorded, [getattr(one, name)[phase] for one in counts])
             for name, table in summaries.items():
-                if name in file:
-                    del file[name]
                 for column, values in table.items():
                     _write(file, f"{name}/{column}", values.to_numpy())
 
@@ -180,12 +177,12 @@ class TrafficWriter:
         if not self.path.exists():
             return
         try:
-            with _rewrite(self.path) as file:
-                kept = int((file["batches/epoch"][:] <= epoch).sum())
-                if kept == len(file["batches/epoch"]):
+            with h5py.File(self.path) as file:
+                epochs = file["batches/epoch"][:]
+                if (epochs <= epoch).all():
                     return
-                for name in SUMMARIES:  # of batches that go; the next epoch writes them anew
-                    file.pop(name, None)
+            with _rewrite(self.path) as file:  # the next epoch writes the summaries anew
+                kept = int((epochs <= epoch).sum())
                 for group in RECORDED_GROUPS:
                     file[group].visititems(
                         lambda _, node: node.resize(kept, axis=0) if isinstance(node, h5py.Dataset) else None
@@ -291,13 +288,16 @@ def _broken(path: Path, problem: Exception) -> CheckpointError:
 
 @contextmanager
 def _rewrite(path: Path) -> Iterator[h5py.File]:
-    """A copy of the file to change, which replaces ``path`` when the block ends without an exception."""
+    """A copy of the file without its summaries, which replaces ``path`` when the block ends without an exception."""
     temporary = temporary_of(path)
-    temporary.unlink(missing_ok=True)
-    if path.exists():
-        shutil.copyfile(path, temporary)
     try:
-        with h5py.File(temporary, "a") as file:
+        with h5py.File(temporary, "w") as file:
+            if path.exists():
+                with h5py.File(path) as old:
+                    file.attrs.update(old.attrs)
+                    for name in old:
+                        if name not in SUMMARIES:
+                            old.copy(name, file)
             yield file
         replace_atomic(temporary, path)
     finally:

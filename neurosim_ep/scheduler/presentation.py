@@ -132,6 +132,32 @@ def _free_phase(
     return engine.relax(drive, own, steps, (Phase.FREE,), rest=rest, senders=senders, observers=observers), senders
 
 
+def relax_nudged(
+    engine: Engine,
+    input_drive: Tensor,
+    free: Sequence[Tensor],
+    nudge: Nudge,
+    phases: tuple[Phase, ...],
+    steps: int,
+    senders: SigmaDelta | None = None,
+    observers: Sequence[Observer] = (),
+) -> Relaxation:
+    """The nudge ``phases`` of every sample, as neighbouring rows of one batch, for ``steps`` ticks from the ``free``
+    states (B, *shape); ``senders`` know what was sent in the free phase.
+    """
+    copies = len(phases)
+    return engine.relax(
+        input_drive,
+        [repeat_rows(state, copies) for state in free],
+        steps,
+        phases,
+        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free),
+        nudge=nudge,
+        senders=None if senders is None else senders.fork(copies),
+        observers=observers,
+    )
+
+
 @torch.no_grad()
 @tf32(False)
 def ep_gradients(
@@ -184,16 +210,8 @@ def ep_gradients(
     sign = per_row([factor for _, factor in nudges], batch, x)
     nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher)
     stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
-    nudged = engine.relax(
-        input_drive,
-        [repeat_rows(state, copies) for state in free.states],
-        nudge_steps,
-        phases,
-        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free.states),
-        nudge=nudge,
-        senders=None if senders is None else senders.fork(copies),
-        observers=[*observers, *([stdp] if stdp else [])],
-    )
+    watchers = [*observers, *([stdp] if stdp else [])]
+    nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
 
     scale = 1 / (copies * beta * batch)
     held = dict(zip(phases, _split(nudged.seen, copies), strict=True))

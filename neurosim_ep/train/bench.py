@@ -15,10 +15,9 @@ from neurosim_ep.errors import DataError
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.kernels import HALF
 from neurosim_ep.scheduler.quiescence import Motion
-from neurosim_ep.threads import use_threads
-from neurosim_ep.train.data import Data, load_data
-from neurosim_ep.train.device import device_name, peak_memory, select_device
-from neurosim_ep.train.model import build_model
+from neurosim_ep.train.data import Data
+from neurosim_ep.train.device import device_name, peak_memory
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.standin import sizes, stand_in
 from neurosim_ep.train.timing import PhaseTime, StepTime, StepTimer, now
 from neurosim_ep.train.trainer import TEST_BATCH
@@ -134,12 +133,13 @@ def bench(scenario: Scenario, *, device: str = "auto", threads: int | None = Non
     in for those that cannot be read, zeros for what a teacher shows. Raises what a run would raise for a scenario,
     hardware model or device that does not fit.
     """
-    target, training = select_device(device), scenario.training
-    data, (train_samples, test_samples), missing = _images(scenario)
-    model = build_model(scenario, data.num_classes, data.image_shape)
+    experiment, training = Experiment.open(scenario, device=device, blank=True), scenario.training
+    data, (train_samples, test_samples), missing = _images(experiment)
+    experiment = replace(experiment, given=data)
+    target, network = experiment.device, experiment.model.network
     batch = min(training.batch_size, train_samples)
-    used = use_threads(threads, batch * model.network.largest_read_flops)
-    timer = StepTimer(scenario, model, data, target)
+    used = experiment.use_threads(threads, batch)
+    timer = StepTimer(experiment)
     full = scenario.relaxation.free_steps, scenario.relaxation.nudge_steps
     ticks = _ticks(timer, *full)
     steps = _timed(timer, ticks, whole=ticks == full)
@@ -153,7 +153,7 @@ def bench(scenario: Scenario, *, device: str = "auto", threads: int | None = Non
         epoch_ms += (recorded_ms - step_ms) * math.ceil(batches / scenario.telemetry.traffic_every)
     tested_s = timer.test() if ticks == full else free.ms / 1e3 / batch
     train_s, test_s = epoch_ms / 1e3, tested_s * test_samples
-    per_tick = reads_per_tick(model.network, timer.engine.policy.ticks)
+    per_tick = reads_per_tick(network, timer.engine.policy.ticks)
     relaxing_s = step.free.seconds + step.nudge.seconds
     precision = timer.engine.precision
     return Bench(
@@ -192,18 +192,18 @@ def product_rate(device: torch.device, precision: str) -> float:
     return 2e-9 * side**3 / min(seconds)
 
 
-def _images(scenario: Scenario) -> tuple[Data, tuple[int, int], list[str]]:
+def _images(experiment: Experiment) -> tuple[Data, tuple[int, int], list[str]]:
     """Images to present, with no more test images than one batch of them, the numbers that a run would use, and why
     the images are random, if they are.
     """
-    section, seed = scenario.data, scenario.scenario.seed
+    section, batch = experiment.scenario.data, experiment.scenario.training.batch_size
     try:
-        data = load_data(section, seed)
+        data = experiment.data
     except DataError as problem:
         numbers = sizes(section)
-        samples, tests = min(scenario.training.batch_size, numbers[0]), min(TEST_BATCH, numbers[1])
+        samples, tests = min(batch, numbers[0]), min(TEST_BATCH, numbers[1])
         reason = f"random images stand in for those of the scenario, {numbers[0]:,} + {numbers[1]:,} of them: {problem}"
-        return stand_in(section, samples, tests, seed), numbers, [reason]
+        return stand_in(section, samples, tests, experiment.scenario.scenario.seed), numbers, [reason]
     numbers = len(data.train_labels), len(data.test_labels)
     few = replace(data, test_images=data.test_images[:TEST_BATCH], test_labels=data.test_labels[:TEST_BATCH])
     return few, numbers, []

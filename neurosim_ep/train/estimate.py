@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 
-from neurosim_ep.ep.network import channels_last
-from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, PROGRAMMING, READ_PHASES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import POLICIES
-from neurosim_ep.scheduler.presentation import ep_gradients
-from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.threads import use_threads
 from neurosim_ep.tiles.mapping import TilePlan
-from neurosim_ep.train.data import load_data, prepare
-from neurosim_ep.train.device import select_device
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.model import build_model
-from neurosim_ep.train.optimiser import Optimiser
+from neurosim_ep.train.trainer import Trainer
 
 
 def estimate_measured(scenario: Scenario, samples: int, device: str, threads: int | None = None) -> Summary:
-    """Record one presentation of the first ``samples`` training images to the untrained network, and its update, of
-    whose programming they bear the share that ``samples`` are of the scenario's batch.
+    """Record the first training step of ``scenario`` with a batch of ``samples``, which bear of its programming the
+    share that they are of the scenario's batch.
 
     What a teacher would show is left at 0, as it hardly changes how active the tiles are. ``threads`` is the number
     PyTorch computes with on the CPU (None: what fits machine and work). Raises :class:`UsageError`
@@ -39,36 +28,17 @@ def estimate_measured(scenario: Scenario, samples: int, device: str, threads: in
         raise UsageError(
             'plasticity.rule = "bptt": no chip of tiles computes this rule; estimate another one with --set'
         )
-    target, seed, relaxation = select_device(device), scenario.scenario.seed, scenario.relaxation
-    data = load_data(scenario.data, seed)
-    if samples > len(data.train_labels):
-        raise UsageError(f"--samples {samples}: there are only {len(data.train_labels)} training images; ask for fewer")
-    model = build_model(scenario, data.num_classes, data.image_shape)
-    use_threads(threads, samples * model.network.largest_read_flops)
-    network, signals = model.network.to(target), None if model.signals is None else model.signals.to(target)
-    counter, engine = TileCounter(model.plan, target), Engine(network, Schedule.of(scenario.scheduler, relaxation))
-    x = channels_last(prepare(data.train_images[:samples].to(target), data.mean, data.std))
-    shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}
-    if model.tiles is not None:
-        model.tiles.to(target)
-    with nullcontext() if model.tiles is None else model.tiles.calibrating():
-        found = ep_gradients(
-            network, x, data.train_labels[:samples].to(target),
-            free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps, beta=relaxation.beta, signals=signals,
-            alpha=scenario.signals.alpha, rule=scenario.plasticity.rule, loss=network.loss, nudging=relaxation.nudging,
-            teacher={layer: x.new_zeros(samples, *shape) for layer, shape in shapes.items()},
-            states=network.initial_states(samples, relaxation.state_init, generator(seed, Stream.STATES, 0)),
-            engine=engine, observers=[TrafficObserver(network, counter, x)], on_product=counter.update,
-        )  # fmt: skip
-    before = [connection.weight.clone() for connection in network.connections]
-    Optimiser(network, signals, scenario.training, updates=1).step(found.grads)
-    for layer, (connection, old) in enumerate(zip(network.connections, before, strict=True)):
-        counter.programmed(layer, old, connection.weight)
-    counts = counter.result(samples)
+    training = scenario.training.model_copy(update={"batch_size": samples})
+    experiment = Experiment.open(scenario.model_copy(update={"training": training}), device=device, blank=True)
+    if samples > (most := len(experiment.data.train_labels)):
+        raise UsageError(f"--samples {samples}: there are only {most} training images; ask for fewer")
+    experiment.use_threads(threads, samples)
+    counts = Trainer(experiment).first_batch(0, recorded=True)
+    assert counts is not None
     programming = [UPDATE_QUANTITIES.index(name) for name in PROGRAMMING]
     share = samples / scenario.training.batch_size
     counts.update[programming] = np.rint(counts.update[programming] * share).astype(np.int64)
-    return Summary(model.recording(counts))
+    return Summary(experiment.model.recording(counts))
 
 
 def estimate_given(scenario: Scenario, activity: float, events: float, classes: int, image: tuple[int, ...]) -> Summary:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import pandas as pd
+import torch
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
@@ -79,6 +82,31 @@ class Model:
     @cached_property
     def _chip(self) -> Chip:
         return Chip(self.plan, self.hardware, tuple(self.signal_projections), self.readout_projection)
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Self:
+        """Move all it holds to ``device``, network and signals in the number format ``dtype`` where it is given."""
+        for module in (self.network, self.signals):
+            if module is not None:
+                module.to(device, dtype)
+        if self.tiles is not None:
+            self.tiles.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, learned projections, and what tiles hold."""
+        return {
+            "network": self.network.state_dict(),
+            "signals": {} if self.signals is None else self.signals.state_dict(),
+            "tiles": {} if self.tiles is None else self.tiles.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. Raises KeyError or RuntimeError when it is another network's."""
+        self.network.load_state_dict(state["network"])
+        if self.signals is not None:
+            self.signals.load_state_dict(state["signals"])
+        if self.tiles is not None:
+            self.tiles.load_state_dict(state["tiles"])
 
     def area(self) -> pd.DataFrame:
         """Area of the chip, part by part."""

@@ -24,6 +24,19 @@ RESOLVED = 0.5
 Columns = dict[str, float | None]
 
 
+@contextmanager
+def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False) -> Iterator[None]:
+    """Calibrate the converters of ``tiles``, if there are any, in the presentation of ``batch`` (from 0) where it is
+    time to, and count what they do during a ``sampled`` one.
+    """
+    if tiles is None:
+        yield
+        return
+    every = tiles.arrays[0].section.converters.calibrate_every
+    with tiles.calibrating(batch % every == 0), tiles.counting(sampled):
+        yield
+
+
 class Resolution:
     """One epoch of the ``tiles`` of the layers ``names``: means over the sampled batches, pulses of all batches."""
 
@@ -33,15 +46,6 @@ class Resolution:
         self.nudges: list[Tensor] = []
         self.clipped: list[list[Tensor]] = []
         self.pulses: list[Tensor] = []
-
-    @contextmanager
-    def watching(self, batch: int, *, sampled: bool) -> Iterator[None]:
-        """Calibrate the converters during the presentation of ``batch`` (from 0) where it is time to, count them during
-        a ``sampled`` one.
-        """
-        every = self.tiles.arrays[0].section.converters.calibrate_every
-        with self.tiles.calibrating(batch % every == 0), self.tiles.counting(sampled):
-            yield
 
     def add(self, rows: Sequence[Tensor]) -> None:
         """Take what the converters of a sampled batch did, and the layers' statistics ``rows`` with their nudges."""

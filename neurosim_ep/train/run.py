@@ -22,17 +22,16 @@ from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
-from neurosim_ep.threads import MOST, free_cores, use_threads
-from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.device import device_name, peak_memory, select_device
-from neurosim_ep.train.model import build_model, chip_model
-from neurosim_ep.train.reopen import HARDWARE, SCENARIO, fitting, reading, run_data, run_model, run_scenario
+from neurosim_ep.threads import MOST, free_cores
+from neurosim_ep.train.checkpoint import save_checkpoint
+from neurosim_ep.train.device import device_name, peak_memory
+from neurosim_ep.train.experiment import HARDWARE, SCENARIO, Experiment
+from neurosim_ep.train.model import chip_model
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.sources.base import ROOT_VARIABLE
 from neurosim_ep.train.tables import RunTables
 from neurosim_ep.train.teacher.store import target_bytes
-from neurosim_ep.train.teacher.targets import refuse_other_teacher, teacher_digest, teacher_folder
+from neurosim_ep.train.teacher.targets import teacher_folder
 from neurosim_ep.train.trainer import Trainer
 from neurosim_ep.train.views import count_views
 
@@ -55,11 +54,9 @@ def run(
     the range of numbers and :class:`RunInterrupted` on Ctrl-C or SIGTERM, the last finished epoch being saved.
     """
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
-    target = select_device(device)
-    data = load_data(scenario.data, scenario.scenario.seed)
-    model = build_model(scenario, data.num_classes, data.image_shape)
-    used = use_threads(threads, scenario.training.batch_size * model.network.largest_read_flops)
-    trainer = Trainer(scenario, model, data, target)
+    experiment = Experiment.open(scenario, device=device)
+    used = experiment.use_threads(threads, scenario.training.batch_size)
+    trainer, data = Trainer(experiment), experiment.data
     resolved = dump_scenario(_pinned(scenario)).encode()
     hardware = chip_model(scenario.hardware)
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
@@ -67,8 +64,8 @@ def run(
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
         write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
         directory.update_run_json(
-            seed=scenario.scenario.seed, versions=versions(), device=device_name(target), threads=used,
-            precision=trainer.engine.precision,
+            seed=scenario.scenario.seed, versions=versions(), device=device_name(trainer.device),
+            threads=used, precision=trainer.engine.precision,
             argv=list(argv), data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
             teacher=_teacher(trainer), metrics={},
         )  # fmt: skip
@@ -128,21 +125,28 @@ def _path(name: str, folder: str) -> str:
 
 
 def resume(
-    run_dir: Path | str, *, device: str = "auto", threads: int | None = None, reporter: Reporter | None = None
+    run_dir: Path | str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+    plots: bool = True,
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
     It computes with the ``threads`` it began with unless told otherwise, as another number sums in another order.
+    Without ``plots`` nothing is drawn, whatever its scenario says.
     Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
     data are not those the run started with.
     """
-    directory = RunDirectory.open(Path(run_dir))
+    experiment = Experiment.open(run_dir, device=device)
+    directory, scenario = experiment.run, experiment.scenario
+    if not plots:
+        silent = scenario.telemetry.model_copy(update={"plots": False})
+        scenario = scenario.model_copy(update={"telemetry": silent})
     reporter = reporter or QuietReporter()
-    scenario = run_scenario(directory, (SCENARIO, HARDWARE))
-    target = select_device(device)
-    state = load_checkpoint(directory.checkpoints, target)
-    with reading(directory) as info:
-        status, began_with, digest = info["status"], info["data"]["source"], info["data"]["digest"]
+    with experiment.reading() as info:
+        status = info["status"]
         asked = _threads(info) if threads is None else threads
     if status == "done":
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
@@ -154,22 +158,19 @@ def resume(
             info["seconds"],
             teacher=info.get("teacher"),
         )
-    data = run_data(scenario, digest, began_with, ", or start a new run")
-    model = run_model(directory, scenario, data)
-    used = use_threads(asked, scenario.training.batch_size * model.network.largest_read_flops)
+    used = experiment.use_threads(asked, scenario.training.batch_size)
     if threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
-    trainer = Trainer(scenario, model, data, target)
-    if trainer.targets is not None:
-        refuse_other_teacher(trainer.targets, scenario, teacher_digest(directory))
-    tables = RunTables(directory, scenario, model)
-    with fitting(directory):
-        trainer.load_state_dict(state["trainer"])
+    trainer, state = Trainer(experiment), experiment.checkpoint
+    tables = RunTables(directory, scenario, trainer.model)
+    with experiment.fitting():
+        trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
         tables.load_state_dict(state["tables"])
-        epoch, metrics = int(state["epoch"]), dict(state["metrics"])
+        metrics = dict(state["metrics"])
+    epoch = experiment.epoch
     tables.truncate_to(epoch)
     directory.update_run_json(
-        status="running", versions=versions(), device=device_name(target), threads=used,
+        status="running", versions=versions(), device=device_name(trainer.device), threads=used,
         precision=trainer.engine.precision,
     )  # fmt: skip
     return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
@@ -208,8 +209,7 @@ def _train(
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
-            reporter.note("drawing the pictures")
-            plots = _draw(directory, reporter)
+            plots = _draw(directory, reporter) if scenario.telemetry.plots else []
     except KeyboardInterrupt:
         _close(directory, "interrupted", seconds(), metrics)
         raise RunInterrupted(
@@ -283,6 +283,7 @@ def _save(
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
+    reporter.note("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)
 
 

@@ -71,14 +71,15 @@ class LayerStatistics:
     def _end(states: Sequence[Tensor] | None, result: EPGradients) -> Sequence[Tensor]:
         return result.free if states is None else states
 
-    def rows(self) -> list[dict[str, float | None]]:
-        """One dictionary per layer (and one for the readout) with the columns of layers.csv known here."""
-        names = (*STATE_COLUMNS, "mean_abs_nudge_difference", *GRADIENT_COLUMNS)
+    def rows(self) -> dict[str, dict[str, float | None]]:
+        """The columns of layers.csv known here, by name of the layer; those of the readout last."""
+        columns = (*STATE_COLUMNS, "mean_abs_nudge_difference", *GRADIENT_COLUMNS)
+        names = [*self.network.layer_names, *(["readout"] if self.network.readout is not None else [])]
         table = (torch.stack(self.sums) / self.batches).tolist()
-        return [
-            {name: None if math.isnan(value) else value for name, value in zip(names, row, strict=True)}
-            for row in table
-        ]
+        return {
+            name: {column: None if math.isnan(value) else value for column, value in zip(columns, row, strict=True)}
+            for name, row in zip(names, table, strict=True)
+        }
 
 
 def _together(tensors: Sequence[Tensor]) -> Tensor:

@@ -30,7 +30,8 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.model import Model
-from neurosim_ep.train.trainer import EpochRecord, Evaluation
+from neurosim_ep.train.telemetry import EpochRecord
+from neurosim_ep.train.trainer import Evaluation
 
 
 class RunTables:
@@ -52,7 +53,8 @@ class RunTables:
             signals=model.signal_projections,
             readout=model.readout_projection,
         )
-        self.counts = TileCounts.zeros(len(model.plan.tiles))
+        self.tiles = model.plan.to_frame()
+        self.counts = TileCounts.zeros(len(self.tiles))
         self.priced: tuple[Recording, pd.DataFrame] | None = None
 
     def open(self) -> None:
@@ -141,13 +143,12 @@ class RunTables:
         )  # fmt: skip
 
     def _write_tiles(self) -> None:
-        write_table(self.directory.path / "tiles.csv", tile_table(self.model.plan, self.counts), TILE_COLUMNS)
-        write_table(self.directory.path / "pulses.csv", pulse_table(self.model.plan, self.counts), PULSE_COLUMNS)
+        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts), PULSE_COLUMNS)
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
     ) -> list[dict[str, object]]:
-        names = [*self.model.network.layer_names, "readout"]
         events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
         needed = self._needed_updates(counts)
         return [
@@ -161,7 +162,7 @@ class RunTables:
                 "events_per_neuron_tick": events.get(layer),
                 "energy_J": energy.get(layer),
             }
-            for layer, (name, values) in enumerate(zip(names, record.layers, strict=False))
+            for layer, (name, values) in enumerate(record.layers.items())
         ]
 
     def _events_per_neuron_tick(self, counts: TileCounts) -> dict[int, float]:

@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.scenario.schema import Scenario, SignalsSection
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.data import Data
-from neurosim_ep.train.model import Model
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -84,40 +81,24 @@ class TimedEngine(Engine):
         return end
 
 
-class NoTeacher:
-    """Zeros in the place of what a teacher shows: they cost the same."""
-
-    teacher_digest = ""
-
-    def __init__(self, scenario: Scenario, network: Network, device: torch.device) -> None:
-        self.shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}
-        self.device = device
-
-    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
-        """See :class:`~neurosim_ep.train.teacher.targets.TargetSource`."""
-        return {layer: torch.zeros(len(chosen), *shape, device=self.device) for layer, shape in self.shapes.items()}
-
-
 STANDSTILL = 1e-12  # of every learning rate: an update does all its work and changes no weight
 
 
 class StepTimer:
-    """Gives a trainer of ``scenario`` the first batch of the first epoch again and again.
+    """Gives a trainer of ``experiment`` the first batch of the first epoch again and again.
 
     The network stays untrained, so that all steps are the same; only devices that pulses write learn from it, as what
     their writing costs follows from the pulses.
     """
 
-    def __init__(self, scenario: Scenario, model: Model, data: Data, device: torch.device) -> None:
-        self.scenario, self.device, self.steps = scenario, device, 0
-        self.trainer = Trainer(scenario.model_copy(update={"signals": SignalsSection()}), model, data, device)
-        self.engine = TimedEngine(model.network, Schedule.of(scenario.scheduler, scenario.relaxation))
-        self.trainer.scenario, self.trainer.engine = scenario, self.engine
+    def __init__(self, experiment: Experiment) -> None:
+        self.scenario, self.device, self.steps = experiment.scenario, experiment.device, 0
+        self.trainer, model = Trainer(experiment), experiment.model
+        self.engine = TimedEngine(model.network, self.trainer.engine.schedule)
+        self.trainer.engine = self.engine
         if model.tiles is None or not model.tiles.pulsed:
             rates = self.trainer.optimiser.base_rates
             self.trainer.optimiser.base_rates = {name: STANDSTILL * rate for name, rate in rates.items()}
-        if scenario.signals.taught():
-            self.trainer.targets = NoTeacher(scenario, model.network, device)
 
     @contextmanager
     def cut(self, free: int, nudge: int) -> Iterator[None]:

@@ -15,20 +15,16 @@ from relaxation import Product, timed, variants
 from subject import Subject, add_device, load_subject
 
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.schedule import Schedule
 
 
 def recorded_step(subject: Subject, product: Product) -> int:
     """One step of a recorded batch; returns the events sent."""
-    network = subject.model.network
     counter = TileCounter(subject.model.plan, subject.x.device)
-    result = product.present([TrafficObserver(network, counter, subject.x)], counter.update)
-    before = [connection.weight.clone() for connection in network.connections]
-    product.optimiser.step(result.grads)
-    for layer, (connection, old) in enumerate(zip(network.connections, before, strict=True)):
-        counter.programmed(layer, old, connection.weight)
-    return sum(int(table.sum()) for table in counter.result(len(subject.y)).events.values())
+    result = product.present(counter)
+    counts = product.steps.apply_update(product.optimiser, subject.batch, result, counter)
+    assert counts is not None
+    return sum(int(table.sum()) for table in counts.events.values())
 
 
 def main() -> None:

@@ -27,6 +27,11 @@ TIMES = ("seconds",)
 SHORT = ("data.train_samples=96", "data.test_samples=40", "training.epochs=2", "telemetry.traffic_every=4")
 LONGER = ("data.train_samples=240", "data.test_samples=60", "training.epochs=2", "telemetry.traffic_every=5")
 TAUGHT = ("signals.kind=kd", "signals.learned=false", "teacher.epochs=2")
+SMOKE = (
+    "relaxation.free_steps=15", "relaxation.nudge_steps=6", "training.learning_rate=0.1",
+    "training.readout_learning_rate=0.1", "training.projection_learning_rate=0.1", "training.update_limit=0.02",
+    "training.schedule=constant",
+)  # fmt: skip
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "smoke": ("smoke", LONGER),
     "smoke_tiles": ("smoke_tiles", SHORT),
@@ -63,6 +68,7 @@ def main(names: tuple[str, ...], keep: bool) -> None:
 def _digests(name: str) -> dict[str, str]:
     """Digest of each part of the run ``name``."""
     scenario, overrides = RUNS[name]
+    overrides = (*(SMOKE if scenario.startswith("smoke") else ()), *overrides)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         if "signals.kind=kd" in overrides:

@@ -23,9 +23,11 @@ from pathlib import Path
 import torch
 from reference import Reference
 from relaxation import Product, variants
-from subject import Subject, add_device, load_model, load_subject
+from subject import Subject, add_device, load_subject
 
 from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.train.checkpoint import load_checkpoint
+from neurosim_ep.train.model import build_model
 
 COPIES, FACTOR = 6, 1.3
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}  # of glibc
@@ -43,8 +45,9 @@ def load_lean(run_dir: Path, images: Path, device: torch.device) -> Subject:
     """The subject without its data set."""
     x, y = torch.load(images, weights_only=True)
     scenario = load_scenario(run_dir / "scenario.toml")
-    model = load_model(scenario, run_dir, 10, tuple(x.shape[1:]), device)
-    return Subject(scenario, model, x.to(device), y.to(device), str(images))
+    model = build_model(scenario, 10, tuple(x.shape[1:]))
+    model.load_state_dict(load_checkpoint(run_dir / "checkpoints", torch.device("cpu"))["trainer"])
+    return Subject(scenario, model.to(device), x.to(device), y.to(device), str(images))
 
 
 def settle(device: torch.device) -> None:

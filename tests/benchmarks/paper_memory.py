@@ -25,9 +25,8 @@ from subject import Subject, add_device, device_name, random_subject
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.scheduler.unrolled import bptt_gradients
+from neurosim_ep.train.step import Batch, Step
 from neurosim_ep.units import format_bits
 
 CLASSES = {"vgg7": 10, "vgg11": 100, "vgg13": 100}
@@ -70,6 +69,7 @@ def untrained(network: str, method: str, options: argparse.Namespace) -> Subject
         f"network.preset={network}", f"network.width={options.width}", f"data.classes={CLASSES[network]}",
         f"relaxation.free_steps={ticks}", f"relaxation.nudge_steps={ticks}",
         "scheduler.policy=synchronous", "signals.learned=false", f"signals.kind={kind}",
+        f"plasticity.rule={'bptt' if method == STATES_KEPT else 'contrastive'}",
         f"signals.layers={SIGNAL_LAYERS.get(kind, {}).get(network, [])}",
     ]  # fmt: skip
     scenario = load_scenario(shipped_files("scenarios")["vgg11_le"], overrides)
@@ -92,8 +92,6 @@ def train(subject: Subject, method: str, updates: int) -> None:
             sgd.step()
             sgd.zero_grad()
         return
-    optimiser = subject.optimiser()
-    engine = Engine(subject.model.network, Schedule.of(subject.scenario.scheduler, relaxation))
     teacher = {}
     if method in ("KD", "KDW"):
         shapes = subject.model.network.state_shapes
@@ -101,19 +99,13 @@ def train(subject: Subject, method: str, updates: int) -> None:
             layer: torch.rand(len(subject.x), *shapes[layer], device=device)
             for layer in subject.scenario.signals.layers
         }
+    optimiser, batch = subject.optimiser(), Batch(subject.x, subject.y, teacher)
+    engine = Engine(subject.model.network, Schedule.of(subject.scenario.scheduler, relaxation))
+    step = Step(subject.scenario, subject.model, engine)
     for _ in range(updates):
         settle(device)
-        if method == STATES_KEPT:
-            result = bptt_gradients(
-                subject.model.network, subject.x, subject.y, free_steps=steps[0], steps=steps[1], engine=engine
-            )
-        else:
-            result = ep_gradients(
-                subject.model.network, subject.x, subject.y, free_steps=steps[0], nudge_steps=steps[1],
-                beta=relaxation.beta, signals=subject.model.signals, engine=engine, teacher=teacher,
-            )  # fmt: skip
-        optimiser.step(result.grads)
-        engine.refresh()
+        result = step.present(batch)
+        step.apply_update(optimiser, batch, result)
 
 
 def measure(network: str, method: str, options: argparse.Namespace) -> dict[str, int]:

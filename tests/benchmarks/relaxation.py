@@ -11,19 +11,19 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from reference import Reference
 from subject import Subject, add_device, device_name, load_subject
 
-from neurosim_ep.ep.plasticity import OuterProduct
+from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.field import Observer
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import EPGradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.train.step import Step
 
 Seconds = dict[str, list[float]]
 
@@ -77,8 +77,11 @@ class Product:
     """One schedule of the product."""
 
     def __init__(self, subject: Subject, schedule: Schedule, free_steps: int, nudge_steps: int) -> None:
-        self.subject, self.free_steps, self.nudge_steps = subject, free_steps, nudge_steps
+        self.subject, self.free_steps = subject, free_steps
         self.engine = Engine(subject.model.network, schedule)
+        phases = {"free_steps": free_steps, "nudge_steps": nudge_steps}
+        relaxation = subject.scenario.relaxation.model_copy(update=phases)
+        self.steps = Step(subject.scenario.model_copy(update={"relaxation": relaxation}), subject.model, self.engine)
         self.optimiser = subject.optimiser()
         self.optimiser.base_rates = dict.fromkeys(self.optimiser.base_rates, 1e-6)
 
@@ -86,18 +89,15 @@ class Product:
         self.engine.refresh()
         return free_phase(self.subject.model.network, self.subject.x, self.free_steps, engine=self.engine)
 
-    def present(self, observers: Sequence[Observer] = (), on_product: OuterProduct | None = None) -> EPGradients:
-        subject = self.subject
+    def present(self, counter: TileCounter | None = None) -> EPGradients:
         self.engine.refresh()
-        return ep_gradients(
-            subject.model.network, subject.x, subject.y, free_steps=self.free_steps, nudge_steps=self.nudge_steps,
-            beta=subject.scenario.relaxation.beta, signals=subject.model.signals, engine=self.engine,
-            observers=observers, on_product=on_product,
-        )  # fmt: skip
+        result = self.steps.present(self.subject.batch, counter=counter)
+        assert isinstance(result, EPGradients)
+        return result
 
     def step(self) -> EPGradients:
         result = self.present()
-        self.optimiser.step(result.grads)
+        self.steps.apply_update(self.optimiser, self.subject.batch, result)
         return result
 
 

@@ -20,11 +20,12 @@ from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.checkpoint import load_checkpoint
-from neurosim_ep.train.data import load_data, prepare
+from neurosim_ep.train.data import prepare
 from neurosim_ep.train.device import select_device
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.model import Model, build_model
 from neurosim_ep.train.optimiser import Optimiser
+from neurosim_ep.train.step import Batch
 
 SCENARIO = Path(__file__).with_name("vgg11_alive.toml")
 
@@ -38,6 +39,11 @@ class Subject:
     x: Tensor
     y: Tensor
     source: str
+
+    @property
+    def batch(self) -> Batch:
+        """Its images, to be presented."""
+        return Batch(self.x, self.y)
 
     def optimiser(self) -> Optimiser:
         """A fresh optimiser for its parameters."""
@@ -61,31 +67,9 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def load_model(
-    scenario: Scenario, run_dir: Path, classes: int, image_shape: tuple[int, ...], device: torch.device
-) -> Model:
-    """The model of ``scenario`` with the weights that the run at ``run_dir`` ended with."""
-    model = build_model(scenario, classes, image_shape)
-    state = load_checkpoint(run_dir / "checkpoints", torch.device("cpu"))["trainer"]
-    model.network.load_state_dict(state["network"])
-    if model.signals is not None:
-        model.signals.load_state_dict(state["signals"])
-    return moved(model, device)
-
-
-def moved(model: Model, device: torch.device) -> Model:
-    """``model`` with all it holds on ``device``."""
-    model.network.to(device)
-    if model.signals is not None:
-        model.signals.to(device)
-    if model.tiles is not None:
-        model.tiles.to(device)
-    return model
-
-
 def random_subject(scenario: Scenario, classes: int, batch: int, device: torch.device) -> Subject:
     """The untrained model of ``scenario`` with random images of 32x32 pixels and labels, the same every time."""
-    model = moved(build_model(scenario, classes, (3, 32, 32)), device)
+    model = build_model(scenario, classes, (3, 32, 32)).to(device)
     random = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 3, 32, 32, generator=random)
     y = torch.randint(classes, (batch,), generator=random)
@@ -94,12 +78,11 @@ def random_subject(scenario: Scenario, classes: int, batch: int, device: torch.d
 
 def load_subject(run_dir: Path, batch: int, device: torch.device) -> Subject:
     """The model of a finished run with ``batch`` shuffled test images, on ``device``."""
-    scenario = load_scenario(run_dir / "scenario.toml")
-    data = load_data(scenario.data, scenario.scenario.seed)
-    model = load_model(scenario, run_dir, data.num_classes, data.image_shape, device)
+    run = Experiment.open(run_dir, device=str(device))
+    data = run.data
     chosen = torch.randperm(len(data.test_labels), generator=torch.Generator().manual_seed(1))[:batch]
     x = prepare(data.test_images[chosen].to(device), data.mean, data.std)
-    return Subject(scenario, model, x, data.test_labels[chosen].to(device), data.source)
+    return Subject(run.scenario, run.model, x, data.test_labels[chosen].to(device), data.source)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from neurosim_ep.hardware.styles import Style
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.presentation import EPGradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 
@@ -45,7 +44,7 @@ def recorded(batch: Subject, schedule: Schedule) -> tuple[EPGradients, float, fl
     relaxation, model = batch.scenario.relaxation, batch.model
     counter = TileCounter(model.plan, batch.x.device)
     product = Product(batch, schedule, relaxation.free_steps, relaxation.nudge_steps)
-    result = product.present([TrafficObserver(model.network, counter, batch.x)], counter.update)
+    result = product.present(counter)
     counts = counter.result(len(batch.y))
     energy_J = float(energy_by(bill(model.recording(counts))).set_index("style")["energy_J"][Style.EVENT])
     return result, sum(int(t.sum()) for t in counts.events.values()) / len(batch.y), energy_J / len(batch.y)

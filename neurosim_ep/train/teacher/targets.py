@@ -12,7 +12,6 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.errors import CheckpointError, DataError, ScenarioError
-from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.schema import Scenario, TeacherSection
 from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.train.checkpoint import load_checkpoint
@@ -75,6 +74,20 @@ class LiveTargets:
         return [values[: len(images)] for values in self.teacher.activations(x, list(self.pairs.values()))]
 
 
+class BlankTargets:
+    """Zeros in the place of what a teacher shows."""
+
+    teacher_digest = ""
+
+    def __init__(self, scenario: Scenario, network: Network, device: torch.device) -> None:
+        self.shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}
+        self.device = device
+
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """See :class:`TargetSource`."""
+        return {layer: torch.zeros(len(chosen), *shape, device=self.device) for layer, shape in self.shapes.items()}
+
+
 def teacher_colours(section: TeacherSection, data: Data) -> tuple[Tensor, Tensor]:
     """Mean and deviation (C,) of the colour channels that the teacher's images are normalised by.
 
@@ -134,54 +147,13 @@ def live_targets(scenario: Scenario, network: Network, data: Data, device: torch
     return LiveTargets(teacher, matching_layers(scenario, network, teacher), *teacher_colours(scenario.teacher, data))
 
 
-def refuse_other_teacher(source: TargetSource, scenario: Scenario, began_with: str | None) -> None:
-    """Raise :class:`CheckpointError` unless ``source`` is the teacher of the digest that a run ``began_with``."""
-    if source.teacher_digest != began_with:
-        raise CheckpointError(
-            f"{teacher_folder(scenario)}: holds another teacher than the one this run started with; "
-            "restore it, or start a new run"
-        )
-
-
-def ask_teacher(
-    scenario: Scenario, network: Network, data: Data, device: torch.device, images: Tensor, run: RunDirectory | None
-) -> dict[int, Tensor]:
-    """What the scenario's teacher shows for uint8 ``images`` (B, C, H, W), by layer; nothing where none is needed.
-
-    Raises :class:`CheckpointError` when it is not the teacher that ``run`` started with.
+def stored_view(scenario: Scenario) -> int | None:
+    """Number of the view that is not augmented, where the target store is all that is left of the scenario's teacher
+    and has it; else None.
     """
-    if not scenario.signals.taught():
-        return {}
-    live = live_targets(scenario, network, data, device)
-    _refuse_other_teacher_than_of(run, live, scenario)
-    return live.look(images.to(device))
-
-
-def targets_of_training(
-    scenario: Scenario, network: Network, data: Data, device: torch.device, chosen: Tensor, run: RunDirectory | None
-) -> dict[int, Tensor]:
-    """What the scenario's teacher shows for the training images ``chosen`` (B,), not augmented, by layer; nothing where
-    none is needed. Where only its target store is left, what is stored of them.
-
-    Raises :class:`CheckpointError` when it is not the teacher that ``run`` started with.
-    """
-    folder, view = teacher_folder(scenario), plain_view(scenario.data)
+    folder = teacher_folder(scenario)
     stored_only = (folder / STORE).is_file() and not (folder / WEIGHTS).is_file()
-    if not scenario.signals.taught() or not stored_only or view is None:
-        return ask_teacher(scenario, network, data, device, data.train_images[chosen], run)
-    stored = _stored_targets(scenario, network, data, device)
-    _refuse_other_teacher_than_of(run, stored, scenario)
-    return stored.of(chosen, torch.full_like(chosen, view), data.train_images[chosen])
-
-
-def _refuse_other_teacher_than_of(run: RunDirectory | None, source: TargetSource, scenario: Scenario) -> None:
-    if run is not None:
-        refuse_other_teacher(source, scenario, teacher_digest(run))
-
-
-def teacher_digest(run: RunDirectory) -> str | None:
-    """Digest of the teacher that ``run`` started with; None where it had none."""
-    return (run.info().get("teacher") or {}).get("digest")
+    return plain_view(scenario.data) if scenario.signals.taught() and stored_only else None
 
 
 def target_source(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetSource | None:
@@ -194,7 +166,7 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
         return None
     if scenario.signals.live:
         return live_targets(scenario, network, data, device)
-    stored = _stored_targets(scenario, network, data, device)
+    stored = stored_targets(scenario, network, data, device)
     folder = teacher_folder(scenario)
     if (folder / WEIGHTS).is_file() and weights_digest(load_teacher(scenario, data, device)) != stored.teacher_digest:
         raise DataError(
@@ -204,7 +176,8 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
     return stored
 
 
-def _stored_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> StoredTargets:
+def stored_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> StoredTargets:
+    """The scenario's target store. Raises :class:`DataError` or :class:`CheckpointError` where it cannot be used."""
     store = TargetStore(
         teacher_folder(scenario) / STORE, StoreKey.of(data, scenario.data),
         {layer: network.state_shapes[layer] for layer in scenario.signals.taught()},

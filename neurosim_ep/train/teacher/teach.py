@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.ep.network import build_network, channels_last
+from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import CheckpointError, DivergenceError, UsageError
 from neurosim_ep.progress import Reporter
@@ -33,8 +33,8 @@ from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.threads import use_threads
 from neurosim_ep.train.checkpoint import load_checkpoint, save_checkpoint
-from neurosim_ep.train.data import Data, load_data, prepare
-from neurosim_ep.train.device import select_device
+from neurosim_ep.train.data import Data, prepare
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.feed import Feed
 from neurosim_ep.train.teacher.foreign import read_foreign
 from neurosim_ep.train.teacher.network import Teacher, build_teacher, matching_layers
@@ -93,9 +93,8 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
             f"signals.kind = {scenario.signals.kind!r}: no layer of this scenario needs a teacher; "
             'set it to "kd" or "kdw", or to a list that has one of them'
         )
-    target = select_device(device)
-    data = load_data(scenario.data, scenario.scenario.seed)
-    student = build_network(scenario.network, data.num_classes, data.image_shape, scenario.scenario.seed)
+    experiment = Experiment.open(scenario, device=device, exact=True)
+    data, target, student = experiment.data, experiment.device, experiment.model.network
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     use_threads(threads, scenario.teacher.batch_size * teacher.largest_flops)
     pairs = matching_layers(scenario, student, teacher)

@@ -27,10 +27,7 @@ def subject_of(
     """The scenario ``paper/<network>`` untrained, with random images."""
     scenario = load_scenario(f"paper/{network}", [f"network.width={width or session.width}"])
     subject = random_subject(scenario, CLASSES[scenario.data.kind], batch, device or session.device)
-    subject.model.network.to(dtype)
-    if subject.model.signals is not None:
-        subject.model.signals.to(dtype)
-    return Subject(scenario, subject.model, subject.x.to(dtype), subject.y, subject.source)
+    return Subject(scenario, subject.model.to(subject.x.device, dtype), subject.x.to(dtype), subject.y, subject.source)
 
 
 def product_of(session: Session, subject: Subject, schedule: Schedule) -> Product:

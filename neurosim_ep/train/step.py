@@ -1,0 +1,109 @@
+"""One training step: a batch through its phases, and the change of weights that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from neurosim_ep.hardware.counts import TileCounts
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scheduler.counters import TileCounter
+from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import TrafficObserver
+from neurosim_ep.scheduler.phases import NUDGES
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients
+from neurosim_ep.scheduler.unrolled import bptt_gradients
+from neurosim_ep.train.model import Model
+from neurosim_ep.train.optimiser import Optimiser
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images ``x`` (B, C, H, W) as the network gets them, labels ``y`` (B,), and what the teacher shows for them, by
+    layer.
+    """
+
+    x: Tensor
+    y: Tensor
+    teacher: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How ``scenario`` presents a batch to ``model``, and how it changes the weights."""
+
+    scenario: Scenario
+    model: Model
+    engine: Engine
+
+    def present(
+        self,
+        batch: Batch,
+        *,
+        alpha: float = 1.0,
+        start: Sequence[Tensor] | None = None,
+        counter: TileCounter | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> Gradients:
+        """Take ``batch`` through free and nudge phases, or back through time, from the states ``start`` (zeros).
+
+        ``alpha`` weighs the signals. ``counter`` counts what EP's phases do on the tiles.
+        """
+        relaxation, plasticity, network = self.scenario.relaxation, self.scenario.plasticity, self.model.network
+        if plasticity.rule == "bptt":
+            return bptt_gradients(
+                network, batch.x, batch.y, free_steps=relaxation.free_steps, steps=self.scenario.bptt_steps,
+                signals=self.model.signals, alpha=alpha, teacher=batch.teacher, states=start, engine=self.engine,
+                observers=observers,
+            )  # fmt: skip
+        counting = [] if counter is None else [TrafficObserver(network, counter, batch.x)]
+        return ep_gradients(
+            network, batch.x, batch.y, free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps,
+            beta=relaxation.beta, signals=self.model.signals, alpha=alpha, teacher=batch.teacher, rule=plasticity.rule,
+            loss=network.loss, nudging=relaxation.nudging, states=start, engine=self.engine,
+            observers=[*observers, *counting], on_product=None if counter is None else counter.update,
+        )  # fmt: skip
+
+    def apply_update(
+        self, optimiser: Optimiser, batch: Batch, result: Gradients, counter: TileCounter | None = None
+    ) -> TileCounts | None:
+        """Change the weights as :meth:`present` found for ``batch``, by the optimiser or by pulses; returns what
+        ``counter`` counted of the batch, the programming of the tiles included (None: it is not recorded).
+        """
+        connections, tiles = self.model.network.connections, self.model.tiles
+        pulsed = tiles is not None and tiles.pulsed
+        before = []
+        if (tiles is not None and tiles.by_difference) if pulsed else counter is not None:
+            before = [connection.weight.clone() for connection in connections]
+        self._change_weights(optimiser, batch, result, before)
+        self.engine.refresh()
+        if counter is None:
+            return None
+        if tiles is not None and pulsed:
+            for layer, pulses in enumerate(tiles.pulses()):
+                counter.pulsed(layer, pulses.up, pulses.down)
+        else:
+            for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
+                counter.programmed(layer, old, connection.weight)
+        return counter.result(len(batch.y))
+
+    def _change_weights(self, optimiser: Optimiser, batch: Batch, result: Gradients, before: Sequence[Tensor]) -> None:
+        """By the optimiser, whose change devices get from the weights ``before``, or by pulses of both terms of EP."""
+        tiles = self.model.tiles
+        if tiles is None or not tiles.pulsed:
+            optimiser.step(result.grads)
+            if tiles is not None:
+                tiles.program()
+        elif tiles.by_difference:
+            optimiser.step(result.grads)
+            tiles.write_difference(before)
+        else:
+            assert isinstance(result, EPGradients)
+            relaxation, (high, low) = self.scenario.relaxation, result.contrasted
+            rates = optimiser.pulse_rates(result.grads)
+            optimiser.step(result.grads, weights=False)
+            per_term = 1 / (len(NUDGES[relaxation.nudging]) * relaxation.beta * len(batch.y))
+            tiles.write_terms(batch.x, [(1, high), (-1, low)], [rate * per_term for rate in rates])
