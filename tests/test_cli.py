@@ -201,7 +201,7 @@ def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list(
     shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ACTIVATIONS, "sentences", lambda: {"step": "0 or 1"})
+    monkeypatch.setattr(ACTIVATIONS, "sentences", lambda: {"step": "Steps."})
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
@@ -209,7 +209,7 @@ def test_list(
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
         "Converters\n  name   description\n  eight  Bits.\n\n"
-        "Activations\n  name  description\n  step  0 or 1\n\n"
+        "Activations\n  name  description\n  step  Steps.\n\n"
     )
 
 

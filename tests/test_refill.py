@@ -170,6 +170,8 @@ def test_nothing_waits_or_less_than_a_batch() -> None:
     (numbers, end), *more = free_phases(network, given, 60, engine=engine)
     assert not more and numbers.tolist() == [*range(5)]
     assert_same(end, free_phase(network, x, 60, states, engine=engine), 0.0)
+    ends = [end for _, end in free_phases(network, batches(network, [4, 3]), 0, engine=engine)]
+    assert [end.ticks.tolist() for end in ends] == [[0] * 4, [0] * 3]
 
 
 def test_real_tiles_draw_as_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,13 +111,13 @@ def test_resolution_by_hand() -> None:
         ("nudge", "forward"): Conversions(done=10, clipped=10, step=9.0, reads=1),
         ("nudge", "transposed"): Conversions(done=100, clipped=5, step=torch.tensor(0.1), reads=1),
     }
-    assert tile_reports.resolution(0.05, own, above) == pytest.approx(
+    assert tile_reports.resolution(0.05, [own], [above]) == pytest.approx(
         {
             "adc_step_forward": 0.2, "clipped_forward": 0.02, "adc_step_transposed": 0.1, "clipped_transposed": 0.05,
             "nudge_per_step": 0.25,
         }
     )  # fmt: skip
-    assert tile_reports.resolution(0.05, {}, {}) == {}
+    assert tile_reports.resolution(0.05, [{}], [{}]) == {}
 
 
 def test_devices_and_cancellation_by_hand(trained: Path) -> None:

@@ -26,6 +26,7 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
+from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import StateRecorder
 from neurosim_ep.scheduler.phases import Phase
@@ -155,14 +156,20 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
         for layer, name in enumerate(names):
             target, places = -partial[name], chosen[layer]
             for side, update in zip(SIDES, (right[name], left[name], (right[name] + left[name]) / 2), strict=True):
-                where: Row = {"tick": t, "layer": layer, "name": network.layer_names[layer], "side": side}
+                where: Row = {"tick": t, "layer": layer, "name": network.connections[layer].name, "side": side}
                 ticks.append(where | comparisons[layer][side].add(update, target))
                 pairs = zip(places.tolist(), _at(update, places), _at(target, places), strict=True)
                 synapses += [where | {"synapse": place, "ep": ep, "bptt": exact} for place, ep, exact in pairs]
 
     premises = _premises(network, x, trajectory, plus, minus)
     layers = [
-        {"layer": layer, "name": network.layer_names[layer], "side": side, **comparison.summary(), **premises[layer]}
+        {
+            "layer": layer,
+            "name": network.connections[layer].name,
+            "side": side,
+            **comparison.summary(),
+            **premises[layer],
+        }
         for layer, sides in enumerate(comparisons)
         for side, comparison in sides.items()
     ]
@@ -193,7 +200,7 @@ def _nudged(
 def _premises(
     network: Network, x: Tensor, trajectory: bptt.Trajectory, plus: Sequence[States], minus: Sequence[States]
 ) -> list[Row]:
-    """What the theorem presumes of each layer, as found.
+    """What the theorem presumes of the layer that each connection drives, as found.
 
     ``free_residual``: largest change of a free state in the last tick; ``free_motion``: largest distance from the state
     at T in the K ticks before; ``displacement``: largest distance of the nudged end states from it; ``at_rest``:
@@ -203,15 +210,18 @@ def _premises(
     """
     rest = trajectory[-1]
     rows: list[Row] = []
-    for n, connection in enumerate(network.connections):
-        moved = [_largest(states[n] - rest[n]) for states in trajectory[:-1]]
+    for connection in network.connections:
+        layer = connection.target
+        moved = [_largest(states[layer] - rest[layer]) for states in trajectory[:-1]]
         ends = [end[-1] for end in (plus, minus)]
-        displacement = max(_largest(end[n] - rest[n]) for end in ends)
-        held = _at_bound(network.activations[n], rest[n])
-        crossed = [(_at_bound(network.activations[n], end[n]) != held).double().mean() for end in ends]
+        displacement = max(_largest(end[layer] - rest[layer]) for end in ends)
+        activation = network.activations[layer]
+        held = _at_bound(activation, rest[layer])
+        crossed = [(_at_bound(activation, end[layer]) != held).double().mean() for end in ends]
         switches = None
         if connection.pool == "max":
-            now, *then = (connection(x if n == 0 else states[n - 1])[1] for states in (rest, *ends))
+            pres = (x if connection.source == IMAGE else states[connection.source] for states in (rest, *ends))
+            now, *then = (connection(pre)[1] for pre in pres)
             switches = sum(float((one != now).double().mean()) for one in then) / len(ends)
         rows.append(
             {

@@ -1,12 +1,14 @@
 """How strongly a network is coupled: spectral norm of the Hessian of Φ, local spectral radius, and Theorem 3.1.
 
-Φ (arXiv 2508.15989, Eq 1) is bilinear in neighbouring layers once the argmax κ of every max-pool is fixed. Its Hessian
-H in the states is therefore symmetric, block tridiagonal with zero diagonal blocks, and constant between switches of κ:
-``(Hv)^n = P_κ(w_n ⋆ v^{n-1}) + w_{n+1} ⋆ᵀ P⁻¹(v^{n+1}; κ)``, a forward read without bias and a transposed read.
+Φ (arXiv 2508.15989, Eq 1) is bilinear in layers that an edge joins once the argmax κ of every max-pool is fixed. Its
+Hessian H in the states is therefore symmetric, has zero diagonal blocks, and is constant between switches of κ. In a
+chain ``(Hv)^n = P_κ(w_n ⋆ v^{n-1}) + w_{n+1} ⋆ᵀ P⁻¹(v^{n+1}; κ)``: for every edge a forward read without bias and a
+transposed read.
 
-Even layers couple to odd ones only, so with λ also −λ is an eigenvalue. The largest magnitude is found by power
-iteration on H², whose Rayleigh quotient at v of norm 1 is ``‖Hv‖²``; ``‖Hv‖`` rises from step to step and never passes
-the true value: a norm that is cut short is too small, and a margin made of it too large.
+Where layers have two colours such that every edge joins both, as even and odd layers of a chain, with λ also −λ is an
+eigenvalue. The largest magnitude is found by power iteration on H², whose Rayleigh quotient at v of norm 1 is
+``‖Hv‖²``; ``‖Hv‖`` rises from step to step and never passes the true value: a norm that is cut short is too small, and
+a margin made of it too large.
 """
 
 from __future__ import annotations
@@ -42,28 +44,24 @@ class Linearisation:
     @torch.no_grad()
     def __init__(self, network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> None:
         self.network = network
-        self.kernels = [
-            kernel if kernel.connection.tiles is None else Kernel(_exact(kernel.connection))
-            for kernel in make_kernels(network, "float32")
-        ]
-        self._routing: list[Tensor | None] = [None]
-        drives = [input_drive]
-        for layer in range(1, len(states)):
-            z = self.kernels[layer].forward(states[layer - 1])
-            drive, routing = pool_forward(z, network.connections[layer].pool)
-            drives.append(drive)
-            self._routing.append(routing)
-        for layer in range(1, len(states)):
-            drives[layer - 1] = drives[layer - 1] + self._feedback(layer, states[layer])
-        self.slopes = [activation.slope(drive) for activation, drive in zip(network.activations, drives, strict=True)]
+        self.kernels = [_held(kernel) for kernel in make_kernels(network, "float32")]
+        self._routing: dict[int, Tensor | None] = {}
+        drives = {0: input_drive}
+        for number, edge in enumerate(network.edges[1:], 1):
+            z = self.kernels[number].forward(states[edge.source])
+            drive, self._routing[number] = pool_forward(z, edge.pool)
+            drives[edge.target] = drive if edge.target not in drives else drives[edge.target] + drive
+        for number, edge in enumerate(network.edges[1:], 1):
+            drives[edge.source] = drives[edge.source] + self._feedback(number, states[edge.target])
+        self.slopes = [activation.slope(drives[layer]) for layer, activation in enumerate(network.activations)]
 
     @torch.no_grad()
     def hessian(self, vector: Sequence[Tensor]) -> Vector:
         """``Hv`` of each sample."""
-        product = [torch.zeros_like(vector[0])]
-        for layer in range(1, len(vector)):
-            product[layer - 1] = product[layer - 1] + self._feedback(layer, vector[layer])
-            product.append(self._forward(layer, vector[layer - 1]))
+        product = [torch.zeros_like(part) for part in vector]
+        for number, edge in enumerate(self.network.edges[1:], 1):
+            product[edge.source] = product[edge.source] + self._feedback(number, vector[edge.target])
+            product[edge.target] = product[edge.target] + self._forward(number, vector[edge.source])
         return product
 
     def map_hessian(self, vector: Sequence[Tensor]) -> Vector:
@@ -74,15 +72,20 @@ class Linearisation:
         product = self.hessian([root * part for root, part in zip(roots, vector, strict=True)])
         return [root * part for root, part in zip(roots, product, strict=True)]
 
-    def _forward(self, layer: int, value: Tensor) -> Tensor:
-        z = self.kernels[layer].forward(value, bias=False)
-        routing = self._routing[layer]
+    def _forward(self, edge: int, value: Tensor) -> Tensor:
+        z, routing = self.kernels[edge].forward(value, bias=False), self._routing[edge]
         if routing is None:
-            return pool_forward(z, self.network.connections[layer].pool)[0]
+            return pool_forward(z, self.network.edges[edge].pool)[0]
         return z.flatten(2).gather(2, routing.flatten(2)).view_as(routing)
 
-    def _feedback(self, layer: int, value: Tensor) -> Tensor:
-        return self.kernels[layer].feedback(self.network.connections[layer].route(value, self._routing[layer]))
+    def _feedback(self, edge: int, value: Tensor) -> Tensor:
+        return self.kernels[edge].feedback(self.network.edges[edge].route(value, self._routing[edge]))
+
+
+def _held(kernel: Kernel) -> Kernel:
+    """``kernel``, or one with the weights that tiles hold, read exactly."""
+    edge = kernel.edge
+    return Kernel(_exact(edge)) if isinstance(edge, Connection) and edge.tiles is not None else kernel
 
 
 def _exact(connection: Connection) -> Connection:

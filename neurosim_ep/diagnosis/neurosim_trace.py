@@ -12,6 +12,7 @@ from neurosim_ep.errors import DivergenceError
 from neurosim_ep.record.export.neurosim import LayerTrace, write_neurosim
 from neurosim_ep.record.folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.record.rundir import versions, write_json
+from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
@@ -84,5 +85,6 @@ def _layers(run: TrainedRun, x: Tensor, seen: list[Tensor]) -> list[LayerTrace]:
             pre[0].contiguous().numpy(),
             signed=connection.signed[0],
         )
-        for connection, pre in zip(run.model.network.connections, [x, *seen[:-1]], strict=True)
+        for connection in run.model.network.connections
+        for pre in [x if connection.source == IMAGE else seen[connection.source]]
     ]

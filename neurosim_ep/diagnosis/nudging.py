@@ -136,7 +136,7 @@ def _ratio(value: float, reference: float) -> float | None:
 
 @dataclass(frozen=True)
 class Bias:
-    """One connection's weight gradient from one side against both, batch mean of the diagnosed samples.
+    """The weight gradient of the connections into a layer from one side against both, batch mean of the samples.
 
     ``gradient_norm``: of the three-phase gradient g (Eq 12). ``one_sided_distance``: ‖g₊ − g‖ / ‖g‖, g₊ from +β alone
     (Eq 3); that of g₋ is the same, as g is the mean of both. ``cosine_plus``, ``cosine_minus``: of g₊ and g₋ with g;
@@ -152,14 +152,18 @@ class Bias:
 
 @torch.no_grad()
 def biases(engine: Engine, x: Tensor, free: FreePhase, ends: Ends, beta: float) -> list[Bias]:
-    """:class:`Bias` of each connection, from the states in which the phases of one presentation of x end."""
+    """:class:`Bias` of each layer, from the states in which the phases of one presentation of x end."""
     network, per_sample = engine.network, 1 / (beta * len(x))
     plus = contrastive(network, x, ends.seen_plus, free.end.seen, per_sample)
     minus = contrastive(network, x, free.end.seen, ends.seen_minus, per_sample)
     both = contrastive(network, x, ends.seen_plus, ends.seen_minus, per_sample / 2)
     found = []
-    for name, _ in gradient_names(network):
-        high, low, middle = (grads[name].flatten().double() for grads in (plus, minus, both))
+    names = [name for name, _ in gradient_names(network)]
+    for layer in range(network.layers):
+        mine = [names[number] for number in network.into(layer)]
+        high, low, middle = (
+            torch.cat([grads[name].flatten() for name in mine]).double() for grads in (plus, minus, both)
+        )
         found.append(
             Bias(
                 gradient_norm=float(middle.norm()),

@@ -84,8 +84,9 @@ def tile_figures(run: TrainedRun, ends: Ends, counted: Sequence[Counted]) -> lis
     pulses: dict[int, tuple[float, float]] = last_pulses(run) if tiles.pulsed else {}
     found = []
     for layer, nudge in enumerate(nudges):
-        above = counted[layer + 1] if layer + 1 < len(counted) else {}
-        columns = resolution(nudge, counted[layer], above)
+        network = run.model.network
+        own, above = ([counted[n] for n in numbers] for numbers in (network.into(layer), network.out_of(layer)))
+        columns = resolution(nudge, own, above)
         if tiles.pulsed:
             columns |= devices_now(tiles.devices[layer])
             if layer in pulses:
@@ -97,14 +98,14 @@ def tile_figures(run: TrainedRun, ends: Ends, counted: Sequence[Counted]) -> lis
     return found
 
 
-def resolution(nudge: float, own: Counted, above: Counted) -> dict[str, float | None]:
-    """Steps and clipped shares of a layer's forward read, by its ``own`` connection, and its transposed one, by that
+def resolution(nudge: float, own: Sequence[Counted], above: Sequence[Counted]) -> dict[str, float | None]:
+    """Steps and clipped shares of a layer's forward read, by its ``own`` connections, and its transposed one, by those
     ``above``, and the ``nudge`` over the larger step.
     """
     columns: dict[str, float | None] = {}
     steps = []
     for direction, conversions in ((FORWARD, own), (TRANSPOSED, above)):
-        mine = [one for (_, way), one in conversions.items() if way == direction and one.done]
+        mine = [one for array in conversions for (_, way), one in array.items() if way == direction and one.done]
         done, reads = sum(one.done for one in mine), sum(one.reads for one in mine)
         if done and reads:
             steps.append(sum(float(one.step) for one in mine) / reads)

@@ -81,6 +81,14 @@ class Network(nn.Module):
         """Number of layers of neurons."""
         return len(self.incoming)
 
+    def into(self, layer: int) -> list[int]:
+        """Places in ``connections`` of those that drive ``layer``."""
+        return [self.number[n] for n in self.incoming[layer] if n in self.number]
+
+    def out_of(self, layer: int) -> list[int]:
+        """Places in ``connections`` of those that ``layer`` drives."""
+        return [self.number[n] for n in self.outgoing[layer] if n in self.number]
+
     def neighbours(self, layer: int) -> list[int]:
         """The layers that an edge joins with ``layer``, those below first."""
         below = [self.edges[n].source for n in self.incoming[layer] if self.edges[n].source != IMAGE]

@@ -434,7 +434,7 @@ class TrainingSection(Section):
     epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
     batch_size: int = described(64, "images per weight update", ge=1, le=LARGEST)
     learning_rate: Rate | Rates = described(
-        0.1, "SGD step of the connections: one value, or one per connection, first to last"
+        0.1, "SGD step of the connections: one value, or one per layer, of those that drive it"
     )
     readout_learning_rate: Rate = described(0.1, "SGD step of the readout outside the dynamics")
     projection_learning_rate: Rate = described(0.1, "SGD step of learned signal projections")

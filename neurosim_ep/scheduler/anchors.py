@@ -14,6 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.scheduler.kernels import Kernel
@@ -52,14 +53,14 @@ class Anchors:
         self._anchors: dict[int, Anchor] = {}
 
     def forward(self, edge: int, pre: Tensor) -> Tensor:
-        """``w ⋆ pre + b`` of edge ``edge`` for the first rows (R, *in_shape)."""
+        """``w ⋆ pre + b`` of ``edge`` for the first rows (R, *in_shape)."""
         if edge not in self._anchors:
             return self.kernels[edge].forward(pre)
         anchor = self._anchors[edge]
         return self._from(anchor.z, self.kernels[edge].forward(self._away(pre, anchor.pre), bias=False))
 
     def feedback(self, edge: int, routed: Tensor) -> Tensor:
-        """``w ⋆ᵀ routed`` of edge ``edge`` for the first rows (R, *pre_pool_shape)."""
+        """``w ⋆ᵀ routed`` of ``edge`` for the first rows (R, *pre_pool_shape)."""
         if edge not in self._anchors:
             return self.kernels[edge].feedback(routed)
         anchor = self._anchors[edge]
@@ -68,14 +69,14 @@ class Anchors:
     def clear(self, samples: int) -> None:
         """Anchor all of the ``samples`` at states of zero."""
         for edge, kernel in enumerate(self.kernels[1:], start=1):
-            if kernel.edge.kind == "conv":
+            if isinstance(kernel.edge, Connection) and kernel.edge.kind == "conv":
                 anchor = self._of(edge, samples)
                 for part in anchor:
                     part.zero_()
                 anchor.z.copy_(kernel.edge.bias.view(-1, 1, 1))
 
     def take(self, edge: int, pre: Tensor, post: Tensor, samples: int, places: Tensor | slice) -> None:
-        """Anchor edge ``edge`` at the states of the samples at ``places``, the first of each sample's rows.
+        """Anchor ``edge`` at the states of the samples at ``places``, the first of each sample's rows.
 
         There are ``samples`` in all; other edges are computed in full precision anyway.
         """
@@ -100,11 +101,11 @@ class Anchors:
         return [part for anchor in self._anchors.values() for part in anchor]
 
     def _of(self, edge: int, samples: int) -> Anchor:
-        """The anchor of edge ``edge``, made when it is first needed."""
+        """The anchor of ``edge``, made when it is first needed."""
         if edge not in self._anchors:
-            connection = self.kernels[edge].edge
-            before, after = connection.in_shape, connection.pre_pool_shape
-            parts = (connection.weight.new_empty(samples, *shape) for shape in (before, after, after, before))
+            one, like = self.kernels[edge].edge, next(self.kernels[edge].edge.parameters())
+            before, after = one.in_shape, one.pre_pool_shape
+            parts = (like.new_empty(samples, *shape) for shape in (before, after, after, before))
             self._anchors[edge] = Anchor(*map(channels_last, parts))
         return self._anchors[edge]
 

@@ -50,7 +50,7 @@ class Course:
         self.places += [Place(None, 0, False) for _ in range(field.batch, field.samples)]
         self._stride, self._last = max(1, check_every // step_ticks), self.steps - 2
         regular = range(self._stride, self._last, self._stride)
-        self._stops = [*regular, *(stop for stop in (self._last, self.steps) if stop > 0)]
+        self._stops = [*regular, *([self._last] if self._last > 0 else []), self.steps]
         self._anchored = [
             stop
             for before, stop in pairwise([0, *self._stops[:-1]])
@@ -87,7 +87,7 @@ class Course:
     def advance(self) -> int:
         """Go on to the next look at any of them; the steps to it."""
         ages = self._computed()
-        steps = min(self._stops[bisect_right(self._stops, age)] - age for age in ages)
+        steps = min(self._stops[bisect_right(self._stops[:-1], age)] - age for age in ages)
         self.now, self._ages = self.now + steps, {age + steps for age in ages}
         return steps
 

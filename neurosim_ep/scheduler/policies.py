@@ -20,6 +20,8 @@ class Policy(Protocol):
     ticks: int
     obeys_senders: bool
 
+    def __init__(self, network: Network) -> None: ...
+
     def prepare(self, field: Field) -> None:
         """What must be known before the first step of a phase."""
 

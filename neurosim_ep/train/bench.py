@@ -176,7 +176,7 @@ def reads_per_tick(network: Network, step_ticks: int) -> float:
     """Floating-point operations of the reads of one sample per tick: every connection but the first is read once
     forwards and once backwards in ``step_ticks`` ticks.
     """
-    return 2 * sum(connection.read_flops for connection in list(network.connections)[1:]) / step_ticks
+    return 2 * sum(edge.read_flops for edge in network.edges[1:]) / step_ticks
 
 
 def product_rate(device: torch.device, precision: str) -> float:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from neurosim_ep.ep.edges import Connection
 from neurosim_ep.scenario.schema import DataSection, Scenario
 from neurosim_ep.train.data import load_data
 from neurosim_ep.train.model import Model, build_model
-from neurosim_ep.train.optimiser import connection_rates
+from neurosim_ep.train.optimiser import layer_rates
 from neurosim_ep.units import format_bits
 
 Rows = list[dict[str, str]]
@@ -34,7 +35,7 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     """
     num_classes, image_shape = classes_and_shape(scenario.data, scenario.scenario.seed)
     model = build_model(scenario, num_classes, image_shape)
-    rates = connection_rates(scenario.training, len(model.network.connections))
+    rates = layer_rates(scenario.training, model.network.layers)
     return Inspection(
         _network_rows(model, rates),
         _tile_rows(model),
@@ -59,27 +60,29 @@ def _shape(shape: tuple[int, ...]) -> str:
 def _network_rows(model: Model, rates: list[float]) -> Rows:
     network = model.network
     signal_layers = model.signals.layers if model.signals is not None else []
-    rows = [
-        {
-            "layer": str(n),
-            "name": connection.name,
-            "weights": _shape(tuple(connection.weight.shape)),
-            "pool": connection.pool or "-",
-            "state": _shape(connection.out_shape),
-            "neurons": f"{math.prod(connection.out_shape):,}",
-            "parameters": f"{connection.weight.numel() + connection.bias.numel():,}",
-            "activation": network.activations[n].name,
-            "rate": f"{rates[n]:g}",
-            "signal": "yes" if n in signal_layers else "-",
-        }
-        for n, connection in enumerate(network.connections)
-    ]
+    rows = []
+    for edge in network.edges:
+        weights = [edge.weight, edge.bias] if isinstance(edge, Connection) else []
+        rows.append(
+            {
+                "layer": str(edge.target),
+                "name": edge.name,
+                "weights": _shape(tuple(weights[0].shape)) if weights else edge.kind,
+                "pool": edge.pool or "-",
+                "state": _shape(edge.out_shape),
+                "neurons": f"{math.prod(edge.out_shape):,}",
+                "parameters": f"{sum(value.numel() for value in weights):,}",
+                "activation": network.activations[edge.target].name,
+                "rate": f"{rates[edge.target]:g}" if weights else "-",
+                "signal": "yes" if edge.target in signal_layers else "-",
+            }
+        )
     if network.readout is not None:
         readout = network.readout
         rows.append(
             {
                 **dict.fromkeys(rows[0], "-"),
-                "layer": str(len(rows)),
+                "layer": str(network.layers),
                 "name": "readout",
                 "weights": _shape(tuple(readout.weight.shape)),
                 "parameters": f"{readout.weight.numel() + readout.bias.numel():,}",
@@ -92,12 +95,12 @@ def _network_rows(model: Model, rates: list[float]) -> Rows:
 def _tile_rows(model: Model) -> Rows:
     tiles = model.plan.to_frame()
     rows = []
-    for layer, mine in tiles.groupby("layer", sort=True):
-        row_blocks, col_blocks = model.plan.grid(int(str(layer)))
+    for number, (name, mine) in enumerate(tiles.groupby("name", sort=False)):
+        row_blocks, col_blocks = model.plan.grid(number)
         rows.append(
             {
-                "layer": str(layer),
-                "name": str(mine["name"].iloc[0]),
+                "layer": str(mine["layer"].iloc[0]),
+                "name": str(name),
                 "tiles": str(len(mine)),
                 "grid": f"{row_blocks}x{col_blocks}",
                 "utilisation": f"{mine['utilisation'].mean():.1%}",

@@ -58,7 +58,7 @@ class Model:
         """Shape of the readout, for the cost model."""
         if self.network.readout is None:
             return None
-        last = len(self.network.connections) - 1
+        last = self.network.layers - 1
         return Projection(last, math.prod(self.network.state_shapes[last]), self.network.num_classes, True)
 
     def memory(self, relaxation: RelaxationSection) -> pd.DataFrame:

@@ -29,7 +29,8 @@ class Optimiser:
         if signals is not None:
             names = [signals.matrix_name(layer) for layer in signals.learned]
             self.parameters |= {f"signals.{name}": signals.get_parameter(name) for name in names}
-        rates = connection_rates(section, len(network.connections))
+        by_layer = layer_rates(section, network.layers)
+        rates = [by_layer[connection.target] for connection in network.connections]
         self.base_rates = {name: self._base_rate(name, rates) for name in self.parameters}
         self.momenta: dict[str, Tensor] = {}
 
@@ -115,14 +116,14 @@ class Optimiser:
         self.done = int(state["done"])
 
 
-def connection_rates(section: TrainingSection, connections: int) -> list[float]:
-    """One learning rate per connection. Raises :class:`ScenarioError` when a list has another length."""
+def layer_rates(section: TrainingSection, layers: int) -> list[float]:
+    """Learning rate of the connections into each layer. Raises :class:`ScenarioError` for a list of other length."""
     rates = section.learning_rate
     if isinstance(rates, float):
-        return [rates] * connections
-    if len(rates) != connections:
+        return [rates] * layers
+    if len(rates) != layers:
         raise ScenarioError(
-            f"training.learning_rate = {list(rates)}: has {len(rates)} rates for {connections} connections; "
-            "give one rate for all, or exactly one per connection"
+            f"training.learning_rate = {list(rates)}: has {len(rates)} rates for {layers} layers; "
+            "give one rate for all, or exactly one per layer"
         )
     return list(rates)

@@ -27,8 +27,8 @@ Columns = dict[str, float | None]
 class Resolution:
     """One epoch of the ``tiles`` of the layers ``names``: means over the sampled batches, pulses of all batches."""
 
-    def __init__(self, names: Sequence[str], tiles: ChipTiles) -> None:
-        self.names, self.tiles = names, tiles
+    def __init__(self, tiles: ChipTiles) -> None:
+        self.network, self.names, self.tiles = tiles.network, tiles.network.layer_names, tiles
         self.steps: list[list[Tensor]] = []
         self.nudges: list[Tensor] = []
         self.clipped: list[list[Tensor]] = []
@@ -48,27 +48,32 @@ class Resolution:
         self.nudges.append(torch.stack([row[NUDGE] for row in rows[: len(self.names)]]).double())
         steps, clipped = [], []
         for layer in range(len(self.names)):
-            for direction, number in ((FORWARD, layer), (TRANSPOSED, layer + 1)):
-                step, share = self._converters(number, direction)
+            sides = (FORWARD, self.network.into(layer)), (TRANSPOSED, self.network.out_of(layer))
+            for direction, numbers in sides:
+                step, share = self._converters(numbers, direction)
                 steps.append(step)
                 clipped.append(share)
         self.steps.append(steps)
         self.clipped.append(clipped)
 
-    def _converters(self, number: int, direction: str) -> tuple[Tensor, Tensor]:
-        """Mean step of connection ``number`` in the nudge phases (the free one for the input), and the share of all its
-        conversions that were clipped; NaN where there are none.
+    def _converters(self, numbers: Sequence[int], direction: str) -> tuple[Tensor, Tensor]:
+        """Mean step of the connections ``numbers`` in the nudge phases (the free one for the input), and the share of
+        all their conversions that were clipped; NaN where there are none.
         """
         missing = self.nudges[-1].new_tensor(torch.nan)
-        if number >= len(self.tiles.arrays):
-            return missing, missing
-        array = self.tiles.arrays[number]
-        step = array.step("nudge" if number else "free", direction)
-        counted = [one for (_, way), one in array.conversions.items() if way == direction and one.done]
-        if step is None or not counted:
+        arrays = [self.tiles.arrays[number] for number in numbers]
+        steps = [
+            array.step("nudge" if number else "free", direction) for number, array in zip(numbers, arrays, strict=True)
+        ]
+        known = [missing.new_tensor(0.0) + step for step in steps if step is not None]
+        counted = [
+            one for array in arrays for (_, way), one in array.conversions.items() if way == direction and one.done
+        ]
+        if not known or not counted:
             return missing, missing
         clipped = sum((torch.as_tensor(one.clipped) for one in counted), torch.tensor(0)).double()
-        return missing.new_tensor(0.0) + step, clipped.to(missing.device) / sum(one.done for one in counted)
+        step = known[0] if len(known) == 1 else torch.stack(known).mean()
+        return step, clipped.to(missing.device) / sum(one.done for one in counted)
 
     def written(self) -> None:
         """Take the pulses of the batch that was just written."""
@@ -87,9 +92,11 @@ class Resolution:
             found.append({name: value if value == value else None for name, value in values})
         if self.pulses:
             totals = torch.stack(self.pulses).mean(0).tolist()
-            for columns, devices, (up, down, net) in zip(found, self.tiles.devices, totals, strict=True):
-                cells = devices.weights.numel()
-                columns |= {"pulses_up": up / cells, "pulses_down": down / cells, "pulses_net": net / cells}
+            for layer, columns in enumerate(found):
+                mine = self.network.into(layer)
+                cells = sum(self.tiles.devices[number].weights.numel() for number in mine)
+                pulses = (sum(of) / cells for of in zip(*(totals[number] for number in mine), strict=True))
+                columns |= dict(zip(("pulses_up", "pulses_down", "pulses_net"), pulses, strict=True))
         return found
 
     def warnings(self) -> list[str]:

@@ -50,21 +50,21 @@ class LayerStatistics:
                     [
                         state_statistics(result.free[n], activation),
                         nudge[None],
-                        self._weights(f"connections.{n}", result),
+                        self._weights([f"connections.{place}" for place in self.network.into(n)], result),
                     ]
                 )
             )
         if self.network.readout is not None:
             rows.append(
-                torch.cat([rows[0].new_full((len(STATE_COLUMNS) + 1,), math.nan), self._weights("readout", result)])
+                torch.cat([rows[0].new_full((len(STATE_COLUMNS) + 1,), math.nan), self._weights(["readout"], result)])
             )
         self.sums = [total + row for total, row in zip(self.sums, rows, strict=True)] if self.sums else rows
         self.batches += 1
         return rows
 
-    def _weights(self, owner: str, result: Gradients) -> Tensor:
-        gradient = result.grads[f"{owner}.weight"]
-        weight = self.network.get_parameter(f"{owner}.weight")
+    def _weights(self, owners: Sequence[str], result: Gradients) -> Tensor:
+        gradient = _together([result.grads[f"{owner}.weight"] for owner in owners])
+        weight = _together([self.network.get_parameter(f"{owner}.weight") for owner in owners])
         return torch.stack([gradient.abs().mean(), gradient.norm(), weight.norm()])
 
     @staticmethod
@@ -79,3 +79,8 @@ class LayerStatistics:
             {name: None if math.isnan(value) else value for name, value in zip(names, row, strict=True)}
             for row in table
         ]
+
+
+def _together(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of ``tensors`` in one."""
+    return tensors[0] if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])

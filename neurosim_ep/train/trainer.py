@@ -142,7 +142,7 @@ class Trainer:
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         statistics, curves = LayerStatistics(self.model.network), ResidualCurves()
         tiles = self.model.tiles
-        resolution = None if tiles is None else Resolution(self.model.network.layer_names, tiles)
+        resolution = None if tiles is None else Resolution(tiles)
         if tiles is not None:
             tiles.begin(Stream.TILES, epoch + 1)
         health = LayerHealth(self.model.network.layer_names, self.batches, fresh=epoch == 0)
@@ -278,7 +278,7 @@ class Trainer:
         scenario, tiles = self.scenario, self.model.tiles
         if tiles is not None and number == 0:
             tiles.begin(Stream.TILES, 1)
-        resolution = None if tiles is None else Resolution(self.model.network.layer_names, tiles)
+        resolution = None if tiles is None else Resolution(tiles)
         batch = next(self._training_batches(0))
         counter = self._fresh_counter() if recorded else None
         start = self._start(len(batch.y), generator(scenario.scenario.seed, Stream.STATES, 0))
