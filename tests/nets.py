@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.registry import ACTIVATIONS
-from neurosim_ep.scenario.schema import LayerSpec, NetworkSection, SignalsSection
+from neurosim_ep.scenario.schema import EdgeSpec, LayerSpec, NetworkSection, SignalsSection
 
 NAMES = tuple(ACTIVATIONS.own)
 
@@ -49,6 +50,59 @@ def sections(draw: st.DrawFn) -> NetworkSection:
     )
 
 
+def _side(side: int, edge: EdgeSpec | LayerSpec) -> int:
+    side = (side + 2 * edge.padding - edge.kernel) // edge.stride + 1
+    return side // 2 if edge.pool != "none" else side
+
+
+def _skips(size: int, wanted: tuple[int, ...], shapes: Sequence[tuple[int, ...]]) -> list[EdgeSpec]:
+    """Edges from the lower layers of ``shapes`` that give a convolution's state of shape ``wanted``."""
+    found = []
+    for layer, shape in enumerate(shapes):
+        for pool in ("none", "max", "avg"):
+            halved = tuple(side // 2 if pool != "none" else side for side in shape[1:])
+            if (shape[0], *halved) == wanted:
+                found.append(EdgeSpec(layer=layer, kind="identity", pool=pool))
+            for kernel, stride, padding in itertools.product((1, 2, 3), (1, 2, 3), (0, 1)):
+                edge = EdgeSpec(layer=layer, kind="conv", kernel=kernel, stride=stride, padding=padding, pool=pool)
+                if (size, *(_side(side, edge) for side in shape[1:])) == wanted:
+                    found.append(edge)
+    return found
+
+
+@st.composite
+def graphs(draw: st.DrawFn, image: tuple[int, ...] = (2, 13, 11)) -> NetworkSection:
+    """Convolutions with strides, then linear layers, with skips of every kind that fits: weighted and identities."""
+    layers: list[LayerSpec] = []
+    shapes: list[tuple[int, ...]] = []
+    below = image
+    for number in range(draw(st.integers(2, 4))):
+        size, pool = draw(st.integers(1, 3)), draw(st.sampled_from(["none", "max", "avg"]))
+        own = LayerSpec(kind="conv", size=size, kernel=3, padding=1, stride=draw(st.integers(1, 2)), pool=pool)
+        wanted = (size, *(_side(side, own) for side in below[1:]))
+        if min(wanted[1:]) < 2:
+            break
+        skips = _skips(size, wanted, shapes)
+        chosen = draw(st.lists(st.sampled_from(skips), max_size=2, unique=True)) if skips else []
+        edges = [EdgeSpec(layer=number - 1), *chosen] if chosen else []
+        layers.append(own.model_copy(update={"edges": tuple(edges)}))
+        shapes.append(wanted)
+        below = wanted
+    for _ in range(draw(st.integers(1, 2))):
+        size, number = draw(st.integers(2, 4)), len(shapes)
+        others = [EdgeSpec(layer=layer) for layer in range(number - 1)]
+        others += [EdgeSpec(layer=layer, kind="identity") for layer, shape in enumerate(shapes) if shape == (size,)]
+        chosen = draw(st.lists(st.sampled_from(others), max_size=2, unique=True)) if others else []
+        edges = [EdgeSpec(layer=number - 1), *chosen] if chosen else []
+        layers.append(LayerSpec(kind="linear", size=size).model_copy(update={"edges": tuple(edges)}))
+        shapes.append((size,))
+    return custom(
+        *layers,
+        activation=draw(st.sampled_from(NAMES)),
+        loss=draw(st.sampled_from(["cross_entropy", "squared_error"])),
+    )
+
+
 def double_network(
     section: NetworkSection, classes: int = 3, image: tuple[int, ...] = (2, 13, 11), seed: int = 0
 ) -> Network:
@@ -69,7 +123,7 @@ def double_signals(
 @st.composite
 def mixed_signals(draw: st.DrawFn, network: Network, seed: int) -> Signals | None:
     """Signals of any kinds at any layers, or none."""
-    layers = draw(st.lists(st.integers(0, len(network.connections) - 1), unique=True))
+    layers = draw(st.lists(st.integers(0, network.layers - 1), unique=True))
     kinds = [draw(st.sampled_from(["le", "kd", "kdw"])) for _ in layers]
     options: dict[str, object] = {}
     if "le" in kinds:

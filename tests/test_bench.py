@@ -182,7 +182,7 @@ def test_operations_are_those_of_the_reads(policy: str, monkeypatch: pytest.Monk
         original = getattr(Kernel, way)
 
         def read(self: Kernel, value: Tensor, *rest: Any, original: Any = original) -> Tensor:
-            counted["operations"] += len(value) * brute_force(self.connection)
+            counted["operations"] += len(value) * brute_force(self.edge)
             return original(self, value, *rest)
 
         monkeypatch.setattr(Kernel, way, read)

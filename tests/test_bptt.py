@@ -9,7 +9,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import batch, conv, custom, double_network, linear, mixed_signals, random_states, random_teacher, sections
+from nets import (
+    batch,
+    conv,
+    custom,
+    double_network,
+    graphs,
+    linear,
+    mixed_signals,
+    random_states,
+    random_teacher,
+    sections,
+)
 from oracles import bptt_gradients as unrolled_gradients
 
 from neurosim_ep.ep import bptt
@@ -27,7 +38,7 @@ from neurosim_ep.train.run import resume, run
 
 
 @settings(max_examples=20, deadline=None)
-@given(section=sections(), seed=st.integers(0, 2**16), double=st.booleans())
+@given(section=sections() | graphs(), seed=st.integers(0, 2**16), double=st.booleans())
 def test_the_differentiable_tick_is_the_synchronous_tick(section: NetworkSection, seed: int, double: bool) -> None:
     network = double_network(section, seed=seed)
     x, states = batch(network, 3, seed)[0], random_states(network, 3, seed)
@@ -40,7 +51,7 @@ def test_the_differentiable_tick_is_the_synchronous_tick(section: NetworkSection
 
 
 @settings(max_examples=20, deadline=None)
-@given(section=sections(), seed=st.integers(0, 2**16), steps=st.integers(1, 6), data=st.data())
+@given(section=sections() | graphs(), seed=st.integers(0, 2**16), steps=st.integers(1, 6), data=st.data())
 def test_the_sum_over_ticks_is_autograd_of_the_unrolled_graph(
     section: NetworkSection, seed: int, steps: int, data: st.DataObject
 ) -> None:

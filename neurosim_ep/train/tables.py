@@ -170,7 +170,7 @@ class RunTables:
             return {}
         events = sum(table.sum(0) for table in counts.events.values())
         chances = sum(table.sum(0) for table in counts.presentations.values())
-        neurons = [geometry.neurons for geometry in self.model.plan.geometries]
+        neurons = [layer.neurons for layer in self.model.plan.layers]
         return {layer: float(events[layer] / (chances[layer] * n)) for layer, n in enumerate(neurons)}
 
     def _needed_updates(self, counts: TileCounts) -> dict[int, float]:
