@@ -27,7 +27,7 @@ def random_counts(plan: TilePlan, samples: int = 4, seed: int = 1) -> TileCounts
     pulses = plan.array.input_pulses
     counts.traffic[:] = np.stack([reads, lines, reads * sensed * plan.array.slices, lines * pulses], axis=3)
     counts.update[:] = rng.integers(0, 100, counts.update.shape)
-    layers = len(plan.geometries)
+    layers = len(plan.layers)
     for phase, ticks in TICKS.items():
         counts.events[phase] = rng.integers(0, 100, (ticks, layers))
         counts.sends[phase] = sends_of(plan, counts.events[phase])

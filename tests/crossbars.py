@@ -85,7 +85,7 @@ def windows(made: Connection, pre: Tensor) -> Tensor:
     if made.kind == "linear":
         return pre.flatten(1).unsqueeze(1)
     kernel = made.weight.shape[2]
-    columns = F.unfold(pre, kernel, padding=made.padding)
+    columns = F.unfold(pre, kernel, padding=made.padding, stride=made.stride)
     return columns.unflatten(1, (-1, kernel**2)).permute(0, 3, 2, 1).flatten(2)
 
 

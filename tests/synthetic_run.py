@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -220,10 +221,10 @@ def tables_of(recording: Recording) -> dict[str, pd.DataFrame]:
 def sends_of(plan: TilePlan, events: np.ndarray) -> np.ndarray:
     """``events`` [ticks, layers] spread over the senders of each layer, in whole numbers."""
     sends = np.zeros((len(events), len(plan.senders)), np.int64)
-    for layer, geometry in enumerate(plan.geometries):
+    for layer, (_, shape) in enumerate(plan.layers):
         mine = [number for number, sender in enumerate(plan.senders) if sender.layer == layer]
         for number in mine:
-            sends[:, number] = events[:, layer] * plan.senders[number].neurons // geometry.neurons
+            sends[:, number] = events[:, layer] * plan.senders[number].neurons // math.prod(shape)
         sends[:, mine[0]] += events[:, layer] - sends[:, mine].sum(1)
     return sends
 

@@ -93,11 +93,11 @@ def row_vectors(connection: SimpleNamespace, value: np.ndarray) -> Iterator[tupl
         yield (), [value[i] for i in np.ndindex(*value.shape)]
         return
     channels, height, width = value.shape
-    kernel, pad = connection.weight.shape[2], connection.padding
+    kernel, pad, step = connection.weight.shape[2], connection.padding, connection.stride
     for y, x in np.ndindex(*connection.pre_pool_shape[1:]):
         vector = []
         for i, j, c in np.ndindex(kernel, kernel, channels):
-            row, column = y + i - pad, x + j - pad
+            row, column = step * y + i - pad, step * x + j - pad
             inside = 0 <= row < height and 0 <= column < width
             vector.append(value[c, row, column] if inside else 0.0)
         yield (y, x), vector
@@ -121,12 +121,12 @@ class BruteForce:
         found = [
             t.index
             for t in self.plan.tiles
-            if (t.layer, t.row_block, t.col_block) == (layer, row // self.array.rows, column // self.array.columns)
+            if (t.connection, t.row_block, t.col_block) == (layer, row // self.array.rows, column // self.array.columns)
         ]
         return found[0]
 
     def tiles(self, layer: int) -> list:
-        return [tile for tile in self.plan.tiles if tile.layer == layer]
+        return [tile for tile in self.plan.tiles if tile.connection == layer]
 
     def read(self, layer: int, phase: str, direction: str, accounting: str, vectors: list) -> None:
         """Values of either sign are driven apart where the lines carry no sign: all results are converted twice."""

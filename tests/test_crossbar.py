@@ -25,6 +25,9 @@ LAYERS = [
     (LayerPlan("conv", 5, 5, 1, "avg"), (2, 8, 9)),
     (LayerPlan("conv", 4, 1, 0, "max"), (5, 5, 4)),
     (LayerPlan("conv", 2, 1, 1, "avg"), (3, 3, 4)),
+    (LayerPlan("conv", 4, 3, 1, None, stride=2), (3, 7, 6)),
+    (LayerPlan("conv", 3, 1, 0, None, stride=2), (2, 6, 7)),
+    (LayerPlan("conv", 3, 2, 1, "max", stride=3), (2, 9, 8)),
 ]  # fmt: skip
 SHAPES = [(128, 128), (8, 6), (5, 2), (1, 4)]
 

@@ -74,11 +74,8 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     mesh = bare.serpentine if alone else Mesh(recording.mesh.placement, bare.routes.all)
     alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
     table = bill(alike, [Style.CLOCKED])
-    sent = (
-        table["component"] == "message"
-    )  # states go up in one pass, errors down in the other: each half of both ways,
-    # and so with the sums of several drives
-    table.loc[sent | _sums(table), ["count", *ENERGIES.values()]] /= 2
+    both_ways = (table["component"] == "message") | _sums(table)  # states go up in one pass, errors down in the other
+    table.loc[both_ways, ["count", *ENERGIES.values()]] /= 2
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits
     units: dict[Bound, np.ndarray] = {

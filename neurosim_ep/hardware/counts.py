@@ -37,9 +37,9 @@ class TileCounts:
     update accumulators; programming pulses that raise and lower a weight; and pulses in a row when the weights of a row
     are written at once, those that rise before those that fall; and what is left of the pulses of each weight when
     those up and down cancel. Each weight counts once, in the tile of its first column. ``events``, ``messages``,
-    ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times the tiles each must reach
-    (its row blocks in the next connection, its column blocks in its own); samples whose layer was updated in the
-    tick; and those of them that an input had changed for since the last update. ``terms``: outer products that the
+    ``presentations``, ``needed``: phase -> int64 [tick, layer]: events sent; events times the tiles each must reach,
+    ``TilePlan.event_destinations``; samples whose layer was updated in the tick; and those of them that an input had
+    changed for since the last update. ``terms``: outer products that the
     update of a sample adds up, one per contrasted state. ``applied``: the pulses are those that devices got, not
     those that the change of an exact weight would take. ``sends``: phase -> int64 [tick, sender]: events of the
     neurons of each of ``TilePlan.senders``.
