@@ -20,7 +20,7 @@ from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.architectures import vgg_plans
 from neurosim_ep.scenario.names import BrokenRules, OneOf
 from neurosim_ep.scenario.presets import converter_preset
-from neurosim_ep.scenario.topology import EdgePlan, LayerPlan, plan_colours
+from neurosim_ep.scenario.topology import EdgePlan, LayerPlan, is_plain, plan_colours
 
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
 SignalKind = Literal["none", "le", "kd", "kdw"]
@@ -677,9 +677,10 @@ class Scenario(Section):
     telemetry: TelemetrySection = TelemetrySection()
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        layers = len(self.network.layer_plans(num_classes=1))  # as many for any number of classes
+        plans = self.network.layer_plans(num_classes=1)  # as many for any number of classes
+        layers = len(plans)
         if self.scheduler.policy == "alternating":
-            if plan_colours(self.network.layer_plans(num_classes=1)) is None:
+            if plan_colours(plans) is None:
                 yield (
                     "scheduler.policy",
                     "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number "
@@ -695,6 +696,11 @@ class Scenario(Section):
         beyond = [layer for layer in self.signals.layers if layer >= layers]
         if self.signals.kind != "none" and beyond:
             yield "signals.layers", f"layer {beyond[0]} does not exist; this network has layers 0 to {layers - 1}"
+        if self.signals.taught() and self.teacher.preset == "same" and not is_plain(plans):
+            yield (
+                "teacher.preset",
+                'must be a VGG here: "same" builds chains of stride 1 alone; or use signals.kind = "le"',
+            )
         if self.network.loss == "squared_error" and layers - 1 in self.signals.taught():
             yield "signals.layers", f"layer {layers - 1} is the class layer, which has no counterpart in a teacher"
         for key, given, what in (

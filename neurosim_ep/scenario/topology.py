@@ -50,9 +50,9 @@ class LayerPlan(NamedTuple):
         return EdgePlan(source, "conv", self.kernel, self.stride, self.padding, self.pool)
 
 
-def is_chain(plans: Sequence[LayerPlan]) -> bool:
-    """Whether every layer is driven by the one below alone."""
-    return all([edge.source for edge in plan.incoming(n)] == [n - 1] for n, plan in enumerate(plans))
+def is_plain(plans: Sequence[LayerPlan]) -> bool:
+    """Whether every layer is driven by the one below alone, with a stride of 1."""
+    return all(plan.incoming(n) == (plan._replace(stride=1, edges=()).own(n - 1),) for n, plan in enumerate(plans))
 
 
 def plan_colours(plans: Sequence[LayerPlan]) -> list[int] | None:

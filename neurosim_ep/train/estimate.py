@@ -8,6 +8,7 @@ from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, PROGRAMMING, READ_PHASES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.summary import Summary
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.topology import IMAGE, two_colours
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.tiles.mapping import TilePlan
@@ -65,17 +66,18 @@ def given_counts(
     counts = TileCounts.zeros(len(plan.tiles))
     reuse = np.array([tile.reuse for tile in plan.tiles])
     lines = {"forward": plan.rows, "transposed": plan.columns}
-    layers = len(plan.geometries)
+    ends = np.array([geometry.ends for geometry in plan.geometries])[[tile.connection for tile in plan.tiles]].T
+    turns = np.array(two_colours([edge.ends for edge in plan.edges], len(plan.layers)) or [0] * len(plan.layers))
     of_sender = np.array([sender.neurons for sender in plan.senders])
-    neurons = np.array([geometry.neurons for geometry in plan.geometries])
+    neurons = np.array([layer.neurons for layer in plan.layers])
     for phase, number in ticks.items():
-        turn = np.add.outer(np.arange(number), np.arange(layers)) % step
+        turn = np.add.outer(np.arange(number), turns) % step
         updated = samples * (turn == 0).astype(np.int64)
         for way, direction in enumerate(DIRECTIONS):
             driven, conversions = lines[direction], plan.conversions[way]
-            times = np.array([samples * (phase == "free" and direction == "forward"), *updated.sum(0)])
-            shift = 1 if direction == "forward" else 0
-            times = np.where(plan.layer_of_tile > 0, times[plan.layer_of_tile + shift], times[0])
+            once = samples * (phase == "free" and direction == "forward")  # the image is read forwards, in one tick
+            source, target = ends
+            times = np.where(source == IMAGE, once, updated.sum(0)[target if direction == "forward" else source])
             for place, accounting in enumerate(ACCOUNTINGS):
                 share = activity if accounting == "clocked" else events
                 some = 1.0 if accounting == "clocked" else 1 - (1 - events) ** driven
@@ -88,7 +90,7 @@ def given_counts(
         counts.needed[phase] = updated * (events > 0)
         counts.sends[phase] = np.tile(np.rint(samples * of_sender * events).astype(np.int64), (number, 1))
         counts.events[phase] = np.tile(np.rint(samples * neurons * events).astype(np.int64), (number, 1))
-        counts.messages[phase] = np.zeros((number, layers), np.int64)
+        counts.messages[phase] = np.zeros((number, len(neurons)), np.int64)
     weights = plan.rows * plan.outputs
     counts.update[0] = np.rint(counts.terms * samples * reuse * weights * activity**2)
     if activity > 0:
