@@ -123,7 +123,7 @@ def test_a_sample_found_at_rest_is_settled_whatever_it_does_then() -> None:
             if field.tick > 20:
                 field.change.fill_(1.0)
 
-    engine.policy = Disturbing()
+    engine.policy = Disturbing(network)
     end = free_phase(network, x, 60, engine=engine)
     assert end.ticks.unique().tolist() == [20, 60]
     assert ((end.motion == Motion.SETTLED).all(1) == (end.ticks < 60)).all()
