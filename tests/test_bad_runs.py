@@ -366,7 +366,9 @@ def test_checks_that_cannot_be_made(refuse: Refusal, arguments: tuple[str, ...],
     assert said in refuse("gdu", *arguments, "--device", "cpu")
 
 
-@pytest.mark.parametrize("case", ["no scenario", "scenario not TOML", "no checkpoint", "checkpoint with code"])
+@pytest.mark.parametrize(
+    "case", ["no scenario", "scenario not TOML", "no checkpoint", "checkpoint with code", "other images"]
+)
 def test_broken_runs_are_not_checked(place: Path, refuse: Refusal, case: str) -> None:
     change, said = BROKEN_RUNS[case]
     change(place / "run")
