@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import GREY, INK, PALETTE, canvas
+from neurosim_ep.analysis.style import GREY, INK, LOG, PALETTE, canvas
 from neurosim_ep.units import format_si
 
 ASIDE = 1.06
@@ -48,8 +48,8 @@ def draw(run: Run) -> Figure:
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(f"recorded: {ticks:.3g} ticks", (ticks, 1), (4, -4), xycoords=("data", "axes fraction"),
                   textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set_xscale(**LOG)
+    axes.set_yscale(**LOG)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ticks of all phases, T + 2K")
     axes.set_ylabel("energy per training image")

@@ -18,6 +18,7 @@ from neurosim_ep.analysis.load import read_table
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
+    LOG,
     MARKERS,
     PALETTE,
     REST,
@@ -79,7 +80,7 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         height=5.0,
     )
     whole, layers = figure.subplots(1, 2, sharey=True)
-    whole.set_yscale("log")
+    whole.set_yscale(**LOG)
     whole.set_ylim(floor, 1.5 * frame["max"].max())
     everything = frame[frame["layer"].isna()]
     for name, dash, text in zip(
@@ -111,13 +112,13 @@ def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
     places = np.arange(len(frame))
     lower, upper = frame["at_lower"].to_numpy(), frame["at_upper"].to_numpy()
     for height, bottom, text, look in (
-        (lower, 0 * lower, "states at the lower bound (0)", REST),
+        (lower, 0 * lower, "states at the lower bound", REST),
         (1 - lower - upper, lower, "states between the bounds", fill(5)),
         (upper, 1 - upper, "states at the upper bound", fill(1)),
     ):
         axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
     axes.plot(places, frame["linear"], MARKERS[0], color=INK, label="drives where the activation rises")
-    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead: 0 in all samples")
+    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead neurons")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylabel("share of neurons")
@@ -136,7 +137,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
         "‖s − s*‖ at the end of the nudge phase, mean of samples. On the grey line it is the free phase that goes on.",
     )
     axes = figure.add_subplot()
-    axes.set_yscale("log")
+    axes.set_yscale(**LOG)
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import INK, PALETTE, canvas, layer_axis, save, tick_axis
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, save, tick_axis
 
 LOOKS = {
     "right": (PALETTE[1], "^", "EP, right (+β)"),
@@ -64,7 +64,7 @@ def draw_norms(run: Run, label: str) -> Figure:
                 markersize=4,
             )
         axes.plot(rows["tick"], np.maximum(rows["bptt_norm"], floor), color=INK, linewidth=1.4, zorder=3)
-        axes.set_yscale("log")
+        axes.set_yscale(**LOG)
         axes.grid(axis="y")
         axes.set_title(name)
         tick_axis(axes)
@@ -86,7 +86,7 @@ def _draw_errors(axes: Axes, layers: pd.DataFrame, names: list[str]) -> None:
     for side, (colour, marker, _) in LOOKS.items():
         rows = layers[layers["side"] == side]
         axes.plot(rows["layer"], rows["relative_rmse"], color=colour, marker=marker, linewidth=0.8)
-    axes.set_yscale("log")
+    axes.set_yscale(**LOG)
     axes.grid(axis="y")
     layer_axis(axes, names)
     for text in axes.get_xticklabels():

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import Run, labels
-from neurosim_ep.analysis.style import INK, canvas, layer_axis, look
+from neurosim_ep.analysis.style import INK, LOG, canvas, layer_axis, look
 
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
 
@@ -37,7 +37,7 @@ def draw(runs: Sequence[Run]) -> Figure:
         height=5.4 + 0.2 * len(runs),
     )
     axes = figure.add_subplot()
-    axes.set_yscale("log")
+    axes.set_yscale(**LOG)
     axes.grid(axis="y")
     layers = _layers(tables)
     for index, table in enumerate(tables):

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, PALETTE, REST, canvas, fill
+from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, REST, canvas, fill
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
@@ -159,7 +159,7 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
 def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     """One row per item with a mark for every method that needs it; marks of equal size lie in one another."""
     rows = np.arange(len(bits))
-    axes.set_xscale("log")
+    axes.set_xscale(**LOG)
     axes.hlines(rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1)
     for method, name, (marker, size) in zip(bits.columns, names, MARKERS, strict=True):
         needed = bits[method].where(bits[method] > 0)

@@ -24,13 +24,14 @@ from neurosim_ep.analysis import (
     tradeoff,
 )
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
+from neurosim_ep.analysis.shares import do_all
 from neurosim_ep.analysis.style import save
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
     "states": states.draw,
     "gradients": lambda run: gradients.draw([run]),
-    "residual": residual.draw,
     "events": events.draw,
+    "residual": residual.draw,
     "energy": energy.draw,
     "memory": memory.draw,
     "breakeven": breakeven.draw,
@@ -72,14 +73,21 @@ def plot_runs(
         if sweep.varied(runs):
             jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
     written: list[Path] = []
-    for draw, stem in jobs:
-        try:
-            written += save(draw, stem)
-        except DoesNotConcern:
-            continue
-        except NothingToDraw as reason:
+    for (_, stem), (files, reason) in zip(jobs, do_all([partial(_save, *job) for job in jobs]), strict=True):
+        written += files
+        if reason:
             say(f"no picture {stem.name}: {reason}")
     return written
+
+
+def _save(draw: Callable[[], Figure], stem: Path) -> tuple[list[Path], str]:
+    """The files of a picture, or none and why nobody could draw it; no reason where it does not concern the run."""
+    try:
+        return save(draw, stem), ""
+    except DoesNotConcern:
+        return [], ""
+    except NothingToDraw as reason:
+        return [], str(reason)
 
 
 def _folders(runs: Sequence[Run], out: Path | None) -> list[Path]:

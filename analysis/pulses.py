@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import INK, PALETTE, canvas, layer_axis, log_floor
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, log_floor
 
 COLUMNS = {
     "pulses_up": ("up", PALETTE[1], "^"),
@@ -37,7 +37,7 @@ def draw(run: Run) -> Figure:
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
     places, values = np.arange(len(frame)), frame[list(COLUMNS)].to_numpy()
     low = log_floor(0.8 * values)
-    upper.set_yscale("log")
+    upper.set_yscale(**LOG)
     upper.set_ylim(low, 10 ** np.ceil(np.log10(1.2 * max(values.max(), low))))
     for (text, colour, marker), of_kind in zip(COLUMNS.values(), values.T, strict=True):
         shown = np.where(of_kind > 0, of_kind, np.nan)
@@ -61,7 +61,7 @@ def draw(run: Run) -> Figure:
 
 
 def _draw_ratio(axes: Axes, ratio: np.ndarray) -> None:
-    axes.set_yscale("log")
+    axes.set_yscale(**LOG)
     axes.set_ylim(0.8, 10 ** np.ceil(np.log10(2 * np.nanmax(ratio, initial=1.0))))
     places = np.arange(len(ratio))
     axes.bar(places, ratio - 0.8, 0.6, 0.8, color=PALETTE[5])

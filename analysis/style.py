@@ -27,6 +27,8 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
 PHASES = {"free": "free", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β", "update": "update"}
+LOG: dict[str, Any] = {"value": "log", "subs": (2, 5)}
+"""The scale of a log axis: between two powers of ten stand ticks at 2 and 5, as each tick takes time to draw."""
 REST: dict[str, Any] = {"color": "#CFCFCF"}
 """The fill of the part of a stack that holds all small parts."""
 
@@ -121,11 +123,11 @@ def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
         canvas = FigureCanvasAgg(figure)
         _lay_out(figure)
         canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # every picture is opaque
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # every picture is opaque
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(paths[0], metadata={"Date": None})
-            Image.fromarray(np.ascontiguousarray(pixels)).save(paths[1], dpi=(figure.dpi,) * 2, compress_level=3)
+            pixels.save(paths[1], dpi=(figure.dpi,) * 2, compress_level=3)
         except OSError as problem:
             raise UsageError(
                 f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"

@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import MARKERS, PALETTE, canvas
+from neurosim_ep.analysis.style import LOG, MARKERS, PALETTE, canvas
 
 KEYS = {
     ("relaxation", "free_steps"): "ticks T of the free phase",
@@ -47,7 +47,7 @@ def draw(runs: Sequence[Run]) -> Figure:
         for style, colour, marker in zip(STYLES, PALETTE, MARKERS, strict=False):
             curve = [float(tables[place][column][style]) for place in order]
             axes.plot(values, curve, color=colour, marker=marker, label=style)
-        axes.set_yscale("log")
+        axes.set_yscale(**LOG)
         axes.yaxis.set_major_formatter(EngFormatter(unit=unit))
         axes.set_title({"J": "energy per image", "s": "latency per image"}[unit])
     accuracy = [100 * float(runs[place].info["metrics"]["test_accuracy"]) for place in order]
@@ -55,7 +55,7 @@ def draw(runs: Sequence[Run]) -> Figure:
     panels[2].set_title("test accuracy (%)")
     for axes in panels:
         if min(values) > 0:
-            axes.set_xscale("log")
+            axes.set_xscale(**LOG)
         axes.set_xlabel(KEYS[key])
         axes.grid()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

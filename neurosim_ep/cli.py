@@ -21,6 +21,7 @@ import click
 from neurosim_ep import __version__, resources
 from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import make_reporter
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.threads import MOST
 
 if TYPE_CHECKING:
@@ -124,6 +125,9 @@ def _run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_no_plots_option = click.option(
+    "--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."
+)
 _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
 )
@@ -133,20 +137,23 @@ _set_option = click.option(
 @click.argument("scenario")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
 @_set_option
+@_no_plots_option
 @_run_options
-@click.pass_obj
 def run_command(
-    argv: list[str],
     scenario: str,
     out: Path | None,
     overrides: tuple[str, ...],
+    no_plots: bool,
     device: str,
     threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
-    loaded, path = _load(scenario, overrides, quiet)
+    from neurosim_ep.scenario.load import NO_PLOTS
+
+    loaded, path = _load(scenario, (*overrides, NO_PLOTS) if no_plots else overrides, quiet)
+    argv = click.get_current_context().obj
     from neurosim_ep.train.run import run
 
     with closing(make_reporter(quiet)) as reporter:
@@ -156,8 +163,9 @@ def run_command(
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
+@_no_plots_option
 @_run_options
-def resume(run_dir: Path, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
+def resume(run_dir: Path, no_plots: bool, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
     """Continue the interrupted run in RUN_DIR.
 
     With the number of threads it began with, unless told otherwise.
@@ -165,7 +173,7 @@ def resume(run_dir: Path, device: str, threads: int | None, as_json: bool, quiet
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:
-        result = resume(run_dir, device=device, threads=threads, reporter=reporter)
+        result = resume(run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots)
     _print_result(result, as_json, quiet)
 
 
@@ -258,12 +266,14 @@ def schema(section: str | None) -> None:
             default = f"= {key.default}" if key.default else "(required)"
             unit = f" [{key.unit}]" if key.unit else ""
             click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+            for value, sentence in key.sentences.items():
+                click.echo(f"        {value}: {sentence}")
         click.echo()
 
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and parts of tiles."""
+    """List the shipped scenarios, hardware models and parts of tiles, and the activations."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
@@ -276,6 +286,8 @@ def list_command() -> None:
             for name, path in resources.shipped_files(folder).items()
         ]
         click.echo(f"{title}\n{_table(rows)}\n")
+    activations = [{"name": name, "description": text} for name, text in ACTIVATIONS.sentences().items()]
+    click.echo(f"Activations\n{_table(activations)}\n")
 
 
 @cli.command()

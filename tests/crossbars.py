@@ -13,10 +13,13 @@ from neurosim_ep.scenario.architectures import LayerPlan
 from neurosim_ep.scenario.schema import CellsSection, ConvertersSection, HardwareSection
 from neurosim_ep.tiles.cells import Cells
 from neurosim_ep.tiles.conductance import Encoding
+from neurosim_ep.tiles.converters import Drivers
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry
 from neurosim_ep.tiles.statistics import load_cells
 
+IMAGES: dict[str, Any] = {"signed": True, "bound": None}
+"""Options of the drivers of rows that an image drives."""
 CIRCUIT = Circuit(on_S=1e-4, wire_ohm=2.0)
 
 
@@ -47,12 +50,14 @@ def tile_array(
     slices: int = 1,
     levels: int = 0,
     off: float = 0.0,
-    signed: bool = False,
+    driven: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
     seed: int = 0,
     cells: dict[str, Any] | None = None,
     **converters: Any,
 ) -> TileArray:
-    """Tiles that hold the weights of ``made``; ``levels`` are those of a cell."""
+    """Tiles that hold the weights of ``made``; ``levels`` are those of a cell, ``driven`` options of the drivers of
+    rows and columns.
+    """
     section = HardwareSection(converters=ConvertersSection(**converters), cells=CellsSection(**(cells or {})))
     geometry = ConnectionGeometry.from_connection(made)
     statistics = None if section.cells.statistics == "none" else load_cells(section.cells.statistics)
@@ -61,7 +66,8 @@ def tile_array(
         section.cells, statistics, (geometry.fan_in, geometry.channels), seeded(seed),
     )  # fmt: skip
     array = ArrayGeometry(rows, columns, cells_per_weight, slices)
-    tiles = TileArray(geometry, array, section, CIRCUIT, held, signed=signed)
+    on_rows, on_columns = (Drivers(section.converters, **options) for options in driven)
+    tiles = TileArray(geometry, array, section, CIRCUIT, held, (on_rows, on_columns))
     tiles.scale = float(made.weight.abs().max())
     tiles.random = seeded(seed + 1)
     tiles.hold(tiles.normalised(made.weight.detach()))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.schema import LayerSpec, NetworkSection, SignalsSection
 
-NAMES = ("hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid")
+NAMES = tuple(ACTIVATIONS.own)
 
 
 def custom(*layers: LayerSpec, **options: object) -> NetworkSection:
@@ -97,9 +98,13 @@ def batch(network: Network, samples: int, seed: int = 0) -> tuple[torch.Tensor, 
 
 
 def random_states(network: Network, samples: int, seed: int = 0) -> list[torch.Tensor]:
-    """Uniform states with many exact zeros and ones, as hard activations give them."""
+    """Uniform states with many exact zeros, ones and, where they have a sign, minus ones, as hard activations give
+    them.
+    """
     random = torch.Generator().manual_seed(seed)
     return [
-        (torch.rand(samples, *shape, generator=random, dtype=torch.float64) * 3 - 1).clamp(0, 1)
-        for shape in network.state_shapes
+        (torch.rand(samples, *shape, generator=random, dtype=torch.float64) * 3 - 1 - activation.signed / 2)
+        .clamp(*activation.start)
+        .mul_((torch.rand(samples, *shape, generator=random) > 0.2 * activation.signed).double())
+        for shape, activation in zip(network.state_shapes, network.activations, strict=True)
     ]

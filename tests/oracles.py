@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import losses
-from neurosim_ep.ep.activations import activate_
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.primitive import primitive
@@ -96,7 +95,7 @@ def bptt_gradients(
     for _ in range(steps):
         phi = primitive(network.connections, x, states).sum()
         drives = torch.autograd.grad(phi, states, create_graph=True)
-        states = [activate_(name, drive * 1.0) for name, drive in zip(network.activations, drives, strict=True)]
+        states = [activation.sigma_(drive * 1.0) for activation, drive in zip(network.activations, drives, strict=True)]
     loss = augmented_loss(network, states, losses.one_hot(y, network.num_classes, x), signals, alpha, teacher).mean()
     grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
     for value in parameters.values():

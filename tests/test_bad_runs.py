@@ -47,6 +47,7 @@ epochs = 2
 batch_size = 6
 [telemetry]
 traffic_every = 2
+plots = false
 """
 CHECKPOINT = "checkpoints/last.pt"
 
@@ -383,14 +384,13 @@ def test_pictures_are_not_written_over_a_file(refuse: Refusal) -> None:
 def test_the_largest_values_diverge_at_worst(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     rates = [f"training.{key}=1e6" for key in ("learning_rate", "readout_learning_rate", "projection_learning_rate")]
     others = [
         "training.weight_decay=1e6", "training.batch_size=1_000_000", "network.weight_scale=1e6", "relaxation.beta=1e6",
         "signals.alpha=1e6", "signals.temperature=1e3", "signals.temperature_exponent=10", "signals.learned=true",
     ]  # fmt: skip
     sets = [word for override in (*rates, *others, "network.activation=relu") for word in ("--set", override)]
-    assert main(["run", "tiny.toml", "--device", "cpu", *sets]) == 3
+    assert main(["run", "tiny.toml", "--no-plots", "--device", "cpu", *sets]) == 3
     assert "Traceback" not in capsys.readouterr().err
 
 

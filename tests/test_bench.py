@@ -72,7 +72,7 @@ def test_figures_agree() -> None:
     assert (found.batch, found.train_samples, found.test_samples, found.threads) == (8, 40, 20, 2)
     assert (found.device, found.precision, found.torch) == ("cpu", "float32", torch.__version__)
     assert found.recorded_step_ms is not None
-    assert (found.free.ticks, found.nudge.ticks if found.nudge else 0) == (15, 6)
+    assert (found.free.ticks, found.nudge.ticks if found.nudge else 0) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_bptt_has_no_nudge() -> None:
     check(found, scenario)
     assert found.nudge is None
     assert found.recorded_step_ms is None
-    assert found.free.ticks == 15
+    assert found.free.ticks == 8
 
 
 def test_long_phases_are_cut_and_taken_to_be_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,3 +65,13 @@ def test_devices_are_selected_as_in_the_product(name: str, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         parser.parse_args(["--device", name])
     assert "CUDA devices" in capsys.readouterr().err
+
+
+def test_testing_counts_what_captured_blocks_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import testing
+    from subject import random_subject
+
+    monkeypatch.setattr(testing, "TEST_BATCH", 4)
+    subject = random_subject(load_scenario("smoke"), 10, 8, CPU)
+    for way in (testing.by_batch, testing.by_queue):
+        assert testing.captured(way, subject, Schedule("alternating"), 6) == {"ticks": 12, "row_ticks": 48}

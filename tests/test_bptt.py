@@ -113,24 +113,31 @@ def test_what_cannot_be_gone_back_through_is_refused(schedule: Schedule, steps: 
 def tiny(*overrides: str) -> Scenario:
     few = ("data.train_samples=60", "data.test_samples=40", "relaxation.free_steps=5", "relaxation.nudge_steps=3")
     return load_scenario(
-        "smoke", [*few, "training.epochs=2", "plasticity.rule=bptt", "telemetry.stats_every=2", *overrides]
+        "smoke",
+        [
+            *few,
+            "training.epochs=2",
+            "plasticity.rule=bptt",
+            "telemetry.stats_every=2",
+            "telemetry.plots=false",
+            *overrides,
+        ],
     )
 
 
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-
-
-@pytest.mark.usefixtures("no_plots")
 def test_a_network_learns_by_bptt_in_one_epoch(tmp_path: Path) -> None:
-    few = ("training.epochs=1", "data.train_samples=500", "data.test_samples=200", "plasticity.rule=bptt")
+    few = (
+        "training.epochs=1",
+        "data.train_samples=500",
+        "data.test_samples=200",
+        "plasticity.rule=bptt",
+        "telemetry.plots=false",
+    )
     fast = ("training.schedule=constant", "training.update_limit=0.1", "training.readout_learning_rate=0.3")
     result = run(load_scenario("smoke", [*few, *fast]), tmp_path / "run", device="cpu")
     assert (result.metrics["test_accuracy"] or 0) > 0.3  # chance: 0.1
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_nothing_is_nudged_or_counted(tmp_path: Path) -> None:
     result = run(tiny(), tmp_path / "run", device="cpu")
     assert not {"traffic.h5", "cost.csv"} & {path.name for path in result.out.iterdir()}
@@ -145,7 +152,6 @@ def test_nothing_is_nudged_or_counted(tmp_path: Path) -> None:
     assert set(pd.read_csv(result.out / "residual.csv")["phase"]) == {"free"}
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     class StopInSecondEpoch(QuietReporter):
         def batch(self, epoch: int, batch: int) -> None:

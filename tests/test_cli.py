@@ -19,6 +19,7 @@ import neurosim_ep
 from neurosim_ep import errors, resources
 from neurosim_ep.cli import _table, main
 from neurosim_ep.progress import LineReporter, QuietReporter
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,7 +152,7 @@ def test_resume(install: Callable[..., None], tmp_path: Path, capsys: pytest.Cap
     install("neurosim_ep.train.run", "resume", fake)
     assert main(["resume", str(tmp_path), "--device", "cpu"]) == 0
     assert fake.args == (tmp_path,)
-    assert fake.kwargs["device"] == "cpu"
+    assert fake.kwargs["device"] == "cpu" and fake.kwargs["plots"]
     assert "50.0 %" in capsys.readouterr().out
 
 
@@ -197,7 +198,10 @@ def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[training]" not in text
 
 
-def test_list(shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_list(
+    shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ACTIVATIONS, "sentences", lambda: {"step": "Steps."})
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
@@ -205,6 +209,7 @@ def test_list(shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
         "Converters\n  name   description\n  eight  Bits.\n\n"
+        "Activations\n  name  description\n  step  Steps.\n\n"
     )
 
 

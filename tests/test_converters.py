@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from crossbars import connection, dense, drives, fully_connected, relative, seeded, states, tile_array, windows
+from crossbars import IMAGES, connection, dense, drives, fully_connected, relative, seeded, states, tile_array, windows
 from torch import Tensor
 
 from neurosim_ep.ep.network import Connection
@@ -55,7 +55,8 @@ def test_drivers_of_states_have_values_from_0_to_1(direction: str, bits: int) ->
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_drivers_of_images_have_values_of_both_signs(bits: int) -> None:
     """2^bits - 1 values between plus and minus the largest pixel of each image."""
-    tiles, value, top = tile_array(MADE, ROWS, COLUMNS, signed=True, dac_bits=bits), image(MADE, 5), 2 ** (bits - 1) - 1
+    tiles = tile_array(MADE, ROWS, COLUMNS, driven=(IMAGES, {}), dac_bits=bits)
+    value, top = image(MADE, 5), 2 ** (bits - 1) - 1
     most = value.abs().amax(1, keepdim=True)
     codes = (value / most * top).round() / top * most
     assert relative(tiles.forward(value), codes @ MADE.weight.T) < 1e-12
@@ -77,7 +78,7 @@ def test_bits_one_by_one_give_what_levels_give(made: Connection, direction: str)
     value = values(made, direction)
     serial, levels = (tile_array(made, ROWS, COLUMNS, dac_bits=6, dac_coding=coding) for coding in CODINGS)
     assert relative(read(serial, direction, value), read(levels, direction, value)) < 1e-12
-    signed = [tile_array(made, ROWS, COLUMNS, signed=True, dac_bits=6, dac_coding=coding) for coding in CODINGS]
+    signed = [tile_array(made, ROWS, COLUMNS, driven=(IMAGES, {}), dac_bits=6, dac_coding=coding) for coding in CODINGS]
     assert relative(*(tiles.forward(image(made, 4)) for tiles in signed)) < 1e-12
 
 
@@ -177,7 +178,7 @@ def test_steps_are_in_the_unit_of_the_drive() -> None:
     """Where inputs are scaled to their largest value, a step counts as much."""
     value = image(MADE, 6)
     for options in ({"adc_range": "fixed", "adc_bound": 3.0}, {"adc_range": "absmax"}):
-        tiles = tile_array(MADE, signed=True, dac_bits=8, adc_bits=6, **options)
+        tiles = tile_array(MADE, driven=(IMAGES, {}), dac_bits=8, adc_bits=6, **options)
         tiles.counting = True
         tiles.forward(value)
         most = value.abs().amax(1)
@@ -320,14 +321,14 @@ def test_noise_comes_before_the_conversion_in_its_steps() -> None:
 
 def test_output_noise_of_scaled_inputs_is_scaled_with_them() -> None:
     """aihwkit: y = α f(W x / α), so noise after the division by α is multiplied by it."""
-    tiles, value = tile_array(MADE, signed=True, output_noise=0.1), image(MADE, 1)
+    tiles, value = tile_array(MADE, driven=(IMAGES, {}), output_noise=0.1), image(MADE, 1)
     error = tiles.forward(value.expand(6000, -1)) - value @ MADE.weight.T
     assert float(error.std()) == pytest.approx(0.1 * float(value.abs().max()) * tiles.scale, rel=0.05)
 
 
 def test_drivers_round_half_steps_at_random_only_if_asked() -> None:
     section = ConvertersSection(dac_bits=2)
-    codes = Drivers(section, signed=False).codes(torch.tensor([[0.5, 0.49, 0.51]]), None, None)
+    codes = Drivers(section).codes(torch.tensor([[0.5, 0.49, 0.51]]), None, None)
     assert codes.tolist() == [[pytest.approx(2 / 3), pytest.approx(1 / 3), pytest.approx(2 / 3)]]
 
 

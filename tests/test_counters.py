@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ ARRAYS = [
     ArrayGeometry(rows=7, columns=5, cells_per_weight=2, slices=3, input_pulses=8, levels=16),
     ArrayGeometry(rows=8, columns=4, cells_per_weight=1),
     ArrayGeometry(rows=128, columns=128, cells_per_weight=2),
+    ArrayGeometry(rows=7, columns=5, cells_per_weight=2, slices=2, input_pulses=3, sign_passes=2),
 ]
 
 
@@ -37,7 +39,7 @@ def conv(name: str, in_shape: tuple, out: int, kernel: int, padding: int, pool: 
     weight = torch.randn(out, in_shape[0], kernel, kernel)
     return SimpleNamespace(
         name=name, kind="conv", pool=pool, padding=padding, weight=weight, in_shape=in_shape,
-        pre_pool_shape=(out, side, side), out_shape=(out, state, state),
+        pre_pool_shape=(out, side, side), out_shape=(out, state, state), signed=(False, False),
     )  # fmt: skip
 
 
@@ -45,16 +47,21 @@ def linear(name: str, in_shape: tuple, out: int) -> SimpleNamespace:
     features = int(np.prod(in_shape))
     return SimpleNamespace(
         name=name, kind="linear", pool=None, padding=0, weight=torch.randn(out, features),
-        in_shape=in_shape, pre_pool_shape=(out,), out_shape=(out,),
+        in_shape=in_shape, pre_pool_shape=(out,), out_shape=(out,), signed=(False, False),
     )  # fmt: skip
 
 
 def network(pool: str | None) -> list[SimpleNamespace]:
-    """conv 3x3 padded, conv 2x2 unpadded, linear on a (C, H, W) state, linear."""
+    """conv 3x3 padded, conv 2x2 unpadded, linear on a (C, H, W) state, linear. Images and the states of conv2 and fc1
+    have a sign.
+    """
     first = conv("conv1", (3, 5, 5), 4, 3, 1, pool)
     second = conv("conv2", first.out_shape, 3, 2, 0, None)
     third = linear("fc1", second.out_shape, 6)
-    return [first, second, third, linear("fc2", (6,), 3)]
+    layers = [first, second, third, linear("fc2", (6,), 3)]
+    for layer, signed in zip(layers, itertools.pairwise((True, False, True, True, False)), strict=True):
+        layer.signed = signed
+    return layers
 
 
 def sparse(shape: tuple[int, ...]) -> Tensor:
@@ -121,17 +128,20 @@ class BruteForce:
         return [tile for tile in self.plan.tiles if tile.layer == layer]
 
     def read(self, layer: int, phase: str, direction: str, accounting: str, vectors: list) -> None:
+        """Values of either sign are driven apart where the lines carry no sign: all results are converted twice."""
         forward = direction == "forward"
+        apart = self.array.sign_passes == 2 and self.plan.geometries[layer].signed[0 if forward else 1]
         for _, vector in vectors:
+            parts = [[max(v, 0) for v in vector], [min(v, 0) for v in vector]] if apart else [vector]
             for tile in self.tiles(layer):
                 block, size = (tile.row_block, self.array.rows) if forward else (tile.col_block, self.array.columns)
-                active = sum(1 for line, v in enumerate(vector) if v != 0 and line // size == block)
+                active = sum(v != 0 and line // size == block for part in parts for line, v in enumerate(part))
                 read = 1 if accounting == "clocked" or active else 0
                 sensed = tile.columns if forward else tile.rows
                 key = (phase, accounting, direction)
                 self.counts[(*key, "reads", tile.index)] += read
                 self.counts[(*key, "active_lines", tile.index)] += active
-                self.counts[(*key, "adc_conversions", tile.index)] += read * sensed * self.array.slices
+                self.counts[(*key, "adc_conversions", tile.index)] += len(parts) * read * sensed * self.array.slices
                 self.counts[(*key, "dac_conversions", tile.index)] += active * self.array.input_pulses
 
     def update(self, layer: int, rows: list, columns: list) -> None:

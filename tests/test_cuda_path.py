@@ -162,7 +162,7 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name.removeprefix("aten::")
-        indices = args[1] if name.startswith(("index", "_index_put")) else ()
+        indices = args[1] if name in ("index", "index_put", "index_put_", "_index_put_impl_") else ()
         masks = any(isinstance(index, Tensor) and index.dtype == torch.bool for index in indices)
         if name in self.NAMES or masks:
             self.found.append(name)

@@ -10,9 +10,10 @@ import torch
 from nets import batch, conv, custom, linear
 from torch import Tensor
 
-from neurosim_ep.ep.activations import activate_
+from neurosim_ep.ep.activations import HARD_SIGMOID, RELU, Clip
 from neurosim_ep.ep.network import build_network, channels_last
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.check import passes_agree, trusted_passes
@@ -31,7 +32,7 @@ SHAPES = [
     (2, 64, 16, 32),
     (0, 4, 4, 4),
 ]
-ACTIVATIONS = ["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "sigmoid"]
+WRITTEN = list(filter(FusedPasses.writes, ACTIVATIONS.own.values()))
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +120,10 @@ def test_bias_is_added_before_pooling(passes: FusedPasses, pool: str) -> None:
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", WRITTEN, ids=lambda activation: activation.name)
 @pytest.mark.parametrize("shape", [(5, 3, 3), (512, 1, 1), (40,), (70, 8, 4)])
 def test_write_state_is_add_activate_copy_and_change(
-    passes: FusedPasses, shape: tuple[int, ...], activation: str, copies: int
+    passes: FusedPasses, shape: tuple[int, ...], activation: Clip, copies: int
 ) -> None:
     rows, random = 3 * copies, torch.Generator().manual_seed(0)
     made = (torch.randn(count, *shape, generator=random) for count in (rows, rows, rows, 3))
@@ -140,11 +141,8 @@ def test_write_state_is_add_activate_copy_and_change(
             drive += other
         if constant is not None:
             drive += constant.repeat_interleave(copies, 0)
-        new, ours = activate_(activation, drive), state.clone()
+        new, ours = activation.sigma_(drive), state.clone()
         passes.write_state(activation, ours, drives, shared=constant, bias=added, change=changes[:, 2])
-        if activation == "sigmoid":
-            torch.testing.assert_close(ours, new, rtol=1e-6, atol=1e-7)
-            new = ours.clone()
         assert same(ours, new)
         assert same(changes[:, 2], memory_rows((state - new).abs()).amax(1))
         assert bool((changes[:, [0, 1, 3]] == -1).all())
@@ -154,7 +152,7 @@ def test_a_state_that_is_no_number_is_a_change_that_is_none(passes: FusedPasses)
     state, drive = torch.zeros(2, 600, device=DEVICE), torch.ones(2, 600, device=DEVICE)
     change = torch.zeros(2, device=DEVICE)
     drive[1, 300] = math.nan
-    passes.write_state("hard_sigmoid", state, [drive], change=change)
+    passes.write_state(HARD_SIGMOID, state, [drive], change=change)
     assert change[0] == 1 and bool(change[1].isnan())
     assert int(state.isnan().sum()) == 1
 
@@ -163,14 +161,14 @@ def test_a_state_that_is_no_number_is_a_change_that_is_none(passes: FusedPasses)
 def test_drives_of_16_bits_are_taken_as_exact(passes: FusedPasses, dtype: torch.dtype) -> None:
     forward, feedback = maps(2, 4, 50, 1)[..., 0].to(dtype).contiguous()
     state = torch.zeros(4, 50, device=DEVICE)
-    passes.write_state("relu", state, [forward, feedback])
+    passes.write_state(RELU, state, [forward, feedback])
     assert same(state, (forward.float() + feedback.float()).clamp(min=0))
 
 
 def test_only_the_first_rows_of_a_buffer_are_written(passes: FusedPasses) -> None:
     buffer, drive = maps(6, 3, 4, 4), maps(4, 3, 4, 4, seed=1)
     last = buffer[4:].clone()
-    passes.write_state("relu", buffer[:4], [drive])
+    passes.write_state(RELU, buffer[:4], [drive])
     assert same(buffer[:4], drive.clamp(min=0)) and same(buffer[4:], last)
 
 
@@ -179,7 +177,7 @@ def test_maps_in_other_memory_are_refused(passes: FusedPasses) -> None:
     with pytest.raises(ValueError, match="channels_last"):
         passes.pool_and_route(z.contiguous(), post)
     with pytest.raises(ValueError, match="float64"):
-        passes.write_state("relu", post.double(), [post])
+        passes.write_state(RELU, post.double(), [post])
     with pytest.raises(ValueError, match="does not belong"):
         passes.route(post, None, (3, 6, 4))
 
@@ -215,8 +213,8 @@ def test_passes_are_used_where_they_give_pytorchs_numbers(passes: FusedPasses, m
     monkeypatch.setattr(FusedPasses, "available", lambda device: True)
     right = FusedPasses.write_state
 
-    def wrong(self: FusedPasses, name: str, state: Tensor, drives: list[Tensor], **more: Tensor) -> None:
-        right(self, name, state, drives[:1], **more)
+    def wrong(self: FusedPasses, activation: Clip, state: Tensor, drives: list[Tensor], **more: Tensor) -> None:
+        right(self, activation, state, drives[:1], **more)
 
     monkeypatch.setattr(FusedPasses, "write_state", wrong)
     trusted_passes.cache_clear()

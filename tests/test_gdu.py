@@ -21,7 +21,7 @@ from neurosim_ep.train.run import run
 
 TINY = (
     "data.train_samples=40", "data.test_samples=20", "training.epochs=1", "telemetry.traffic_every=0",
-    "training.batch_size=20", "relaxation.free_steps=8", "relaxation.nudge_steps=3",
+    "telemetry.plots=false", "training.batch_size=20", "relaxation.free_steps=8", "relaxation.nudge_steps=3",
 )  # fmt: skip
 
 
@@ -124,7 +124,6 @@ def test_the_figures_mean_what_they_say() -> None:
 def test_the_command_checks_a_scenario_and_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     monkeypatch.chdir(tmp_path)
     run(load_scenario("smoke", TINY), tmp_path / "run", device="cpu")
     sets = [word for override in TINY for word in ("--set", override)]

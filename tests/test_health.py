@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
@@ -16,7 +17,7 @@ from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.trainer import Trainer
 
 WELL = {"mean_abs_state": 0.2, "std_across_samples": 0.2 * 0.24, "dead_fraction": 0.4}  # the worst that still learned
-DEAD = dict.fromkeys(STATE_COLUMNS, 0.0) | {"dead_fraction": 1.0}
+DEAD = dict.fromkeys(STATE_COLUMNS, 0.0) | {"fraction_zero": 1.0, "dead_fraction": 1.0}
 SILENT = {
     "mean_abs_state": 0.005,
     "std_across_samples": 0.005 * 0.03,
@@ -47,7 +48,7 @@ def test_a_layer_that_dies_is_reported_once_in_the_window_in_which_it_is_seen() 
 
 def test_dying_and_input_independent_layers_are_two_causes() -> None:
     health = LayerHealth(["fc1"], 10, fresh=False)
-    both = {"mean_abs_state": 0.01, "std_across_samples": 1e-8, "dead_fraction": 0.7}
+    both = {"mean_abs_state": 0.01, "std_across_samples": 1e-8, "fraction_zero": 0.7, "dead_fraction": 0.7}
     (messages,) = watch([both], 1, WINDOW, health).values()
     assert messages == [
         "layer fc1 is dying: 70% of its neurons are 0 for every sample of a batch (seen by batch 5)",
@@ -86,7 +87,7 @@ def test_what_is_left_at_the_end_of_the_epoch_is_judged_too() -> None:
 
 
 def test_one_sample_says_nothing_about_others() -> None:
-    state = state_statistics(torch.rand(1, 20) + 0.1, 1.0)
+    state = state_statistics(torch.rand(1, 20) + 0.1, ACTIVATIONS["hard_sigmoid"])
     health = LayerHealth(["fc1"], 10, fresh=False)
     assert [health.add([state], batch, samples=1) for batch in range(1, 6)] == 5 * [[]]
 
@@ -101,7 +102,7 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 OVERRIDES = (
     "data.train_samples=320", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
-    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0",
+    "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0", "telemetry.plots=false",
 )  # fmt: skip
 
 
@@ -134,7 +135,6 @@ class Listening(QuietReporter):
 @pytest.mark.parametrize("sick", [False, True])
 def test_warnings_reach_the_reporter_and_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sick: bool) -> None:
     """A run that learns is silent about its layers; one without any drive is not."""
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     reporter = Listening()
     extra = ["network.weight_scale=1e-4", "training.learning_rate=0", "training.update_limit=0"] if sick else []
     run(load_scenario("smoke", [*OVERRIDES, *extra]), tmp_path / "out", reporter=reporter)

@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "neurosim_ep"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL"}
 
-BASE = {"errors", "units"}
+BASE = {"errors", "units", "registry"}
 FILES = BASE | {"resources", "scenario"}
 RUNNING = FILES | {"progress", "threads", "ep", "tiles", "hardware", "record", "scheduler", "analysis"}
 # What each room may import besides itself; hardware gets tile plans and counts, never a network.
 ALLOWED = {
     "errors": set(),
     "units": set(),
+    "registry": {"errors"},
     "progress": {"units"},
     "threads": {"errors"},
     "resources": {"errors"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
     "train": RUNNING,
     "diagnosis": RUNNING | {"train"},
-    "analysis": BASE | {"record"},
+    "analysis": BASE | {"record", "threads"},
 }
 
 

@@ -30,6 +30,7 @@ COUNTERPARTS = [f"vgg{depth}_{method}" for depth in (7, 10, 11, 12, 13) for meth
 SMALL = (
     "network.width=0.03", "relaxation.free_steps=16", "relaxation.nudge_steps=14", "relaxation.tolerance=0",
     "training.batch_size=16", "training.epochs=1", "data.test_samples=10", "telemetry.stats_every=1",
+    "telemetry.plots=false",
 )  # fmt: skip
 
 
@@ -83,7 +84,6 @@ def test_counterparts_have_the_network_and_the_phases_of_a_column(name: str) -> 
 @pytest.mark.parametrize("name", [*TABLES, *COUNTERPARTS])
 def test_each_runs_on_files_of_the_official_format(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few batches, the network narrowed and the phases shortened; layers, signals and data as shipped."""
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     kind = paper_scenario(name).data.kind
     CIFAR[f"{kind}-python"][1](tmp_path / "data")
     options = [*SMALL, f"data.root={tmp_path / 'data'}", f"data.train_samples={50 if kind == 'cifar10' else 100}"]

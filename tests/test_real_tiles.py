@@ -57,7 +57,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
     monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: None)
 
 
@@ -194,7 +193,9 @@ def test_epochs_on_real_tiles(tiny: Path, tmp_path: Path, case: str, monkeypatch
 def counted_network(
     pools: tuple[str, str], array: ArrayGeometry, section: HardwareSection
 ) -> tuple[Any, TilePlan, Any]:
-    scenario = parse_scenario({"network": {"preset": "custom", "layers": layer_tables(pools)}}, "test")
+    activation = ["hard_tanh", "hard_sigmoid", "hard_tanh", "relu6"] if array.sign_passes == 2 else "hard_sigmoid"
+    asked = {"preset": "custom", "layers": layer_tables(pools), "activation": activation}
+    scenario = parse_scenario({"network": asked}, "test")
     network = build_network(scenario.network, 4, (2, 7, 6), 0)
     plan = plan_tiles([ConnectionGeometry.from_connection(one) for one in network.connections], array)
     tiles = make_tiles(network, plan, section, Circuit(1e-5, 1.0), 0.1, 0)
@@ -224,6 +225,7 @@ def layer_tables(pools: tuple[str, str]) -> list[dict[str, Any]]:
             ("none", "none"), ArrayGeometry(6, 2, 2, input_pulses=4, columns_per_conversion=2),
             {"adc_bits": 8, "dac_bits": 4, "dac_coding": "bit_serial"},
         ),
+        (("avg", "none"), ArrayGeometry(7, 6, 2, columns_per_conversion=2, sign_passes=2), {"adc_bits": 8}),
     ],
 )  # fmt: skip
 def test_counted_conversions_are_those_that_were_made(
@@ -473,7 +475,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "no time it knows": (("cells.statistics=rram_wan",), "rram_wan is published only at 1, 86400, 172800 s"),
     "relu": (
         ("converters.dac_bits=8", "network.activation=relu"),
-        'noise_management = "none": must be "absmax" with the activation relu, whose states have no upper bound',
+        'noise_management = "none": must be "absmax" with network.activation = relu, whose states have no bound',
     ),
     "stdp": (("converters.dac_bits=8", "plasticity.rule=stdp"), 'must be "contrastive" on tiles that are not ideal'),
     "bptt": (("cells.read_noise=0.1", "plasticity.rule=bptt"), 'must be "contrastive" on tiles that are not ideal'),

@@ -30,3 +30,9 @@ def test_plain_vgg11_stays_at_chance_and_its_gradients_vanish(tmp_path: Path) ->
     result = run(load_scenario("vgg11_plain"), tmp_path / "plain")
     assert result.metrics["test_accuracy"] <= 0.15
     assert gradient_spread(result.out) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["smoke", "smoke_tiles"])
+def test_smoke_learns_in_its_seconds(tmp_path: Path, name: str) -> None:
+    result = run(load_scenario(name, ["telemetry.plots=false"]), tmp_path / "run", device="cpu")
+    assert result.metrics["test_accuracy"] >= 0.5  # chance: 0.1

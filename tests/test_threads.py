@@ -148,13 +148,8 @@ def test_nothing_is_set_when_it_is_too_late() -> None:
 
 TINY = (
     "training.epochs=2", "data.train_samples=64", "data.test_samples=20", "relaxation.nudge_steps=4",
-    "telemetry.traffic_every=0",
+    "telemetry.traffic_every=0", "telemetry.plots=false",
 )  # fmt: skip
-
-
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -165,7 +160,7 @@ def told(folder: Path) -> int:
     return json.loads((folder / "run.json").read_text())["threads"]
 
 
-def test_results_do_not_depend_on_the_threads(tmp_path: Path, restored: None, no_pictures: None) -> None:
+def test_results_do_not_depend_on_the_threads(tmp_path: Path, restored: None) -> None:
     scenario, found = load_scenario("smoke", TINY), []
     for threads in (1, 2):
         out = run(scenario, tmp_path / str(threads), device="cpu", threads=threads).out
@@ -183,7 +178,7 @@ class Interrupting(QuietReporter):
             raise KeyboardInterrupt
 
 
-def test_a_run_goes_on_with_its_threads(tmp_path: Path, restored: None, no_pictures: None) -> None:
+def test_a_run_goes_on_with_its_threads(tmp_path: Path, restored: None) -> None:
     scenario = load_scenario("smoke", TINY)
     whole = run(scenario, tmp_path / "whole", device="cpu", threads=2).out
     with pytest.raises(RunInterrupted):
@@ -198,7 +193,6 @@ def test_a_run_goes_on_with_its_threads(tmp_path: Path, restored: None, no_pictu
 def test_other_threads_may_go_on_with_a_run(
     tmp_path: Path,
     restored: None,
-    no_pictures: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -213,7 +207,7 @@ def test_other_threads_may_go_on_with_a_run(
 
 @pytest.mark.parametrize("named", ["four", 0, 2.5, True, MOST + 1, None])
 def test_a_run_that_names_no_number_of_threads_goes_on_with_the_default(
-    tmp_path: Path, restored: None, no_pictures: None, named: object
+    tmp_path: Path, restored: None, named: object
 ) -> None:
     with pytest.raises(RunInterrupted):
         run(load_scenario("smoke", TINY), tmp_path / "cut", device="cpu", threads=2, reporter=Interrupting())

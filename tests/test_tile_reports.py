@@ -32,7 +32,8 @@ from neurosim_ep.train.run import run
 
 TINY = (
     "data.train_samples=10", "data.test_samples=10", "training.epochs=1", "training.batch_size=5",
-    "telemetry.traffic_every=1", "relaxation.free_steps=6", "relaxation.nudge_steps=3", "network.width=0.5",
+    "telemetry.traffic_every=1", "telemetry.plots=false", "relaxation.free_steps=6", "relaxation.nudge_steps=3",
+    "network.width=0.5",
     "hardware.converters.preset=eight_bit", "hardware.device.preset=ReRamES", "hardware.device.update=two_pass",
 )  # fmt: skip
 
@@ -40,9 +41,7 @@ TINY = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny run on tiles with 8-bit converters and asymmetric devices."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-        return run(load_scenario("smoke", TINY), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
+    return run(load_scenario("smoke", TINY), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
 
 
 @pytest.fixture(scope="module")

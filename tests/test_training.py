@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import neurosim_ep
+from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, DivergenceError, RunInterrupted
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record import rundir
@@ -38,17 +39,12 @@ PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "break
 TINY = (
     "data.train_samples=60", "data.test_samples=40", "training.epochs=3", "relaxation.free_steps=4",
     "relaxation.nudge_steps=3", "telemetry.stats_every=2", "telemetry.traffic_every=2",
+    "telemetry.plots=false",
 )  # fmt: skip
 
 
 def tiny(*overrides: str) -> Scenario:
     return load_scenario("smoke", [*TINY, *overrides])
-
-
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures take longer than these runs."""
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
 
 
 def outcome(path: Path) -> dict[str, object]:
@@ -68,7 +64,7 @@ def outcome(path: Path) -> dict[str, object]:
 
 
 def test_a_run_leaves_everything(tmp_path: Path) -> None:
-    result = neurosim_ep.run(tiny(), tmp_path / "out")
+    result = neurosim_ep.run(tiny("telemetry.plots=true"), tmp_path / "out")
     for name in FILES + tuple(f"plots/{plot}.{kind}" for plot in PLOTS for kind in ("svg", "png")):
         assert (result.out / name).stat().st_size > 0, name
     info = json.loads((result.out / "run.json").read_text())
@@ -97,7 +93,6 @@ def test_a_run_leaves_everything(tmp_path: Path) -> None:
     assert (pulses["pulses_net"] == pulses["pulses_up"] + pulses["pulses_down"]).all() and pulses["pulses_up"].sum() > 0
 
 
-@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -110,6 +105,25 @@ def test_the_resolved_scenario_repeats_the_run(tmp_path: Path, overrides: tuple[
     first = run(tiny("training.epochs=2", *overrides), tmp_path / "first")
     second = run(load_scenario(first.out / "scenario.toml"), tmp_path / "second")
     assert outcome(first.out) == outcome(second.out)
+
+
+def test_pictures_can_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the scenario or on the command line, of `run` or `resume`; all else is the same, and `plot` draws them."""
+    drawing, whole, stopped = tiny("telemetry.plots=true"), tmp_path / "whole", tmp_path / "stopped"
+    with pytest.raises(RunInterrupted):
+        run(drawing, stopped, reporter=InterruptingReporter())
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "neurosim_ep.analysis.plot", None)
+        sets = [word for override in (*TINY, "telemetry.plots=true") for word in ("--set", override)]
+        assert main(["run", "smoke", "--no-plots", *sets, "--out", str(whole)]) == 0
+    script = "import sys; from neurosim_ep.cli import main; sys.exit(main(sys.argv[1:]) or 'matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script, "resume", str(stopped), "--no-plots", "--quiet"], check=True)
+    assert outcome(whole) == outcome(stopped)
+    assert not any(path for out in (whole, stopped) for path in (out / "plots").iterdir())
+    assert not load_scenario(whole / "scenario.toml").telemetry.plots
+    assert "drawing" not in capsys.readouterr().err
+    assert main(["plot", str(whole)]) == 0
+    assert {path.stem for path in (whole / "plots").iterdir()} == set(PLOTS)
 
 
 class Killed(BaseException):
@@ -134,7 +148,6 @@ def writes(monkeypatch: pytest.MonkeyPatch, kill_at: int) -> Iterator[int]:
     return done
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     """Every fourth moment at which a file reaches the disk, from the first checkpoint on."""
     scenario = tiny("training.epochs=2")
@@ -180,7 +193,6 @@ class InterruptingReporter(QuietReporter):
             raise KeyboardInterrupt
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(RunInterrupted, match="neurosim-ep resume"):
@@ -192,10 +204,10 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert again.metrics == json.loads((out / "run.json").read_text())["metrics"]
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_warm_starts_are_the_same_in_memory_in_a_file_and_after_an_interruption(tmp_path: Path) -> None:
     """Samples start where they rested in the epoch before, and therefore rest earlier."""
-    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", "training.learning_rate=1e-3")
+    slow = [f"training.{kind}learning_rate=1e-3" for kind in ("", "readout_", "projection_")]
+    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", *slow)
     cold = run(tiny(*still), tmp_path / "cold")
     found = {}
     for kind in ("memory", "hdf5"):
@@ -215,7 +227,6 @@ def test_warm_starts_are_the_same_in_memory_in_a_file_and_after_an_interruption(
     assert (warm_ticks[1:] < 0.8 * cold_ticks[1:]).all()
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_missing_warm_states_stop_a_resumed_run(tmp_path: Path) -> None:
     with pytest.raises(RunInterrupted):
         run(tiny("relaxation.warm_start=hdf5"), tmp_path / "out", reporter=InterruptingReporter())
@@ -225,7 +236,6 @@ def test_missing_warm_states_stop_a_resumed_run(tmp_path: Path) -> None:
         resume(tmp_path / "out")
 
 
-@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("kind", ["memory", "hdf5"])
 def test_damaged_warm_states_stop_a_resumed_run(tmp_path: Path, kind: str) -> None:
     with pytest.raises(RunInterrupted):
@@ -235,7 +245,6 @@ def test_damaged_warm_states_stop_a_resumed_run(tmp_path: Path, kind: str) -> No
         resume(tmp_path / "out")
 
 
-@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("policy", ["synchronous", "alternating", "event"])
 def test_the_work_done_and_the_samples_in_motion_are_reported(tmp_path: Path, policy: str) -> None:
     result = run(tiny(f"scheduler.policy={policy}", "relaxation.nudge_steps=4"), tmp_path / "out")
@@ -253,7 +262,6 @@ def test_the_work_done_and_the_samples_in_motion_are_reported(tmp_path: Path, po
     assert (residual["active"] == 1).all()
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_divergence_is_a_result_with_a_remedy(tmp_path: Path) -> None:
     scenario = tiny("network.activation=relu", "training.learning_rate=1e6", "training.update_limit=0")
     with pytest.raises(DivergenceError, match=r"lower training\.learning_rate"):
@@ -277,7 +285,6 @@ def test_weights_that_end_infinite_are_a_divergence() -> None:
         trainer.train_epoch(0, break_after_the_last)
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_the_stdp_rule_is_charged_for_every_tick(tmp_path: Path) -> None:
     """It forms two outer products per nudge tick where the contrastive rule forms one per end point."""
     adds = {}
@@ -288,7 +295,6 @@ def test_the_stdp_rule_is_charged_for_every_tick(tmp_path: Path) -> None:
     assert 1.5 < adds["stdp"] / adds["contrastive"] < 2 * 3
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_run_prices_with_its_own_copy_of_the_hardware_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative paths are pinned, and a model edited between interruption and resume changes nothing."""
     monkeypatch.chdir(tmp_path)
@@ -305,7 +311,6 @@ def test_a_run_prices_with_its_own_copy_of_the_hardware_model(tmp_path: Path, mo
     assert outcome(tmp_path / "stopped") == whole
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_traffic_can_be_switched_off(tmp_path: Path) -> None:
     result = run(tiny("telemetry.traffic_every=0", "training.epochs=1"), tmp_path / "out")
     assert not (result.out / "traffic.h5").exists()

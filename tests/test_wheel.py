@@ -61,7 +61,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
 def test_the_wheel_offers_the_command(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         entry_points = archive.read(f"{INFO}/entry_points.txt").decode()
-    assert entry_points == "[console_scripts]\nneurosim-ep = neurosim_ep.cli:main\n"
+    assert entry_points == "[console_scripts]\nneurosim-ep = neurosim_ep.__main__:program\n"
 
 
 def run_python(folder: Path, path: Path, *arguments: str) -> str:

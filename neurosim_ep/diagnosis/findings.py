@@ -93,7 +93,7 @@ def _iterations(scalars: Mapping[str, Any]) -> Iterator[str]:
 
 def _saturation(layers: Sequence[Row]) -> Iterator[str]:
     if dead := _named(layers, "dead", lambda value: value >= DEAD, ".0%"):
-        yield f"mostly dead, neurons at 0 in all samples: {dead}"
+        yield f"mostly dead, neurons at 0, or signed ones at a bound, in all samples: {dead}"
     if rigid := _named(layers, "linear", lambda value: value < RIGID, ".1%"):
         yield f"hardly any neuron can pass an error on, by share of drives where σ' is not 0: {rigid}"
     if constant := _named(layers, "std_across_samples", lambda value: value < CONSTANT, ".1e"):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import bptt
-from neurosim_ep.ep.activations import upper_bound
+from neurosim_ep.ep.activations import Activation
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
@@ -199,8 +199,8 @@ def _premises(
         moved = [_largest(states[n] - rest[n]) for states in trajectory[:-1]]
         ends = [end[-1] for end in (plus, minus)]
         displacement = max(_largest(end[n] - rest[n]) for end in ends)
-        bound = upper_bound(network.activations[n])
-        crossed = [(_at_bound(end[n], bound) != _at_bound(rest[n], bound)).double().mean() for end in ends]
+        held = _at_bound(network.activations[n], rest[n])
+        crossed = [(_at_bound(network.activations[n], end[n]) != held).double().mean() for end in ends]
         switches = None
         if connection.pool == "max":
             now, *then = (connection(x if n == 0 else states[n - 1])[1] for states in (rest, *ends))
@@ -218,8 +218,8 @@ def _premises(
     return rows
 
 
-def _at_bound(state: Tensor, bound: float) -> Tensor:
-    return (state <= 0) | (state >= bound)
+def _at_bound(activation: Activation, state: Tensor) -> Tensor:
+    return activation.at_lower(state) | activation.at_upper(state)
 
 
 def _largest(difference: Tensor) -> float:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.activations import largest_slope, slope
 from neurosim_ep.ep.network import Connection, Network, channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.ep.signals import Signals
@@ -55,7 +54,7 @@ class Linearisation:
             self._routing.append(routing)
         for layer in range(1, len(states)):
             drives[layer - 1] = drives[layer - 1] + self._feedback(layer, states[layer])
-        self.slopes = [slope(name, drive) for name, drive in zip(network.activations, drives, strict=True)]
+        self.slopes = [activation.slope(drive) for activation, drive in zip(network.activations, drives, strict=True)]
 
     @torch.no_grad()
     def hessian(self, vector: Sequence[Tensor]) -> Vector:
@@ -169,7 +168,7 @@ def bounds(network: Network, signals: Signals | None) -> Bounds:
         squares = [_squared_norm(signals.matrices[n]) if n in signals.matrices else 1.0 for n in signals.layers]
     scale = 0.0 if signals is None else 0.5 * signals.temperature ** (signals.exponent - 2)
     return Bounds(
-        c=max(map(largest_slope, network.activations)),
+        c=max(activation.largest_slope for activation in network.activations),
         L_1=1.0 if network.readout is None else 0.5 * _squared_norm(network.readout.weight),
         L_2=scale * max(squares, default=0.0),
     )

@@ -20,7 +20,8 @@ from neurosim_ep.train.experiment import Experiment
 
 CODES = (
     "inputs as integers of these bits, most significant first, the largest one standing for full_scale: states lie in "
-    "[0, full_scale] and are unsigned; the image is normalised and may be negative, so it is in two's complement"
+    "[0, full_scale] and are unsigned; the image, which is normalised, and states that have a sign may be negative, so "
+    "they are in two's complement"
 )
 NOT_INCLUDED = (
     "biases, readout and error signals, which are digital",
@@ -82,7 +83,7 @@ def _layers(run: Experiment, x: Tensor, seen: list[Tensor]) -> list[LayerTrace]:
             ConnectionGeometry.from_connection(connection),
             connection.weight.detach().contiguous().numpy(),
             pre[0].contiguous().numpy(),
-            signed=pre is x,
+            signed=connection.signed[0],
         )
         for connection, pre in zip(run.model.network.connections, [x, *seen[:-1]], strict=True)
     ]

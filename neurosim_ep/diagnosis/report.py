@@ -65,7 +65,7 @@ class Diagnosis:
     def layer_table(self) -> list[dict[str, str]]:
         """The most telling columns of layers.csv, formatted; those of real tiles where there is anything in them."""
         columns = {
-            "at 0": ("at_lower", ".0%"),
+            "at low": ("at_lower", ".0%"),
             "at top": ("at_upper", ".0%"),
             "dead": ("dead", ".0%"),
             "linear": ("linear", ".0%"),
@@ -205,7 +205,7 @@ def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
         {
             "layer": layer,
             "name": network.layer_names[layer],
-            "activation": network.activations[layer],
+            "activation": network.activations[layer].name,
             **dict(zip((f"residual_{name}" for name in QUANTILES), residual[:, layer + 1].tolist(), strict=True)),
             **{name: value for part in of_layer for name, value in asdict(part).items()},
         }

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import losses
-from neurosim_ep.ep.activations import activate_
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 
@@ -37,7 +36,7 @@ def tick(network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> lis
         drives.append(forward + connection.feedback(connection.route(states[n], routing)))
         forward = above
     drives.append(forward)
-    return [activate_(name, drive) for name, drive in zip(network.activations, drives, strict=True)]
+    return [activation.sigma_(drive) for activation, drive in zip(network.activations, drives, strict=True)]
 
 
 def augmented_loss(

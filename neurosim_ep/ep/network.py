@@ -6,6 +6,7 @@ Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times ``w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -53,7 +54,8 @@ class Connection(nn.Module):
 
     Attributes: ``name``; ``kind`` ("conv" | "linear"); ``weight`` (C_out, C_in, k, k) or (out, in); ``bias``;
     ``pool`` (None | "max" | "avg"); ``padding``; the shapes of one sample: ``in_shape`` (pre state),
-    ``pre_pool_shape``, ``out_shape`` (post state); and ``tiles`` that hold the synapses (None: ideal ones).
+    ``pre_pool_shape``, ``out_shape`` (post state); ``tiles`` that hold the synapses (None: ideal ones); and ``signed``,
+    whether its inputs, and the states it drives, can be negative.
     """
 
     weight: Tensor
@@ -63,7 +65,7 @@ class Connection(nn.Module):
     def __init__(self, name: str, plan: LayerPlan, in_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.name, self.kind, self.in_shape = name, plan.kind, in_shape
-        self.tiles = None
+        self.tiles, self.signed = None, (False, False)
         self.pool = plan.pool
         self.padding = plan.padding if plan.kind == "conv" else 0
         if plan.kind == "conv":
@@ -144,7 +146,8 @@ class Network(nn.Module):
     """A convergent recurrent network: ``connections[n]`` drives neuron layer n, n = 0..N-1.
 
     ``loss`` is "cross_entropy" (``readout`` outside the dynamics) or "squared_error" (``readout`` is None and the
-    last neuron layer is the class layer).
+    last neuron layer is the class layer). ``activations``: the :class:`~neurosim_ep.ep.activations.Activation` of each
+    layer.
     """
 
     connections: Sequence[Connection]
@@ -168,6 +171,9 @@ class Network(nn.Module):
             shape = connections[-1].out_shape
         self.connections = nn.ModuleList(connections)  # type: ignore[assignment]
         self.activations = activations.per_layer(activation, [plan.kind for plan in plans])
+        signs = [True, *(one.signed for one in self.activations)]  # images, which may be normalised, have one
+        for connection, signed in zip(connections, itertools.pairwise(signs), strict=True):
+            connection.signed = signed
         self.readout = Readout(math.prod(shape), num_classes) if loss == "cross_entropy" else None
 
     @property
@@ -186,14 +192,18 @@ class Network(nn.Module):
         return max(connection.read_flops for connection in self.connections)
 
     def initial_states(self, batch: int, kind: str, random: torch.Generator | None = None) -> list[Tensor]:
-        """States at tick 0: zeros, or uniform in [0, 1) drawn from ``random`` (a generator on the CPU)."""
+        """States at tick 0: zeros, or uniform between the bounds of the activation, but not beyond 1 in size, drawn
+        from ``random`` (a generator on the CPU).
+        """
         weight = self.connections[0].weight
         states = []
-        for shape in self.state_shapes:
+        for shape, activation in zip(self.state_shapes, self.activations, strict=True):
             if kind == "zeros":
                 state = weight.new_zeros(batch, *shape)
             else:
-                state = torch.rand(batch, *shape, generator=random, dtype=weight.dtype).to(weight.device)
+                low, high = activation.start
+                drawn = torch.rand(batch, *shape, generator=random, dtype=weight.dtype)
+                state = drawn.mul_(high - low).add_(low).to(weight.device)
             states.append(channels_last(state))
         return states
 

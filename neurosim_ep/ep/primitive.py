@@ -63,7 +63,7 @@ def pool_adjoint(post: Tensor, routing: Tensor | None, pool: str | None, pre_poo
     """
     if pool == "max":
         assert routing is not None
-        return F.max_unpool2d(post, routing, (2, 2), output_size=list(pre_pool[1:]))
+        return torch.ops.aten.max_unpool2d(post, routing, pre_pool[1:])  # F.max_unpool2d imports sympy for its checks
     if pool == "avg":
         spread = F.interpolate(post, scale_factor=2, mode="nearest").mul_(0.25)
         return F.pad(spread, (0, pre_pool[2] - spread.shape[3], 0, pre_pool[1] - spread.shape[2]))

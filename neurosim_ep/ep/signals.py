@@ -67,9 +67,12 @@ class Signals(nn.Module):
     @property
     def matrices(self) -> dict[int, Tensor]:
         """R_l (C, features) or M_l (features, features) of each signal layer l that has one."""
-        return {
-            layer: self.get_parameter(self.matrix_name(layer)) for layer, kind in self.kinds.items() if kind != "kd"
-        }
+        return {layer: self.matrix(layer) for layer, kind in self.kinds.items() if kind != "kd"}
+
+    def matrix(self, layer: int) -> Tensor:
+        """R_l or M_l of a ``layer`` that has one."""
+        found: Tensor = getattr(self, self.matrix_name(layer))
+        return found
 
     def matrix_name(self, layer: int) -> str:
         """Name of the matrix of ``layer``."""
@@ -94,7 +97,7 @@ class Signals(nn.Module):
         """z_l with the softmax's direction as dimension 1: (B, C) for le, (B, features) or (B, channels, H, W) else."""
         if self.kinds[layer] == "kd":
             return self._arranged(state)
-        z = state.flatten(1) @ self.matrices[layer].T
+        z = state.flatten(1) @ self.matrix(layer).T
         return z if self.kinds[layer] == "le" else self._arranged(z.view(-1, *self.shapes[layer]))
 
     def loss(self, states: Sequence[Tensor], onehot: Tensor, teacher: Mapping[int, Tensor] | None = None) -> Tensor:
@@ -117,7 +120,7 @@ class Signals(nn.Module):
         if self.kinds[layer] == "kd":
             error = signal_error(self._arranged(state), targets, self.temperature, self.exponent)
             return self._as_state(error, layer)
-        return (self.error(layer, state, targets) @ self.matrices[layer]).view_as(state)
+        return (self.error(layer, state, targets) @ self.matrix(layer)).view_as(state)
 
     def _arranged(self, value: Tensor) -> Tensor:
         """Values (B, *shape) of a layer with the softmax's direction as dimension 1; no copy of a conv state."""

@@ -44,6 +44,9 @@ def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
     clocked = ACCOUNTINGS.index("clocked")
     for phase, way, alike in ((FORWARD, "forward", FORWARD), (BACKWARD, "transposed", backward)):
         done = {quantity: counts.of(alike, "clocked", way, quantity) for quantity in READ_QUANTITIES}
+        if phase == BACKWARD:  # errors have a sign, whatever states have
+            passes = plan.passes[DIRECTIONS.index(way)]
+            done["adc_conversions"] = done["adc_conversions"] // passes * plan.array.sign_passes
         reads = counts.samples * reuse * ((plan.layer_of_tile > 0) | (phase == FORWARD))
         share = reads / np.maximum(done["reads"], 1)
         found.traffic[READ_PHASES.index(phase), clocked, DIRECTIONS.index(way)] = [

@@ -6,7 +6,8 @@ event this tick. Per tile, phase and direction:
 
 - ``reads``: number of (sample, tick, p) with an active line in the tile; clocked: every (sample, tick, p);
 - ``active_lines``: number of active (line, sample, tick, p);
-- ``adc_conversions`` = reads x used lines on the sensing side x slices;
+- ``adc_conversions`` = reads x used lines on the sensing side x slices x passes, of which there are two where lines
+  carry no sign and what drives them has one, see :attr:`~neurosim_ep.tiles.mapping.TilePlan.passes`;
 - ``dac_conversions`` = active_lines x input pulses.
 """
 

@@ -89,7 +89,8 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
     when = {"forward": [first, *updated[:, 1:].T], "transposed": [np.zeros(ticks), *updated[:, :-1].T]}
     found = np.zeros((ticks, layers))
     for way in DIRECTIONS:
-        busy_s = counts.of(phase, style.accounting, way, "reads") * read_time_s(recording.chip, way)
+        passes = plan.passes[DIRECTIONS.index(way)]
+        busy_s = counts.of(phase, style.accounting, way, "reads") * passes * read_time_s(recording.chip, way)
         for layer, weights in enumerate(when[way]):
             slowest_s = float(busy_s[plan.tile_range(layer)].max())
             found[:, layer] += slowest_s * weights / max(weights.sum(), 1.0)

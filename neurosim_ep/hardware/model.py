@@ -68,6 +68,8 @@ class ArraySection(Strict):
     side in one array, whose transposed reads then take one pass per slice. ``conversions``: results are summed over all
     input pulses of a read and converted once, or converted after each pulse while the next one is driven. ``overlap``:
     reads, network and neurons of a tick wait for each other, or work on different positions at the same time.
+    ``signed_inputs``: values of either sign enter in one pass, on bipolar lines or in a code with a sign, or in two,
+    positive values and then negative ones, whose results are converted each and subtracted digitally.
     """
 
     rows: Number
@@ -81,6 +83,7 @@ class ArraySection(Strict):
     slice_reads: Literal["arrays", "passes"]
     conversions: Literal["per_read", "per_pulse"]
     overlap: Literal["none", "pipelined"]
+    signed_inputs: Literal["one_pass", "two_passes"] = "one_pass"
 
 
 class CellSection(Strict):
@@ -260,7 +263,11 @@ class HardwareModel(Strict):
         """Shape of the arrays, for :func:`neurosim_ep.tiles.mapping.plan_tiles`."""
         names = ("rows", "columns", "cells_per_weight", "slices", "input_pulses", "levels")
         pairs = 2 if self.array.subtraction == "analog" and self.array.cells_per_weight.value == 2 else 1
-        return ArrayGeometry(**{name: getattr(self.array, name).value for name in names}, columns_per_conversion=pairs)
+        return ArrayGeometry(
+            **{name: getattr(self.array, name).value for name in names},
+            columns_per_conversion=pairs,
+            sign_passes=2 if self.array.signed_inputs == "two_passes" else 1,
+        )
 
     def cell_read_energy_J(self) -> float:
         """Energy of one input pulse in one cell, ``E = duty V² ½(G_on + G_off) t``: mean conductance."""

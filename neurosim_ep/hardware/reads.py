@@ -18,7 +18,8 @@ def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     """Cells, drivers, sample-and-holds, converters and adders of a read phase, tile by tile.
 
     Slices in arrays of their own have drivers of their own. Those that lie side by side share them in a forward read,
-    and are driven once each in a transposed one, as a line has one significance at a time.
+    and are driven once each in a transposed one, as a line has one significance at a time. Where values of either sign
+    take two passes, each line is driven in one of them, and all results are converted in both and subtracted.
     """
     counts, plan, model = recording.counts, recording.chip.plan, recording.chip.model
     forward, transposed = (
@@ -45,7 +46,7 @@ QUANTITIES = ("active_lines", "adc_conversions", "dac_conversions")
 
 
 def read_time_s(chip: Chip, direction: str) -> np.ndarray:
-    """Time of one read of each tile, float64 [tiles].
+    """Time of one pass of a read of each tile, float64 [tiles].
 
     ``pulses t_read + n t_conversion``, ``n = ⌈sensed lines x slices / ADCs⌉``: all lines are driven at once, the ADCs
     of a tile share its sensed lines (columns in a forward read, rows in a transposed one). Converted after each pulse:

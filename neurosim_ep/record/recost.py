@@ -56,12 +56,12 @@ def recost(run_dir: Path, name: str, out: Path | None = None) -> tuple[Summary, 
 
 
 def on_array(counts: TileCounts, plan: TilePlan, wanted: TilePlan) -> TileCounts:
-    """``counts`` of tiles of ``plan`` as those of ``wanted`` count the same work: conversions follow the slices, driver
-    pulses the pulses per input, programming pulses the levels.
+    """``counts`` of tiles of ``plan`` as those of ``wanted`` count the same work: conversions follow the slices and
+    passes, driver pulses the pulses per input, programming pulses the levels.
     """
     reads, lines = (counts.traffic[:, :, :, READ_QUANTITIES.index(name)] for name in ("reads", "active_lines"))
     derived = {
-        "adc_conversions": reads * wanted.sensed * wanted.array.slices,
+        "adc_conversions": reads * wanted.conversions,
         "dac_conversions": lines * wanted.array.input_pulses,
     }
     found = copy.deepcopy(counts)

@@ -83,7 +83,7 @@ _DESCRIPTIONS = {
     "projections/off_chip_bits": ("bit", "stored targets fetched per sample"),
     "reads": ("read", "(sample, tick, position) that read the tile"),
     "active_lines": ("line", "driven lines, summed over reads"),
-    "adc_conversions": ("conversion", "reads x sensed lines x slices"),
+    "adc_conversions": ("conversion", "reads x sensed lines x slices x passes"),
     "dac_conversions": ("conversion", "active lines x input pulses"),
     "accumulate_adds": ("addition", "additions into the update accumulators"),
     "pulses_up": ("pulse", "programming pulses that raised a weight"),
@@ -194,7 +194,9 @@ class TrafficWriter:
             _write(file, f"tiles/{column}", values.to_list())
         _write(file, "layers/name", [geometry.name for geometry in self.plan.geometries])
         _write(file, "layers/neurons", [geometry.neurons for geometry in self.plan.geometries])
-        _write(file, "layers/geometry", [json.dumps(asdict(geometry)) for geometry in self.plan.geometries])
+        shapes = [asdict(geometry) for geometry in self.plan.geometries]
+        file["layers"].attrs["signed"] = [shape.pop("signed") for shape in shapes]
+        _write(file, "layers/geometry", [json.dumps(shape) for shape in shapes])
         for column in ("layer", "home", "neurons"):
             _write(file, f"senders/{column}", [getattr(sender, column) for sender in self.plan.senders])
         roles = [*(("signal", one) for one in self.signals), *([("readout", self.readout)] if self.readout else [])]
@@ -228,8 +230,10 @@ def read_traffic(path: Path) -> Recorded:
 
 def _recorded(file: h5py.File) -> Recorded:
     meta = file["meta"].attrs
-    array = ArrayGeometry(**{name: int(meta[name]) for name in ArrayGeometry.__dataclass_fields__})
-    plan = plan_tiles([_geometry(text) for text in file["layers/geometry"].asstr()[:]], array)
+    array = ArrayGeometry(**{name: int(meta[name]) for name in ArrayGeometry.__dataclass_fields__ if name in meta})
+    shapes = file["layers/geometry"].asstr()[:]
+    signs = file["layers"].attrs.get("signed", [(layer == 0, False) for layer in range(len(shapes))])
+    plan = plan_tiles([_geometry(text, signed) for text, signed in zip(shapes, signs, strict=True)], array)
     counts = TileCounts.zeros(len(plan.tiles))
     for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
         places, names = zip(*axes, strict=True)
@@ -251,10 +255,10 @@ def _recorded(file: h5py.File) -> Recorded:
     return Recorded(counts, plan, signals, readout)
 
 
-def _geometry(text: str) -> ConnectionGeometry:
+def _geometry(text: str, signed: Sequence[bool]) -> ConnectionGeometry:
     fields = json.loads(text)
     shapes: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return ConnectionGeometry(**(fields | shapes))
+    return ConnectionGeometry(**(fields | shapes), signed=(bool(signed[0]), bool(signed[1])))
 
 
 def _broken(path: Path, problem: Exception) -> CheckpointError:

@@ -18,13 +18,16 @@ _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusive
 
 @dataclass(frozen=True)
 class KeyDescription:
-    """What `schema` prints about one key."""
+    """What `schema` prints about one key; ``sentences``: what each name means that it can have, where these are of a
+    registry.
+    """
 
     name: str
     default: str
     rule: str
     unit: str
     meaning: str
+    sentences: dict[str, str]
 
 
 def describe_section(section: str) -> tuple[str, list[KeyDescription]]:
@@ -41,11 +44,20 @@ def _describe_keys(node: Node, prefix: str) -> list[KeyDescription]:
             keys += _describe_keys(key, f"{prefix}{name}.")
             continue
         default = show(raw["default"]) if "default" in raw else ""
-        keys.append(KeyDescription(prefix + name, default, rule_text(key), raw.get("unit", ""), key["description"]))
+        keys.append(
+            KeyDescription(
+                prefix + name, default, rule_text(key), raw.get("unit", ""), key["description"], _sentences(key)
+            )
+        )
         items = _follow(key.get("items", {}))
         if "properties" in items:
             keys += _describe_keys(items, f"{prefix}{name}[].")
     return keys
+
+
+def _sentences(node: Node) -> dict[str, str]:
+    arms = node.get("anyOf", [node])
+    return next((arm["sentences"] for arm in arms if "sentences" in arm), {})
 
 
 def node_at(path: Sequence[str | int]) -> Node:

@@ -24,6 +24,8 @@ from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.schema import Scenario
 
 Document = dict[str, Any]
+NO_PLOTS = "telemetry.plots=false"
+"""The override that leaves the pictures of a run for later."""
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -170,7 +172,7 @@ def _explain(item: ErrorDetails, path: describe.KeyPath, document: Document) -> 
         yield path, _unknown(path, value)
     elif item["type"] == "value_error":
         for name, rule in item["ctx"]["error"].broken:
-            key = (*path, *name.split("."))
+            key = (*path, *name.split(".")) if name else path
             yield key, f" = {describe.show(_value_at(key, document))}: {rule}"
     else:
         node = describe.node_at(path)

@@ -9,16 +9,19 @@ are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurosim_ep.errors import ScenarioError
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.architectures import LayerPlan, vgg_plans
+from neurosim_ep.scenario.names import BrokenRules, OneOf
 from neurosim_ep.scenario.presets import converter_preset
 
-Activation = Literal["hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu", "relu_conv", "sigmoid"]
+Activation = Annotated[str, OneOf(ACTIVATIONS)]
 SignalKind = Literal["none", "le", "kd", "kdw"]
 Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
 LARGEST = 10**6  # of most numbers: far beyond any use, and products of a few still fit float32
@@ -36,14 +39,6 @@ def described(default: Any, meaning: str, unit: str | None = None, **rules: Any)
     if default is ...:
         return Field(description=meaning, json_schema_extra=extra, **rules)
     return Field(default=default, description=meaning, json_schema_extra=extra, **rules)
-
-
-class BrokenRules(ValueError):
-    """Rules between keys that do not hold, as pairs (key, rule); the loader prefixes each key's section."""
-
-    def __init__(self, broken: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{key}: {rule}" for key, rule in broken))
-        self.broken = broken
 
 
 class Section(BaseModel):
@@ -154,6 +149,13 @@ class NetworkSection(Section):
         if self.preset in ("mlp", "custom") and self.changed("pool"):
             yield "pool", "belongs to the VGG presets; remove it (each conv layer of `custom` has a pool of its own)"
 
+    def unbounded_activations(self) -> list[str]:
+        """Names of the activations, layer by layer, whose states can grow beyond any bound."""
+        kinds = [plan.kind for plan in self.layer_plans(num_classes=1)]
+        named = (self.activation,) * len(kinds) if isinstance(self.activation, str) else self.activation
+        pairs = zip(named, kinds, strict=False)  # a list of another length is refused elsewhere
+        return [name for name, kind in pairs if not math.isfinite(ACTIVATIONS[name].of(kind).bound)]
+
     def layer_plans(self, num_classes: int) -> list[LayerPlan]:
         """The layers to build, with ``width`` applied; squared error adds the class layer inside."""
         if self.preset == "custom":
@@ -185,7 +187,9 @@ class RelaxationSection(Section):
     nudging: Literal["three_phase", "one_sided_plus", "one_sided_minus"] = described(
         "three_phase", "+beta and -beta from the free state, or only one of them against the free state"
     )
-    state_init: Literal["zeros", "uniform"] = described("zeros", "states at tick 0: 0, or uniform in [0, 1)")
+    state_init: Literal["zeros", "uniform"] = described(
+        "zeros", "states at tick 0: 0, or uniform in [0, 1), in [-1, 1) where they have a sign"
+    )
     warm_start: Literal["none", "memory", "hdf5"] = described(
         "none",
         "start a training sample where it rested in the epoch before; its states are kept in float16, in memory or in "
@@ -407,7 +411,7 @@ class ConvertersSection(Section):
         "multi_level", "an input is one pulse of many levels, or a pulse per bit, each read converted on its own"
     )
     noise_management: Literal["none", "absmax"] = described(
-        "none", "range of the drivers: the upper bound 1 of the states, or the largest state of each sample"
+        "none", "range of the drivers: the bound of the states, 1 for most, or the largest state of each sample"
     )
     input_noise: float = described(0.0, "deviation of what a driver puts on its line, of its range", ge=0, le=1)
     adc_bits: int = described(0, "bits of the converters of the lines read; 0: exact", unit="bit", ge=0, le=16)
@@ -602,6 +606,7 @@ class TelemetrySection(Section):
 
     stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1, le=LARGEST)
     traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0, le=LARGEST)
+    plots: bool = described(True, "draw the pictures when the run is done; `neurosim-ep plot` draws them at any time")
 
 
 class Scenario(Section):
@@ -653,17 +658,17 @@ class Scenario(Section):
             yield "relaxation.free_steps", f"must be at least {source} ({self.bptt_steps}), the ticks BPTT goes back"
 
     def _broken_tile_rules(self) -> Iterator[tuple[str, str]]:
-        hardware, named = self.hardware, self.network.activation
+        hardware = self.hardware
         if self.plasticity.rule != "contrastive":
             yield "plasticity.rule", 'must be "contrastive" on tiles that are not ideal'
         if self.scheduler.precision not in ("float32", "auto"):
             rule = 'must be "float32" or "auto" on tiles that are not ideal, which round in their own way'
             yield "scheduler.precision", rule
-        unbounded = [name for name in ((named,) if isinstance(named, str) else named) if name.startswith("relu")]
+        unbounded = self.network.unbounded_activations()
         if unbounded and hardware.converters.dac_bits and hardware.converters.noise_management == "none":
             yield (
                 "hardware.converters.noise_management",
-                f'must be "absmax" with the activation {unbounded[0]}, whose states have no upper bound',
+                f'must be "absmax" with network.activation = {unbounded[0]}, whose states have no bound',
             )
         if not hardware.device.ideal:
             for key in hardware.cells.changed("levels", "programming_noise", "statistics"):

@@ -44,49 +44,69 @@ class Anchor(NamedTuple):
 class Anchors:
     """Reads of a batch with ``kernels`` of reduced precision, anchored by the same reads with ``exact`` ones.
 
-    ``copies`` neighbouring rows share the anchor of their sample. Before the first :meth:`take` reads are plain.
+    ``copies`` neighbouring rows share the anchor of their sample; the first one of a free phase are states of zero.
     """
 
     def __init__(self, kernels: Sequence[Kernel], exact: Sequence[Kernel], copies: int) -> None:
         self.kernels, self.exact, self.copies = kernels, exact, copies
-        self.taken = False
         self._anchors: dict[int, Anchor] = {}
 
     def forward(self, layer: int, pre: Tensor) -> Tensor:
         """``w ⋆ pre + b`` of connection ``layer`` for the first rows (R, *in_shape)."""
-        if not self.taken or layer not in self._anchors:
+        if layer not in self._anchors:
             return self.kernels[layer].forward(pre)
         anchor = self._anchors[layer]
         return self._from(anchor.z, self.kernels[layer].forward(self._away(pre, anchor.pre), bias=False))
 
     def feedback(self, layer: int, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed`` of connection ``layer`` for the first rows (R, *pre_pool_shape)."""
-        if not self.taken or layer not in self._anchors:
+        if layer not in self._anchors:
             return self.kernels[layer].feedback(routed)
         anchor = self._anchors[layer]
         return self._from(anchor.feedback, self.kernels[layer].feedback(self._away(routed, anchor.routed)))
 
-    def take(self, layer: int, pre: Tensor, post: Tensor, samples: int) -> None:
-        """Anchor connection ``layer`` at the states of the first samples, the first of each sample's rows.
+    def clear(self, samples: int) -> None:
+        """Anchor all of the ``samples`` at states of zero."""
+        for layer, kernel in enumerate(self.kernels[1:], start=1):
+            if kernel.connection.kind == "conv":
+                anchor = self._of(layer, samples)
+                for part in anchor:
+                    part.zero_()
+                anchor.z.copy_(kernel.connection.bias.view(-1, 1, 1))
+
+    def take(self, layer: int, pre: Tensor, post: Tensor, samples: int, places: Tensor | slice) -> None:
+        """Anchor connection ``layer`` at the states of the samples at ``places``, the first of each sample's rows.
 
         There are ``samples`` in all; linear layers are computed in full precision anyway.
         """
         connection = self.kernels[layer].connection
         if connection.kind == "linear":
             return
-        pre, post = pre[:: self.copies], post[:: self.copies]
+        pre, post = pre[:: self.copies][places], post[:: self.copies][places]
         with tf32(False):
             z = self.exact[layer].forward(pre)
             routed = connection.route(post, pool_forward(z, connection.pool)[1])
             found = Anchor(pre, z, routed, self.exact[layer].feedback(routed))
-        if layer not in self._anchors:
-            self._anchors[layer] = Anchor(*(channels_last(part.new_empty(samples, *part.shape[1:])) for part in found))
-        for kept, part in zip(self._anchors[layer], found, strict=True):
-            kept[: len(part)].copy_(part)
+        for kept, part in zip(self._of(layer, samples), found, strict=True):
+            kept[places] = part
+
+    def admit(self, other: Anchors, places: Tensor) -> None:
+        """Give the anchors of ``other`` to the samples at ``places``."""
+        for mine, theirs in zip(self.sample_buffers(), other.sample_buffers(), strict=True):
+            mine.index_copy_(0, places, theirs)
 
     def sample_buffers(self) -> list[Tensor]:
         """What is kept of each sample."""
-        return [part for anchor in self._anchors.values() for part in anchor] if self.taken else []
+        return [part for anchor in self._anchors.values() for part in anchor]
+
+    def _of(self, layer: int, samples: int) -> Anchor:
+        """The anchor of connection ``layer``, made when it is first needed."""
+        if layer not in self._anchors:
+            connection = self.kernels[layer].connection
+            before, after = connection.in_shape, connection.pre_pool_shape
+            parts = (connection.weight.new_empty(samples, *shape) for shape in (before, after, after, before))
+            self._anchors[layer] = Anchor(*map(channels_last, parts))
+        return self._anchors[layer]
 
     def _away(self, value: Tensor, anchor: Tensor) -> Tensor:
         samples = len(value) // self.copies

@@ -57,3 +57,22 @@ class Arriving:
         if self._event is not None:
             self._event.synchronize()
         return self._values
+
+
+class Verdicts:
+    """Which of the samples that are computed still move. A ``delayed`` answer is that to the question before the last
+    one.
+    """
+
+    def __init__(self, delayed: bool) -> None:
+        self.delayed = delayed
+        self._asked: list[Arriving] = []
+
+    def ask(self, mask: Tensor) -> list[bool]:
+        """``mask``, one entry per active place, or nothing where the answer is still to come."""
+        self._asked.append(Arriving(mask))
+        return [] if len(self._asked) <= self.delayed else self._asked.pop(0).wait().tolist()
+
+    def forget(self) -> None:
+        """The samples have changed places: what was asked before says nothing any more."""
+        self._asked.clear()

@@ -186,9 +186,7 @@ class TileCounter:
         """The counts of this batch of ``samples`` samples, read from the device once."""
         counts = TileCounts.zeros(len(self.plan.tiles))
         reads, lines = self._tile_reads().cpu(), self._tile_lines().cpu()
-        sensed = torch.from_numpy(self.plan.sensed)
-        array = self.plan.array
-        conversions = (reads * sensed * array.slices, lines * array.input_pulses)
+        conversions = (reads * torch.from_numpy(self.plan.conversions), lines * self.plan.array.input_pulses)
         counts.traffic[:] = torch.stack([reads, lines, *conversions], 3).numpy()
         counts.update[:] = self._updates.cpu().numpy()
         for table, entries in (

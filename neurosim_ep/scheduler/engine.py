@@ -1,4 +1,7 @@
-"""The tick loop: relaxes a batch through one phase, and stops computing samples that have come to rest.
+"""The tick loop: relaxes samples through one phase, and stops computing those that have come to rest.
+
+A batch is relaxed as a whole, or the samples of many batches one after the other in as many places as one has: where a
+sample has ended the next one begins.
 
 The host looks at the device once per block of ticks, never per tick. On a CUDA device a block is a captured graph and
 the host acts on what the block before the last one found, so the device always has work waiting. What is watched by
@@ -7,8 +10,8 @@ observers is launched tick by tick and looked at without delay, so that they see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -17,19 +20,25 @@ from torch import Tensor
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
-from neurosim_ep.scheduler.anchors import Anchors, anchor_after
-from neurosim_ep.scheduler.buffers import Arriving, KeptFields
+from neurosim_ep.scheduler.anchors import Anchors
+from neurosim_ep.scheduler.buffers import KeptFields, Verdicts, to_device
+from neurosim_ep.scheduler.course import Course
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.fused.check import trusted_passes
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.policies import POLICIES
-from neurosim_ep.scheduler.quiescence import Course, Rest, retire
+from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
 
 SMALLEST_ROWS = 32  # a captured graph computes at least: fewer take as long
+REFILL = 8  # places are filled again when one in so many is free
+
+Waiting = Callable[[int | None], tuple[Tensor, list[Tensor]] | None]
+"""Gives input drives (n, *shape) and states (n, *shape) of the next samples: at most as many as it is asked for, and
+none from beyond the end of a batch. None where no more are waiting."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,13 @@ class Engine:
         self.network, self.schedule = network, schedule
         self.policy = POLICIES[schedule.policy]()
         self.device = network.connections[0].weight.device
-        real = any(connection.tiles is not None for connection in network.connections)
+        self._real = any(connection.tiles is not None for connection in network.connections)
         wanted = schedule.precision
         if wanted == "auto":
-            wanted = "float32" if real else fastest_precision(self.device)
+            wanted = "float32" if self._real else fastest_precision(self.device)
         self.precision, self._replaced = supported_precision(wanted, self.device)
         self.kernels = make_kernels(network, self.precision)
-        self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not real else None
+        self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not self._real else None
         with self._own_device():
             self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
         self._kept = KeptFields()
@@ -114,54 +123,118 @@ class Engine:
         ``states`` (rows, *shape) has one row per sample and phase, the phases of a sample side by side, as ``nudge``
         and ``senders`` have; ``input_drive`` (B, *shape) has one per sample.
         """
+        given = self._field(input_drive, states, phases, nudge, senders, observers)
+        course = self._course(given, steps)
+        with self._ticking():
+            for _ in self._run(course, rest):
+                pass
+        if nudge is not None:  # the weights change next
+            for kernel in self.kernels:
+                kernel.release()
+        course.field.restore_order()
+        if course.field is not given:
+            given.load(course.field)
+        return self._end(given, course, slice(None), slice(given.samples))
+
+    @torch.no_grad()
+    def relax_all(self, waiting: Waiting, steps: int, *, rest: Rest) -> Iterator[tuple[Tensor, Relaxation]]:
+        """Run at most ``steps`` free ticks of every sample that is ``waiting``; each ends as in a batch of its own.
+
+        There are as many places as the first batch has samples; later samples take those of samples that have ended.
+        Yields numbers (n,), counted through all batches, and ends of n samples whose places are needed. Relax nothing
+        else with this engine before it has yielded all.
+        """
+        batch = waiting(None)
+        if batch is None:
+            return
+        course = self._course(self._free_field(*batch), steps)
+        run, going_on = self._run(course, rest, waiting), True
+        while going_on:
+            with self._ticking():
+                going_on = next(run, False)
+            numbers, places = (to_device(torch.tensor(found), self.device) for found in course.leave())
+            yield numbers, self._end(course.field, course, places, course.field.order[places])
+
+    def _field(
+        self,
+        input_drive: Tensor,
+        states: Sequence[Tensor],
+        phases: tuple[Phase, ...],
+        nudge: Nudge | None,
+        senders: SigmaDelta | None,
+        observers: Sequence[Observer],
+    ) -> Field:
         for connection in self.network.connections[1:]:  # the input is read in the free phase alone
             if connection.tiles is not None:
                 connection.tiles.phase = "free" if nudge is None else "nudge"
-        given = Field(
+        return Field(
             self.network, self.kernels, channels_last(input_drive), [channels_last(state) for state in states], phases,
             nudge=nudge, senders=senders, obeys=self.policy.obeys_senders, anchors=self._anchors(len(phases)),
             fused=self.fused, observers=observers,
         )  # fmt: skip
-        with self._own_device(), tf32(self.precision == "tf32"):
-            course, motion = self._relax(given, steps, rest)
-        if nudge is not None:  # the weights change next
-            for kernel in self.kernels:
-                kernel.release()
-        obeyed = senders if self.policy.obeys_senders else None
-        seen = given.states if obeyed is None else [obeyed.held(n, state) for n, state in enumerate(given.states)]
-        return Relaxation(given.states, seen, given.sample_change(), course.ticks[: given.samples], motion)
 
-    def _relax(self, given: Field, steps: int, rest: Rest) -> tuple[Course, Tensor]:
-        """Relax ``given`` in place, in a field that is kept where that is captured; what was noted of it on the way."""
+    def _free_field(self, input_drive: Tensor, states: Sequence[Tensor]) -> Field:
+        """Samples at the beginning of a free phase that nobody observes."""
+        senders = self.senders(states) if self.policy.obeys_senders else None
+        return self._field(input_drive, states, (Phase.FREE,), None, senders, ())
+
+    def _course(self, given: Field, steps: int) -> Course:
+        """The course of ``given`` in place, or in a field that is kept where that is captured."""
         field = self._kept.holding(given) if self._captures(given) else given
         field.active = self._places(field, given.samples)
-        course = Course(field, steps, self.policy.ticks)
-        if field.nudge is not None:
-            field.anchor()
-        self.policy.prepare(field)
-        self._run(field, rest, course)
-        motion = course.motion(field, rest)
-        field.restore_order()
-        if field is not given:
-            given.load(field)
-        return course, motion[: given.samples]
+        return Course(field, steps, self.policy.ticks, self.schedule.check_every)
 
-    def _run(self, field: Field, rest: Rest, course: Course) -> None:
-        """All blocks of a phase, or those until no sample moves."""
-        done, next_anchor, verdicts = 0, anchor_after(0), _Verdicts(delayed=self._captures(field))
-        for stop in course.stops(self.schedule.check_every):
-            self._block(field, stop - done)
-            done = stop
-            if rest.tolerance > 0 and done < course.steps:
-                moving = verdicts.ask(course.moving(field, rest, done))
-                if moving is not None and self._retire(field, moving):
-                    verdicts.forget()
-                if not field.active:
-                    return
-                course.note(field, done)
-            if field.nudge is None and done * self.policy.ticks >= next_anchor:
-                next_anchor = anchor_after(done * self.policy.ticks)
-                field.anchor()
+    def _run(self, course: Course, rest: Rest, waiting: Waiting = lambda room: None) -> Iterator[bool]:
+        """All blocks of a phase, or those until no sample moves and none is waiting.
+
+        Yields True where the ends of samples must leave their places before it goes on.
+        """
+        field, verdicts = course.field, Verdicts(delayed=self._captures(course.field))
+        self._prepare(field)
+        while course.moving:
+            self._block(field, course.advance())
+            if rest.tolerance > 0 and course.looking:
+                course.hear(verdicts.ask(course.look(rest)))
+            over = course.expire(rest)
+            if self._retire(course):
+                verdicts.forget()
+            if field.nudge is None and (places := course.anchored()):
+                field.anchor(course.chosen(places))
+            batch = self._next(course, waiting)
+            if (batch is not None or (over and course.moving)) and course.ended():
+                yield True
+            while batch is not None:
+                self._admit(course, self._free_field(*batch))
+                verdicts.forget()
+                batch = self._next(course, waiting)
+
+    def _prepare(self, field: Field) -> None:
+        """What must be known before the first tick."""
+        if field.nudge is not None:
+            field.anchor(slice(field.active))
+        elif field.anchors is not None:
+            field.anchors.clear(field.samples)
+        self.policy.prepare(field)
+
+    def _next(self, course: Course, waiting: Waiting) -> tuple[Tensor, list[Tensor]] | None:
+        """Samples for the free places, once these are a share worth filling.
+
+        Real tiles draw random numbers row by row, in the order of batches: there all places are filled at once.
+        """
+        places = len(course.places)
+        free, enough = places - course.moving, places if self._real else max(1, places // REFILL)
+        return waiting(free) if free >= enough and course.even else None
+
+    def _admit(self, course: Course, fresh: Field) -> None:
+        self._prepare(fresh)
+        course.admit(fresh)
+        course.field.active = self._places(course.field, course.extent)
+
+    @contextmanager
+    def _ticking(self) -> Iterator[None]:
+        """Streams, events and captures are those of the network's device, products as precise as scheduled."""
+        with self._own_device(), tf32(self.precision == "tf32"):
+            yield
 
     def _own_device(self) -> AbstractContextManager[object]:
         """Streams, events and captures are those of the current device: that of the network."""
@@ -176,12 +249,12 @@ class Engine:
         """Whether blocks of ticks are captured: what observers see cannot be repeated without Python."""
         return self.graphs is not None and not field.observers
 
-    def _retire(self, field: Field, moving: list[bool]) -> bool:
+    def _retire(self, course: Course) -> bool:
         """Stop computing samples at rest where that makes the batch smaller; whether it did."""
-        room = self._places(field, sum(moving))
-        if room >= field.active:
+        room = self._places(course.field, course.moving)
+        if room >= course.field.active:
             return False
-        retire(field, moving, room)
+        course.retire(room)
         return True
 
     def _places(self, field: Field, samples: int) -> int:
@@ -203,25 +276,14 @@ class Engine:
             block()
             return
         tick = field.tick
-        anchored = field.anchors is not None and field.anchors.taken
-        self.graphs.run((field.samples, field.kind, field.active, steps, anchored), block, field)
+        self.graphs.run((field.samples, field.kind, field.active, steps), block, field)
         field.tick = tick + steps * self.policy.ticks
 
-
-class _Verdicts:
-    """Which of the samples that are computed still move. A ``delayed`` answer is that to the question before the last
-    one.
-    """
-
-    def __init__(self, delayed: bool) -> None:
-        self.delayed = delayed
-        self._asked: list[Arriving] = []
-
-    def ask(self, mask: Tensor) -> list[bool] | None:
-        """``mask``, one entry per active place, or None where the answer is still to come."""
-        self._asked.append(Arriving(mask))
-        return None if len(self._asked) <= self.delayed else self._asked.pop(0).wait().tolist()
-
-    def forget(self) -> None:
-        """The samples have changed places: what was asked before says nothing any more."""
-        self._asked.clear()
+    def _end(self, field: Field, course: Course, rows: Tensor | slice, numbers: Tensor | slice) -> Relaxation:
+        """What the samples of these rows have come to; ``numbers`` are theirs in the order of the batch."""
+        senders = field.senders if self.policy.obeys_senders else None
+        seen = states = [state[rows] for state in field.states]
+        if senders is not None:
+            seen = [senders.held(n, state)[rows] for n, state in enumerate(field.states)]
+        change = field.change[rows].unflatten(0, (-1, field.copies)).amax(1)
+        return Relaxation(states, seen, change, course.ticks[numbers], course.motion[numbers])

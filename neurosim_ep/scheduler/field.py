@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep import primitive
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
@@ -74,6 +74,7 @@ class Field:
         observers: Sequence[Observer] = (),
     ) -> None:
         self.network, self.kernels, self.phases = network, kernels, phases
+        self.connections = list(network.connections)
         self.input_drive, self.states = input_drive, states
         self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
         self.anchors, self.fused = anchors, None if observers else fused
@@ -137,14 +138,14 @@ class Field:
 
     def read(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """:meth:`forward` without showing it to anyone."""
-        z, connection = self._before_pooling(layer), self.network.connections[layer]
+        z, connection = self._before_pooling(layer), self.connections[layer]
         if (fused := self._fused(layer)) is not None:
             return fused.pool(channels_last(z), str(connection.pool))
         return primitive.pool_forward(z, connection.pool)
 
     def feedback(self, layer: int, routing: Tensor | None) -> Tensor:
         """Transposed read of connection ``layer``: its part of the drive of the layer below."""
-        post, connection = self.seen(layer), self.network.connections[layer]
+        post, connection = self.seen(layer), self.connections[layer]
         if (fused := self._fused(layer)) is not None:
             return self._transposed(layer, fused.route(post, routing, connection.pre_pool_shape))
         routed = connection.route(post, routing)
@@ -155,7 +156,7 @@ class Field:
     def both(self, layer: int) -> tuple[Tensor, Tensor]:
         """:meth:`forward` and :meth:`feedback` of connection ``layer`` at the states as they are."""
         if (fused := self._fused(layer)) is not None:
-            z, pool = channels_last(self._before_pooling(layer)), str(self.network.connections[layer].pool)
+            z, pool = channels_last(self._before_pooling(layer)), str(self.connections[layer].pool)
             drive, routed, _ = fused.pool_and_route(z, self.seen(layer), pool)
             return drive, self._transposed(layer, routed)
         drive, routing = self.forward(layer)
@@ -163,7 +164,7 @@ class Field:
 
     def _fused(self, layer: int) -> FusedPasses | None:
         """The fused passes where connection ``layer`` has pooling for them."""
-        return None if self.network.connections[layer].pool is None else self.fused
+        return None if self.connections[layer].pool is None else self.fused
 
     def _before_pooling(self, layer: int) -> Tensor:
         pre = self.seen(layer - 1)
@@ -172,12 +173,11 @@ class Field:
     def _transposed(self, layer: int, routed: Tensor) -> Tensor:
         return self.kernels[layer].feedback(routed) if self.anchors is None else self.anchors.feedback(layer, routed)
 
-    def anchor(self) -> None:
-        """Make the present states those that reads of reduced precision start from."""
+    def anchor(self, places: Tensor | slice) -> None:
+        """Make the present states at ``places`` of those that move what reads of reduced precision start from."""
         if self.anchors is not None:
             for layer in range(1, self.layers):
-                self.anchors.take(layer, self.seen(layer - 1), self.seen(layer), self.samples)
-            self.anchors.taken = True
+                self.anchors.take(layer, self.seen(layer - 1), self.seen(layer), self.samples, places)
 
     def remember(self, layer: int, routing: Tensor | None) -> None:
         """Keep the routing of connection ``layer`` until it is read again."""
@@ -217,25 +217,22 @@ class Field:
         """Put ``layer`` at σ of its :meth:`drive`."""
         activation, state = self.network.activations[layer], self.state(layer)
         change = self.change[: self.rows, layer] if self.watching else None
-        if self.fused is not None and activation in self.fused.activations:
-            self._write_fused(self.fused, layer, forward, feedback, change)
+        if self.fused is not None and self.fused.writes(activation):
+            drives, shared = self._apart(layer, forward, feedback)
+            self.fused.write_state(activation, state, drives, shared=shared, change=change)
         else:
-            new = activations.activate_(activation, self.drive(layer, forward, feedback))
+            new = activation.sigma_(self.drive(layer, forward, feedback))
             if change is not None:
                 change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
             state.copy_(new)
         self.fresh.append(layer)
 
-    def _write_fused(
-        self, fused: FusedPasses, layer: int, forward: Tensor | None, feedback: Tensor | None, change: Tensor | None
-    ) -> None:
-        """Sum, activation, state and change in one pass, where no error is added to the drive."""
-        shared = self.input_drive[: self.active] if layer == 0 else None
+    def _apart(self, layer: int, forward: Tensor | None, feedback: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
+        """The parts of :meth:`drive`, row by row and shared by the rows of a sample, where no error is added to it."""
         drives = [channels_last(drive) for drive in (forward, feedback) if drive is not None]
         if not drives or (self.nudge is not None and self.nudge.pushes(layer)):
-            shared, drives = None, [channels_last(self.drive(layer, forward, feedback))]
-        state = self.state(layer)
-        fused.write_state(self.network.activations[layer], state, drives, shared=shared, change=change)
+            return [channels_last(self.drive(layer, forward, feedback))], None
+        return drives, self.input_drive[: self.active] if layer == 0 else None
 
     def end(self, step_over: bool = True) -> None:
         """The tick is over, and with it the policy's step if every layer has been updated."""
@@ -259,24 +256,33 @@ class Field:
         """
         self.active, self.tick, self.fresh = self.samples, 0, list(range(self.layers))
         self.batch = min(self.samples, other.samples)
-        if self.anchors is not None:
-            self.anchors.taken = False
         torch.arange(self.samples, out=self.order)
-        pairs = [(self.input_drive, other.input_drive), (self.change, other.change)]
-        pairs += zip(self.states, other.states, strict=True)
+        for mine, theirs, _ in self._shared(other):
+            rows = min(len(mine), len(theirs))
+            mine[:rows].copy_(theirs[:rows])
+
+    def admit(self, other: Field, places: Tensor) -> None:
+        """Give the samples of ``other``, a prepared field of the same kind, these places (int64), in their order."""
+        if self.anchors is not None and other.anchors is not None:
+            self.anchors.admit(other.anchors, places)
+        for mine, theirs, copies in self._shared(other):
+            mine.index_copy_(0, rows_of(places, copies), theirs)
+
+    def _shared(self, other: Field) -> list[tuple[Tensor, Tensor, int]]:
+        """What a field of the same kind is told of its samples: this one's, that one's, and the rows of a sample."""
+        pairs = [(self.change, other.change), *zip(self.states, other.states, strict=True)]
+        pairs += [(self.routing[layer], kept) for layer, kept in other.routing.items() if layer in self.routing]
         if self.nudge is not None and other.nudge is not None:
             pairs += zip(self.nudge.tensors(), other.nudge.tensors(), strict=True)
         if self.senders is not None and other.senders is not None:
             pairs += zip(self.senders.last, other.senders.last, strict=True)
-        for mine, theirs in pairs:
-            rows = min(len(mine), len(theirs))
-            mine[:rows].copy_(theirs[:rows])
+        return [(self.input_drive, other.input_drive, 1), *((*pair, self.copies) for pair in pairs)]
 
     def exchange(self, front: Tensor, back: Tensor) -> None:
         """Let the samples at places ``front`` and ``back`` (int64, equal length) change places in every buffer."""
         self._exchanged = True
         for buffer, copies in self._buffers():
-            first, second = (_rows_of(places, copies) for places in (front, back))
+            first, second = (rows_of(places, copies) for places in (front, back))
             rows = memory_rows(buffer)
             kept = rows[first]
             rows[first] = rows[second]
@@ -290,7 +296,7 @@ class Field:
         inverse = torch.argsort(self.order)
         for buffer, copies in self._buffers():
             rows = memory_rows(buffer)
-            rows.copy_(rows[_rows_of(inverse, copies)])
+            rows.copy_(rows[rows_of(inverse, copies)])
         self._exchanged = False
 
     def _buffers(self) -> list[tuple[Tensor, int]]:
@@ -313,7 +319,8 @@ def memory_rows(value: Tensor) -> Tensor:
     return value.view(len(value), -1)
 
 
-def _rows_of(places: Tensor, copies: int) -> Tensor:
+def rows_of(places: Tensor, copies: int) -> Tensor:
+    """Rows of the samples at ``places``, ``copies`` neighbouring ones each."""
     if copies == 1:
         return places
     return (places[:, None] * copies + torch.arange(copies, device=places.device)).flatten()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,6 +84,41 @@ def free_phase(
     engine = engine or Engine(network, schedule or Schedule())
     drive, _ = network.input_drive(x)
     return _free_phase(engine, drive, steps, states, observers)[0]
+
+
+def free_phases(
+    network: Network, batches: Iterable[tuple[Tensor, Sequence[Tensor] | None]], steps: int, *, engine: Engine
+) -> Iterator[tuple[Tensor, Relaxation]]:
+    """:func:`free_phase` on the images of all ``batches``, each with states to start from or None for zeros.
+
+    As many samples as the first batch has relax side by side, and those of later batches begin where others have ended.
+    Yields numbers (n,), counted through all batches, and ends of n samples; each ends as in a batch of its own.
+    """
+    return engine.relax_all(_Waiting(network, batches), steps, rest=Rest.free_phase(engine.schedule.tolerance))
+
+
+class _Waiting:
+    """The samples of ``batches`` that have not begun yet; see :data:`~neurosim_ep.scheduler.engine.Waiting`."""
+
+    def __init__(self, network: Network, batches: Iterable[tuple[Tensor, Sequence[Tensor] | None]]) -> None:
+        self.network, self._batches = network, iter(batches)
+        self._x, self._states = torch.empty(0), [torch.empty(0)]
+
+    @torch.no_grad()
+    @tf32(False)
+    def __call__(self, room: int | None) -> tuple[Tensor, list[Tensor]] | None:
+        if len(self._x) == 0:
+            batch = next(self._batches, None)
+            if batch is None:
+                return None
+            self._x, states = batch
+            check_inputs(self.network, self._x, states=states)
+            self._states = list(states or self.network.initial_states(len(self._x), "zeros"))
+        room = len(self._x) if room is None else room
+        drive, _ = self.network.input_drive(self._x[:room])
+        states = [state[:room].clone() for state in self._states]
+        self._x, self._states = self._x[room:], [state[room:] for state in self._states]
+        return drive, states
 
 
 def _free_phase(

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
-from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.scheduler.field import Field, memory_rows
 
 
@@ -31,10 +30,6 @@ class Motion(IntEnum):
     SLOW = 1
     PERIOD_2 = 2
     OTHER = 3
-
-
-FALLING = 0.9  # a change below this share of what it was in mid-phase is on its way to rest
-RETURN = 0.1  # states that come back after two steps, to this share of a step's change, oscillate with period 2
 
 
 @dataclass(frozen=True)
@@ -79,85 +74,3 @@ class Rest:
             away = nudged - memory_rows(free)[places].unsqueeze(1)
             largest.append(away.abs_().flatten(1).amax(1))
         return torch.stack(largest, 1)
-
-
-def retire(field: Field, moving: list[bool], room: int) -> None:
-    """Let moving samples take the first ``room`` places; those at rest behind them are not computed any more.
-
-    ``moving`` says of each active place whether its sample moves; at most ``room`` do. Where there is room left,
-    samples at rest fill it.
-    """
-    front = [place for place in range(room) if not moving[place]]
-    back = [place for place in range(room, len(moving)) if moving[place]]
-    if back:
-        chosen = to_device(torch.tensor([front[: len(back)], back]), field.order.device)
-        field.exchange(chosen[0], chosen[1])
-    field.active = room
-
-
-class Course:
-    """What is noted of each sample in the course of a phase of ``ticks`` ticks, ``step_ticks`` to a step.
-
-    ``ticks`` (places of the field,): the tick at which each sample was found at rest, or that of the end. A sample that
-    was found at rest once counts as such whether it is computed any further or not.
-    """
-
-    def __init__(self, field: Field, ticks: int, step_ticks: int) -> None:
-        self.step_ticks, self.steps = step_ticks, -(-ticks // step_ticks)
-        self.ticks = torch.full_like(field.order, self.steps * step_ticks)
-        self._moves = field.order < field.batch
-        self._unrest = field.change.new_full((field.samples,), torch.inf)
-        self._quiet = torch.zeros_like(field.order)
-        self._seen = 0
-        self._mid_phase = field.change.new_full((field.samples, field.layers), torch.inf)
-        self._before_last: list[Tensor] = []
-
-    def stops(self, check_every: int) -> list[int]:
-        """Steps after which the host looks: every ``check_every`` ticks, two steps before the end, and at the end."""
-        stride = max(1, check_every // self.step_ticks)
-        regular = list(range(stride, self.steps - 2, stride))
-        return [*regular, *(stop for stop in (self.steps - 2, self.steps) if stop > 0)]
-
-    def moving(self, field: Field, rest: Rest, done: int) -> Tensor:
-        """Which of the samples that are computed have not been found at rest after ``done`` steps, bool (A,)."""
-        places, unrest = field.order[: field.active], rest.unrest(field).amax(1)
-        tiny = torch.finfo(unrest.dtype).tiny
-        shrinking = (unrest / self._unrest[places].clamp(min=tiny)) ** (1 / (done - self._seen))
-        to_go = unrest * shrinking / (1 - shrinking).clamp(min=tiny)
-        quiet = (unrest <= 1) & (to_go <= rest.to_go)
-        self._unrest[places], self._seen = unrest, done
-        self._quiet[places] = (self._quiet[places] + 1) * quiet
-        if done * self.step_ticks >= rest.earliest:
-            found = self._moves[places] & (self._quiet[places] >= rest.looks)
-            self.ticks[places] = self.ticks[places].masked_fill(found, done * self.step_ticks)
-            self._moves[places] &= ~found
-        return self._moves[places]
-
-    def note(self, field: Field, done: int) -> None:
-        """Keep what tells slow samples from oscillating ones at the end."""
-        if 2 * done <= self.steps:
-            self._mid_phase[field.order[: field.active]] = field.sample_change()
-        if done == self.steps - 2:
-            self._before_last = [field.state(layer).clone() for layer in range(field.layers)]
-
-    def motion(self, field: Field, rest: Rest) -> Tensor:
-        """:class:`Motion` of every layer of every sample at the end of the phase, uint8 (B, N)."""
-        motion = torch.zeros_like(self._mid_phase, dtype=torch.uint8)
-        if field.active and rest.tolerance > 0:
-            places, change = field.order[: field.active], field.sample_change()
-            moving = torch.full_like(change, Motion.OTHER, dtype=torch.uint8)
-            moving.masked_fill_(change < FALLING * self._mid_phase[places], Motion.SLOW)
-            if self._before_last:
-                moving.masked_fill_(self._over_two_steps(field) <= RETURN * change, Motion.PERIOD_2)
-            settled = (rest.unrest(field) <= 1) | ~self._moves[places].unsqueeze(1)
-            moving.masked_fill_(settled, Motion.SETTLED)
-            motion[places] = moving
-        return motion
-
-    def _over_two_steps(self, field: Field) -> Tensor:
-        """Largest change of each layer over the last two steps, (A, N)."""
-        changes = []
-        for layer, old in enumerate(self._before_last):
-            per_row = memory_rows(old.sub_(field.state(layer)).abs_()).amax(1)
-            changes.append(per_row.unflatten(0, (field.active, field.copies)).amax(1))
-        return torch.stack(changes, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError
 from neurosim_ep.scenario.schema import CellsSection, DeviceSection, HardwareSection
 from neurosim_ep.tiles.cells import Cells
 from neurosim_ep.tiles.conductance import Encoding
+from neurosim_ep.tiles.converters import Drivers
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.devices.file import load_device
@@ -189,13 +191,25 @@ def make_tiles(
         construction = generator(section.construction_seed, Stream.CONSTRUCTION, layer)
         shape = (geometry.fan_in, geometry.channels)
         cells = Cells(encoding, section.cells, statistics, shape, construction)
-        tiles = TileArray(geometry, array, section, circuit, cells, signed=layer == 0)
+        tiles = TileArray(geometry, array, section, circuit, cells, _drivers(network, plan, section, layer))
         tiles.scale = _unit(connection, section)
         arrays.append(tiles)
         if model is not None:
             start = tiles.normalised(connection.weight.detach())
             devices.append(Devices(model, section.device, tiles.lines, start, construction))
     return ChipTiles(network, arrays, devices, seed)
+
+
+def _drivers(network: Network, plan: TilePlan, section: HardwareSection, layer: int) -> tuple[Drivers, Drivers]:
+    """Drivers of the rows and of the columns of a connection. Images, and states that grow beyond any bound, have no
+    range of their own; the latter are as they are where drivers are exact.
+    """
+    bounds = [None, *(one.bound if math.isfinite(one.bound) else 1.0 for one in network.activations)]
+    rows, columns = (
+        Drivers(section.converters, signed=signed, bound=bound, passes=plan.array.sign_passes)
+        for signed, bound in zip(plan.geometries[layer].signed, bounds[layer : layer + 2], strict=True)
+    )
+    return rows, columns
 
 
 def _statistics(section: CellsSection) -> CellStatistics | None:

@@ -1,8 +1,9 @@
 """Drivers and converters on the lines of an array: how values enter a read, and what becomes of its results.
 
-A driver of b bits puts one of 2^b values from 0 to its range on a line, or one of 2^b - 1 values around 0 where inputs
-have a sign; a converter of b bits tells 2^b - 1 values around 0 apart, range / (2^(b-1) - 1) from one to the next. Both
-are the same whether rows are driven and columns read, or the other way round.
+A driver of b bits puts one of 2^b values from 0 to its range on a line. Where values have a sign it is one of 2^b - 1
+around 0, or, on lines that carry none, one of 2^b in each of two passes, positive values and then negative ones, whose
+results are converted each and subtracted. A converter of b bits tells 2^b - 1 values around 0 apart, range /
+(2^(b-1) - 1) from one to the next. Both are the same whether rows are driven and columns read, or the other way round.
 """
 
 from __future__ import annotations
@@ -32,23 +33,30 @@ def rounded(value: Tensor, random: torch.Generator | None) -> Tensor:
 
 
 class Drivers:
-    """Puts values on lines as ``section`` says; ``signed`` where they can be negative."""
+    """Puts values on lines as ``section`` says, values of either sign (``signed``) in so many ``passes``.
 
-    def __init__(self, section: ConvertersSection, signed: bool) -> None:
-        self.section, self.signed = section, signed
+    ``bound``: largest size a value can have; None where it is not known, as of images.
+    """
+
+    def __init__(
+        self, section: ConvertersSection, *, signed: bool = False, bound: float | None = 1.0, passes: int = 1
+    ) -> None:
+        self.section, self.signed, self.bound = section, signed, bound
+        self.apart = signed and passes == 2
         self.top = 0
         if section.dac_bits:
-            self.top = steps_of(section.dac_bits) if signed else 2**section.dac_bits - 1
+            self.top = steps_of(section.dac_bits) if signed and not self.apart else 2**section.dac_bits - 1
 
     def range(self, value: Tensor) -> Tensor | None:
         """Input range of each sample (B,) for ``value`` (B, *shape); None: 1 for all of them.
 
-        Images, which have no bound, are always scaled to the largest value of each.
+        It is the bound of the values, or, without one, the largest value of each sample.
         """
-        section = self.section
-        if section.ideal or not (self.signed or section.noise_management == "absmax"):
+        if self.section.ideal:
             return None
-        return value.flatten(1).abs().amax(1).clamp_(min=SMALLEST)
+        if self.bound is None or self.section.noise_management == "absmax":
+            return value.flatten(1).abs().amax(1).clamp_(min=SMALLEST)
+        return None if self.bound == 1 else value.new_full((len(value),), self.bound)
 
     def codes(self, value: Tensor, range_: Tensor | None, random: torch.Generator | None) -> Tensor:
         """``value`` (B, *shape) over its range, rounded to what the driver can put on a line; at most 1 in size."""
@@ -59,9 +67,17 @@ class Drivers:
         return rounded(value * self.top, random).clamp_(-self.top if self.signed else 0, self.top).div_(self.top)
 
     def pulses(self, codes: Tensor) -> Iterator[tuple[Tensor, float, bool]]:
-        """What is put on the lines at once, what the result of it counts for, and whether it is the last: the codes, or
-        bit after bit, lowest first.
+        """What is put on the lines at once, what the result of it counts for, and whether it counts for most: the
+        codes, or bit after bit, lowest first; of values that are driven apart the negative ones first.
         """
+        if self.apart:
+            for driven, counts_for, _ in self._pulses(codes.clamp(max=0).neg_()):
+                yield driven, -counts_for, False
+            codes = codes.clamp(min=0)
+        yield from self._pulses(codes)
+
+    def _pulses(self, codes: Tensor) -> Iterator[tuple[Tensor, float, bool]]:
+        """Those of one pass."""
         if self.section.dac_coding == "multi_level":
             yield codes, 1.0, True
             return

@@ -60,8 +60,9 @@ class TileArray:
     """The tiles of one connection.
 
     ``matrix`` (slices, rows, columns) is what the conductances multiply inputs with, wires included where they are
-    linear; ``scale`` the weight that 1 stands for. ``phase`` is "free" or "nudge", ``random`` where the noise of reads
-    comes from. With ``counting``, every conversion enters ``conversions``.
+    linear; ``drivers`` put values on its rows and on its columns; ``scale`` is the weight that 1 stands for. ``phase``
+    is "free" or "nudge", ``random`` where the noise of reads comes from. With ``counting``, every conversion enters
+    ``conversions``.
     """
 
     def __init__(
@@ -71,12 +72,11 @@ class TileArray:
         section: HardwareSection,
         circuit: Circuit,
         cells: Cells,
-        *,
-        signed: bool,
+        drivers: tuple[Drivers, Drivers],
     ) -> None:
         self.geometry, self.section, self.circuit, self.cells = geometry, section, circuit, cells
         self.lines = lines_of(geometry)
-        self.drivers = Drivers(section.converters, signed)
+        self.drivers = dict(zip((FORWARD, TRANSPOSED), drivers, strict=True))
         self.blocks = {
             FORWARD: _cuts(np.arange(geometry.fan_in) // array.rows),
             TRANSPOSED: _cuts(np.arange(geometry.channels) * array.cells_per_weight // array.columns),
@@ -131,7 +131,7 @@ class TileArray:
         return None if counted is None or not counted.reads else counted.step / counted.reads
 
     def _read(self, direction: str, value: Tensor) -> Tensor:
-        drivers = self.drivers if direction == FORWARD else Drivers(self.section.converters, signed=False)
+        drivers = self.drivers[direction]
         range_ = drivers.range(value)
         result, clipped = self._read_once(direction, drivers, value, range_)
         if self.section.converters.bound_management == "none":

@@ -25,7 +25,8 @@ class ArrayGeometry:
 
     ``rows`` x ``columns`` cells; ``cells_per_weight`` columns per weight (2 = differential pair); ``slices``
     arrays per tile; ``input_pulses`` pulses that carry one input value; ``levels`` programming pulses that
-    span the weight range; ``columns_per_conversion``: 2 where the currents of a pair are subtracted before conversion.
+    span the weight range; ``columns_per_conversion``: 2 where the currents of a pair are subtracted before conversion;
+    ``sign_passes``: 2 where lines carry no sign, so that values of either sign enter in two passes.
     """
 
     rows: int
@@ -35,13 +36,15 @@ class ArrayGeometry:
     input_pulses: int = 1
     levels: int = 128
     columns_per_conversion: int = 1
+    sign_passes: int = 1
 
 
 @dataclass(frozen=True)
 class ConnectionGeometry:
     """Shapes of one connection, per sample: (C, H, W) or (features,).
 
-    ``kernel`` is (kh, kw), (1, 1) for a linear layer; ``pool`` is None, "max" or "avg" (2x2, stride 2).
+    ``kernel`` is (kh, kw), (1, 1) for a linear layer; ``pool`` is None, "max" or "avg" (2x2, stride 2); ``signed``:
+    whether what drives its rows, and what drives its columns, can be negative.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ConnectionGeometry:
     kernel: tuple[int, int] = (1, 1)
     padding: int = 0
     pool: str | None = None
+    signed: tuple[bool, bool] = (False, False)
 
     @classmethod
     def from_connection(cls, connection: Any) -> ConnectionGeometry:
@@ -66,6 +70,7 @@ class ConnectionGeometry:
             kernel=(connection.weight.shape[2], connection.weight.shape[3]) if is_conv else (1, 1),
             padding=connection.padding,
             pool=connection.pool,
+            signed=connection.signed,
         )
 
     @property
@@ -163,8 +168,23 @@ class TilePlan:
 
     @cached_property
     def sensed(self) -> np.ndarray:
-        """Results that one read of each tile converts, per slice, int64 [direction, tiles]: forward, transposed."""
+        """Results that one pass of a read of each tile converts, per slice, int64 [direction, tiles]: forward,
+        transposed.
+        """
         return np.stack([-(-self.columns // self.array.columns_per_conversion), self.rows])
+
+    @cached_property
+    def passes(self) -> np.ndarray:
+        """Passes that one read of each tile takes, int64 [direction, tiles]: ``sign_passes`` of the array where what
+        drives its lines has a sign.
+        """
+        signed = np.array([geometry.signed for geometry in self.geometries], dtype=bool)[self.layer_of_tile]
+        return np.where(signed.T, self.array.sign_passes, 1)
+
+    @cached_property
+    def conversions(self) -> np.ndarray:
+        """Results that one read of each tile converts, in all slices and passes, int64 [direction, tiles]."""
+        return self.sensed * self.array.slices * self.passes
 
     @cached_property
     def outputs(self) -> np.ndarray:

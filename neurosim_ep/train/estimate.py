@@ -72,7 +72,7 @@ def given_counts(
         turn = np.add.outer(np.arange(number), np.arange(layers)) % step
         updated = samples * (turn == 0).astype(np.int64)
         for way, direction in enumerate(DIRECTIONS):
-            driven, sensed = lines[direction], plan.sensed[way]
+            driven, conversions = lines[direction], plan.conversions[way]
             times = np.array([samples * (phase == "free" and direction == "forward"), *updated.sum(0)])
             shift = 1 if direction == "forward" else 0
             times = np.where(plan.layer_of_tile > 0, times[plan.layer_of_tile + shift], times[0])
@@ -82,7 +82,7 @@ def given_counts(
                 reads = np.rint(times * reuse * some).astype(np.int64)
                 active = np.rint(times * reuse * driven * share).astype(np.int64)
                 counts.traffic[READ_PHASES.index(phase), place, way] = (
-                    reads, active, reads * sensed * plan.array.slices, active * plan.array.input_pulses,
+                    reads, active, reads * conversions, active * plan.array.input_pulses,
                 )  # fmt: skip
         counts.presentations[phase] = updated
         counts.needed[phase] = updated * (events > 0)

@@ -5,7 +5,8 @@ measured in runs that learned and in runs that did not (VGG-11 at widths 0.125 a
 
 - :data:`DYING`. In runs that learned, at most four in ten neurons of any layer were at 0 for a whole batch, mostly
   fewer than two in ten. In runs without signals six to seven in ten were in the last layer. A fresh network has about
-  half of them at 0, as its states do not depend on the input yet and half the drives are negative.
+  half of them at 0, as its states do not depend on the input yet and half the drives are negative. States with a sign
+  are held at a bound instead, at either one.
 - :data:`INPUT_INDEPENDENT`. In runs that learned, the deviation of a state across samples was a quarter to the whole
   of the mean |s|, in every layer. In runs without signals it was some hundredths in the middle layers and a millionth
   in the last ones.
@@ -22,7 +23,7 @@ from torch import Tensor
 from neurosim_ep.train.statistics import STATE_COLUMNS
 
 DYING = 0.6
-"""A layer is dying when more than this fraction of its neurons is at 0 for every sample of a batch."""
+"""A layer is dying when more than this fraction of its neurons is dead for every sample of a batch."""
 INPUT_INDEPENDENT = 0.05
 """A layer does not depend on the input when its deviation across samples is below this part of its mean |s|."""
 WINDOW = 5
@@ -83,10 +84,11 @@ class LayerHealth:
 def _causes(row: dict[str, float]) -> Iterator[tuple[str, str]]:
     """What is wrong with a layer of these statistics: a name for the cause, and a text that follows the layer's."""
     dead, size, deviation = row["dead_fraction"], row["mean_abs_state"], row["std_across_samples"]
+    where = "0" if row["fraction_zero"] > dead / 2 else "held at a bound"
     if dead == 1:
-        yield "dead", "is dead: all its states are 0 for every sample"
+        yield "dead", f"is dead: all its states are {where} for every sample"
     elif dead > DYING:
-        yield "dying", f"is dying: {dead:.0%} of its neurons are 0 for every sample of a batch"
+        yield "dying", f"is dying: {dead:.0%} of its neurons are {where} for every sample of a batch"
     if size > 0 and deviation < INPUT_INDEPENDENT * size:
         yield (
             "input",

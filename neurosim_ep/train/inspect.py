@@ -68,7 +68,7 @@ def _network_rows(model: Model, rates: list[float]) -> Rows:
             "state": _shape(connection.out_shape),
             "neurons": f"{math.prod(connection.out_shape):,}",
             "parameters": f"{connection.weight.numel() + connection.bias.numel():,}",
-            "activation": network.activations[n],
+            "activation": network.activations[n].name,
             "rate": f"{rates[n]:g}",
             "signal": "yes" if n in signal_layers else "-",
         }

@@ -125,16 +125,25 @@ def _path(name: str, folder: str) -> str:
 
 
 def resume(
-    run_dir: Path | str, *, device: str = "auto", threads: int | None = None, reporter: Reporter | None = None
+    run_dir: Path | str,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    reporter: Reporter | None = None,
+    plots: bool = True,
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
     It computes with the ``threads`` it began with unless told otherwise, as another number sums in another order.
+    Without ``plots`` nothing is drawn, whatever its scenario says.
     Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
     data are not those the run started with.
     """
     experiment = Experiment.open(run_dir, device=device)
     directory, scenario = experiment.run, experiment.scenario
+    if not plots:
+        silent = scenario.telemetry.model_copy(update={"plots": False})
+        scenario = scenario.model_copy(update={"telemetry": silent})
     reporter = reporter or QuietReporter()
     with experiment.reading() as info:
         status = info["status"]
@@ -200,8 +209,7 @@ def _train(
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
-            reporter.note("drawing the pictures")
-            plots = _draw(directory, reporter)
+            plots = _draw(directory, reporter) if scenario.telemetry.plots else []
     except KeyboardInterrupt:
         _close(directory, "interrupted", seconds(), metrics)
         raise RunInterrupted(
@@ -275,6 +283,7 @@ def _save(
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
+    reporter.note("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)
 
 

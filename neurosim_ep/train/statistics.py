@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.activations import upper_bound
+from neurosim_ep.ep.activations import Activation
 from neurosim_ep.ep.network import Network
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients
 
@@ -16,16 +16,15 @@ STATE_COLUMNS = ("mean_abs_state", "std_across_samples", "fraction_zero", "fract
 GRADIENT_COLUMNS = ("mean_abs_dW", "norm_dW", "norm_W")
 
 
-def state_statistics(state: Tensor, bound: float) -> Tensor:
+def state_statistics(state: Tensor, activation: Activation) -> Tensor:
     """One value per name of ``STATE_COLUMNS`` for a state (B, *shape): the mean of |s|, the deviation across samples
-    (mean over neurons), the fractions of states at 0 and at ``bound``, and the fraction of neurons at 0 in all samples.
+    (mean over neurons), the fractions of states at 0, where they drive no line, and at the upper bound of
+    ``activation``, and the fraction of neurons that are dead, see :meth:`Activation.dead`.
     """
     flat = state.flatten(1)
-    zero = flat == 0
-    upper = flat >= bound if math.isfinite(bound) else torch.zeros_like(zero)
-    dead = zero.all(0)
+    masks = flat == 0, activation.at_upper(flat), activation.dead(flat)
     deviation = flat.std(0, correction=0)
-    return torch.stack([flat.abs().mean(), deviation.mean(), *(mask.float().mean() for mask in (zero, upper, dead))])
+    return torch.stack([flat.abs().mean(), deviation.mean(), *(mask.float().mean() for mask in masks)])
 
 
 class LayerStatistics:
@@ -33,7 +32,6 @@ class LayerStatistics:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.bounds = [upper_bound(name) for name in network.activations]
         self.sums: list[Tensor] = []
         self.batches = 0
 
@@ -43,14 +41,14 @@ class LayerStatistics:
         layer, on the device.
         """
         rows = []
-        for n, bound in enumerate(self.bounds):
+        for n, activation in enumerate(self.network.activations):
             nudge = result.free[n].new_tensor(math.nan)
             if isinstance(result, EPGradients):
                 nudge = (self._end(result.plus, result)[n] - self._end(result.minus, result)[n]).abs().mean()
             rows.append(
                 torch.cat(
                     [
-                        state_statistics(result.free[n], bound),
+                        state_statistics(result.free[n], activation),
                         nudge[None],
                         self._weights(f"connections.{n}", result),
                     ]

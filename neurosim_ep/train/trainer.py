@@ -14,8 +14,9 @@ from torch import Tensor
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.hardware.counts import TileCounts
+from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.scheduler.presentation import free_phase
+from neurosim_ep.scheduler.presentation import free_phases
 from neurosim_ep.train.data import prepare
 from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.feed import Feed
@@ -156,20 +157,23 @@ class Trainer:
         """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
         relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
         layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if kind == "le"]
-        correct = torch.zeros(1 + len(layers), dtype=torch.int64, device=self.device)
+        labels = to_device(self.test.labels, self.device)
+        shown = torch.empty(1 + len(layers), len(labels), dtype=labels.dtype, device=self.device)
         if self.model.tiles is not None:
             self.model.tiles.begin(Stream.TEST_TILES, 0)
+        for numbers, end in free_phases(network, self._tests(), relaxation.free_steps, engine=self.engine):
+            scores = [network.logits(end.seen)]
+            if signals is not None:
+                scores += [signals.logits(layer, end.seen[layer]) for layer in layers]
+            shown[:, numbers] = torch.stack([score.argmax(1) for score in scores])
+        readout, *own = (shown == labels).double().mean(1).tolist()
+        return Evaluation(readout, dict(zip(layers, own, strict=True)))
+
+    def _tests(self) -> Iterator[tuple[Tensor, list[Tensor] | None]]:
+        """The test images in batches, with the states they start from."""
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
         for images, y in self.test.parts(TEST_BATCH):
-            x = prepare(images, *self.colours)
-            states = self._start(len(y), random)
-            free = free_phase(network, x, relaxation.free_steps, states, engine=self.engine).seen
-            scores = [network.logits(free)]
-            if signals is not None:
-                scores += [signals.logits(layer, free[layer]) for layer in layers]
-            correct += torch.stack([(score.argmax(1) == y).sum() for score in scores])
-        readout, *own = (correct.double() / len(self.data.test_labels)).tolist()
-        return Evaluation(readout, dict(zip(layers, own, strict=True)))
+            yield prepare(images, *self.colours), self._start(len(y), random)
 
     def state_dict(self) -> dict[str, Any]:
         """The model and its optimiser: all that one epoch hands to the next."""

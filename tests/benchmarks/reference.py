@@ -18,7 +18,9 @@ ACTIVATIONS = {
     "hard_sigmoid": lambda drive: drive.clamp(0, 1),
     "hard_sigmoid_half": lambda drive: (drive / 2).clamp(0, 1),
     "hard_sigmoid_shifted": lambda drive: ((drive + 1) / 2).clamp(0, 1),
+    "hard_tanh": lambda drive: drive.clamp(-1, 1),
     "relu": torch.relu,
+    "relu6": lambda drive: drive.clamp(0, 6),
     "sigmoid": lambda drive: torch.sigmoid(4 * drive - 2),
 }
 
@@ -29,7 +31,7 @@ class Reference:
     def __init__(self, network: Network, signals: Signals | None = None) -> None:
         self.layers = [(layer.padding, layer.pool) for layer in network.connections]
         self.shapes = network.state_shapes
-        self.activations = [ACTIVATIONS[name] for name in network.activations]
+        self.activations = [ACTIVATIONS[activation.name] for activation in network.activations]
         self.weights = [_own(layer.weight) for layer in network.connections]
         self.biases = [_own(layer.bias) for layer in network.connections]
         assert network.readout is not None

@@ -7,8 +7,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import activations, primitive
+from neurosim_ep.ep import primitive
 from neurosim_ep.ep.network import channels_last
+from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 
 
@@ -44,11 +45,11 @@ def passes_agree(passes: FusedPasses, device: torch.device) -> bool:
         pairs = [(at_once[0], pooled), (at_once[1], routed), (drive, pooled)]
         pairs.append((passes.route(post, code, z.shape[1:]), routed))
         same += [torch.equal(one, other) for one, other in pairs]
-    for name in passes.activations:
+    for activation in filter(passes.writes, ACTIVATIONS.own.values()):
         state, drives, shared = drawn(6, 8, 3, 3), [drawn(6, 8, 3, 3), drawn(6, 8, 3, 3)], drawn(3, 8, 3, 3)
         change, sums = state.new_empty(6), drives[0] + drives[1] + shared.repeat_interleave(2, 0)
-        new = activations.activate_(name, sums)
+        new = activation.sigma_(sums)
         moved = (state - new).abs().flatten(1).amax(1)
-        passes.write_state(name, state, drives, shared=shared, change=change)
+        passes.write_state(activation, state, drives, shared=shared, change=change)
         same += [torch.equal(state, new), torch.equal(change, moved)]
     return all(same)

@@ -1,8 +1,7 @@
 """The fused passes as Triton kernels over NHWC memory. Importing this needs Triton; nothing else of the product does.
 
 A program does a block of the values of one map row (pooling), or of one row of the batch (writing). Arithmetic is
-float32 and in the order of PyTorch's operations, so results agree bit for bit; of ``sigmoid`` only to rounding, as its
-exponential is the device's own.
+float32 and in the order of PyTorch's operations, so results agree bit for bit.
 """
 
 from __future__ import annotations
@@ -116,17 +115,25 @@ def route_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _clipped(drive):  # type: ignore[no-untyped-def]
-    """clip(x, 0, 1), NaN where x is."""
-    drive = tl.where(drive < 0.0, 0.0, drive)
-    return tl.where(drive > 1.0, 1.0, drive)
+def _clipped(drive, SHIFT: tl.constexpr, GAIN: tl.constexpr, LOWER: tl.constexpr, UPPER: tl.constexpr):  # type: ignore[no-untyped-def]
+    """clip(GAIN (x + SHIFT), LOWER, UPPER), NaN where x is; a bound that is None clips nothing."""
+    if SHIFT != 0.0:
+        drive += SHIFT
+    if GAIN != 1.0:
+        drive *= GAIN
+    if LOWER is not None:
+        drive = tl.where(drive < LOWER, LOWER, drive)
+    if UPPER is not None:
+        drive = tl.where(drive > UPPER, UPPER, drive)
+    return drive
 
 
 @triton.jit
 def write_state_kernel(  # type: ignore[no-untyped-def]
     state, first, second, shared, bias, change,
     features, channels, copies, change_stride,
-    ACTIVATION: tl.constexpr, HAS_SECOND: tl.constexpr, HAS_SHARED: tl.constexpr, HAS_BIAS: tl.constexpr,
+    SHIFT: tl.constexpr, GAIN: tl.constexpr, LOWER: tl.constexpr, UPPER: tl.constexpr,
+    HAS_SECOND: tl.constexpr, HAS_SHARED: tl.constexpr, HAS_BIAS: tl.constexpr,
     WATCHED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """``state`` (R, features) at σ of the sum of the drives ``first`` and ``second`` (R, features), ``shared``
@@ -145,17 +152,7 @@ def write_state_kernel(  # type: ignore[no-untyped-def]
         drive += tl.load(second + row * features + place, mask=mask, other=0.0).to(tl.float32)
     if HAS_SHARED:
         drive += tl.load(shared + row // copies * features + place, mask=mask, other=0.0)
-    if ACTIVATION == "hard_sigmoid":
-        new = _clipped(drive)
-    elif ACTIVATION == "hard_sigmoid_half":
-        new = _clipped(drive * 0.5)
-    elif ACTIVATION == "hard_sigmoid_shifted":
-        new = _clipped((drive + 1.0) * 0.5)
-    elif ACTIVATION == "relu":
-        new = tl.where(drive < 0.0, 0.0, drive)
-    else:
-        tl.static_assert(ACTIVATION == "sigmoid")
-        new = 1.0 / (1.0 + tl.exp(2.0 - drive * 4.0))
+    new = _clipped(drive, SHIFT, GAIN, LOWER, UPPER)
     where = state + row * features + place
     if WATCHED:
         step = tl.abs(tl.load(where, mask=mask, other=0.0) - new)

@@ -6,11 +6,12 @@ import importlib.util
 import math
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.activations import Clip
 from neurosim_ep.ep.network import channels_last
 
 BLOCK = 1024  # values a program does at most
@@ -21,14 +22,11 @@ class FusedPasses:
     """Pooling with routing, and the writing of states, each in one pass over memory.
 
     The same numbers as :func:`~neurosim_ep.ep.primitive.pool_forward`, :func:`~neurosim_ep.ep.primitive.pool_adjoint`
-    and :meth:`Field.write <neurosim_ep.scheduler.field.Field.write>` give: bit for bit, but for the activation
-    ``sigmoid``, whose exponential is the device's own. States and drives are float32 and lie in memory as
-    :func:`~neurosim_ep.ep.network.channels_last` lays them out; reads may also be float16 or bfloat16 and are taken as
-    exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once it has run.
+    and :meth:`Field.write <neurosim_ep.scheduler.field.Field.write>` give, bit for bit. States and drives are float32
+    and lie in memory as :func:`~neurosim_ep.ep.network.channels_last` lays them out; reads may also be float16 or
+    bfloat16 and are taken as exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once it
+    has run.
     """
-
-    activations = ("hard_sigmoid", "hard_sigmoid_half", "hard_sigmoid_shifted", "relu")
-    """Those that are written bit for bit as PyTorch does."""
 
     def __init__(self) -> None:
         self._kernels: Any = import_module("neurosim_ep.scheduler.fused.kernels")
@@ -37,6 +35,11 @@ class FusedPasses:
     def available(device: torch.device) -> bool:
         """Whether the passes can run on ``device``: Triton comes with CUDA builds of PyTorch and knows only CUDA."""
         return device.type == "cuda" and importlib.util.find_spec("triton") is not None
+
+    @staticmethod
+    def writes(activation: object) -> TypeGuard[Clip]:
+        """Whether :meth:`write_state` knows ``activation``: an exponential would be the device's own."""
+        return isinstance(activation, Clip)
 
     def pool(self, z: Tensor, pool: str = "max", bias: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """``P(z + b)`` and its argmax κ: :meth:`pool_and_route` without a state to route."""
@@ -90,7 +93,7 @@ class FusedPasses:
 
     def write_state(
         self,
-        activation: str,
+        activation: Clip,
         state: Tensor,
         drives: Sequence[Tensor],
         *,
@@ -116,12 +119,14 @@ class FusedPasses:
         features = state[0].numel()
         block = min(BLOCK, _power_of_two(features))
         first, second = (*drives, None)[:2]
+        lower, upper = activation.ends
         self._kernels.write_state_kernel[len(state), math.ceil(features / block)](
             state, first, second, shared, bias, None if change is None else change.view(torch.int32),
             features, state.shape[1], 1 if shared is None else len(state) // len(shared),
             0 if change is None else change.stride(0),
-            ACTIVATION=activation, HAS_SECOND=second is not None, HAS_SHARED=shared is not None,
-            HAS_BIAS=bias is not None, WATCHED=change is not None, BLOCK=block, **EXACT,
+            SHIFT=activation.shift, GAIN=activation.gain, LOWER=lower, UPPER=upper,
+            HAS_SECOND=second is not None, HAS_SHARED=shared is not None, HAS_BIAS=bias is not None,
+            WATCHED=change is not None, BLOCK=block, **EXACT,
         )  # fmt: skip
 
 

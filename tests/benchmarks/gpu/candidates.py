@@ -13,7 +13,7 @@ from gpu.cases import subject_of
 from gpu.machine import ROUNDED, roof
 from gpu.session import PRECISIONS, Session
 from gpu.timing import milliseconds
-from neurosim_ep.ep import activations
+from neurosim_ep.ep.activations import HARD_SIGMOID
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Connection
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
@@ -83,12 +83,12 @@ def _compare_writes(session: Session, connection: Connection, fused: FusedPasses
     changes = one.new_zeros(len(one)), one.new_zeros(len(one))
 
     def plain() -> list[Tensor]:
-        new = activations.hard_sigmoid_(one + other)
+        new = HARD_SIGMOID.sigma_(one + other)
         changes[0].copy_(memory_rows(states[0].sub_(new).abs_()).amax(1))
         return [states[0].copy_(new), changes[0]]
 
     def together() -> list[Tensor]:
-        fused.write_state("hard_sigmoid", states[1], [one, other], change=changes[1])
+        fused.write_state(HARD_SIGMOID, states[1], [one, other], change=changes[1])
         return [states[1], changes[1]]
 
     _compare(session, f"write {connection.in_shape}, with its change", plain, together, 4 * one.nbytes)
