@@ -64,14 +64,17 @@ def ledger(
     return bill(Recording.of(counts, plan, model, signals, readout))
 
 
-def bill(recording: Recording, styles: Sequence[Style] = tuple(Style)) -> pd.DataFrame:
-    """Energy of the recorded batches in every one of ``styles``.
+def bill(
+    recording: Recording, styles: Sequence[Style] = tuple(Style), bounds: Sequence[Bound] = BOUNDS
+) -> pd.DataFrame:
+    """Energy of the recorded batches in every one of ``styles``; without its interval where ``bounds`` are the value
+    alone.
 
     Columns: tile, layer, name, phase, component, style, count, unit_energy_J, energy_J = count x unit_energy_J,
     energy_low_J, energy_high_J, samples. Lines of zero count are left out.
     """
     plan = recording.chip.plan
-    lines = [_lines(style, priced, plan) for style in styles for priced in _thrice(recording, style)]
+    lines = [_lines(style, priced, plan) for style in styles for priced in _priced(recording, style, bounds)]
     columns = {column: np.concatenate([part[column] for part in lines]) for column in lines[0]}
     names = np.array([*(layer.name for layer in plan.layers), "readout"], dtype=object)
     of_tile = np.array([tile.name for tile in plan.tiles], dtype=object)
@@ -88,7 +91,7 @@ def energy_by(ledger: pd.DataFrame, *keys: str) -> pd.DataFrame:
     Whatever the keys, the energies of a style add up to the same total.
     """
     groups = ledger.groupby(["style", *keys], sort=False)
-    return groups[list(ENERGIES.values())].sum().reset_index()
+    return groups[[name for name in ENERGIES.values() if name in ledger]].sum().reset_index()
 
 
 def actions(recording: Recording, style: Style) -> Iterator[Action]:
@@ -118,9 +121,9 @@ def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
         yield Action(phase, "leakage", np.full(len(memory_W), latency_s), memory_W, per_tile=False)
 
 
-def _thrice(recording: Recording, style: Style) -> Iterator[tuple[Action, ...]]:
+def _priced(recording: Recording, style: Style, bounds: Sequence[Bound]) -> Iterator[tuple[Action, ...]]:
     """Every action with the numbers of the model, and with those at the ends of their intervals."""
-    return zip(*(actions(recording.at(bound), style) for bound in BOUNDS), strict=True)
+    return zip(*(actions(recording.at(bound), style) for bound in bounds), strict=True)
 
 
 def _lines(style: Style, priced: tuple[Action, ...], plan: TilePlan) -> dict[str, np.ndarray]:
@@ -130,7 +133,9 @@ def _lines(style: Style, priced: tuple[Action, ...], plan: TilePlan) -> dict[str
     words = {"phase": action.phase, "component": action.component, "style": style.value}
     shape = action.counts.shape
     ends = np.stack([np.broadcast_to(one.counts * one.unit_energy_J, shape)[entries] for one in priced])
-    energies = dict(zip(ENERGIES.values(), (ends[0], ends.min(0), ends.max(0)), strict=True))
+    energies = {ENERGIES["value"]: ends[0]}
+    if len(ends) > 1:
+        energies |= {ENERGIES["low"]: ends.min(0), ENERGIES["high"]: ends.max(0)}
     return {
         "tile": entries if action.per_tile else np.full_like(entries, -1),
         "layer": plan.layer_of_tile[entries] if action.per_tile else entries,

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.rundir import write_atomic
@@ -116,11 +117,15 @@ def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]]
 
 def _cells(values: pd.Series) -> Iterable[str]:
     """Cells of a column of a CSV file; those of missing values are empty."""
+    if is_float_dtype(values):  # the same number often stands in many rows, and its shortest text takes long to find
+        places, bits = pd.factorize(values.to_numpy(np.float64).view(np.int64))
+        texts = ["" if cell != cell else str(cell) for cell in bits.view(np.float64).tolist()]
+        return map(texts.__getitem__, places.tolist())
     cells = values.tolist()
     if is_numeric_dtype(values):
-        return ("" if cell != cell else str(cell) for cell in cells) if values.hasnans else map(str, cells)
-    texts = {cell: _quoted(cell) for cell in set(cells)}
-    return map(texts.__getitem__, cells)
+        return map(str, cells)
+    quoted = {cell: _quoted(cell) for cell in set(cells)}
+    return map(quoted.__getitem__, cells)
 
 
 def _quoted(cell: Any) -> str:

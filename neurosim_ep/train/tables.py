@@ -187,7 +187,7 @@ class RunTables:
         """Clocked energy per sample of each layer, over all phases of the recorded batches."""
         if not counts.batches:
             return {}
-        energy = energy_by(bill(self.model.recording(counts), [Style.CLOCKED]), "layer")
+        energy = energy_by(bill(self.model.recording(counts), [Style.CLOCKED], ["value"]), "layer")
         return {
             int(str(layer)): float(joules) / counts.samples
             for layer, joules in energy.set_index("layer")["energy_J"].items()
