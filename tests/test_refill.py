@@ -19,8 +19,7 @@ from neurosim_ep.scheduler.presentation import free_phase, free_phases
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train import trainer as trainers
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.model import build_model
+from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.trainer import Trainer
 
 Batch = tuple[Tensor, Sequence[Tensor] | None]
@@ -178,8 +177,7 @@ def test_real_tiles_draw_as_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> N
     """Their random numbers belong to rows of a batch: all places are filled at once."""
     scenario = load_scenario("smoke_tiles", ["data.test_samples=60", "hardware.cells.read_noise=0.02"])
     monkeypatch.setattr(trainers, "TEST_BATCH", 24)
-    data = load_data(scenario.data, 0)
-    made = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    made = Trainer(Experiment.open(scenario, device="cpu"))
     made.engine = Engine(made.model.network, Schedule(tolerance=0.5))
     assert made.model.tiles is not None
     made.model.tiles.begin(Stream.TEST_TILES, 0)
@@ -198,8 +196,7 @@ def test_evaluation_is_that_of_its_batches(monkeypatch: pytest.MonkeyPatch, star
         "smoke", ["data.test_samples=60", f"relaxation.state_init={start}", "relaxation.tolerance=1e-3"]
     )
     monkeypatch.setattr(trainers, "TEST_BATCH", 24)
-    data = load_data(scenario.data, 0)
-    made = Trainer(scenario, build_model(scenario, data.num_classes, data.image_shape), data, torch.device("cpu"))
+    made = Trainer(Experiment.open(scenario, device="cpu"))
     network, steps = made.model.network, scenario.relaxation.free_steps
     free = [free_phase(network, x, steps, states, engine=made.engine).seen for x, states in made._tests()]
     logits = torch.cat([network.logits(seen) for seen in free])
