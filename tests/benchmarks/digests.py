@@ -30,7 +30,7 @@ TAUGHT = ("signals.kind=kd", "signals.learned=false", "teacher.epochs=2")
 SMOKE = (
     "relaxation.free_steps=15", "relaxation.nudge_steps=6", "training.learning_rate=0.1",
     "training.readout_learning_rate=0.1", "training.projection_learning_rate=0.1", "training.update_limit=0.02",
-    "training.schedule=constant",
+    "training.schedule=cosine",
 )  # fmt: skip
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "smoke": ("smoke", LONGER),
