@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def draw(groups: Sequence[Group]) -> Figure:
     accuracy.yaxis.set_major_formatter(PercentFormatter(1, 0))
     accuracy.set_ylim(0, min(1.02, 1.1 * accuracy.get_ylim()[1]))
     kinds = {group.runs[0].setting("network", "loss") for group in groups}
-    kind = LOSSES.get(*kinds, "of each scenario") if len(kinds) == 1 else "of each scenario"
+    kind = LOSSES.get(str(kinds.pop()), "of each scenario") if len(kinds) == 1 else "of each scenario"
     loss.set_ylabel(f"loss per image ({kind})")
     figure.legend(handles=lines, loc="outside lower left")
     figure.legend(handles=meanings, loc="outside lower right", alignment="left")
@@ -120,7 +121,7 @@ def _meanings(groups: Sequence[Group]) -> list[Line2D | Patch]:
     return handles
 
 
-def _chances(groups: Sequence[Group]) -> dict[int, object]:
+def _chances(groups: Sequence[Group]) -> dict[int, Any]:
     """The dash of every number of classes."""
     counts = sorted({classes for group in groups if (classes := group.runs[0].classes) is not None})
     return {classes: CHANCE[index % len(CHANCE)] for index, classes in enumerate(counts)}

@@ -61,7 +61,7 @@ def _read(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, int]:
         raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
     mine = cost[(cost["style"] == "event") & (cost["tile"] >= 0)]
     energy_J = np.bincount(mine["tile"], weights=mine["energy_J"], minlength=len(places))
-    return places, links.groupby(["side", "x", "y"], as_index=False)["bits"].sum(), energy_J, samples
+    return places, links.groupby(["side", "x", "y"], as_index=False)[["bits"]].sum(), energy_J, samples
 
 
 def _draw_tiles(figure: Figure, axes: Axes, places: pd.DataFrame, energy_J: np.ndarray) -> None:

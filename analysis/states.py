@@ -46,7 +46,7 @@ def draw(run: Run) -> Figure:
     measure, grid = MEASURES["mean_abs_state"], _grid(run, "mean_abs_state")
     figure = canvas(measure.title, run.label, measure.meaning, height=max(3.4, 2.1 + 0.3 * len(grid)))
     axes = figure.add_subplot()
-    image = _heat_map(axes, grid, grid.max(axis=None), CELLS_WITH_NUMBERS)
+    image = _heat_map(axes, grid, float(grid.to_numpy().max()), CELLS_WITH_NUMBERS)
     figure.colorbar(image, ax=axes, label=measure.unit, pad=0.015)
     axes.set_ylabel("layer (input side on top)")
     return figure
@@ -65,7 +65,7 @@ def compare(runs: Sequence[Run], column: str) -> Figure:
         height=1.4 + rows * max(2.2, 0.9 + 0.27 * max(map(len, grids))),
     )
     panels = figure.subplots(rows, columns, squeeze=False)
-    largest = max(grid.max(axis=None) for grid in grids)
+    largest = max(float(grid.to_numpy().max()) for grid in grids)
     for axes, name, grid in zip(panels.flat, labels(runs), grids, strict=False):
         image = _heat_map(axes, grid, largest, CELLS_WITH_NUMBERS // columns)
         axes.set_title(name)

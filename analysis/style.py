@@ -32,7 +32,7 @@ LOG: dict[str, Any] = {"value": "log", "subs": (2, 5)}
 REST: dict[str, Any] = {"color": "#CFCFCF"}
 """The fill of the part of a stack that holds all small parts."""
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.titlesize": 10.5,
