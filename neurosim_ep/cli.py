@@ -21,7 +21,7 @@ import click
 from neurosim_ep import __version__, resources
 from neurosim_ep.errors import NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import make_reporter
-from neurosim_ep.registry import ACTIVATIONS
+from neurosim_ep.registry import ACTIVATIONS, POLICIES
 from neurosim_ep.threads import MOST
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def schema(section: str | None) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and parts of tiles, and the activations."""
+    """List the shipped scenarios, hardware models and parts of tiles, and activations and policies."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
@@ -286,8 +286,9 @@ def list_command() -> None:
             for name, path in resources.shipped_files(folder).items()
         ]
         click.echo(f"{title}\n{_table(rows)}\n")
-    activations = [{"name": name, "description": text} for name, text in ACTIVATIONS.sentences().items()]
-    click.echo(f"Activations\n{_table(activations)}\n")
+    for title, registry in (("Activations", ACTIVATIONS), ("Policies", POLICIES)):
+        rows = [{"name": name, "description": text} for name, text in registry.sentences().items()]
+        click.echo(f"{title}\n{_table(rows)}\n")
 
 
 @cli.command()

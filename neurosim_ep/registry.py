@@ -113,3 +113,4 @@ class Registry(Generic[T]):
 
 
 ACTIVATIONS: Registry[Any] = Registry("activation", "neurosim_ep.activations", "neurosim_ep.ep.activations")
+POLICIES: Registry[Any] = Registry("policy", "neurosim_ep.policies", "neurosim_ep.scheduler.policies")

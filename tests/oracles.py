@@ -12,10 +12,10 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import Signals
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.kernels import make_kernels
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.policies import POLICIES
 
 
 def augmented_loss(

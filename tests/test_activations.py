@@ -24,6 +24,7 @@ from neurosim_ep.ep.activations import Activation, Clip, per_layer
 from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import RunInterrupted, ScenarioError, UsageError
 from neurosim_ep.registry import ACTIVATIONS, Registry
+from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.load import load_scenario, parse_scenario
 from neurosim_ep.train.health import WINDOW, LayerHealth
 from neurosim_ep.train.run import resume, run
@@ -207,8 +208,10 @@ def made_of(folder: Path, *entries: str) -> None:
 @pytest.fixture
 def on_path(package: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(package))
+    describe._schema.cache_clear()
     yield package
     sys.modules.pop("softsigns", None)
+    describe._schema.cache_clear()
 
 
 def test_another_package_adds_an_activation(on_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

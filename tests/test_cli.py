@@ -19,7 +19,7 @@ import neurosim_ep
 from neurosim_ep import errors, resources
 from neurosim_ep.cli import _table, main
 from neurosim_ep.progress import LineReporter, QuietReporter
-from neurosim_ep.registry import ACTIVATIONS
+from neurosim_ep.registry import ACTIVATIONS, POLICIES
 from neurosim_ep.scenario.schema import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -201,6 +201,7 @@ def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list(
     shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(POLICIES, "sentences", lambda: {"lazy": "No layer."})
     monkeypatch.setattr(ACTIVATIONS, "sentences", lambda: {"step": "Steps."})
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
@@ -210,6 +211,7 @@ def test_list(
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
         "Converters\n  name   description\n  eight  Bits.\n\n"
         "Activations\n  name  description\n  step  Steps.\n\n"
+        "Policies\n  name  description\n  lazy  No layer.\n\n"
     )
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurosim_ep.errors import ScenarioError
-from neurosim_ep.registry import ACTIVATIONS
+from neurosim_ep.registry import ACTIVATIONS, POLICIES
 from neurosim_ep.scenario.architectures import vgg_plans
 from neurosim_ep.scenario.names import BrokenRules, OneOf
 from neurosim_ep.scenario.presets import converter_preset
@@ -635,11 +635,7 @@ class HardwareSection(Section):
 class SchedulerSection(Section):
     """How the ticks are computed, and what neurons send."""
 
-    policy: Literal["synchronous", "alternating", "event"] = described(
-        "synchronous",
-        "order of layer updates: all layers from the previous tick; even and odd layers in turn from fresh states; or "
-        "all layers from the values last sent",
-    )
+    policy: Annotated[str, OneOf(POLICIES)] = described("synchronous", "order of the updates of layers")
     threshold: Rate | Rates = described(
         1e-3,
         "a neuron sends when its state moved by more than this from the value it last sent: one value, or one per "
@@ -679,16 +675,7 @@ class Scenario(Section):
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         plans = self.network.layer_plans(num_classes=1)  # as many for any number of classes
         layers = len(plans)
-        if self.scheduler.policy == "alternating":
-            if plan_colours(plans) is None:
-                yield (
-                    "scheduler.policy",
-                    "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number "
-                    'of layers, which cannot take turns; use "synchronous"',
-                )
-            for key in ("free_steps", "nudge_steps"):
-                if getattr(self.relaxation, key) % 2:
-                    yield f"relaxation.{key}", "must be even with the alternating policy, whose steps take two ticks"
+        yield from self._broken_policy_rules(plans)
         if self.plasticity.rule == "bptt":
             yield from self._broken_bptt_rules()
         if not self.hardware.ideal:
@@ -711,6 +698,20 @@ class Scenario(Section):
             if isinstance(given, tuple) and len(given) != layers:
                 counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
                 yield key, f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"
+
+    def _broken_policy_rules(self, plans: list[LayerPlan]) -> Iterator[tuple[str, str]]:
+        name = self.scheduler.policy
+        if name == "alternating" and plan_colours(plans) is None:
+            yield (
+                "scheduler.policy",
+                "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number of "
+                'layers, which cannot take turns; use "synchronous"',
+            )
+        ticks = POLICIES[name].ticks
+        for key in ("free_steps", "nudge_steps"):
+            if getattr(self.relaxation, key) % ticks:
+                rule = "be even" if ticks == 2 else f"be a multiple of {ticks}"
+                yield f"relaxation.{key}", f"must {rule} with the {name} policy, whose steps take {ticks} ticks"
 
     def _broken_bptt_rules(self) -> Iterator[tuple[str, str]]:
         if self.scheduler.policy != "synchronous":

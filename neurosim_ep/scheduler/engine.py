@@ -20,6 +20,7 @@ from torch import Tensor
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.anchors import Anchors
 from neurosim_ep.scheduler.buffers import KeptFields, Verdicts, to_device
 from neurosim_ep.scheduler.course import Course
@@ -28,7 +29,6 @@ from neurosim_ep.scheduler.fused.check import trusted_passes
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta

@@ -6,19 +6,24 @@ receivers know only what was sent to them.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import UsageError
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.topology import two_colours
-from neurosim_ep.scheduler.field import Field
+
+if TYPE_CHECKING:
+    from neurosim_ep.ep.network import Network
+    from neurosim_ep.scheduler.field import Field
 
 
 class Policy(Protocol):
-    """One order of layer updates, made for one network."""
+    """One order of layer updates, made for one network; ``name`` and ``sentence`` are those of the registry."""
 
-    ticks: int
-    obeys_senders: bool
+    name: ClassVar[str]
+    sentence: ClassVar[str]
+    ticks: ClassVar[int]
+    obeys_senders: ClassVar[bool]
 
     def __init__(self, network: Network) -> None: ...
 
@@ -32,6 +37,8 @@ class Policy(Protocol):
 class Synchronous:
     """``s_{t+1} = σ(∂Φ/∂s(s_t) − β ∂L/∂s(s_t))``: all layers from the previous tick (arXiv 2508.15989 §2.1)."""
 
+    name = "synchronous"
+    sentence = "all layers from the previous tick"
     ticks = 1
     obeys_senders = False
 
@@ -68,6 +75,8 @@ class Alternating:
     Raises :class:`UsageError` where edges form a ring of an odd number of layers, which have no such colours.
     """
 
+    name = "alternating"
+    sentence = "even and odd layers in turn, from fresh states"
     ticks = 2
     obeys_senders = False
 
@@ -111,7 +120,10 @@ class Event(Synchronous):
     With θ = 0 it is :class:`Synchronous`, bit for bit.
     """
 
+    name = "event"
+    sentence = "all layers from the values last sent"
     obeys_senders = True
 
 
-POLICIES: dict[str, type[Policy]] = {"synchronous": Synchronous, "alternating": Alternating, "event": Event}
+for _policy in (Synchronous, Alternating, Event):
+    POLICIES.add(_policy)

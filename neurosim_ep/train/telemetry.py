@@ -11,11 +11,11 @@ from torch import Tensor
 
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.hardware.counts import TileCounts
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.observers import ResidualObserver
 from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.policies import POLICIES
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients
 from neurosim_ep.train.health import LayerHealth
 from neurosim_ep.train.model import Model
