@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from examples import example, install
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nets import conv, custom, linear
@@ -164,45 +165,18 @@ def test_a_signed_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyte
 
 # -- activations of other packages
 
-PACKAGE = """
-from dataclasses import dataclass
-
-import torch
-
-from neurosim_ep.ep.activations import Activation
-
-
-@dataclass(frozen=True)
-class Softsign(Activation):
-    def sigma_(self, drive):
-        return drive.div_(drive.abs() + 1)
-
-    def slope(self, drive):
-        return 1 / (drive.abs() + 1) ** 2
-
-    @property
-    def largest_slope(self):
-        return 1.0
-
-
-SOFTSIGN = Softsign("softsign", "x/(1 + |x|)", lower=-1.0)
-"""
-
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A folder with an installed package that has an activation of its own."""
     folder = tmp_path / "site"
     made_of(folder, "softsign = softsigns:SOFTSIGN")
-    (folder / "softsigns.py").write_text(PACKAGE)
     return folder
 
 
 def made_of(folder: Path, *entries: str) -> None:
-    about = folder / "softsigns-1.0.dist-info"
-    about.mkdir(parents=True, exist_ok=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: softsigns\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("\n".join(["[neurosim_ep.activations]", *entries]))
+    entry_points = "\n".join(["[neurosim_ep.activations]", *entries])
+    install(folder, "softsigns", "softsigns", example("An activation"), entry_points)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A policy that another installed package adds: one class, known to scenarios, commands, engine and bill."""
+"""The policy of docs/extending.md, added by another installed package: known to scenarios, commands and bill."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples import example, install
 from tiny_run import tiny_run
 
 from neurosim_ep.cli import main
@@ -15,42 +16,14 @@ from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train.estimate import estimate_measured
 
-PACKAGE = '''
-class Upwards:
-    """All layers in one tick, from the first to the last, each from fresh neighbours below it."""
-
-    name, sentence = "upwards", "one layer after the other, upwards, from fresh states"
-    ticks, obeys_senders = 1, False
-
-    def __init__(self, network):
-        self.network = network
-
-    def prepare(self, field):
-        for number, edge in enumerate(self.network.edges[1:], 1):
-            if edge.pool == "max":
-                field.remember(number, field.read(number)[1])
-
-    def step(self, field):
-        field.begin()
-        for layer in range(self.network.layers):
-            for edge in self.network.incoming[layer]:
-                if edge > 0:
-                    field.read_up(edge)
-            for edge in self.network.outgoing[layer]:
-                field.read_down(edge)
-            field.write(layer)
-        field.end()
-'''
-
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    about = tmp_path / "site" / "upwards-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: upwards\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[neurosim_ep.policies]\nupwards = upwards_policy:Upwards\n")
-    (about.parent / "upwards_policy.py").write_text(PACKAGE)
-    monkeypatch.syspath_prepend(str(about.parent))
+    install(
+        tmp_path / "site", "upwards", "upwards_policy", example("A policy"),
+        "[neurosim_ep.policies]\nupwards = upwards_policy:Upwards\n",
+    )  # fmt: skip
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
     describe._schema.cache_clear()
     yield
     describe._schema.cache_clear()
