@@ -85,7 +85,13 @@ def _draw_errors(axes: Axes, layers: pd.DataFrame, names: list[str]) -> None:
     """Relative RMSE over all ticks and synapses, layer by layer."""
     for side, (colour, marker, _) in LOOKS.items():
         rows = layers[layers["side"] == side]
-        axes.plot(rows["layer"], rows["relative_rmse"], color=colour, marker=marker, linewidth=0.8)
+        axes.plot(
+            [names.index(name) for name in rows["name"]],
+            rows["relative_rmse"],
+            color=colour,
+            marker=marker,
+            linewidth=0.8,
+        )
     axes.set_yscale(**LOG)
     axes.grid(axis="y")
     layer_axis(axes, names)

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from neurosim_ep.cli import main
+from neurosim_ep.ep.network import channels_last, make_edges
+from neurosim_ep.ep.primitive import weight_derivative
 from neurosim_ep.errors import RunInterrupted, ScenarioError
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record.rundir import RunDirectory
@@ -91,7 +93,7 @@ def test_edges_survive_being_written_and_read() -> None:
     assert not is_plain(plans) and is_plain([LayerPlan("conv", 4), LayerPlan("linear", 3)])
 
 
-LAYERS = [{"kind": "conv", "size": 4}, {"kind": "conv", "size": 4}, {"kind": "conv", "size": 4}]
+LAYERS = [*({"kind": "conv", "size": 4} for _ in range(3)), {"kind": "linear", "size": 4}]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,7 @@ LAYERS = [{"kind": "conv", "size": 4}, {"kind": "conv", "size": 4}, {"kind": "co
         (1, [{"layer": 0, "stride": 2}], 'is not for kind = "same"'),
         (1, [{"layer": 0, "sizes": 2}], "unknown key"),
         (2, [{"layer": 0}], "layer 1 drives no other"),
+        (3, [{"layer": 2}, {"layer": 2, "kind": "identity", "pool": "max"}], "has nothing to pool"),
     ],
 )
 def test_edges_that_make_no_sense_are_refused(layer: int, edges: list[dict[str, object]], said: str) -> None:
@@ -120,6 +123,25 @@ def test_edges_of_other_shapes_are_refused() -> None:
     scenario = parse_scenario({"network": {"preset": "custom", "layers": layers}}, "mine.toml")
     with pytest.raises(ScenarioError, match=r"conv3_from_conv1 gives layer conv3 the shape \(4, 32, 32\), and conv3 "):
         _ = Experiment.open(scenario, device="cpu").model
+
+
+def test_edges_between_the_same_layers_have_names_of_their_own() -> None:
+    plan = LayerPlan("conv", 4)
+    skips = (EdgePlan(0, "conv"), EdgePlan(0, "conv", 3, padding=1), EdgePlan(0, "identity"))
+    edges = make_edges([plan, plan._replace(edges=(plan.own(0), *skips))], (3, 8, 8))
+    assert [edge.name for edge in edges[2:]] == [f"conv2_from_conv1{end}" for end in ("", "_2", "_3")]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize(("stride", "side"), [(2, 16), (2, 15), (4, 16), (3, 15)])
+def test_derivatives_of_small_strided_convolutions_stay_in_their_memory(channels: int, stride: int, side: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    out = (side - 1) // stride + 1
+    pre, routed = (torch.randn(8, *shape, generator=random) for shape in ((channels, side, side), (5, out, out)))
+    weight = torch.randn(5, channels, 1, 1, generator=random)
+    found, _ = weight_derivative(channels_last(pre), channels_last(routed), channels_last(weight), 0, stride)
+    exact = torch.einsum("bchw,bdhw->dc", pre[:, :, ::stride, ::stride].double(), routed.double())
+    torch.testing.assert_close(found[:, :, 0, 0].double(), exact, rtol=1e-4, atol=1e-3)
 
 
 def test_layers_that_cannot_take_turns_are_refused() -> None:

@@ -152,24 +152,25 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     for t, partial in enumerate(bptt.partial_gradients(network, x, trajectory, adjoint)):
         right = contrastive(network, x, plus[t], plus[t + 1], scale)
         left = contrastive(network, x, minus[t + 1], minus[t], scale)
-        for layer, name in enumerate(names):
-            target, places = -partial[name], chosen[layer]
+        for number, name in enumerate(names):
+            target, places = -partial[name], chosen[number]
             for side, update in zip(SIDES, (right[name], left[name], (right[name] + left[name]) / 2), strict=True):
-                where: Row = {"tick": t, "layer": layer, "name": network.connections[layer].name, "side": side}
-                ticks.append(where | comparisons[layer][side].add(update, target))
+                one = network.connections[number]
+                where: Row = {"tick": t, "layer": one.target, "name": one.name, "side": side}
+                ticks.append(where | comparisons[number][side].add(update, target))
                 pairs = zip(places.tolist(), _at(update, places), _at(target, places), strict=True)
                 synapses += [where | {"synapse": place, "ep": ep, "bptt": exact} for place, ep, exact in pairs]
 
     premises = _premises(network, x, trajectory, plus, minus)
     layers = [
         {
-            "layer": layer,
-            "name": network.connections[layer].name,
+            "layer": network.connections[number].target,
+            "name": network.connections[number].name,
             "side": side,
             **comparison.summary(),
-            **premises[layer],
+            **premises[number],
         }
-        for layer, sides in enumerate(comparisons)
+        for number, sides in enumerate(comparisons)
         for side, comparison in sides.items()
     ]
     return Gdu(ticks, layers, synapses)

@@ -53,16 +53,16 @@ class GduReport:
     notes: list[str]
 
     def rows(self) -> list[dict[str, str]]:
-        """The summary table, one row per layer: symmetric EP in full, and the relative RMSE of either side."""
+        """The summary table, one row per connection: symmetric EP in full, and the relative RMSE of either side."""
         table = []
-        for layer in sorted({int(str(row["layer"])) for row in self.found.layers}):
+        for name in dict.fromkeys(row["name"] for row in self.found.layers):
             right, left, both = (
-                next(row for row in self.found.layers if (row["layer"], row["side"]) == (layer, side)) for side in SIDES
+                next(row for row in self.found.layers if (row["name"], row["side"]) == (name, side)) for side in SIDES
             )
             table.append(
                 {
-                    "layer": str(layer),
-                    "name": str(both["name"]),
+                    "layer": str(both["layer"]),
+                    "name": str(name),
                     "RMSE right": _show(right["relative_rmse"]),
                     "left": _show(left["relative_rmse"]),
                     "symmetric": _show(both["relative_rmse"]),

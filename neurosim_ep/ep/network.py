@@ -138,8 +138,8 @@ def make_edges(plans: Sequence[LayerPlan], image_shape: tuple[int, ...]) -> list
     """The edges of the layers of ``plans``, in the order of the layers they drive.
 
     A layer is named after its kind, as "conv2", and so is its first connection; others are named after both ends, as
-    "conv2_from_conv1". Raises :class:`ScenarioError` where the edges into a layer do not give the same shape, or the
-    first one has no weights.
+    "conv2_from_conv1", and "conv2_from_conv1_2" where there is such an edge already. Raises :class:`ScenarioError`
+    where the edges into a layer do not give the same shape, or the first one has no weights.
     """
     edges: list[Edge] = []
     shapes, names, seen = [image_shape], ["image"], {"conv": 0, "linear": 0}
@@ -148,6 +148,8 @@ def make_edges(plans: Sequence[LayerPlan], image_shape: tuple[int, ...]) -> list
         own = f"{'conv' if plan.kind == 'conv' else 'fc'}{seen[plan.kind]}"
         for number, edge in enumerate(plan.incoming(layer)):
             name = f"{own}_from_{names[edge.source + 1]}" if number else own
+            alike = sum(one.name == name or one.name.startswith(f"{name}_") for one in edges)
+            name = f"{name}_{alike + 1}" if alike and number else name
             made = _edge(name, edge, plan.size, shapes[edge.source + 1], layer)
             if number and made.out_shape != edges[-1].out_shape:
                 raise ScenarioError(

@@ -43,8 +43,21 @@ def preactivation(pre: Tensor, weight: Tensor, bias: Tensor | None, padding: int
     pre (B, C_in, H, W) or (B, ...) -> (B, C_out, H', W') or (B, out).
     """
     if weight.dim() == 4:
+        pre, stride = _without_stride(pre, weight, padding, stride)
         return F.conv2d(pre, weight, bias, stride, padding)
     return F.linear(pre.flatten(1), weight, bias)
+
+
+def _without_stride(pre: Tensor, weight: Tensor, padding: int, stride: int) -> tuple[Tensor, int]:
+    """The places of ``pre`` that a 1x1 kernel with a stride looks at, and a stride of 1; anything else as it is.
+
+    PyTorch's derivative of such a convolution by its weights writes beyond its memory on some processors (oneDNN, 2 to
+    7 channels), and there is nothing else to look at.
+    """
+    if stride == 1 or padding or weight.shape[2] > 1:
+        return pre, stride
+    places = pre[:, :, ::stride, ::stride]
+    return places.contiguous(memory_format=torch.channels_last), 1
 
 
 def pool_forward(z: Tensor, pool: str | None) -> tuple[Tensor, Tensor | None]:
@@ -95,6 +108,7 @@ def weight_derivative(
     Shapes as in :func:`preactivation`. Local: it sees its own pre and post signals only.
     """
     if weight.dim() == 4:
+        pre, stride = _without_stride(pre, weight, padding, stride)
         _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             routed, pre, weight, [weight.shape[0]], [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1,
             [False, True, True],

@@ -147,6 +147,8 @@ class LayerSpec(Section):
         if self.kind == "linear":
             for key in self.changed("kernel", "stride", "padding", "pool"):
                 yield key, "belongs to conv layers; remove it or make this layer a conv"
+            if any(edge.pool != "none" for edge in self.edges):
+                yield "from", "a linear layer has nothing to pool; remove pool"
             if any(edge.kind == "conv" for edge in self.edges):
                 yield "from", 'a linear layer takes no conv; use kind = "same" or "identity"'
         if self.edges and self.edges[0].kind != "same":

@@ -95,12 +95,13 @@ def _network_rows(model: Model, rates: list[float]) -> Rows:
 def _tile_rows(model: Model) -> Rows:
     tiles = model.plan.to_frame()
     rows = []
-    for number, (name, mine) in enumerate(tiles.groupby("name", sort=False)):
+    for number, geometry in enumerate(model.plan.geometries):
+        mine = tiles[model.plan.tile_range(number)]
         row_blocks, col_blocks = model.plan.grid(number)
         rows.append(
             {
                 "layer": str(mine["layer"].iloc[0]),
-                "name": str(name),
+                "name": geometry.name,
                 "tiles": str(len(mine)),
                 "grid": f"{row_blocks}x{col_blocks}",
                 "utilisation": f"{mine['utilisation'].mean():.1%}",

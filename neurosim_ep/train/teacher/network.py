@@ -13,7 +13,7 @@ from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scenario.topology import LayerPlan
+from neurosim_ep.scenario.topology import LayerPlan, is_plain
 
 
 class Teacher(nn.Module):
@@ -112,10 +112,12 @@ def matching_layers(scenario: Scenario, student: Network, teacher: Teacher) -> d
         if found != wanted:
             name = student.layer_names[layer]
             what = f"has the shape {found} there" if found else f"has no block that ends where {name} does"
+            plain = is_plain(scenario.network.layer_plans(student.num_classes))
+            remedy = 'use preset = "same", or teach' if plain else "teach"
             raise ScenarioError(
                 f'teacher.preset = "{scenario.teacher.preset}": must have a layer of shape {wanted} for layer {layer} '
                 f"({name}) of the network, but {what}; "
-                'use preset = "same", or teach the last convolution of each block only (signals.layers)'
+                f"{remedy} only layers that make the image smaller (signals.layers), or use signals.kind = le there"
             )
     return pairs
 
