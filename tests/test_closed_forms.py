@@ -22,7 +22,7 @@ from nets import (
     random_teacher,
     sections,
 )
-from oracles import augmented_loss, augmented_primitive, closed_form_drives
+from oracles import Drives, augmented_loss, augmented_primitive, closed_form_drives
 from torch import Tensor
 
 from neurosim_ep.ep.losses import one_hot, readout_gradient
@@ -30,6 +30,7 @@ from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import matrix_gradient
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scenario.topology import two_colours
 
@@ -153,3 +154,17 @@ def test_initial_weights_follow_their_rule() -> None:
         assert 0.95 * bound / 2 < weight.abs().max() <= bound / 2
         assert abs(float(weight.std()) - bound / 2 / math.sqrt(3)) < 0.03 * bound
         assert bool(biases.any()) is bias
+
+
+@pytest.mark.parametrize("policy", ["synchronous", "alternating"])
+def test_nothing_is_left_of_a_tick_that_was_cut_off(policy: str) -> None:
+    """What was read in it must not be added to the drives of the next one."""
+    network = double_network(custom(conv(3, pool="max"), conv(2), linear(4)))
+    x, states = batch(network, 2)[0], random_states(network, 2)
+    field, chosen = Drives(network, x, states), POLICIES[policy](network)
+    field.begin()
+    field.read_both(1)
+    chosen.prepare(field)
+    chosen.step(field)
+    for layer, theirs in enumerate(closed_form_drives(network, x, states, policy=policy)):
+        assert torch.equal(field.found[layer], theirs)

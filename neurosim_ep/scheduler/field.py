@@ -123,7 +123,12 @@ class Field:
         return self.change[: self.rows].unflatten(0, (self.active, self.copies)).amax(1)
 
     def begin(self) -> None:
-        """A tick begins: neurons whose state has moved far enough send it."""
+        """A tick begins: neurons whose state has moved far enough send it.
+
+        Nothing is left of a tick that was cut off, as one is whose capture fails.
+        """
+        self._forwards.clear()
+        self._feedbacks.clear()
         if self.senders is not None:
             for layer in self.fresh:
                 self.senders.send(layer, self.state(layer))
