@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from synthetic_run import sends_of
 
-from neurosim_ep.hardware.counts import TileCounts
-from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan
 
 CONV = ConnectionGeometry("conv1", "conv", (3, 8, 8), (70, 8, 8), (70, 4, 4), (3, 3), 1, "max")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from neurosim_ep.data.dataset import Data, load_data
 from neurosim_ep.scenario.schema import DataSection
-from neurosim_ep.train.data import Data, load_data
 
 Arrays = tuple[np.ndarray, np.ndarray]
 

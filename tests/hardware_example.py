@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TileCounts
-from neurosim_ep.hardware.modelfile import load_hardware_model
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.units import format_si
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.area import tile_area_m2
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import TileCounts
-from neurosim_ep.hardware.model import HardwareModel
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.oneread import OneRead, one_read, one_read_recording
-from neurosim_ep.hardware.writing import write_time_s, writing_actions
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.bill.oneread import OneRead, one_read, one_read_recording
+from neurosim_ep.hardware.bill.writing import write_time_s, writing_actions
+from neurosim_ep.hardware.chip.area import tile_area_m2
+from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.model.file import load_hardware_model
+from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 
 LIMITS = {"given": 2.0, "composed": 15.0, "uncalibrated": 15.0, "calibrated": 2.0}

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.backprop import Comparison, compare
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import READ_PHASES, TileCounts
-from neurosim_ep.hardware.memory import memory_table
-from neurosim_ep.hardware.messages import link_table, message_table, place_table
-from neurosim_ep.hardware.modelfile import read_model
-from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.memory import memory_table
+from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
+from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record import logs
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter

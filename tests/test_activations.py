@@ -27,9 +27,9 @@ from neurosim_ep.errors import RunInterrupted, ScenarioError, UsageError
 from neurosim_ep.registry import ACTIVATIONS, Registry
 from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.load import load_scenario, parse_scenario
-from neurosim_ep.train.health import WINDOW, LayerHealth
+from neurosim_ep.telemetry.health import WINDOW, LayerHealth
+from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.run import resume, run
-from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
 
 TANH = ACTIVATIONS["hard_tanh"]
 SHORT = (

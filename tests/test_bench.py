@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.cli import main
+from neurosim_ep.data.standin import sizes, stand_in
 from neurosim_ep.ep.edges import Connection
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.train import bench as module
 from neurosim_ep.train.bench import Bench, PhaseSpeed, bench, product_rate, reads_per_tick
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.standin import sizes, stand_in
 from neurosim_ep.train.timing import StepTimer
 from neurosim_ep.units import format_time
 

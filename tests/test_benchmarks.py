@@ -41,7 +41,7 @@ def test_physics_compares_where_no_sample_settles() -> None:
 
 
 def test_real_tiles_follow_the_model_to_its_device() -> None:
-    from neurosim_ep.train.model import build_model
+    from neurosim_ep.experiment.model import build_model
 
     model = build_model(load_scenario("smoke", ["hardware.converters.preset=eight_bit"]), 10, (3, 32, 32))
     asked = []

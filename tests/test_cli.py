@@ -17,7 +17,8 @@ import pytest
 
 import neurosim_ep
 from neurosim_ep import errors, resources
-from neurosim_ep.cli import _table, main
+from neurosim_ep.cli import main
+from neurosim_ep.cli.text import table
 from neurosim_ep.progress import LineReporter, QuietReporter
 from neurosim_ep.registry import ACTIVATIONS, POLICIES
 from neurosim_ep.scenario.schema import Scenario
@@ -220,7 +221,7 @@ def test_only_columns_of_numbers_stand_to_the_right() -> None:
         {"what": "8-bit drivers", "grid": "1x1", "share": "2.6%", "energy": "48.0 µJ", "count": "1,024"},
         {"what": "16-bit inputs", "grid": "10x1", "share": "90.0%", "energy": "7.02 µJ", "count": "8"},
     ]
-    assert _table(rows).splitlines()[1:] == [
+    assert table(rows).splitlines()[1:] == [
         "  8-bit drivers   1x1   2.6%  48.0 µJ  1,024",
         "  16-bit inputs  10x1  90.0%  7.02 µJ      8",
     ]
@@ -264,7 +265,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "there are: run, resume, teach, bench, check, schema, list, copy, plot, reproduce"),
+        (["zzz"], "there are: bench, check, copy, diagnose, estimate, export"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.hardware.counts import (
+from neurosim_ep.hardware.chip.counts import (
     ACCOUNTINGS,
     READ_QUANTITIES,
     TileCounts,
     tile_table,
 )
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 
 BATCH = 2

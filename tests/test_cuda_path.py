@@ -20,19 +20,20 @@ from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.nudge import Nudge
-from neurosim_ep.hardware.counts import TileCounts
-from neurosim_ep.scheduler import buffers
+from neurosim_ep.ep.transfers import to_device
+from neurosim_ep.experiment.device import select_device
+from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.graphs import BlockGraphs, Host
 from neurosim_ep.scheduler.kernels import supported_precision
-from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver
+from neurosim_ep.scheduler.observers import ResidualObserver
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion, Rest
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import repeat_rows
-from neurosim_ep.train.device import select_device
+from neurosim_ep.telemetry.traffic import TrafficObserver
 
 
 class DirectBlocks:
@@ -381,7 +382,7 @@ def test_copies_to_a_cuda_device_are_not_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch, "empty", made)
     monkeypatch.setattr(Tensor, "to", to)
     device = torch.device("cuda", 1)
-    assert buffers.to_device(torch.tensor([3, 1]), device).tolist() == [3, 1]
+    assert to_device(torch.tensor([3, 1]), device).tolist() == [3, 1]
     assert asked == [True, (device, {"non_blocking": True})]
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from data_files import folder_images, idx_files, load
 
+from neurosim_ep.data.dataset import Data, channel_statistics, load_data, prepare
+from neurosim_ep.data.sources.textures import PATTERNS, load_textures
+from neurosim_ep.data.views import count_views, draw_views, show
 from neurosim_ep.errors import DataError
 from neurosim_ep.scenario.schema import DataSection
-from neurosim_ep.train.data import Data, channel_statistics, load_data, prepare
-from neurosim_ep.train.sources.textures import PATTERNS, load_textures
-from neurosim_ep.train.views import count_views, draw_views, show
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,13 @@ from neurosim_ep.diagnosis import report
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Ends, Setting, biases, go_on, nudge_both, responses
+from neurosim_ep.diagnosis.rest import observe_free_phase, quantiles
 from neurosim_ep.diagnosis.saturation import saturation
-from neurosim_ep.diagnosis.settling import observe_free_phase, quantiles
 from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.errors import UsageError
-from neurosim_ep.record.folder import replaced_folder
+from neurosim_ep.record.whole_folder import replaced_folder
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine

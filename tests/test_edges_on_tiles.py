@@ -21,16 +21,16 @@ from test_counters import BATCH, BruteForce, column_vectors, mask, route, row_ve
 from neurosim_ep.cli import main
 from neurosim_ep.ep.network import Network, initialise
 from neurosim_ep.errors import ScenarioError
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
-from neurosim_ep.hardware.memory import ep_memory, memory_table
-from neurosim_ep.hardware.messages import message_table
-from neurosim_ep.hardware.modelfile import read_model
-from neurosim_ep.hardware.routes import PORT, Routes
-from neurosim_ep.hardware.settling import settling_time_s
-from neurosim_ep.hardware.styles import Style
-from neurosim_ep.hardware.summary import Summary
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.bill.settling import settling_time_s
+from neurosim_ep.hardware.bill.summary import Summary
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.memory import ep_memory, memory_table
+from neurosim_ep.hardware.chip.messages import message_table
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.routes import PORT, Routes
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.export.common import mean_sample
 from neurosim_ep.record.export.neurosim import LayerTrace
 from neurosim_ep.record.export.traffic import WRITERS
@@ -39,11 +39,11 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter, read_traffic
 from neurosim_ep.scenario.schema import ConvertersSection, DeviceSection, HardwareSection
 from neurosim_ep.scenario.topology import IMAGE, EdgePlan, LayerPlan
-from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.tiles.chip import make_tiles
+from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.tiles.crossbar import Circuit
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.tiles.writing import Devices, Term
+from neurosim_ep.tiles.network_tiles import make_tiles
+from neurosim_ep.tiles.pulsed_update import Devices, Term
 
 FILE = read_model("rram_32nm")
 MODEL = FILE.model

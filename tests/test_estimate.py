@@ -11,17 +11,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neurosim_ep.cli import main
-from neurosim_ep.hardware.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill, energy_by, ledger
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TICK_TABLES
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.styles import Style
-from neurosim_ep.hardware.summary import Summary
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare
+from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
+from neurosim_ep.hardware.bill.summary import Summary
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TICK_TABLES
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 from neurosim_ep.train.estimate import estimate_given, estimate_measured, given_counts
-from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.trainer import Trainer
 from neurosim_ep.units import format_bits
 

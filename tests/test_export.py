@@ -34,26 +34,27 @@ from trace_parsers import (
     read_sonata,
 )
 
-from neurosim_ep.cli import EXPORT_FORMATS, main
+from neurosim_ep.cli import main
+from neurosim_ep.cli.results import EXPORT_FORMATS
 from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.errors import UsageError
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.counts import READ_PHASES
-from neurosim_ep.hardware.latency import latencies_s
-from neurosim_ep.hardware.messages import message_table
-from neurosim_ep.hardware.modelfile import read_model
-from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.messages import message_table
+from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.export.common import largest_remainder, mean_sample, recording_of, spread
 from neurosim_ep.record.export.neurosim import bit_columns
 from neurosim_ep.record.export.traffic import WRITERS
-from neurosim_ep.record.folder import new_folder
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, plan_tiles
-from neurosim_ep.train.experiment import Experiment
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "traffic-format.md"
 SIGNALS = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)

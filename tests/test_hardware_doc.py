@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hardware_example import BILL, INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
 
-from neurosim_ep.hardware.latency import latencies_s, stages
-from neurosim_ep.hardware.model import HardwareModel, WriteSection
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.units import format_si
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
+from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
+from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.run import run
-from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.trainer import Trainer
 
 WELL = {"mean_abs_state": 0.2, "std_across_samples": 0.2 * 0.24, "dead_fraction": 0.4}  # the worst that still learned

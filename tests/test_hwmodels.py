@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurosim_ep.errors import HardwareModelError
-from neurosim_ep.hardware.adc import AdcFit, signal_to_noise_dB
-from neurosim_ep.hardware.curves import Curve
-from neurosim_ep.hardware.model import RULES, HardwareModel
-from neurosim_ep.hardware.modelfile import load_hardware_model, merged, numbers, parse_hardware_model, read_model
+from neurosim_ep.hardware.model.adc import AdcFit, signal_to_noise_dB
+from neurosim_ep.hardware.model.curves import Curve
+from neurosim_ep.hardware.model.file import load_hardware_model, merged, numbers, parse_hardware_model, read_model
+from neurosim_ep.hardware.model.sections import RULES, HardwareModel
 from neurosim_ep.resources import shipped_files
 
 MODELS = sorted(

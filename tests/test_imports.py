@@ -18,7 +18,9 @@ HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL
 
 BASE = {"errors", "units", "registry"}
 FILES = BASE | {"resources", "scenario"}
-RUNNING = FILES | {"progress", "threads", "ep", "tiles", "hardware", "record", "scheduler", "analysis"}
+PHYSICS = FILES | {"ep", "tiles"}
+KEPT = FILES | {"tiles", "hardware", "record"}
+COMPUTING = PHYSICS | {"threads", "hardware", "record", "scheduler", "data", "teacher"}
 # What each room may import besides itself; hardware gets tile plans and counts, never a network.
 ALLOWED = {
     "errors": set(),
@@ -32,27 +34,34 @@ ALLOWED = {
     "tiles": FILES | {"ep"},
     "hardware": FILES | {"tiles"},
     "record": FILES | {"tiles", "hardware"},
-    "scheduler": FILES | {"ep", "tiles", "hardware", "record"},
-    "train": RUNNING,
-    "diagnosis": RUNNING | {"train"},
+    "scheduler": PHYSICS | {"hardware"},
+    "data": FILES | {"ep"},
+    "teacher": FILES | {"ep", "record", "data"},
+    "experiment": COMPUTING,
+    "telemetry": COMPUTING | {"experiment"},
+    "train": COMPUTING | {"experiment", "telemetry", "progress", "analysis"},
+    "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
     "analysis": BASE | {"record", "threads"},
 }
+FLOORS = {"model": set(), "chip": {"model"}, "bill": {"model", "chip"}}  # of hardware/
 
 
-def imported_rooms(path: Path) -> Iterator[str]:
-    """Rooms of neurosim_ep that the file imports anywhere, lazily or for types included."""
+def imported_names(path: Path) -> Iterator[str]:
+    """What the file imports anywhere, lazily or for types included."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in names:
-            top, *rest = name.split(".")
-            if top == "neurosim_ep" and rest and not rest[0].startswith("_"):
-                yield rest[0]
+            yield from (alias.name for alias in node.names)
+
+
+def imported_rooms(path: Path) -> Iterator[str]:
+    """Rooms of neurosim_ep that the file imports."""
+    for name in imported_names(path):
+        top, *rest = name.split(".")
+        if top == "neurosim_ep" and rest and not rest[0].startswith("_"):
+            yield rest[0]
 
 
 @pytest.mark.parametrize("room", ALLOWED)
@@ -64,13 +73,11 @@ def test_imports_point_one_way(room: str) -> None:
         assert found <= ALLOWED[room], f"{path.relative_to(ROOT)} imports {sorted(found - ALLOWED[room])}"
 
 
-def test_diagnoses_train_nothing() -> None:
-    loop = {"neurosim_ep.train.run", "neurosim_ep.train.trainer", "neurosim_ep.train.optimiser"}
-    for path in (PACKAGE / "diagnosis").rglob("*.py"):
-        modules = {
-            node.module for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)
-        }
-        assert not modules & loop, path
+@pytest.mark.parametrize("floor", FLOORS)
+def test_hardware_has_three_floors(floor: str) -> None:
+    for path in (PACKAGE / "hardware" / floor).rglob("*.py"):
+        found = {name.split(".")[2] for name in imported_names(path) if name.startswith("neurosim_ep.hardware.")}
+        assert found - {floor} <= FLOORS[floor], path
 
 
 def test_every_room_has_its_rule() -> None:

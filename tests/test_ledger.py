@@ -13,20 +13,20 @@ from chips import GEOMETRIES, READOUT, SIGNALS, idle_counts, random_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosim_ep.hardware.adc import AdcSerial
-from neurosim_ep.hardware.area import area_table, tile_area_m2
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill, energy_by, ledger
-from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
-from neurosim_ep.hardware.curves import Curve
-from neurosim_ep.hardware.latency import latencies_s, read_time_s, stages
-from neurosim_ep.hardware.memory import BUFFERED, CELLS, ep_memory
-from neurosim_ep.hardware.model import HardwareModel
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.quantities import BOUNDS, Quantity, Strict
-from neurosim_ep.hardware.settling import settling_time_s, tile_copies
-from neurosim_ep.hardware.styles import Style
-from neurosim_ep.hardware.writing import endurance_table, write_time_s
+from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
+from neurosim_ep.hardware.bill.latency import latencies_s, read_time_s, stages
+from neurosim_ep.hardware.bill.settling import settling_time_s, tile_copies
+from neurosim_ep.hardware.bill.writing import endurance_table, write_time_s
+from neurosim_ep.hardware.chip.area import area_table, tile_area_m2
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.adc import AdcSerial
+from neurosim_ep.hardware.model.curves import Curve
+from neurosim_ep.hardware.model.file import load_hardware_model
+from neurosim_ep.hardware.model.quantities import BOUNDS, Quantity, Strict
+from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.record.recost import SHAPE, on_array
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from chips import CONV, GEOMETRIES, LINEAR, READOUT, SIGNALS
 
-from neurosim_ep.hardware.memory import memory_table
-from neurosim_ep.hardware.model import HardwareModel
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.hardware.chip.memory import memory_table
+from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.model.file import load_hardware_model
+from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 
 

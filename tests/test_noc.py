@@ -8,15 +8,15 @@ from chips import GEOMETRIES, random_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.counts import READ_PHASES
-from neurosim_ep.hardware.messages import message_table, tick_bin
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.noc import Mesh, busiest
-from neurosim_ep.hardware.placement import Placement, annealed, serpentine, wire_cost
-from neurosim_ep.hardware.projections import Projection
-from neurosim_ep.hardware.routes import PORT, Route, Routes
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.messages import message_table, tick_bin
+from neurosim_ep.hardware.chip.noc import Mesh, busiest
+from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine, wire_cost
+from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.routes import PORT, Route, Routes
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.tiles.mapping import ArrayGeometry, TilePlan, plan_tiles
 
 RRAM = load_hardware_model("rram_32nm")

@@ -7,12 +7,13 @@ from nets import conv, custom, linear
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.field import Field, Observer
-from neurosim_ep.scheduler.observers import ResidualObserver, TrafficObserver, Watcher
+from neurosim_ep.scheduler.observers import ResidualObserver, Watcher
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, plan_tiles
 
 SAMPLES, FREE, NUDGE = 3, 7, 4

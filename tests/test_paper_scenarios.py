@@ -14,7 +14,7 @@ from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.run import run
-from neurosim_ep.train.teacher.teach import teach
+from neurosim_ep.train.teach import teach
 
 # arXiv 2508.15989, Tables 5 and 6: data, beta, T, K, alpha, batch, layers, initial states, weight scale, alpha schedule
 TABLES = {

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from neurosim_ep.experiment.model import build_model
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.kernels import Kernel, PackedKernel, make_kernels, supported_precision
-from neurosim_ep.train.model import build_model
 
 
 @pytest.fixture(autouse=True)

@@ -12,13 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurosim_ep.scenario.schema import DeviceSection
 from neurosim_ep.scenario.topology import LayerPlan
-from neurosim_ep.tiles import writing
+from neurosim_ep.tiles import pulsed_update
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.models import ConstantStep, SoftBounds
 from neurosim_ep.tiles.lines import Lines, lines_of
 from neurosim_ep.tiles.mapping import ConnectionGeometry
+from neurosim_ep.tiles.pulsed_update import Devices, Term
 from neurosim_ep.tiles.pulses import coincidences, make_trains
-from neurosim_ep.tiles.writing import Devices, Term
 
 DW = 1e-3
 STEP = ConstantStep(name="exact", dw_min=DW, w_max=10.0, w_min=-10.0)
@@ -322,6 +322,6 @@ def test_a_batch_is_written_without_asking_the_device_for_every_term(monkeypatch
     monkeypatch.undo()
     together, apart = devices_of(made), devices_of(made)
     together.write_terms(terms_of(made), torch.tensor(5e-3), seeded(0))
-    monkeypatch.setattr(writing, "TRAINS_AT_ONCE", 1)
+    monkeypatch.setattr(pulsed_update, "TRAINS_AT_ONCE", 1)
     apart.write_terms(terms_of(made), torch.tensor(5e-3), seeded(0))
     assert torch.equal(together.weights, apart.weights)

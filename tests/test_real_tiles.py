@@ -18,20 +18,20 @@ from torch import Tensor
 from neurosim_ep.cli import main
 from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import RunInterrupted, ScenarioError
-from neurosim_ep.hardware.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.experiment.model import chip_model
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.record.recost import recost
 from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.tiles.chip import make_tiles
+from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.model import chip_model
+from neurosim_ep.tiles.network_tiles import make_tiles
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 
@@ -94,7 +94,7 @@ def test_neutral_tiles_train_as_ideal_ones(tiny: Path, pool: str, policy: str, m
     ideal = weights(trained(load_scenario(tiny, sets)))
     monkeypatch.setattr(HardwareSection, "ideal", property(lambda section: False))
     monkeypatch.setattr(TileArray, "exact", property(lambda array: False))
-    monkeypatch.setattr("neurosim_ep.train.model.chip_model", with_arrays(24, 6))
+    monkeypatch.setattr("neurosim_ep.experiment.model.chip_model", with_arrays(24, 6))
     made = trained(load_scenario(tiny, sets))
     assert all(connection.tiles is not None for connection in made.model.network.connections)
     assert made.model.plan.grid(1) == (2, 2)
@@ -276,7 +276,7 @@ PULSED = {
 @pytest.mark.parametrize("update", PULSED)
 def test_counted_pulses_are_those_that_devices_got(tiny: Path, update: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tile by tile, for the last batch of an epoch."""
-    monkeypatch.setattr("neurosim_ep.train.model.chip_model", with_arrays(24, 6))
+    monkeypatch.setattr("neurosim_ep.experiment.model.chip_model", with_arrays(24, 6))
     sets = ("hardware.device.preset=EcRam", "telemetry.traffic_every=1", "training.batch_size=6", *PULSED[update])
     made = trainer_of(load_scenario(tiny, sets))
     record, tiles, plan = made.train_epoch(0, lambda batch: None), made.model.tiles, made.model.plan

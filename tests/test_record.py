@@ -13,8 +13,15 @@ import pandas as pd
 import pytest
 
 from neurosim_ep.errors import CheckpointError, UsageError
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TICK_TABLES, TileCounts
-from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.hardware.chip.counts import (
+    ACCOUNTINGS,
+    DIRECTIONS,
+    READ_PHASES,
+    READ_QUANTITIES,
+    TICK_TABLES,
+    TileCounts,
+)
+from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.record import rundir
 from neurosim_ep.record.logs import EPOCH_COLUMNS, MEMORY_COLUMNS, CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic, write_json

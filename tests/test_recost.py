@@ -15,10 +15,10 @@ from tiny_run import tiny_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, UsageError
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
-from neurosim_ep.hardware.modelfile import read_model
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.recost import on_array, recost
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles

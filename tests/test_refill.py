@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.kernels import Kernel
@@ -19,7 +20,6 @@ from neurosim_ep.scheduler.presentation import free_phase, free_phases
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train import trainer as trainers
-from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.trainer import Trainer
 
 Batch = tuple[Tensor, Sequence[Tensor] | None]

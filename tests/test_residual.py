@@ -13,13 +13,13 @@ from neurosim_ep.cli import main
 from neurosim_ep.ep.network import channels_last, make_edges
 from neurosim_ep.ep.primitive import weight_derivative
 from neurosim_ep.errors import RunInterrupted, ScenarioError
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import EdgePlan, LayerPlan, is_plain, two_colours
 from neurosim_ep.train.estimate import estimate_measured
-from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 

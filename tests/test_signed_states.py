@@ -17,21 +17,21 @@ from tiny_run import tiny_run
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.hardware.backprop import BACKWARD, backprop_counts
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.counts import DIRECTIONS
-from neurosim_ep.hardware.latency import read_times_s
-from neurosim_ep.hardware.memory import ep_memory
-from neurosim_ep.hardware.modelfile import load_hardware_model, read_model
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.bill.backprop import BACKWARD, backprop_counts
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.bill.latency import read_times_s
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.memory import ep_memory
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import load_hardware_model, read_model
 from neurosim_ep.record.recost import recost
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.scenario.schema import HardwareSection, NetworkSection
 from neurosim_ep.scheduler.presentation import ep_gradients
-from neurosim_ep.tiles.chip import make_tiles
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED, Circuit
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
+from neurosim_ep.tiles.network_tiles import make_tiles
 
 ONE_PASS = load_hardware_model("rram_32nm")
 TWO_PASSES = ONE_PASS.model_copy(update={"array": ONE_PASS.array.model_copy(update={"signed_inputs": "two_passes"})})

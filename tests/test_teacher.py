@@ -19,19 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurosim_ep.cli import main
+from neurosim_ep.data.dataset import load_data
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.rundir import temporary_of
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.checkpoint import load_checkpoint
-from neurosim_ep.train.data import load_data
+from neurosim_ep.teacher.classifier import build_teacher
+from neurosim_ep.teacher.store import INDEX_BYTES, StoreWriter
+from neurosim_ep.teacher.targets import AT_ONCE, LiveTargets, target_source
 from neurosim_ep.train.inspect import inspect_scenario
 from neurosim_ep.train.run import resume, run
-from neurosim_ep.train.teacher.network import build_teacher
-from neurosim_ep.train.teacher.store import INDEX_BYTES, StoreWriter
-from neurosim_ep.train.teacher.targets import AT_ONCE, LiveTargets, target_source
-from neurosim_ep.train.teacher.teach import Taught, batches_of, teach
+from neurosim_ep.train.teach import Taught, batches_of, teach
 from neurosim_ep.units import format_bits
 
 CPU = torch.device("cpu")

@@ -16,9 +16,9 @@ import torch
 from neurosim_ep.cli import main
 from neurosim_ep.errors import RunInterrupted, UsageError
 from neurosim_ep.progress import LineReporter, QuietReporter
+from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.threads import FLOPS_PER_THREAD, MOST, WAITING, default_threads, free_cores, use_threads
-from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.run import resume, run
 
 PLENTY = 1e15  # operations that are work enough for any number of threads

@@ -25,9 +25,9 @@ from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import Linearisation, power_iteration
 from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.diagnosis.tiles import TileFigures
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.converters import Conversions
-from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.run import run
 
 TINY = (

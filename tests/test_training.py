@@ -18,15 +18,16 @@ import torch
 
 import neurosim_ep
 from neurosim_ep.cli import main
+from neurosim_ep.data import feed
 from neurosim_ep.errors import CheckpointError, DivergenceError, RunInterrupted
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record import rundir
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler.counters import TileCounter
-from neurosim_ep.train import feed, trainer
-from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.train import trainer
 from neurosim_ep.train.run import resume, run
 from neurosim_ep.train.trainer import Trainer
 

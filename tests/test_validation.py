@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from published_chips import FIGURES, HEADER, LIMITS, Figure
 
-from neurosim_ep.hardware.cost import bill
-from neurosim_ep.hardware.latency import stages
-from neurosim_ep.hardware.modelfile import load_hardware_model
-from neurosim_ep.hardware.oneread import one_read, one_read_recording
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.bill.latency import stages
+from neurosim_ep.hardware.bill.oneread import one_read, one_read_recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.resources import shipped_files
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "validation.md").read_text(encoding="utf-8")

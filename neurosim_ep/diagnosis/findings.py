@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from neurosim_ep.train.resolution import RESOLVED
+from neurosim_ep.telemetry.resolution import RESOLVED
 
 Row = Mapping[str, Any]
 

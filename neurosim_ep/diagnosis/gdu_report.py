@@ -13,11 +13,11 @@ import torch
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
 from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.errors import DivergenceError, UsageError
-from neurosim_ep.record.folder import new_folder, refuse_filled
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import iso_time, versions, write_json
+from neurosim_ep.record.whole_folder import new_folder, refuse_filled
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.experiment import Experiment
 
 SCHEMA_VERSION = 1
 TICK_COLUMNS = (

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on, nudge_both, responses
+from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase
 from neurosim_ep.diagnosis.samples import Samples
 from neurosim_ep.diagnosis.saturation import Saturation, saturation
-from neurosim_ep.diagnosis.settling import FreePhase, observe_free_phase
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
 from neurosim_ep.errors import DivergenceError
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.schema import RelaxationSection
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.errors import DivergenceError
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.export.neurosim import LayerTrace, write_neurosim
-from neurosim_ep.record.folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.record.rundir import versions, write_json
+from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ConnectionGeometry
-from neurosim_ep.train.experiment import Experiment
 
 CODES = (
     "inputs as integers of these bits, most significant first, the largest one standing for full_scale: states lie in "

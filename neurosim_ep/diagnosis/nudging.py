@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from neurosim_ep.diagnosis.settling import FreePhase
+from neurosim_ep.diagnosis.rest import FreePhase
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names

@@ -13,14 +13,14 @@ from torch import Tensor
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import PowerIteration
 from neurosim_ep.diagnosis.measure import Figures, measure
+from neurosim_ep.diagnosis.rest import KINDS, quantiles
 from neurosim_ep.diagnosis.samples import Samples, choose_samples
-from neurosim_ep.diagnosis.settling import KINDS, quantiles
 from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import UsageError
-from neurosim_ep.record.folder import replaced_folder, unwritable
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions, write_json
-from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.record.whole_folder import replaced_folder, unwritable
 
 FORMAT, MARK = 1, "diagnosis.json"
 QUANTILES = ("median", "p90", "max")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurosim_ep.data.dataset import class_balanced, prepare
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import UsageError
-from neurosim_ep.train.data import class_balanced, prepare
-from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.experiment.opening import Experiment
 
 
 @dataclass(frozen=True)

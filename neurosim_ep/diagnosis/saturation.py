@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from neurosim_ep.ep.activations import Activation
-from neurosim_ep.train.statistics import STATE_COLUMNS, state_statistics
+from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.diagnosis.nudging import Ends
-from neurosim_ep.tiles.chip import ChipTiles
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.tiles.converters import Conversions
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
-from neurosim_ep.tiles.writing import Devices
-from neurosim_ep.train.experiment import Experiment
+from neurosim_ep.tiles.network_tiles import ChipTiles
+from neurosim_ep.tiles.pulsed_update import Devices
 
 AT_BOUND = 0.02  # of the range of a device, from a bound
 AT_SYMMETRY = 0.05  # of the range of a device, from its symmetry point

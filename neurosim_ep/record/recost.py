@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from neurosim_ep.errors import UsageError
-from neurosim_ep.hardware.area import AreaItem, area_table
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.counts import PROGRAMMING, READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
-from neurosim_ep.hardware.modelfile import ModelFile, read_model
-from neurosim_ep.hardware.summary import Summary
-from neurosim_ep.hardware.writing import endurance_table
-from neurosim_ep.record.folder import new_folder
+from neurosim_ep.hardware.bill.summary import Summary
+from neurosim_ep.hardware.bill.writing import endurance_table
+from neurosim_ep.hardware.chip.area import AreaItem, area_table
+from neurosim_ep.hardware.chip.counts import PROGRAMMING, READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.model.file import ModelFile, read_model
 from neurosim_ep.record.logs import COST_COLUMNS, write_table
 from neurosim_ep.record.rundir import RunDirectory, write_atomic
 from neurosim_ep.record.traffic import read_traffic
+from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.tiles.mapping import TilePlan, plan_tiles
 
 SHAPE = ("rows", "columns", "cells_per_weight")

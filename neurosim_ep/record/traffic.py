@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.hardware.counts import (
+from neurosim_ep.hardware.chip.counts import (
     ACCOUNTINGS,
     DIRECTIONS,
     READ_PHASES,
@@ -49,7 +49,7 @@ from neurosim_ep.hardware.counts import (
     UPDATE_QUANTITIES,
     TileCounts,
 )
-from neurosim_ep.hardware.projections import Projection
+from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.record.rundir import replace_atomic, temporary_of
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 

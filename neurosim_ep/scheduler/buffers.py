@@ -34,14 +34,6 @@ class KeptFields:
         return fields[size]
 
 
-def to_device(values: Tensor, device: torch.device) -> Tensor:
-    """``values`` of the host or of ``device`` on ``device``, without waiting for what it is doing."""
-    if device.type != "cuda" or values.device.type == "cuda":
-        return values.to(device)
-    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
-    return pinned.to(device, non_blocking=True)
-
-
 class Arriving:
     """``values`` of the device on their way to the host."""
 

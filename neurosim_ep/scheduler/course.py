@@ -14,8 +14,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.scheduler.anchors import anchor_after
-from neurosim_ep.scheduler.buffers import to_device
 from neurosim_ep.scheduler.field import Field, memory_rows
 from neurosim_ep.scheduler.quiescence import Motion, Rest
 

@@ -20,9 +20,10 @@ from torch import Tensor
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.anchors import Anchors
-from neurosim_ep.scheduler.buffers import KeptFields, Verdicts, to_device
+from neurosim_ep.scheduler.buffers import KeptFields, Verdicts
 from neurosim_ep.scheduler.course import Course
 from neurosim_ep.scheduler.field import Field, Observer
 from neurosim_ep.scheduler.fused.check import trusted_passes

@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
+from neurosim_ep.data.dataset import Data
+from neurosim_ep.data.standin import sizes, stand_in
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import DataError
+from neurosim_ep.experiment.device import device_name, peak_memory
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.kernels import HALF
 from neurosim_ep.scheduler.quiescence import Motion
-from neurosim_ep.train.data import Data
-from neurosim_ep.train.device import device_name, peak_memory
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.standin import sizes, stand_in
 from neurosim_ep.train.timing import PhaseTime, StepTime, StepTimer, now
 from neurosim_ep.train.trainer import TEST_BATCH
 from neurosim_ep.units import format_bits, format_time

@@ -5,15 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from neurosim_ep.errors import UsageError
-from neurosim_ep.hardware.counts import ACCOUNTINGS, DIRECTIONS, PROGRAMMING, READ_PHASES, UPDATE_QUANTITIES, TileCounts
-from neurosim_ep.hardware.summary import Summary
+from neurosim_ep.experiment.model import build_model
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.bill.summary import Summary
+from neurosim_ep.hardware.chip.counts import (
+    ACCOUNTINGS,
+    DIRECTIONS,
+    PROGRAMMING,
+    READ_PHASES,
+    UPDATE_QUANTITIES,
+    TileCounts,
+)
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import IMAGE, two_colours
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.tiles.mapping import TilePlan
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.model import build_model
 from neurosim_ep.train.trainer import Trainer
 
 

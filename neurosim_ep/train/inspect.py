@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from neurosim_ep.data.dataset import load_data
 from neurosim_ep.ep.edges import Connection
+from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.scenario.schema import DataSection, Scenario
-from neurosim_ep.train.data import load_data
-from neurosim_ep.train.model import Model, build_model
 from neurosim_ep.train.optimiser import layer_rates
 from neurosim_ep.units import format_bits
 

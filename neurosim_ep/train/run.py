@@ -17,23 +17,23 @@ from typing import Any
 import torch
 
 from neurosim_ep import resources
+from neurosim_ep.data.sources.base import ROOT_VARIABLE
+from neurosim_ep.data.views import count_views
 from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.experiment.device import device_name, peak_memory
+from neurosim_ep.experiment.model import chip_model
+from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
 from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
+from neurosim_ep.teacher.store import target_bytes
+from neurosim_ep.teacher.targets import teacher_folder
+from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
-from neurosim_ep.train.checkpoint import save_checkpoint
-from neurosim_ep.train.device import device_name, peak_memory
-from neurosim_ep.train.experiment import HARDWARE, SCENARIO, Experiment
-from neurosim_ep.train.model import chip_model
 from neurosim_ep.train.result import RunResult
-from neurosim_ep.train.sources.base import ROOT_VARIABLE
-from neurosim_ep.train.tables import RunTables
-from neurosim_ep.train.teacher.store import target_bytes
-from neurosim_ep.train.teacher.targets import teacher_folder
 from neurosim_ep.train.trainer import Trainer
-from neurosim_ep.train.views import count_views
 
 
 def run(

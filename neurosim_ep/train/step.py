@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from neurosim_ep.hardware.counts import TileCounts
+from neurosim_ep.experiment.model import Model
+from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.field import Observer
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients
 from neurosim_ep.scheduler.unrolled import bptt_gradients
-from neurosim_ep.train.model import Model
+from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.train.optimiser import Optimiser
 
 

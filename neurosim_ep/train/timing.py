@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from neurosim_ep.ep.network import Network
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.experiment import Experiment
 from neurosim_ep.train.trainer import Trainer
 
 

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neurosim_ep.data.dataset import prepare
+from neurosim_ep.data.feed import Feed
+from neurosim_ep.data.views import draw_views, show
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
-from neurosim_ep.hardware.counts import TileCounts
-from neurosim_ep.scheduler.buffers import to_device
-from neurosim_ep.scheduler.counters import TileCounter
+from neurosim_ep.ep.transfers import to_device
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.scheduler.presentation import free_phases
-from neurosim_ep.train.data import prepare
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.feed import Feed
+from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
+from neurosim_ep.telemetry.resolution import watching
 from neurosim_ep.train.optimiser import Optimiser
-from neurosim_ep.train.resolution import watching
 from neurosim_ep.train.step import Batch, Step
-from neurosim_ep.train.telemetry import EpochRecord, EpochTelemetry, diverged
-from neurosim_ep.train.views import draw_views, show
 from neurosim_ep.train.warm import WarmStates
 
 TEST_BATCH = 250
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Test accuracy of the readout, and of each layer's own signal readout."""
-
-    accuracy: float
-    layer_accuracy: dict[int, float]
 
 
 class Trainer:
@@ -89,7 +80,7 @@ class Trainer:
         self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None] = lambda message: None
     ) -> EpochRecord:
         """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done, ``warn``
-        what :class:`~neurosim_ep.train.health.LayerHealth` finds on the way.
+        what :class:`~neurosim_ep.telemetry.health.LayerHealth` finds on the way.
 
         Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """

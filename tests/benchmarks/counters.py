@@ -14,8 +14,8 @@ from pathlib import Path
 from relaxation import Product, timed, variants
 from subject import Subject, add_device, load_subject
 
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.telemetry.counters import TileCounter
 
 
 def recorded_step(subject: Subject, product: Product) -> int:

@@ -25,9 +25,9 @@ from reference import Reference
 from relaxation import Product, variants
 from subject import Subject, add_device, load_subject
 
+from neurosim_ep.experiment.model import build_model
+from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.train.checkpoint import load_checkpoint
-from neurosim_ep.train.model import build_model
 
 COPIES, FACTOR = 6, 1.3
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}  # of glibc

@@ -18,11 +18,11 @@ import torch
 from reference import Reference
 from subject import Subject, add_device, device_name, load_subject
 
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.presentation import EPGradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.train.step import Step
 
 Seconds = dict[str, list[float]]

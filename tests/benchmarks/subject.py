@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 import neurosim_ep
+from neurosim_ep.data.dataset import prepare
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import UsageError
+from neurosim_ep.experiment.device import select_device
+from neurosim_ep.experiment.model import Model, build_model
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.data import prepare
-from neurosim_ep.train.device import select_device
-from neurosim_ep.train.experiment import Experiment
-from neurosim_ep.train.model import Model, build_model
 from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.step import Batch
 

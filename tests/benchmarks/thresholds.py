@@ -18,13 +18,13 @@ from relaxation import Product
 from subject import Subject, add_device, load_subject
 
 from neurosim_ep.analysis.style import INK, PALETTE, STYLE, canvas
-from neurosim_ep.hardware.cost import bill, energy_by
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.bill.cost import bill, energy_by
+from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.scheduler.counters import TileCounter
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import EPGradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.telemetry.counters import TileCounter
 
 THRESHOLDS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 

@@ -14,9 +14,9 @@ import sys
 from relaxation import Product, timed
 from subject import add_device, device_name, random_subject
 
+from neurosim_ep.experiment.device import peak_memory
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.device import peak_memory
 
 SETTINGS = {
     "ideal": [],

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.hardware.chip import Recording
-from neurosim_ep.hardware.counts import READ_PHASES
-from neurosim_ep.hardware.latency import latencies_s
-from neurosim_ep.hardware.modelfile import read_model
-from neurosim_ep.hardware.placement import Placement
-from neurosim_ep.hardware.routes import PORT
-from neurosim_ep.hardware.styles import Style
+from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.placement import Placement
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.routes import PORT
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.rundir import RunDirectory, versions
 from neurosim_ep.record.traffic import read_traffic
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.messages import tick_bin
+from neurosim_ep.hardware.chip.messages import tick_bin
 from neurosim_ep.record.export.common import MeanSample
 
 FILE = "messages.csv"

@@ -11,8 +11,8 @@ from neurosim_ep.record.export.common import MeanSample, document, mean_sample, 
 from neurosim_ep.record.export.messages_csv import write_messages_csv
 from neurosim_ep.record.export.noxim import write_noxim
 from neurosim_ep.record.export.sonata import write_sonata
-from neurosim_ep.record.folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.record.rundir import RunDirectory, write_json
+from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 
 WRITERS: dict[str, Callable[[Path, MeanSample], dict[str, Any]]] = {
     "booksim": write_booksim,

@@ -11,10 +11,10 @@ import torch
 
 from gpu.session import Session
 from gpu.timing import milliseconds
+from neurosim_ep.data.dataset import load_data
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.errors import NeurosimError
 from neurosim_ep.scheduler.kernels import HALF
-from neurosim_ep.train.data import load_data
 
 ROUNDED = {"float32": torch.float32, "tf32": torch.float32, **HALF}
 

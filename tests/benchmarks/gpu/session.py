@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gpu.plan import FULL_SESSION_S, PARTS, allowance_s
-from neurosim_ep.train.device import select_device
+from neurosim_ep.experiment.device import select_device
 
 POLICIES = ("synchronous", "alternating", "event")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")

@@ -15,10 +15,10 @@ from gpu.cases import launched, subject_of
 from gpu.machine import roof
 from gpu.session import POLICIES, PRECISIONS, Session
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.experiment.device import peak_memory
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.presentation import EPGradients
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.train.device import peak_memory
 
 TICKS, TICKS_TINY = 96, 12
 LARGE, SMALL = 256, (32, 8)

@@ -15,13 +15,13 @@ import torch
 
 import neurosim_ep
 from gpu.session import Session
+from neurosim_ep.data.sources.base import ROOT_VARIABLE
 from neurosim_ep.errors import NeurosimError, RunInterrupted
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.checkpoint import load_checkpoint
 from neurosim_ep.train.run import resume
-from neurosim_ep.train.sources.base import ROOT_VARIABLE
 
 LATE_S = 15.0
 """Kept for closing an interrupted run."""

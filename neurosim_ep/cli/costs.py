@@ -1,0 +1,108 @@
+"""Commands about what a chip costs: estimate, recost, and the hardware models themselves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neurosim_ep.cli.group import SuggestingGroup, cli
+from neurosim_ep.cli.options import load, machine_options, set_option
+from neurosim_ep.cli.text import print_pairs, table
+from neurosim_ep.errors import UsageError
+
+if TYPE_CHECKING:
+    from neurosim_ep.hardware.bill.summary import Summary
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to record.")
+@click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
+@click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
+@set_option
+@machine_options
+def estimate(
+    scenario: str,
+    samples: int,
+    activity: float | None,
+    events: float | None,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
+) -> None:
+    """Say what SCENARIO costs on its chip, without training it.
+
+    From the activity of a few images in the untrained network, or from a given activity.
+    """
+    loaded, _ = load(scenario, overrides)
+    if (activity is None) != (events is None):
+        raise UsageError("--activity and --events: give both, or neither to measure them")
+    from neurosim_ep.train.estimate import estimate_given, estimate_measured
+    from neurosim_ep.train.inspect import classes_and_shape
+
+    if activity is not None and events is not None:
+        if not (math.isfinite(activity) and math.isfinite(events)):
+            raise UsageError("--activity and --events: must be shares between 0 and 1")
+        shape = classes_and_shape(loaded.data, loaded.scenario.seed)
+        _print_bill(estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken")
+    else:
+        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network")
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--hw", required=True, metavar="MODEL", help="Hardware model: a shipped name or a TOML file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger and area; default: only shown.")
+def recost(run_dir: Path, hw: str, out: Path | None) -> None:
+    """Price what a run recorded with another hardware model.
+
+    Nothing is simulated again: the counts in RUN_DIR/traffic.h5 are multiplied with other costs.
+    """
+    from neurosim_ep.record.recost import recost
+
+    found, notes = recost(run_dir, hw, out)
+    _print_bill(found, *notes)
+
+
+@cli.group(cls=SuggestingGroup)
+def hw() -> None:
+    """Look at hardware models."""
+
+
+@hw.command("list")
+def hw_list() -> None:
+    """List the shipped hardware models."""
+    from neurosim_ep.hardware.model.tables import list_rows
+
+    click.echo(table(list_rows()))
+
+
+@hw.command("show")
+@click.argument("model")
+@click.argument("section", required=False)
+def hw_show(model: str, section: str | None) -> None:
+    """Show every number of MODEL, or of one SECTION, with its interval, source and file."""
+    from neurosim_ep.hardware.model.tables import show_rows
+
+    click.echo(table(show_rows(model, section)))
+
+
+@hw.command("diff")
+@click.argument("model")
+@click.argument("other")
+def hw_diff(model: str, other: str) -> None:
+    """Show the numbers in which MODEL and OTHER differ."""
+    from neurosim_ep.hardware.model.tables import diff_rows
+
+    rows = diff_rows(model, other)
+    click.echo(table(rows) if rows else "no difference")
+
+
+def _print_bill(found: Summary, *notes: str) -> None:
+    print_pairs(found.chip_rows())
+    click.echo(f"\nEnergy per training sample\n{table(found.style_rows())}\n")
+    for note in (*notes, *found.notes()):
+        click.echo(f"- {note}")

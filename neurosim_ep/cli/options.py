@@ -1,0 +1,77 @@
+"""Options that several commands have, and the scenario that they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neurosim_ep import resources
+from neurosim_ep.errors import ScenarioError
+from neurosim_ep.threads import MOST
+
+if TYPE_CHECKING:
+    from neurosim_ep.scenario.schema import Scenario
+
+
+def _check_device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise click.BadParameter(f'"{value}" is not one of auto, cpu, cuda, cuda:N')
+    return value
+
+
+device_option = click.option(
+    "--device", default="auto", callback=_check_device, metavar="DEVICE", help="auto, cpu, cuda or cuda:N."
+)
+
+
+class _Threads(click.IntRange):
+    name = "number of threads"
+
+
+threads_option = click.option(
+    "--threads",
+    type=_Threads(1, MOST),
+    metavar="N",
+    help="Threads on the CPU; default: what fits the machine and the work; those of the run with `resume`.",
+)
+
+
+def machine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a command that computes may compute on."""
+    return device_option(threads_option(command))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that `run` and `resume` share."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
+        json_option,
+        machine_options,
+    ):
+        command = option(command)
+    return command
+
+
+no_plots_option = click.option(
+    "--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
+)
+
+
+def load(name: str, overrides: Sequence[str], quiet: bool = False) -> tuple[Scenario, Path]:
+    """The scenario ``name`` and its file; says on stderr when a shipped one is used, unless ``quiet``."""
+    from neurosim_ep.scenario.load import load_scenario
+
+    path, shipped = resources.resolve(name, "scenarios", ScenarioError)
+    if shipped and not quiet:
+        click.echo(f"using the shipped scenario {path.stem} ({path})", err=True)
+    return load_scenario(path, overrides), path

@@ -1,0 +1,110 @@
+"""Commands about finished runs: pictures, exports, diagnoses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from neurosim_ep.cli.group import cli
+from neurosim_ep.cli.options import load, machine_options, set_option
+from neurosim_ep.cli.text import print_pairs, table
+
+EXPORT_FORMATS = ("booksim", "noxim", "sonata", "messages-csv", "neurosim")
+
+
+@cli.command()
+@click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots.")
+def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
+    """Draw the pictures of runs.
+
+    Several runs are also compared in one U-curve.
+    """
+    from neurosim_ep.analysis.plot import plot_runs
+
+    for path in plot_runs(list(run_dirs), out):
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the figures.")
+def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
+    """Draw the figures of arXiv 2508.15989 from runs.
+
+    Runs that differ only in their seed become one curve.
+    """
+    from neurosim_ep.analysis.reproduction import reproduce_runs
+
+    for path in reproduce_runs(list(run_dirs), out):
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--format", "form", required=True, type=click.Choice(EXPORT_FORMATS), help="What the file is for.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, new or empty.")
+def export(run_dir: Path, form: str, out: Path) -> None:
+    """Write what a run recorded for another simulator.
+
+    The packets of one mean sample; for neurosim, the last weights and the states at rest on a test image.
+    """
+    if form == "neurosim":
+        from neurosim_ep.diagnosis.neurosim_trace import export_neurosim
+
+        found = export_neurosim(run_dir, out)
+    else:
+        from neurosim_ep.record.export.traffic import export_traffic
+
+        found = export_traffic(run_dir, form, out)
+        click.echo("{exported:,} messages in the trace, {local:,} stay at their tile".format(**found["messages"]))
+    click.echo(out)
+
+
+@cli.command("gdu")
+@click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
+@click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
+@set_option
+@machine_options
+def gdu_command(
+    target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str, threads: int | None
+) -> None:
+    """Compare EP's weight updates with those of BPTT, tick by tick.
+
+    On the initial weights of a scenario, or on the last weights of a run.
+    """
+    run_dir = Path(target) if Path(target).is_dir() else None
+    checked = run_dir or load(target, overrides)[0]
+    from neurosim_ep.diagnosis.gdu_report import gdu
+
+    report = gdu(checked, out, samples=samples, overrides=overrides, device=device, threads=threads)
+    click.echo(table(report.rows()))
+    for note in report.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@machine_options
+def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> None:
+    """Say what the dynamics of the network trained in RUN_DIR do.
+
+    Rest, saturation, contraction, and how states and gradients answer to the nudge.
+    """
+    from neurosim_ep.diagnosis.report import diagnose
+
+    def say(message: str) -> None:
+        click.echo(message, err=True)
+
+    found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
+    print_pairs(found.summary())
+    click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
+    for finding in found.document["findings"]:
+        click.echo(f"- {finding}")

@@ -1,0 +1,123 @@
+"""Commands that train, or time training."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from neurosim_ep.cli.group import cli
+from neurosim_ep.cli.options import json_option, load, machine_options, no_plots_option, run_options, set_option
+from neurosim_ep.cli.text import print_pairs, table
+from neurosim_ep.progress import make_reporter
+
+if TYPE_CHECKING:
+    from neurosim_ep.train.result import RunResult
+    from neurosim_ep.train.teach import Taught
+
+
+@cli.command("run")
+@click.argument("scenario")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
+@set_option
+@no_plots_option
+@run_options
+def run_command(
+    scenario: str,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    no_plots: bool,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train the network of SCENARIO, a TOML file or a shipped name."""
+    from neurosim_ep.scenario.load import NO_PLOTS
+
+    loaded, path = load(scenario, (*overrides, NO_PLOTS) if no_plots else overrides, quiet)
+    argv = click.get_current_context().obj
+    from neurosim_ep.train.run import run
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = run(loaded, out, device=device, threads=threads, reporter=reporter, argv=argv, source=path)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@no_plots_option
+@run_options
+def resume(run_dir: Path, no_plots: bool, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
+    """Continue the interrupted run in RUN_DIR.
+
+    With the number of threads it began with, unless told otherwise.
+    """
+    from neurosim_ep.train.run import resume
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = resume(run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command()
+@click.argument("scenario")
+@click.option("--out", type=click.Path(path_type=Path), help="Its folder; default: where a run looks for it.")
+@set_option
+@run_options
+def teach(
+    scenario: str,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train a teacher for SCENARIO and store its targets.
+
+    The teacher is a feed-forward network trained by backpropagation; what it shows at every layer whose signal is kd
+    or kdw is stored for every training image and view.
+    """
+    loaded, _ = load(scenario, overrides, quiet)
+    from neurosim_ep.train.teach import teach
+
+    with closing(make_reporter(quiet)) as reporter:
+        result = teach(loaded, out, device, reporter, threads)
+    _print_result(result, as_json, quiet)
+
+
+@cli.command("bench")
+@click.argument("scenario", default="vgg11_le")
+@set_option
+@json_option
+@machine_options
+def bench_command(scenario: str, overrides: tuple[str, ...], device: str, threads: int | None, as_json: bool) -> None:
+    """Say how fast SCENARIO runs on this machine.
+
+    Milliseconds per tick and phase, samples and operations per second, memory, and how long an epoch and the whole run
+    will take. A few batches of a throw-away network; nothing is written.
+    """
+    loaded, _ = load(scenario, overrides)
+    from neurosim_ep.train.bench import bench
+
+    found = bench(loaded, device=device, threads=threads)
+    if as_json:
+        click.echo(json.dumps(found.document()))
+        return
+    click.echo(f"{loaded.scenario.name}, one batch of {found.batch}\n\n{table(found.phase_rows())}\n")
+    print_pairs(found.summary())
+    click.echo()
+    for note in (*found.extrapolated, *found.notes):
+        click.echo(f"- {note}")
+
+
+def _print_result(result: RunResult | Taught, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(result), default=str))
+    elif not quiet:
+        print_pairs(result.summary())

@@ -1,0 +1,104 @@
+"""Commands about scenario files and what else is shipped."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import click
+
+from neurosim_ep import resources
+from neurosim_ep.cli.group import cli
+from neurosim_ep.cli.options import load, set_option
+from neurosim_ep.cli.text import nearest, table
+from neurosim_ep.errors import UsageError
+from neurosim_ep.registry import ACTIVATIONS, POLICIES
+
+
+@cli.command()
+@click.argument("scenario")
+@set_option
+def check(scenario: str, overrides: tuple[str, ...]) -> None:
+    """Validate SCENARIO and show its network, tiles and memory.
+
+    Nothing is run.
+    """
+    loaded, path = load(scenario, overrides)
+    from neurosim_ep.train.inspect import inspect_scenario
+
+    inspection = inspect_scenario(loaded)
+    click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+    for title in ("network", "tiles", "memory", "notes"):
+        if rows := getattr(inspection, title):
+            click.echo(f"\n{title.capitalize()}\n{table(rows)}")
+
+
+@cli.command()
+@click.argument("section", required=False)
+def schema(section: str | None) -> None:
+    """Explain the keys of scenario files, or of one SECTION.
+
+    Each key with its default, unit, meaning and rule.
+    """
+    from neurosim_ep.scenario import describe
+
+    sections = describe.names_at(())
+    if section is not None and section not in sections:
+        raise UsageError(f'no section "{section}"; {nearest(section, sections)}')
+    for name in [section] if section else sections:
+        meaning, keys = describe.describe_section(name)
+        click.echo(f"[{name}]  # {meaning}")
+        for key in keys:
+            default = f"= {key.default}" if key.default else "(required)"
+            unit = f" [{key.unit}]" if key.unit else ""
+            click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+            for value, sentence in key.sentences.items():
+                click.echo(f"        {value}: {sentence}")
+        click.echo()
+
+
+@cli.command("list")
+def list_command() -> None:
+    """List the shipped scenarios, hardware models and parts of tiles, and activations and policies."""
+    for title, folder, section in (
+        ("Scenarios", "scenarios", "scenario"),
+        ("Hardware models", "hwmodels", "model"),
+        ("Memory devices", "hwmodels/devices", "device"),
+        ("Statistics of cells", "hwmodels/cells", "cell"),
+        ("Converters", "hwmodels/converters", "converters"),
+    ):
+        rows = [
+            {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
+            for name, path in resources.shipped_files(folder).items()
+        ]
+        click.echo(f"{title}\n{table(rows)}\n")
+    for title, registry in (("Activations", ACTIVATIONS), ("Policies", POLICIES)):
+        rows = [{"name": name, "description": text} for name, text in registry.sentences().items()]
+        click.echo(f"{title}\n{table(rows)}\n")
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("dest", type=click.Path(path_type=Path), default=Path())
+def copy(name: str, dest: Path) -> None:
+    """Copy a shipped scenario, hardware model or part of tiles, to edit it.
+
+    DEST is a file or a folder; nothing is overwritten.
+    """
+    shipped = {
+        name: path
+        for folder in ("hwmodels/converters", "hwmodels/cells", "hwmodels/devices", "hwmodels", "scenarios")
+        for name, path in resources.shipped_files(folder).items()
+    }
+    stem = name.removesuffix(".toml")
+    if stem not in shipped:
+        raise UsageError(f'nothing shipped is called "{name}"; {nearest(stem, shipped)}')
+    target = dest / f"{Path(stem).name}.toml" if dest.is_dir() else dest
+    try:
+        with target.open("xb") as file:
+            file.write(shipped[stem].read_bytes())
+    except FileExistsError as error:
+        raise UsageError(f"{target}: exists already; name another file, or move it away") from error
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    click.echo(target)

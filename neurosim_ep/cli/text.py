@@ -1,0 +1,34 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+
+NUMBER = re.compile(r"\d[\d.,ex+-]*(?:[ %]|$)")  # what a cell of numbers begins with, and no sentence ("8-bit drivers")
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        click.echo(f"{label:<{width}}  {value}")
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Aligned columns under their names; columns of numbers stand to the right."""
+    lines = [""] * (len(rows) + 1)
+    for name in rows[0]:
+        cells = [row[name] for row in rows]
+        width = max(len(cell) for cell in (name, *cells))
+        align = str.rjust if all(NUMBER.match(cell) for cell in cells) else str.ljust
+        lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"

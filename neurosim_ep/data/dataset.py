@@ -1,0 +1,146 @@
+"""Images for training: loading, subsets and normalisation.
+
+Images stay uint8 in memory; a batch becomes float32 on the device that trains.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels
+from neurosim_ep.data.sources.cifar import load_cifar
+from neurosim_ep.data.sources.idx import load_idx
+from neurosim_ep.data.sources.image_folder import load_folder
+from neurosim_ep.data.sources.textures import load_textures
+from neurosim_ep.errors import DataError
+from neurosim_ep.scenario.schema import DataSection
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training and test images with what is needed to feed them to a network.
+
+    Images are uint8 (N, C, H, W), labels int64 (N,), both on the CPU. ``mean`` and ``std`` are float32 (C,)
+    in units of full scale (pixel 255 is 1). ``digest`` is the SHA-256 of all images and labels, ``train_digest`` that
+    of the training images and labels alone.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: list[str]
+    mean: Tensor
+    std: Tensor
+    source: str
+    digest: str
+    train_digest: str
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+
+def load_data(section: DataSection, seed: int) -> Data:
+    """The images that ``section`` asks for; ``seed`` matters to procedural textures only.
+
+    Raises DataError for missing or malformed files and for more samples than there are.
+    """
+    found = _read(section, seed)
+    train = _subset(found.train_images, found.train_labels, section.train_samples, "train_samples")
+    test = _subset(found.test_images, found.test_labels, section.test_samples, "test_samples")
+    tensors = [torch.from_numpy(array) for array in (*train, *test)]
+    train_images, train_labels, test_images, test_labels = tensors
+    mean, std = channel_statistics(train_images)
+    if not section.normalise:
+        mean, std = torch.zeros_like(mean), torch.ones_like(std)
+    return Data(
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=found.class_names,
+        mean=mean,
+        std=std,
+        source=found.source,
+        digest=_digest(tensors),
+        train_digest=_digest(tensors[:2]),
+    )
+
+
+def _read(section: DataSection, seed: int) -> ImageSet:
+    match section.kind:
+        case "textures":
+            return load_textures(section.classes, seed, section.train_samples, section.test_samples)
+        case "folder":
+            return load_folder(section.root, section.image_size)
+        case "idx":
+            return load_idx(section.root)
+        case "cifar10" | "cifar100":
+            return load_cifar(section.root, section.kind)
+
+
+def _subset(images: Images, labels: Labels, count: int, key: str) -> tuple[Images, Labels]:
+    """``count`` images chosen by :func:`class_balanced`; 0: all.
+
+    Raises DataError when there are fewer than ``count`` images.
+    """
+    if count == 0:
+        return images, labels
+    if count > len(labels):
+        raise DataError(f"data.{key} = {count}: only {len(labels)} images exist; choose at most that, or 0 for all")
+    chosen = class_balanced(labels, count)
+    return images[chosen], labels[chosen]
+
+
+def class_balanced(labels: Labels, count: int) -> np.ndarray:
+    """Places of the first images of each class in equal numbers, ``count`` in all, in their original order.
+
+    Classes are visited in turn, so their sizes differ by at most one as long as none runs out.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    first_of_class = np.searchsorted(labels[by_class], labels[by_class])
+    rank = np.empty_like(labels)
+    rank[by_class] = np.arange(len(labels)) - first_of_class
+    return np.sort(np.lexsort((labels, rank))[:count])
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of uint8 images in units of full scale, from exact integer sums.
+
+    A constant channel gets a deviation of one grey level, so dividing by it is safe.
+    """
+    total = torch.zeros(images.shape[1], dtype=torch.int64)
+    squares = torch.zeros_like(total)
+    for part in images.split(1000):
+        pixels = part.to(torch.int32)
+        total += pixels.sum(dim=(0, 2, 3))
+        squares += pixels.square().sum(dim=(0, 2, 3))
+    pixels_per_channel = images.numel() // images.shape[1]
+    mean = total.double() / pixels_per_channel
+    variance = squares.double() / pixels_per_channel - mean.square()
+    return (mean / 255).float(), (variance.clamp_min(1).sqrt() / 255).float()
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
+
+
+def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """float32 batch (B, C, H, W) of uint8 ``images``, (x / 255 - mean) / std per channel, on their device."""
+    mean, std = (values.to(images.device)[:, None, None] for values in (mean, std))
+    return (images.to(torch.float32) / 255 - mean) / std

@@ -1,0 +1,1 @@
+"""A scenario or a run opened: its data, model, targets and device."""

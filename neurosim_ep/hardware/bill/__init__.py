@@ -1,0 +1,1 @@
+"""The bill: how often each component acts, and what that costs in energy and time."""

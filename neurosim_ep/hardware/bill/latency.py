@@ -1,0 +1,118 @@
+"""How long the phases of the recorded batches take on the chip, one sample after the other."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neurosim_ep.hardware.bill.action import UPDATE
+from neurosim_ep.hardware.bill.digital import network_actions, projection_actions
+from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
+from neurosim_ep.hardware.bill.writing import write_time_s
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.noc import busiest
+from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.styles import Style
+
+
+class Stages(NamedTuple):
+    """What a phase spends its time on, summed over the recorded samples [s]."""
+
+    read_s: float
+    network_s: float
+    neuron_s: float
+    projection_s: float
+
+
+def latencies_s(recording: Recording, style: Style) -> dict[str, float]:
+    """Seconds of each read phase, and of "update".
+
+    The stages of a tick follow one another, or, where the model's ``array.overlap`` is "pipelined", work on different
+    positions at the same time, so that the longest counts.
+    """
+    if style not in recording.latencies:
+        join = max if recording.chip.model.array.overlap == "pipelined" else sum
+        found = {phase: float(join(stages(recording, phase, style))) for phase in READ_PHASES}
+        recording.latencies[style] = found | {UPDATE: write_time_s(recording)}
+    return recording.latencies[style]
+
+
+def stages(recording: Recording, phase: str, style: Style) -> Stages:
+    """Time of the stages of a read phase.
+
+    - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time; settling: the
+      settling time;
+    - network: images and targets from outside the chip, flits over the busiest link, and in every tick the way across
+      the mesh, by which the tick ends everywhere;
+    - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
+    - projection: the multiply-adds of the slowest readout or signal.
+
+    In event style the reads of a tile are spread evenly over the ticks in which it may be read, which is a lower bound.
+    """
+    counts, chip = recording.counts, recording.chip
+    if phase not in counts.presentations:
+        return Stages(0.0, 0.0, 0.0, 0.0)
+    noc = chip.model.noc
+    flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
+    fetched = sum(int(one.counts.sum()) for one in network_actions(recording, phase, style) if one.component == "dram")
+    fetch_s = fetched / chip.model.dram.bandwidth.value
+    projection_s = projection_time_s(recording, phase, style)
+    if style is Style.SETTLING:
+        ends = counts.samples * recording.mesh.placement.diameter * (phase != "free")
+        return Stages(
+            counts.samples * settling_time_s(chip),
+            fetch_s + (flits + ends) * noc.hop_time.value,
+            counts.samples * conversion_time_s(chip),
+            projection_s,
+        )
+    ticks = int(counts.presentations[phase].max(1).sum())
+    network_s = fetch_s + (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
+    worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
+    neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
+    read_s = float(read_times_s(recording, phase, style).max(1).sum())
+    return Stages(read_s, network_s, neuron_s, projection_s)
+
+
+def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, connections].
+
+    A connection is read forwards when the layer it drives is updated (connection 0 once, at first) and backwards when
+    the layer that drives it is. Its reads are spread over the ticks as these updates are, which is exact where every
+    position is read.
+    """
+    counts, plan = recording.counts, recording.chip.plan
+    updated = counts.presentations[phase].astype(np.float64)
+    ticks, above = len(updated), plan.geometries[1:]
+    first = np.zeros(ticks)
+    first[0] = 1.0
+    when = {
+        "forward": [first, *(updated[:, geometry.ends[1]] for geometry in above)],
+        "transposed": [np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)],
+    }
+    found = np.zeros((ticks, len(plan.geometries)))
+    for way in DIRECTIONS:
+        passes = plan.passes[DIRECTIONS.index(way)]
+        busy_s = counts.of(phase, style.accounting, way, "reads") * passes * read_time_s(recording.chip, way)
+        for connection, weights in enumerate(when[way]):
+            slowest_s = float(busy_s[plan.tile_range(connection)].max())
+            found[:, connection] += slowest_s * weights / max(weights.sum(), 1.0)
+    return found
+
+
+def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
+    """Time the multiply-adds of the slowest readout or signal take in a phase, by the units it has."""
+    digital = recording.chip.model.digital
+    macs = max((float(one.counts.max()) for one in projection_actions(recording, phase, style)), default=0.0)
+    return macs * digital.multiply_add_time.value / digital.multiply_add_units.value
+
+
+def neuron_time_s(chip: Chip) -> np.ndarray:
+    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn, each as long as a
+    conversion; the units are those of the tiles beside which the layer lives.
+    """
+    plan, model = chip.plan, chip.model
+    homes = np.array([len(np.unique(plan.home_tiles(layer))) for layer in range(len(plan.layers))])
+    turns = np.ceil(chip.neurons[:-1] / (homes * model.digital.neuron_units.value))
+    return turns * model.adc.time_s

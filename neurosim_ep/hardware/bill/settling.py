@@ -1,0 +1,95 @@
+"""What analog relaxation costs: tiles and neurons that settle in continuous time, converted once at the end of a phase.
+
+All positions of a convolution relax at once, so each has tiles of its own: a tile is there ``reuse`` times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from neurosim_ep.hardware.bill.action import Action
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.tiles.mapping import TilePlan
+
+
+def tile_copies(chip: Chip) -> np.ndarray:
+    """How often each tile is there, int64 [tiles]."""
+    return np.array([tile.reuse for tile in chip.plan.tiles], dtype=np.int64)
+
+
+def settling_time_s(chip: Chip) -> float:
+    """Time one phase of one sample takes: given, or ``layers · n · max(τ_line, τ_neuron)``, n time constants for each
+    layer the signal crosses on the longest way through the network. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch,
+    wire capacitance, mean conductance.
+    """
+    settling, cell = chip.model.settling, chip.model.cell
+    if settling.phase_time is not None:
+        return settling.phase_time.value
+    mean_S = (cell.on_conductance.value + cell.off_conductance.value) / 2
+    line_s = settling.cell_pitch.value * settling.wire_capacitance.value / mean_S
+    return _depth(chip.plan) * settling.time_constants.value * max(line_s, settling.neuron_time.value)
+
+
+def _depth(plan: TilePlan) -> int:
+    """Layers on the longest way from the image up."""
+    depths = [0] * (len(plan.layers) + 1)  # the last one stands for the image, layer -1
+    for edge in sorted(plan.edges, key=lambda edge: edge.ends[1]):
+        source, target = edge.ends
+        depths[target] = max(depths[target], depths[source] + 1)
+    return max(depths)
+
+
+def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
+    """Cells and neurons under current for the time a phase takes, in cell-seconds and neuron-seconds; drivers, once per
+    line and sample for the static input; conversions, once per neuron and phase.
+
+    Driven lines are those of the mean tick of the phase in the clocked accounting, in both directions at once. An
+    identity is, for each state that it passes on, a cell that is on from the lower neuron to the upper and one back.
+    """
+    chip, counts = recording.chip, recording.counts
+    plan, model, samples = chip.plan, chip.model, counts.samples
+    if phase not in counts.presentations:
+        return
+    time_s = settling_time_s(chip)
+    ticks = recording.counts.presentations[phase].sum(0)[plan.layer_of_tile]
+    share = samples / np.maximum(ticks, 1)  # of a sample's mean tick in the sum over its ticks
+    share[plan.layer_of_tile == 0] = 1.0  # read once per sample as it is
+    forward, transposed = (counts.of(phase, "clocked", way, "active_lines").copy() for way in DIRECTIONS)
+    static = plan.layer_of_tile == 0  # driven by the image in every phase
+    forward[static] = counts.of("free", "clocked", "forward", "active_lines")[static]
+    cells = (forward * plan.columns + transposed * plan.rows) * share * model.array.slices.value
+    cell, mean_S = model.cell, (model.cell.on_conductance.value + model.cell.off_conductance.value) / 2
+    power_W = cell.input_duty.value * cell.read_voltage.value**2 * mean_S
+    yield Action(phase, "cell_read", cells * time_s, power_W, per_tile=True)
+    passed = np.zeros_like(chip.neurons)
+    for identity in plan.identities:
+        passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
+    on_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.on_conductance.value
+    yield Action(phase, "cell_read", samples * passed * time_s, on_W, per_tile=False)
+    neuron_s = samples * chip.neurons * time_s
+    yield Action(phase, "neuron", neuron_s, model.settling.neuron_power.value, per_tile=False)
+    if phase == "free":
+        drives = model.array.slices.value if model.array.slice_reads == "arrays" else 1
+        driven = drives * counts.of(phase, "clocked", "forward", "dac_conversions") * (plan.layer_of_tile == 0)
+        yield Action(phase, "dac", driven, model.dac.pulse_energy.value, per_tile=True)
+    conversions = samples * chip.neurons
+    yield Action(phase, "sample_hold", conversions, model.sample_hold.sample_energy.value, per_tile=False)
+    yield Action(phase, "adc", conversions, model.adc_cost().energy_J, per_tile=False)
+    kept = conversions * model.digital.state_bits.value
+    yield Action(phase, "register", kept, model.registers.access_energy.value, per_tile=False)
+
+
+def conversion_time_s(chip: Chip) -> float:
+    """Time the states of one sample take to be converted, layer by layer at the same time, by the converters of the
+    tiles beside which they live.
+    """
+    copies, slowest = tile_copies(chip), 0.0
+    for number, layer in enumerate(chip.plan.layers):
+        homes = np.unique(chip.plan.home_tiles(number))
+        converters = int(copies[homes].sum()) * chip.model.adc.per_tile.value
+        slowest = max(slowest, -(-layer.neurons // converters) * chip.model.adc.time_s)
+    return slowest

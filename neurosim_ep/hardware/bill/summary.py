@@ -1,0 +1,129 @@
+"""A bill in few lines: what a designer reads first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.hardware.bill.action import UPDATE
+from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.cost import bill, energy_by
+from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.writing import endurance_table
+from neurosim_ep.hardware.chip.area import area_table
+from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.memory import ep_memory
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
+from neurosim_ep.units import format_bits, format_si
+
+PHASE_TITLES = {"free": "free", "nudge_plus": "nudge +", "nudge_minus": "nudge -", UPDATE: "update"}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the recorded batches cost on a chip, per training sample."""
+
+    recording: Recording
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """See :func:`neurosim_ep.hardware.bill.cost.bill`."""
+        return bill(self.recording)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """EP against backpropagation in every style."""
+        return compare(self.recording, self.ledger)
+
+    def area_m2(self, style: Style, bound: Bound = "value") -> float:
+        """Area of the chip, or an end of its interval; settling has tiles for every position."""
+        chip = self.recording.at(bound).chip
+        copies = tile_copies(chip) if style is Style.SETTLING else None
+        items = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout, copies=copies)
+        return float(items["area_m2"].sum())
+
+    @property
+    def on_chip_bits(self) -> int:
+        """All that EP keeps on the chip for one sample."""
+        chip = self.recording.chip
+        return sum(item.bits for item in ep_memory(chip.plan, chip.model, signals=chip.signals, readout=chip.readout))
+
+    def chip_rows(self) -> list[tuple[str, str]]:
+        """Lines (label, value) about the chip."""
+        chip, place = self.recording.chip, self.recording.mesh.placement
+        areas = [1e6 * self.area_m2(Style.EVENT, bound) for bound in BOUNDS]
+        once, low, high = (f"{area:.3g}" for area in (areas[0], min(areas), max(areas)))
+        unrolled = f"{1e6 * self.area_m2(Style.SETTLING):.3g} mm^2"
+        worn = endurance_table(self.recording, samples=1e6)
+        pulses, used = float(worn["pulses_per_cell"].max()), float(worn["endurance_used"].max())
+        lasts = f", endurance reached after {1e6 / used:.2g}" if used > 0 else ""
+        image = math.prod(chip.plan.geometries[0].in_shape) * chip.model.digital.state_bits.value
+        off_chip = sum(signal.off_chip_bits for signal in chip.signals)
+        targets = f", {format_bits(off_chip)} of stored targets" if off_chip else ""
+        rows = [
+            ("hardware", f"{chip.model.model.name}: {chip.model.model.description}"),
+            ("tiles", f"{len(chip.plan.tiles)} on a {place.width} x {place.height} mesh ({chip.model.noc.placement})"),
+            ("area", f"{once} mm^2 ({low} - {high}); settling, with tiles for every position: {unrolled}"),
+            ("on chip", f"{format_bits(self.on_chip_bits)} for one sample"),
+            ("hottest link", self._hottest_link()),
+            ("wear", f"{pulses:,.0f} pulses per cell in the hottest tile per 1e6 training samples{lasts}"),
+        ]
+        return [*rows, ("off chip", f"{format_bits(image)} of image{targets} per sample")]
+
+    def _hottest_link(self) -> str:
+        """The link that carries most in event style, over all phases."""
+        recording = self.recording
+        bits = sum(recording.bits(phase, Style.EVENT) for phase in READ_PHASES)
+        side, load = max(recording.mesh.loads(np.asarray(bits)).items(), key=lambda item: int(item[1].max()))
+        y, x = np.unravel_index(int(load.argmax()), load.shape)
+        noc = recording.chip.model.noc
+        busy_s = float(load.max()) / noc.flit_bits.value * noc.hop_time.value
+        event = next(one for one in self.comparisons if one.style == Style.EVENT)
+        share = busy_s / recording.counts.samples / event.latency_s if event.latency_s else 0.0
+        carried = format_si(float(load.max()) / recording.counts.samples, "bit")
+        return f"{carried} per sample from router ({x}, {y}) to the {side}, busy {share:.0%} of the time (event style)"
+
+    def style_rows(self) -> list[dict[str, str]]:
+        """One row per style: energy per training sample with its interval and phases, time, and backpropagation."""
+        samples = self.recording.counts.samples
+        phases = energy_by(self.ledger, "phase").set_index(["style", "phase"])["energy_J"] / samples
+        rows = []
+        for found in self.comparisons:
+            apart = {
+                title: format_si(float(phases.get((found.style, phase), 0.0)), "J")
+                for phase, title in PHASE_TITLES.items()
+            }
+            rows.append(
+                {
+                    "style": found.style,
+                    "energy": format_si(found.energy_J, "J"),
+                    "energy interval": f"{format_si(found.energy_low_J, 'J')} - {format_si(found.energy_high_J, 'J')}",
+                    **apart,
+                    "time": format_si(found.latency_s, "s"),
+                    "time interval": f"{format_si(found.latency_low_s, 's')} - {format_si(found.latency_high_s, 's')}",
+                    "EP / backprop": f"{found.ratio:.3g}",
+                    "even at ticks": "-" if found.break_even_ticks is None else f"{found.break_even_ticks:.3g}",
+                    "even at events": "-" if not (share := found.break_even_events) or share > 1 else f"{share:.1%}",
+                }
+            )
+        return rows
+
+    def notes(self) -> list[str]:
+        """What the figures are of."""
+        counts, found = self.recording.counts, self.comparisons[0]
+        by_phase = [counts.presentations[phase].max(1).sum() for phase in READ_PHASES if phase in counts.presentations]
+        apart = " + ".join(f"{ticks / counts.samples:.1f}" for ticks in by_phase)
+        return [
+            f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
+            f"{found.ticks:.1f} ticks per sample ({apart})",
+            f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
+            f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked",
+            "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
+            "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
+        ]

@@ -1,0 +1,118 @@
+"""What changing the weights costs, in the scheme of the model's ``[write]`` section.
+
+| scheme | how weight changes reach the cells |
+| --- | --- |
+| accumulate | summed over the batch by a digital accumulator beside each tile, then programmed, a row's cells at once |
+| row_verify | the same, and after each of its pulses a row is read to check it |
+| outer_product | every sample writes its two signed outer products, by coinciding pulses on rows and columns |
+| continual | the same in every nudge tick (continual EP): many more writes |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.recording import Recording
+
+
+def writing_actions(recording: Recording) -> Iterator[Action]:
+    """Accumulation and programming of the synapses, tile by tile."""
+    chip, counts = recording.chip, recording.counts
+    model = chip.model
+
+    def act(component: str, per_tile: np.ndarray, unit_energy_J: float | np.ndarray) -> Action:
+        return Action(UPDATE, component, per_tile, unit_energy_J, per_tile=True)
+
+    adds = counts.updates("accumulate_adds")
+    yield act("cell_write", write_pulses(recording), model.cell_write_energy_J())
+    if model.write.parallel:
+        yield act("dac", _driven_lines(recording) * model.write.slots.value, model.dac.pulse_energy.value)
+        return
+    driven = counts.updates("write_steps") * (1 + chip.plan.columns) * model.array.slices.value
+    yield act("dac", driven, model.dac.pulse_energy.value)
+    sizes, which = np.unique(chip.accumulator_bits, return_inverse=True)
+    bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in sizes])[which]
+    yield act("update_add", adds, model.digital.multiply_add_energy.value)
+    yield act("update_memory", 2 * adds * model.digital.accumulator_bits.value, bit_J)
+    if model.write.scheme == "row_verify":
+        cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns
+        cells = cells * model.array.slices.value
+        yield act("cell_read", cells * model.array.input_pulses.value, model.cell_read_energy_J())
+        conversions = cells * model.conversions_per_result()
+        yield act("sample_hold", conversions, model.sample_hold.sample_energy.value)
+        yield act("adc", conversions, model.adc_cost().energy_J)
+        yield act("add", conversions, model.digital.add_energy.value)
+
+
+def write_pulses(recording: Recording) -> np.ndarray:
+    """Programming pulses of each tile, [tiles]: those that devices got where the tiles count them; else those that
+    the batch's net change takes, or, where outer products are written directly, the expected coincidences: two
+    pulses, each high with the probability ``input_duty``, in each of the ``slots`` of each (row, column, sample,
+    position) of both terms.
+    """
+    counts, model = recording.counts, recording.chip.model
+    if counts.applied or not model.write.parallel:
+        return counts.updates("pulses_up") + counts.updates("pulses_down")
+    coincidence = model.write.slots.value * model.cell.input_duty.value**2
+    return counts.updates("accumulate_adds") * coincidence * _products(recording)
+
+
+def write_time_s(recording: Recording) -> float:
+    """Time of the update, of the slowest tile: its additions, by its multiply-add units, and pulses in a row, each
+    row's cells at once (and read, where verified); or the slots of all outer products of a tile, one position after
+    the other.
+    """
+    counts, chip = recording.counts, recording.chip
+    model, pulse_s = chip.model, chip.model.cell.write_time.value
+    if model.write.parallel:
+        reuse = max(tile.reuse for tile in chip.plan.tiles)
+        return counts.samples * reuse * counts.terms * model.write.slots.value * pulse_s * _products(recording)
+    steps = counts.updates("write_steps")
+    step_s = np.full(len(steps), pulse_s)
+    if model.write.scheme == "row_verify":
+        step_s = step_s + model.write.verify_reads.value * read_time_s(chip, "forward")
+    add_s = model.digital.multiply_add_time.value / model.digital.multiply_add_units.value
+    return float((counts.updates("accumulate_adds") * add_s + steps * step_s).max())
+
+
+def endurance_table(recording: Recording, samples: float) -> pd.DataFrame:
+    """Wear of each tile: tile, layer, name, pulses_per_cell over ``samples`` training samples (mean over used cells),
+    and endurance_used, its share of what a cell endures (NaN where the model gives no endurance).
+    """
+    chip, endures = recording.chip, recording.chip.model.cell.endurance
+    cells = chip.plan.rows * chip.plan.columns
+    pulses = write_pulses(recording) / cells * samples / max(recording.counts.samples, 1)
+    frame = chip.plan.to_frame()[["tile", "layer", "name"]]
+    used = pulses / endures.value if endures is not None else np.full(len(pulses), np.nan)
+    return frame.assign(pulses_per_cell=pulses, endurance_used=used)
+
+
+def _products(recording: Recording) -> float:
+    """How often the outer products of a sample are written: once, or in every nudge tick (their mean number)."""
+    counts = recording.counts
+    if recording.chip.model.write.scheme == "outer_product":
+        return 1.0
+    ticks = [counts.presentations[phase].max(1).sum() for phase in READ_PHASES[1:] if phase in counts.presentations]
+    return float(np.mean(ticks)) / max(counts.samples, 1) if ticks else 0.0
+
+
+def _driven_lines(recording: Recording) -> np.ndarray:
+    """Rows and columns that carry pulses when the outer products of all samples are written, [tiles]: for each of them
+    the lines driven per position in the mean clocked read of all phases, in both directions.
+    """
+    counts, plan = recording.counts, recording.chip.plan
+    products = counts.terms * counts.samples * np.array([tile.reuse for tile in plan.tiles])
+    lines = np.zeros(len(plan.tiles))
+    for way in DIRECTIONS:
+        reads, active = (
+            sum(counts.of(phase, "clocked", way, quantity) for phase in READ_PHASES)
+            for quantity in ("reads", "active_lines")
+        )
+        lines += np.asarray(active) / np.maximum(reads, 1) * products
+    return lines * _products(recording)

@@ -1,0 +1,1 @@
+"""A chip: what stands where, who sends what to whom, what was counted."""

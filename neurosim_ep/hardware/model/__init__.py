@@ -1,0 +1,1 @@
+"""Hardware models: numbers with unit, source and interval, read from TOML."""

@@ -1,0 +1,88 @@
+"""Hardware models as tables for people: `neurosim-ep hw`."""
+
+from __future__ import annotations
+
+from neurosim_ep.errors import UsageError
+from neurosim_ep.hardware.model.curves import Curve
+from neurosim_ep.hardware.model.file import ModelFile, choices, merged, numbers, read_model
+from neurosim_ep.hardware.model.quantities import Quantity
+from neurosim_ep.resources import shipped_files
+
+Rows = list[dict[str, str]]
+
+
+def list_rows() -> Rows:
+    """Every shipped model: name, node, base, description; one that is only a base says so."""
+    rows = []
+    for name, path in shipped_files("hwmodels").items():
+        document, origins = merged(path)
+        head = document["model"]
+        bases = [origin for origin in dict.fromkeys(origins.values()) if origin != path.stem]
+        rows.append(
+            {
+                "name": name,
+                "node": f"{head['node_nm']:g} nm",
+                "builds on": ", ".join(bases) or "-",
+                "description": ("(only a base) " if head.get("abstract") else "") + head["description"],
+            }
+        )
+    return rows
+
+
+def show_rows(name: str, section: str | None = None) -> Rows:
+    """Every number of a model: as used at its node, its interval, as given, and where it comes from.
+
+    Raises :class:`UsageError` for a section there is not.
+    """
+    file = read_model(name)
+    rows = [
+        {
+            "key": key, "value": word, "low": "", "high": "", "unit": "", "given": "", "kind": "choice",
+            "file": file.origins.get(key, ""), "source": "",
+        }
+        for key, word in choices(file.model)
+    ]  # fmt: skip
+    rows += [_number_row(file, key, number) for key, number in numbers(file.model)]
+    if section is not None:
+        sections = list(dict.fromkeys(row["key"].split(".")[0] for row in rows))
+        if section not in sections:
+            raise UsageError(f'no section "{section}" in {name}; it has {", ".join(sections)}')
+        rows = [row for row in rows if row["key"].split(".")[0] == section]
+    return sorted(rows, key=lambda row: row["key"].split(".")[0])
+
+
+def _number_row(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, str]:
+    given = file.given(key)
+    row = {"key": key, "unit": number.unit, "kind": number.kind, "file": file.origins[key], "source": number.source}
+    if isinstance(number, Curve):
+        points = f"{len(number.x)} points, {min(number.y):.3g} to {max(number.y):.3g}"
+        return {**row, "value": points, "low": "", "high": "", "given": ""}
+    at_node = f"{given['value']:.4g} at {given['node_nm']:g} nm" if given["value"] != number.value else ""
+    ends = {
+        bound: "" if getattr(number, bound) is None else f"{getattr(number, bound):.4g}" for bound in ("low", "high")
+    }
+    return {**row, "value": f"{number.value:.4g}", **ends, "given": at_node}
+
+
+def diff_rows(name: str, other: str) -> Rows:
+    """The choices and numbers, as used, in which two models differ."""
+    one, two = read_model(name), read_model(other)
+    said = [_as_used(file) for file in (one, two)]
+    keys = list(dict.fromkeys([*said[0], *said[1]]))
+    return [
+        {"key": key, name: said[0].get(key, "-"), other: said[1].get(key, "-")}
+        for key in keys
+        if said[0].get(key) != said[1].get(key)
+    ]
+
+
+def _as_used(file: ModelFile) -> dict[str, str]:
+    found = dict(choices(file.model))
+    for key, number in numbers(file.model):
+        if isinstance(number, Curve):
+            found[key] = f"{len(number.x)} points, {min(number.y):.4g} to {max(number.y):.4g} {number.unit}"
+        else:
+            ends = [number.at("low"), number.at("high")]
+            interval = f" ({ends[0]:.4g} - {ends[1]:.4g})" if ends[0] < ends[1] else ""
+            found[key] = f"{number.value:.4g} {number.unit}{interval}"
+    return found

@@ -1,0 +1,157 @@
+"""What is recorded of one epoch of training, while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.errors import DivergenceError
+from neurosim_ep.experiment.model import Model
+from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.registry import POLICIES
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import ResidualObserver
+from neurosim_ep.scheduler.phases import NUDGES
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients
+from neurosim_ep.telemetry.health import LayerHealth
+from neurosim_ep.telemetry.layers import LayerStatistics
+from neurosim_ep.telemetry.resolution import Resolution, watching
+from neurosim_ep.telemetry.rest import ResidualCurves, SettlingStatistics
+
+Row = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one training epoch leaves: scalars, rows by name of the layer, residual curves, and recorded traffic."""
+
+    loss: float
+    train_accuracy: float
+    alpha: float
+    learning_rate: float
+    settling: Row
+    layers: dict[str, Row]
+    residuals: list[dict[str, float | str]]
+    traffic: list[tuple[int, TileCounts]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test accuracy of the readout, and of each layer's own signal readout."""
+
+    accuracy: float
+    layer_accuracy: dict[int, float]
+
+
+class EpochTelemetry:
+    """Collects, on the device, what ``epoch`` (from 0) of ``batches`` batches leaves; it is read once, at the end."""
+
+    def __init__(self, scenario: Scenario, model: Model, epoch: int, batches: int) -> None:
+        self.scenario, self.epoch = scenario, epoch
+        self.names, self.tiles = model.network.layer_names, model.tiles
+        self.totals: Tensor | float = 0.0  # loss and correct answers
+        self.samples = 0
+        self.statistics, self.curves = LayerStatistics(model.network), ResidualCurves()
+        self.health = LayerHealth(self.names, batches, fresh=epoch == 0)
+        self.resolution = None if model.tiles is None else Resolution(model.tiles)
+        self.settling = _settling(scenario)
+        self.traffic: list[tuple[int, TileCounts]] = []
+
+    def records(self, number: int) -> bool:
+        """Whether batch ``number`` (from 0) is recorded: none is where no tiles compute the rule."""
+        every = self.scenario.telemetry.traffic_every
+        return self.scenario.plasticity.rule != "bptt" and every > 0 and number % every == 0
+
+    @contextmanager
+    def watching(self, number: int) -> Iterator[list[Observer]]:
+        """The observers of batch ``number`` (from 0), which is presented inside the block."""
+        sampled = number % self.scenario.telemetry.stats_every == 0
+        self.residual = ResidualObserver() if sampled else None
+        with watching(self.tiles, number, sampled=sampled):
+            yield [] if self.residual is None else [self.residual]
+
+    def add(self, number: int, y: Tensor, result: Gradients) -> list[str]:
+        """Take what the batch just watched gave, before its update; returns warnings about layers.
+
+        Raises :class:`DivergenceError` where a sampled batch is not finite.
+        """
+        self.samples += len(y)
+        self.totals = self.totals + torch.stack([result.loss.sum(), (result.logits.argmax(1) == y).sum()]).double()
+        ends = [result.free_phase, *([result.nudge_phases] if isinstance(result, EPGradients) else [])]
+        for part, end in zip(self.settling, ends, strict=True):
+            part.add(end)
+        if self.residual is None:
+            return []
+        rows = self.statistics.add(result)
+        if self.resolution is not None:
+            self.resolution.add(rows)
+        self.curves.add(self.residual)
+        if not bool(torch.isfinite(result.loss.sum() + result.residual.sum())):
+            raise diverged(self.epoch, number)
+        return self.health.add(rows, number + 1, len(y))
+
+    def updated(self, number: int, counts: TileCounts | None) -> None:
+        """Take what the update of the batch did, and its ``counts`` where it is recorded."""
+        if counts is not None:
+            self.traffic.append((number, counts))
+        if self.resolution is not None:
+            self.resolution.written()
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy over all samples."""
+        assert isinstance(self.totals, Tensor)
+        loss, correct = (self.totals / self.samples).tolist()
+        return loss, correct
+
+    def warnings(self) -> list[str]:
+        """About layers and converters, at the end of the epoch."""
+        return [*self.health.close(), *([] if self.resolution is None else self.resolution.warnings())]
+
+    def record(self, alpha: float, learning_rate: float) -> EpochRecord:
+        """All that was collected."""
+        loss, correct = self.means()
+        settling = {key: value for part in self.settling for key, value in part.epoch_columns().items()}
+        return EpochRecord(
+            loss, correct, alpha, learning_rate, settling, self._layer_rows(), self.curves.rows(), self.traffic
+        )
+
+    def _layer_rows(self) -> dict[str, Row]:
+        """Statistics of every layer, with how it settled and the updates it took against computing every sample in
+        every tick with all layers at once.
+        """
+        free, *nudges = self.settling
+        copies = len(NUDGES[self.scenario.relaxation.nudging])
+        updates: Row = {
+            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges))
+            // POLICIES[self.scenario.scheduler.policy].ticks,
+            "updates_dense": free.samples * free.steps + copies * sum(nudge.samples * nudge.steps for nudge in nudges),
+        }
+        rows = self.statistics.rows()
+        parts = [part.layer_columns() for part in self.settling]
+        if self.resolution is not None:
+            parts.append(self.resolution.columns())
+        for name, *columns in zip(self.names, *parts, strict=True):
+            for more in (updates, *columns):
+                rows[name] |= more
+        return rows
+
+
+def _settling(scenario: Scenario) -> list[SettlingStatistics]:
+    """Of the phases that the rule has."""
+    relaxation = scenario.relaxation
+    free = SettlingStatistics("free", relaxation.free_steps, relaxation.tolerance)
+    nudge = SettlingStatistics("nudge", relaxation.nudge_steps, relaxation.nudge_tolerance)
+    return [free] if scenario.plasticity.rule == "bptt" else [free, nudge]
+
+
+def diverged(epoch: int, number: int) -> DivergenceError:
+    """What stops a run whose loss, states or weights are not finite by batch ``number`` of ``epoch`` (from 0)."""
+    return DivergenceError(
+        f"diverged: loss, states or weights are not finite by batch {number} of epoch {epoch + 1}; lower "
+        "training.learning_rate, network.weight_scale or relaxation.beta, or set training.update_limit"
+    )

@@ -1,0 +1,128 @@
+"""What real tiles can tell apart and write: conversion steps against the nudge signal, clipped results, pulses.
+
+A nudge moves the states of a layer by |s⁺ − s⁻|, a few hundredths or less, and both phases are read through converters
+whose step is set by the whole range of the drives. Where the step is much larger, both phases get the same codes, and
+the gradient of the layer is what rounding leaves of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.telemetry.layers import STATE_COLUMNS
+from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
+from neurosim_ep.tiles.network_tiles import ChipTiles
+
+NUDGE = len(STATE_COLUMNS)  # place of the nudge difference in a row of layer statistics
+RESOLVED = 0.5
+"""A nudge signal below this part of a step is not resolved: most states are rounded as if there were no nudge."""
+
+Columns = dict[str, float | None]
+
+
+@contextmanager
+def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False) -> Iterator[None]:
+    """Calibrate the converters of ``tiles``, if there are any, in the presentation of ``batch`` (from 0) where it is
+    time to, and count what they do during a ``sampled`` one.
+    """
+    if tiles is None:
+        yield
+        return
+    every = tiles.arrays[0].section.converters.calibrate_every
+    with tiles.calibrating(batch % every == 0), tiles.counting(sampled):
+        yield
+
+
+class Resolution:
+    """One epoch of the ``tiles`` of the layers ``names``: means over the sampled batches, pulses of all batches."""
+
+    def __init__(self, tiles: ChipTiles) -> None:
+        self.network, self.names, self.tiles = tiles.network, tiles.network.layer_names, tiles
+        self.steps: list[list[Tensor]] = []
+        self.nudges: list[Tensor] = []
+        self.clipped: list[list[Tensor]] = []
+        self.pulses: list[Tensor] = []
+
+    def add(self, rows: Sequence[Tensor]) -> None:
+        """Take what the converters of a sampled batch did, and the layers' statistics ``rows`` with their nudges."""
+        self.nudges.append(torch.stack([row[NUDGE] for row in rows[: len(self.names)]]).double())
+        steps, clipped = [], []
+        for layer in range(len(self.names)):
+            sides = (FORWARD, self.network.into(layer)), (TRANSPOSED, self.network.out_of(layer))
+            for direction, numbers in sides:
+                step, share = self._converters(numbers, direction)
+                steps.append(step)
+                clipped.append(share)
+        self.steps.append(steps)
+        self.clipped.append(clipped)
+
+    def _converters(self, numbers: Sequence[int], direction: str) -> tuple[Tensor, Tensor]:
+        """Mean step of the connections ``numbers`` in the nudge phases (the free one for the input), and the share of
+        all their conversions that were clipped; NaN where there are none.
+        """
+        missing = self.nudges[-1].new_tensor(torch.nan)
+        arrays = [self.tiles.arrays[number] for number in numbers]
+        steps = [
+            array.step("nudge" if number else "free", direction) for number, array in zip(numbers, arrays, strict=True)
+        ]
+        known = [missing.new_tensor(0.0) + step for step in steps if step is not None]
+        counted = [
+            one for array in arrays for (_, way), one in array.conversions.items() if way == direction and one.done
+        ]
+        if not known or not counted:
+            return missing, missing
+        clipped = sum((torch.as_tensor(one.clipped) for one in counted), torch.tensor(0)).double()
+        step = known[0] if len(known) == 1 else torch.stack(known).mean()
+        return step, clipped.to(missing.device) / sum(one.done for one in counted)
+
+    def written(self) -> None:
+        """Take the pulses of the batch that was just written."""
+        if self.tiles.pulsed:
+            self.pulses.append(torch.stack([devices.counts.totals() for devices in self.tiles.devices]))
+
+    def columns(self) -> list[Columns]:
+        """Columns of layers.csv of every layer: steps in units of the drive, shares of conversions, and pulses per
+        weight and batch.
+        """
+        steps, clipped = (self._means(values) for values in (self.steps, self.clipped))
+        names = ("adc_step_forward", "adc_step_transposed"), ("clipped_forward", "clipped_transposed")
+        found: list[Columns] = []
+        for layer in range(len(self.names)):
+            values = [*zip(names[0], steps[layer], strict=True), *zip(names[1], clipped[layer], strict=True)]
+            found.append({name: value if value == value else None for name, value in values})
+        if self.pulses:
+            totals = torch.stack(self.pulses).mean(0).tolist()
+            for layer, columns in enumerate(found):
+                mine = self.network.into(layer)
+                cells = sum(self.tiles.devices[number].weights.numel() for number in mine)
+                pulses = (sum(of) / cells for of in zip(*(totals[number] for number in mine), strict=True))
+                columns |= dict(zip(("pulses_up", "pulses_down", "pulses_net"), pulses, strict=True))
+        return found
+
+    def warnings(self) -> list[str]:
+        """One line that names the layers whose converters cannot resolve the nudge, if there are any."""
+        if not self.nudges:
+            return []
+        nudges = torch.stack(self.nudges).mean(0).tolist()
+        coarse = []
+        for name, nudge, steps in zip(self.names, nudges, self._means(self.steps), strict=True):
+            step = max((value for value in steps if value == value), default=0.0)
+            if nudge < RESOLVED * step:
+                coarse.append(f"{name} (step {step:.1e}, nudge {nudge:.1e})")
+        if not coarse:
+            return []
+        return [
+            "the converters cannot resolve the nudge signal |s+ - s-| of " + ", ".join(coarse) + "; raise "
+            "hardware.converters.adc_bits or relaxation.beta, or narrow the range (adc_range, calibration_quantile)"
+        ]
+
+    def _means(self, batches: Sequence[Sequence[Tensor]]) -> list[list[float]]:
+        """Means over the sampled batches, forward and transposed of each layer."""
+        if not batches:
+            return [[torch.nan, torch.nan]] * len(self.names)
+        stacked = torch.stack([torch.stack(list(batch)) for batch in batches])
+        return stacked.mean(0).view(len(self.names), 2).tolist()

@@ -1,0 +1,193 @@
+"""The tables of a run directory, kept epoch by epoch from what the trainer recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+
+from neurosim_ep.experiment.model import Model
+from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.cost import bill, energy_by
+from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.area import AreaItem
+from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
+from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.record.logs import (
+    COST_COLUMNS,
+    EPOCH_COLUMNS,
+    LAYER_COLUMNS,
+    MEMORY_COLUMNS,
+    PULSE_COLUMNS,
+    RESIDUAL_COLUMNS,
+    TILE_COLUMNS,
+    CsvTable,
+    write_table,
+)
+from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.telemetry.epoch import EpochRecord, Evaluation
+
+
+class RunTables:
+    """Writes epochs.csv, layers.csv, residual.csv, tiles.csv, pulses.csv, cost.csv, comparison.csv, memory.csv,
+    area.csv and traffic.h5.
+    """
+
+    def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
+        self.directory, self.scenario, self.model = directory, scenario, model
+        self.epochs = CsvTable(directory.path / "epochs.csv", EPOCH_COLUMNS)
+        self.layers = CsvTable(directory.path / "layers.csv", LAYER_COLUMNS)
+        self.residual = CsvTable(directory.path / "residual.csv", RESIDUAL_COLUMNS)
+        self.traffic = TrafficWriter(
+            directory.path / "traffic.h5",
+            model.plan,
+            scenario_name=scenario.scenario.name,
+            seed=scenario.scenario.seed,
+            event_threshold=scenario.scheduler.threshold,
+            signals=model.signal_projections,
+            readout=model.readout_projection,
+        )
+        self.tiles = model.plan.to_frame()
+        self.counts = TileCounts.zeros(len(self.tiles))
+        self.priced: tuple[Recording, pd.DataFrame] | None = None
+
+    def open(self) -> None:
+        """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
+        table = self.model.memory(self.scenario.relaxation)
+        write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
+        write_table(self.directory.path / "area.csv", self.model.area(), AreaItem._fields)
+        self._write_tiles()
+
+    def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float | None]:
+        """Enter ``epoch`` (from 1) into every table; returns its row of epochs.csv."""
+        counts = TileCounts.zeros(len(self.model.plan.tiles))
+        for _, batch in record.traffic:
+            counts += batch
+        self.counts += counts
+        if self.counts.batches:
+            recording = self.model.recording(self.counts)
+            cost = bill(recording)
+            self.priced = recording, cost
+            tables = {
+                "noc": message_table(recording), "cost": cost,
+                "places": place_table(recording), "links": link_table(recording),
+            }  # fmt: skip
+            self.traffic.append(epoch, record.traffic, tables)
+            comparison = [one._asdict() for one in compare(recording, cost)]
+            write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
+        self.layers.append(self._layer_rows(epoch, record, test, counts))
+        self.residual.append({"epoch": epoch, **row} for row in record.residuals)
+        if self.counts.batches:
+            self._write_tiles()
+            write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
+        row = {
+            "epoch": epoch,
+            "loss": record.loss,
+            "train_accuracy": record.train_accuracy,
+            "test_accuracy": test.accuracy,
+            "alpha": record.alpha,
+            "learning_rate": record.learning_rate,
+            **record.settling,
+            "seconds": seconds,
+        }
+        self.epochs.append([row])
+        return row
+
+    def cost_per_sample(self) -> dict[str, float]:
+        """Energy and latency of one training sample in every style, from all recorded batches up to the last
+        :meth:`write`.
+        """
+        if self.priced is None:
+            return {}
+        recording, cost = self.priced
+        totals = energy_by(cost).set_index("style")["energy_J"]
+        costs = {}
+        for style in Style:
+            costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
+            costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
+        return costs
+
+    def truncate_to(self, epoch: int) -> None:
+        """Drop what was written after ``epoch``, which will be computed again."""
+        for table in (self.epochs, self.layers, self.residual, self.traffic):
+            table.truncate_to(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts so far, as tensors and plain values."""
+        counts = self.counts
+        return {
+            "traffic": torch.from_numpy(counts.traffic),
+            "update": torch.from_numpy(counts.update),
+            **{
+                name: {phase: torch.from_numpy(table) for phase, table in getattr(counts, name).items()}
+                for name in TICK_TABLES
+            },
+            "samples": counts.samples,
+            "batches": counts.batches,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`. Raises ValueError when the counts belong to other tiles."""
+        if state["traffic"].shape != self.counts.traffic.shape:
+            raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
+        tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
+        self.counts = TileCounts(
+            state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
+            samples=state["samples"], batches=state["batches"], terms=self.counts.terms, applied=self.counts.applied,
+        )  # fmt: skip
+
+    def _write_tiles(self) -> None:
+        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts), PULSE_COLUMNS)
+
+    def _layer_rows(
+        self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
+    ) -> list[dict[str, object]]:
+        events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
+        needed = self._needed_updates(counts)
+        return [
+            {
+                "epoch": epoch,
+                "layer": layer,
+                "name": name,
+                **values,
+                "readout_accuracy": test.layer_accuracy.get(layer),
+                "updates_needed": needed.get(layer),
+                "events_per_neuron_tick": events.get(layer),
+                "energy_J": energy.get(layer),
+            }
+            for layer, (name, values) in enumerate(record.layers.items())
+        ]
+
+    def _events_per_neuron_tick(self, counts: TileCounts) -> dict[int, float]:
+        """Events sent per neuron, sample and tick, over all phases of the recorded batches."""
+        if not counts.batches:
+            return {}
+        events = sum(table.sum(0) for table in counts.events.values())
+        chances = sum(table.sum(0) for table in counts.presentations.values())
+        neurons = [layer.neurons for layer in self.model.plan.layers]
+        return {layer: float(events[layer] / (chances[layer] * n)) for layer, n in enumerate(neurons)}
+
+    def _needed_updates(self, counts: TileCounts) -> dict[int, float]:
+        """Share of the layer updates of the recorded batches that an input had changed for."""
+        if not counts.batches:
+            return {}
+        needed, done = (
+            sum(table.sum(0) for table in tables.values()) for tables in (counts.needed, counts.presentations)
+        )
+        return {layer: float(share) for layer, share in enumerate(needed / done)}
+
+    def _energy_per_sample(self, counts: TileCounts) -> dict[int, float]:
+        """Clocked energy per sample of each layer, over all phases of the recorded batches."""
+        if not counts.batches:
+            return {}
+        energy = energy_by(bill(self.model.recording(counts), [Style.CLOCKED], ["value"]), "layer")
+        return {
+            int(str(layer)): float(joules) / counts.samples
+            for layer, joules in energy.set_index("layer")["energy_J"].items()
+        }

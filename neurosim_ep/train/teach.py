@@ -1,0 +1,277 @@
+"""`neurosim-ep teach`: train a teacher by backpropagation (or take one from elsewhere), and store its targets.
+
+The folder holds
+
+    teacher.toml      the resolved scenario
+    teacher.csv       epoch, loss, train_accuracy, test_accuracy, learning_rate, seconds
+    training.pt       where an interrupted training goes on
+    teacher.pt        the trained weights
+    teacher.json      accuracy, digests, versions
+    targets.h5        the target store, see ``store``
+
+A command that was interrupted goes on after its last finished epoch when it is given again; the store is written anew.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neurosim_ep.data.dataset import Data, prepare
+from neurosim_ep.data.feed import Feed
+from neurosim_ep.data.views import count_views, draw_views, show
+from neurosim_ep.ep.network import channels_last
+from neurosim_ep.ep.seeds import Stream, generator
+from neurosim_ep.errors import CheckpointError, DivergenceError, UsageError
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.progress import Reporter
+from neurosim_ep.record.checkpoint import load_checkpoint, save_checkpoint
+from neurosim_ep.record.logs import CsvTable
+from neurosim_ep.record.rundir import versions, write_atomic, write_json
+from neurosim_ep.scenario.load import dump_scenario, load_scenario
+from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.teacher.classifier import Teacher, build_teacher, matching_layers
+from neurosim_ep.teacher.foreign import read_foreign
+from neurosim_ep.teacher.store import StoreKey, target_bytes, write_store
+from neurosim_ep.teacher.targets import (
+    AGAIN,
+    STORE,
+    WEIGHTS,
+    LiveTargets,
+    teacher_colours,
+    teacher_folder,
+    weights_digest,
+)
+from neurosim_ep.threads import use_threads
+from neurosim_ep.units import format_bits
+
+TRAINING, SCENARIO = "training.pt", "teacher.toml"
+COLUMNS = ("epoch", "loss", "train_accuracy", "test_accuracy", "learning_rate", "seconds")
+MOMENTUM = 0.9
+TEST_BATCH = 500
+NEAR_CHANCE = 1.5  # times the accuracy of chance below which a teacher is suspicious
+AT_ONCE = 1000  # samples whose targets are written together
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What `teach` leaves: its folder, the teacher's test accuracy, and bytes of targets read per sample and epoch."""
+
+    folder: Path
+    accuracy: float
+    views: int
+    bytes_per_sample: float
+    bytes_per_epoch: float
+    store_bytes: float
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Lines for people: (label, value)."""
+        return [
+            ("teacher", str(self.folder)),
+            ("test accuracy", f"{self.accuracy:.1%}"),
+            ("target store", f"{format_bits(8 * self.store_bytes)} in {self.views} views"),
+            ("read per sample", format_bits(8 * self.bytes_per_sample)),
+            ("read per epoch", format_bits(8 * self.bytes_per_epoch)),
+        ]
+
+
+def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter, threads: int | None = None) -> Taught:
+    """Leave a teacher and its target store for ``scenario`` in ``out`` (default: where a run will look for it).
+
+    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and work). Raises
+    :class:`UsageError` when the scenario needs no teacher, or the folder has another one.
+    """
+    folder = out or teacher_folder(scenario)
+    if not scenario.signals.taught():
+        raise UsageError(
+            f"signals.kind = {scenario.signals.kind!r}: no layer of this scenario needs a teacher; "
+            'set it to "kd" or "kdw", or to a list that has one of them'
+        )
+    experiment = Experiment.open(scenario, device=device, exact=True)
+    data, target, student = experiment.data, experiment.device, experiment.model.network
+    teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
+    use_threads(threads, scenario.teacher.batch_size * teacher.largest_flops)
+    pairs = matching_layers(scenario, student, teacher)
+    mean, std = teacher_colours(scenario.teacher, data)
+    foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
+    _claim(folder, _pinned(scenario))
+    if foreign is not None:
+        teacher.load_state_dict(foreign)
+    else:
+        _train(scenario, teacher, data, target, folder, reporter)
+    accuracy = test_accuracy(teacher, data, mean, std, target)
+    if accuracy < NEAR_CHANCE / data.num_classes:
+        reporter.warn(
+            f"the teacher is right on {accuracy:.1%} of the test images, which is close to chance; train it for longer "
+            "(teacher.epochs), or check the mapping, mean and std of your own"
+        )
+    save_checkpoint(folder, {"weights": teacher.state_dict()}, WEIGHTS)
+    precision, views = scenario.teacher.precision, count_views(scenario.data)
+    shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
+    bits = sum(scenario.teacher.sample_bits(math.prod(shape)) for _, shape in shapes.values())
+    sizes = target_bytes(bits, len(data.train_labels), views)
+    _store(scenario, LiveTargets(teacher, pairs, mean, std), data, target, folder / STORE, accuracy, shapes, reporter)
+    write_json(
+        folder / "teacher.json",
+        {
+            "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "train_digest": data.train_digest,
+            "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
+            **sizes, "versions": versions(),
+        },
+    )  # fmt: skip
+    if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
+        reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
+    return Taught(folder, accuracy, views, **sizes)
+
+
+def _pinned(scenario: Scenario) -> Scenario:
+    """``scenario`` with the file of the teacher's weights named so that it is found from any directory."""
+    if not scenario.teacher.state_dict:
+        return scenario
+    path = str(Path(scenario.teacher.state_dict).expanduser().resolve())
+    return scenario.model_copy(update={"teacher": scenario.teacher.model_copy(update={"state_dict": path})})
+
+
+def _identity(scenario: Scenario) -> dict[str, object]:
+    """All of ``scenario`` that the teacher and its stored targets depend on."""
+    return {
+        "seed": scenario.scenario.seed, "data": scenario.data.model_copy(update={"root": "", "test_samples": 0}),
+        "teacher": scenario.teacher, "network": scenario.teacher.layer_plans(scenario.network),
+        "taught": scenario.signals.taught(),
+    }  # fmt: skip
+
+
+def _claim(folder: Path, scenario: Scenario) -> None:
+    """Make ``folder`` this scenario's, or go on in it when it was begun for one with the same teacher."""
+    mark = folder / SCENARIO
+    try:
+        if mark.exists():
+            begun, wanted = _identity(load_scenario(mark)), _identity(scenario)
+            if different := [name for name in wanted if begun[name] != wanted[name]]:
+                raise UsageError(
+                    f"{folder}: holds a teacher of another scenario ({' and '.join(different)} differ, see {mark}); "
+                    "choose another --out, or move it away"
+                )
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder}: is not an empty folder and holds no teacher; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(mark, dump_scenario(scenario).encode())
+    except OSError as problem:
+        raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
+
+
+def _train(
+    scenario: Scenario, teacher: Teacher, data: Data, device: torch.device, folder: Path, reporter: Reporter
+) -> None:
+    """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates, as many epochs as are missing."""
+    section, seed = scenario.teacher, scenario.scenario.seed
+    batches = len(batches_of(torch.arange(len(data.train_labels)), section.batch_size))
+    sgd = torch.optim.SGD(
+        teacher.parameters(), section.learning_rate, MOMENTUM, weight_decay=section.weight_decay, nesterov=True
+    )
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, batches * section.epochs)
+    table, first = CsvTable(folder / "teacher.csv", COLUMNS), 0
+    if (folder / TRAINING).is_file():
+        state = load_checkpoint(folder, device, TRAINING, AGAIN)
+        try:
+            if state["train_digest"] != data.train_digest:
+                raise UsageError(f"{folder}: was begun on other images; restore them, or choose another --out")
+            teacher.load_state_dict(state["weights"])
+            sgd.load_state_dict(state["sgd"])
+            cosine.load_state_dict(state["cosine"])
+            first = int(state["epoch"])
+        except (KeyError, RuntimeError, TypeError, AttributeError) as problem:
+            raise CheckpointError(
+                f"{folder / TRAINING}: cannot be continued ({type(problem).__name__}); "
+                "remove the folder and teach again"
+            ) from problem
+    table.truncate_to(first)
+    reporter.start(
+        f"teacher of {scenario.scenario.name}: {section.epochs} epochs into {folder}", section.epochs, batches
+    )
+    feed, colours = Feed(data.train_images, data.train_labels, device), (data.mean.to(device), data.std.to(device))
+    for epoch in range(first, section.epochs):
+        began = time.perf_counter()
+        order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.TEACHER_ORDER, epoch))
+        random = generator(seed, Stream.TEACHER_AUGMENTATION, epoch)
+        loss, correct, rate = torch.zeros((), device=device), torch.zeros((), device=device), cosine.get_last_lr()[0]
+        teacher.train()
+        for number, chosen in enumerate(batches_of(order, section.batch_size)):
+            images, labels = feed.batch(chosen)
+            images = show(images, draw_views(scenario.data, len(chosen), random), scenario.data)
+            logits = teacher(channels_last(prepare(images, *colours)))
+            batch_loss = F.cross_entropy(logits, labels)
+            sgd.zero_grad(set_to_none=True)
+            batch_loss.backward()
+            sgd.step()
+            cosine.step()
+            loss += batch_loss.detach() * len(chosen)
+            correct += (logits.argmax(1) == labels).sum()
+            reporter.batch(epoch + 1, number + 1)
+        row = {
+            "epoch": epoch + 1, "loss": float(loss) / len(order), "train_accuracy": float(correct) / len(order),
+            "test_accuracy": test_accuracy(teacher, data, data.mean, data.std, device), "learning_rate": rate,
+            "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+        if not math.isfinite(row["loss"]):
+            raise DivergenceError(f"the teacher diverged in epoch {epoch + 1}; lower teacher.learning_rate")
+        table.append([row])
+        progress = {"sgd": sgd.state_dict(), "cosine": cosine.state_dict(), "epoch": epoch + 1}
+        progress["train_digest"] = data.train_digest
+        save_checkpoint(folder, {"weights": teacher.state_dict(), **progress}, TRAINING)
+        reporter.note(
+            f"teacher epoch {epoch + 1}/{section.epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
+            f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
+        )
+
+
+def batches_of(order: Tensor, size: int) -> list[Tensor]:
+    """``order`` (N,) in batches of ``size``; a last sample alone, which cannot be normalised over its batch, joins the
+    batch before.
+    """
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+@torch.no_grad()
+def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor, device: torch.device) -> float:
+    """Fraction of the test images that the teacher gets right, its colours normalised by ``mean`` and ``std`` (C,)."""
+    teacher.eval()
+    mean, std, correct = mean.to(device), std.to(device), torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in Feed(data.test_images, data.test_labels, device).parts(TEST_BATCH):
+        logits = teacher(channels_last(prepare(images, mean, std)))
+        correct += (logits.argmax(1) == labels).sum()
+    return int(correct) / len(data.test_labels)
+
+
+def _store(
+    scenario: Scenario,
+    live: LiveTargets,
+    data: Data,
+    device: torch.device,
+    path: Path,
+    accuracy: float,
+    shapes: dict[int, tuple[str, tuple[int, ...]]],
+    reporter: Reporter,
+) -> None:
+    views = count_views(scenario.data)
+    reporter.note(f"storing the targets of {len(data.train_labels):,} images in {views} views")
+    about = {"teacher_digest": live.teacher_digest, "teacher_accuracy": accuracy}
+    with write_store(
+        path, StoreKey.of(data, scenario.data), shapes, samples=len(data.train_labels), views=views,
+        section=scenario.teacher, teacher=about,
+    ) as store:  # fmt: skip
+        feed = Feed(data.train_images, data.train_labels, device)
+        for view in range(views):
+            for number, (images, _) in enumerate(feed.parts(AT_ONCE)):
+                shown = torch.full((len(images),), view, device=device)
+                store.put(view, number * AT_ONCE, live.look(show(images, shown, scenario.data)))
