@@ -1,0 +1,202 @@
+"""The sections about error signals, their teacher, and the learning rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from neurosim_ep.scenario.architectures import vgg_plans
+from neurosim_ep.scenario.schema.network import NetworkSection, Sizes, scaled
+from neurosim_ep.scenario.schema.section import LARGEST, Rate, Rates, Section, described
+from neurosim_ep.scenario.topology import LayerPlan
+
+SignalKind = Literal["none", "le", "kd", "kdw"]
+SignalKinds = Annotated[tuple[SignalKind, ...], Field(strict=False)]
+Colours = Literal["data"] | Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
+
+
+class SignalsSection(Section):
+    """Intermediate error signals that make depth work."""
+
+    kind: SignalKind | SignalKinds = described(
+        "none",
+        "none: no signals, whatever the other keys here say; le: local errors through random projections; kd: a "
+        "teacher's activations as soft targets; kdw: the same through a learned matrix; or a list with one kind per "
+        "entry of layers",
+    )
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = described(
+        (), "layers with a signal, counted from 0", strict=False
+    )
+    alpha: float = described(1.0, "initial weight of the signals relative to the readout loss", ge=0, le=LARGEST)
+    alpha_min: float = described(0.0, "weight the schedule ends at", ge=0, le=LARGEST)
+    alpha_schedule: Literal["constant", "linear", "exponential", "cosine"] = described(
+        "constant", "course of alpha over the epochs"
+    )
+    alpha_decay: float = described(0.95, "factor per epoch of the exponential schedule", gt=0, le=1)
+    temperature: float = described(1.0, "temperature of the softmax of the layer readouts", ge=1e-3, le=1000)
+    temperature_exponent: float = described(2.0, "power of the temperature that scales the signal loss", ge=0, le=10)
+    targets: Literal["hard", "soft"] = described(
+        "hard", "targets of le: one-hot labels, or labels softened by the temperature"
+    )
+    learned: bool = described(False, "also learn the projections of le; the matrices of kdw are always learned")
+    softmax: Literal["layer", "position"] = described(
+        "layer", "softmax of kd and kdw: over the whole layer, or over the channels at each position"
+    )
+    teacher: str = described(
+        "", "folder that `neurosim-ep teach` wrote, for kd and kdw; empty: teachers/ and the name of the scenario"
+    )
+    live: bool = described(False, "let the teacher look at every image again instead of reading its stored targets")
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.kind == "none":
+            return
+        if isinstance(self.kind, tuple):
+            if "none" in self.kind:
+                yield "kind", "a list names le, kd or kdw; leave layers without a signal out of layers"
+            if len(self.kind) != len(self.layers):
+                yield (
+                    "kind",
+                    f"has {len(self.kind)} kinds for {len(self.layers)} layers; give one kind, or one per layer",
+                )
+        if not self.layers:
+            yield "layers", "must list the layers that get a signal, counted from 0"
+        if len(set(self.layers)) != len(self.layers):
+            yield "layers", "names a layer twice"
+        if self.alpha_min > self.alpha:
+            yield "alpha_min", f"must not exceed alpha ({self.alpha:g})"
+        kinds = set(self.kind_of_layers().values())
+        if not kinds & {"kd", "kdw"}:
+            for key in self.changed("softmax", "teacher", "live"):
+                yield key, "belongs to signals of kind kd and kdw; remove it"
+        if "le" not in kinds:
+            for key in self.changed("targets", "learned"):
+                yield key, "belongs to signals of kind le; remove it"
+
+    def kind_of_layers(self) -> dict[int, str]:
+        """Kind of the signal of each layer that has one, in the order of the layers."""
+        if self.kind == "none":
+            return {}
+        kinds = self.kind if isinstance(self.kind, tuple) else (self.kind,) * len(self.layers)
+        return dict(sorted(zip(self.layers, kinds, strict=False)))
+
+    def taught(self) -> list[int]:
+        """Layers whose targets are a teacher's, in order."""
+        return [layer for layer, kind in self.kind_of_layers().items() if kind != "le"]
+
+
+class TeacherSection(Section):
+    """The feed-forward network that `neurosim-ep teach` trains by backpropagation, and the targets it leaves."""
+
+    preset: Literal["same", "vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "vgg16", "vgg19"] = described(
+        "same",
+        "layers of the teacher, at the width of the network: the network's own, or those of a VGG that matches it "
+        "block by block",
+    )
+    hidden: Literal["preset"] | Sizes = described(
+        "preset",
+        "neurons of each hidden fully connected layer, whatever the width; [] for none; preset: as the preset has them",
+    )
+    batch_norm: bool = described(True, "normalise each convolution over the batch")
+    epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
+    batch_size: int = described(128, "images per weight update", ge=1, le=LARGEST)
+    learning_rate: Rate = described(0.05, "SGD step at the beginning; half a cosine takes it to 0 (momentum 0.9)")
+    weight_decay: float = described(5e-4, "L2 decay of the weights", ge=0, le=LARGEST)
+    state_dict: str = described(
+        "", "file with the weights of a teacher trained elsewhere, as torch.save writes a state_dict; empty: train one"
+    )
+    mapping: tuple[str, ...] = described(
+        (),
+        'what the modules of that file are called, "ours=theirs" each, as "conv1=features.0"; those not named are '
+        "called as ours: conv1, bn1, ..., fc1, ..., out",
+        strict=False,
+    )
+    mean: Colours = described(
+        "data",
+        "mean of each colour channel (0 to 1) that teacher's images were normalised by; data: as the network's are",
+    )
+    std: Colours = described("data", "deviation of each colour channel (0 to 1), likewise")
+    precision: Literal["float16", "float32", "int8"] = described(
+        "float16", "number format of stored targets; int8 has one scale per sample, view and layer"
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.mapping and not self.state_dict:
+            yield "mapping", "belongs to state_dict; remove it, or name the file"
+        for entry in self.mapping:
+            if entry.count("=") != 1:
+                yield "mapping", f'{entry!r} must be "ours=theirs", as "conv1=features.0"'
+        for names in zip(*(entry.split("=") for entry in self.mapping if entry.count("=") == 1), strict=True):
+            if twice := [name for name in names if names.count(name) > 1]:
+                yield "mapping", f"names {twice[0]!r} twice; give each module one entry"
+        if self.preset == "same" and self.changed("hidden"):
+            yield "hidden", 'belongs to the VGG presets; remove it (preset = "same" has the layers of the network)'
+        if self.std != "data" and 0 in self.std:
+            yield "std", "must be > 0 in every channel"
+        colours = self.changed("mean", "std")
+        if not self.state_dict:
+            for key in colours:
+                yield key, "belongs to state_dict; remove it (a teacher trained here sees what the network sees)"
+        else:
+            if len(colours) == 1:
+                yield "mean", "and std belong together; give both, or none"
+            for key in self.changed("epochs", "batch_size", "learning_rate", "weight_decay"):
+                yield key, "is for a teacher that is trained here; remove it, or remove state_dict"
+
+    def sample_bits(self, features: int) -> int:
+        """Bits of one layer's stored targets for one view of one sample; int8 has a float32 scale beside them."""
+        return {"float32": 32, "float16": 16, "int8": 8}[self.precision] * features + 32 * (self.precision == "int8")
+
+    def layer_plans(self, network: NetworkSection) -> list[LayerPlan]:
+        """Hidden layers of the teacher of ``network``."""
+        if self.preset == "same":
+            return network.model_copy(update={"loss": "cross_entropy"}).layer_plans(num_classes=1)
+        plans = scaled(vgg_plans(self.preset, network.pool), network.width)
+        if self.hidden == "preset":
+            return plans
+        return [plan for plan in plans if plan.kind == "conv"] + [LayerPlan("linear", size) for size in self.hidden]
+
+
+class PlasticitySection(Section):
+    """The learning rule of every synapse."""
+
+    rule: Literal["contrastive", "stdp", "bptt"] = described(
+        "contrastive",
+        "difference of phase end points; local changes accumulated over the nudge ticks; or, as a reference no chip "
+        "computes, backpropagation through the last free ticks",
+    )
+    bptt_steps: int = described(
+        0,
+        "free ticks that rule bptt goes back through; 0: relaxation.nudge_steps",
+        unit="tick",
+        ge=0,
+        le=LARGEST,
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.rule != "bptt" and self.changed("bptt_steps"):
+            yield "bptt_steps", 'is for rule = "bptt"; remove it'
+
+
+class TrainingSection(Section):
+    """Epochs and the optimiser that turns EP gradients into weight changes."""
+
+    epochs: int = described(10, "passes over the training images", unit="epoch", ge=1, le=LARGEST)
+    batch_size: int = described(64, "images per weight update", ge=1, le=LARGEST)
+    learning_rate: Rate | Rates = described(
+        0.1, "SGD step of the connections: one value, or one per layer, of those that drive it"
+    )
+    readout_learning_rate: Rate = described(0.1, "SGD step of the readout outside the dynamics")
+    projection_learning_rate: Rate = described(0.1, "SGD step of learned signal projections")
+    momentum: float = described(0.9, "SGD momentum", ge=0, lt=1)
+    weight_decay: float = described(3e-4, "L2 decay of weights (biases too)", ge=0, le=LARGEST)
+    schedule: Literal["constant", "cosine"] = described(
+        "cosine", "course of the learning rates over all updates: constant, or half a cosine down to 0"
+    )
+    update_limit: float = described(
+        0.02,
+        "largest change of a connection's weights per update, relative to their norm; 0: no limit",
+        ge=0,
+        le=LARGEST,
+    )
