@@ -14,6 +14,9 @@ User errors derive from ``ValueError``; anything else that escapes is a bug and 
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Sequence
+
 
 class NeurosimError(Exception):
     """Base of every error neurosim-ep raises on purpose."""
@@ -61,3 +64,17 @@ class RunInterrupted(NeurosimError):
     """The user stopped the run after its last checkpoint was saved."""
 
     exit_code = 130
+
+
+def nearest(name: str, known: Iterable[str], lead: str = "known: ", cutoff: float = 0.6) -> str:
+    """The remedy for a ``name`` that is none of those ``known``: the one most like it, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    return f"did you mean {close[0]}?" if close else f"{lead}{', '.join(names)}"
+
+
+def listed(source: str, problems: Sequence[str]) -> str:
+    """Every problem of ``source`` in a line of its own, each said once."""
+    lines = list(dict.fromkeys(problems))
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    return "\n  ".join([f"{source}: {count}", *lines])

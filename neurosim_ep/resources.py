@@ -6,6 +6,7 @@ They are ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``: inside the pack
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable
 from importlib import resources
@@ -32,13 +33,26 @@ def shipped_files(folder: str) -> dict[str, Path]:
 def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, Any]:
     """The tables of the TOML file at ``path``; raises ``error(message)`` where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
-        raise error(f"{path}: is not UTF-8 text; save it as UTF-8") from problem
+        raise error(f"{path}: is not UTF-8 text (byte {problem.start}); save it as UTF-8") from problem
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise error(f"{path}: is not valid TOML: {problem}") from problem
+        raise error(f"{path}: {_explain_syntax(str(problem), text)}") from problem
+
+
+def _explain_syntax(message: str, text: str) -> str:
+    """The parser's message with the line it stopped at; ``message`` ends in "(at line 3, column 7)"."""
+    reason, _, place = message.partition(" (at ")
+    lines = text.splitlines()
+    line = re.match(r"line (\d+)", place)
+    number = int(line[1]) if line else len(lines)
+    if reason.startswith(("Cannot overwrite a value", "Cannot declare")):
+        reason += "; each key and section may appear only once"
+    return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()}"
 
 
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:

@@ -265,7 +265,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "there are: bench, check, copy, diagnose, estimate, export"),
+        (["zzz"], "known: bench, check, copy, diagnose, estimate, export"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),

@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "neurosim_ep"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL"}
 
-BASE = {"errors", "units", "registry"}
+BASE = {"errors", "units", "registry", "strict"}
 FILES = BASE | {"resources", "scenario"}
 PHYSICS = FILES | {"ep", "tiles"}
 KEPT = FILES | {"tiles", "hardware", "record"}
 COMPUTING = PHYSICS | {"threads", "hardware", "record", "scheduler", "data", "teacher"}
 # What each room may import besides itself; hardware gets tile plans and counts, never a network.
 ALLOWED = {
+    "strict": set(),
     "errors": set(),
     "units": set(),
     "registry": {"errors"},

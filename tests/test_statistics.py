@@ -200,7 +200,7 @@ BAD = {
     "limits upside down": ("rram_milo", "value = 50.0", "value = 500.0", "min (500 uS) must be below max (225 uS)"),
     "times that fall": ("rram_wan", "[86400.0, 172800.0]", "[172800.0, 86400.0]", "times must grow"),
     "a time too many": ("rram_wan", "172800.0]", "172800.0, 259200.0]", "std has 2 polynomials, times has 3 times"),
-    "not TOML": ("pcm", "[cell]", "[cell", "cannot be read as TOML"),
+    "not TOML": ("pcm", "[cell]", "[cell", "is not valid TOML"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from neurosim_ep import __version__
-from neurosim_ep.cli.text import nearest
+from neurosim_ep.errors import nearest
 
 
 class SuggestingGroup(click.Group):

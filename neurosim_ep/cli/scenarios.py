@@ -10,8 +10,8 @@ import click
 from neurosim_ep import resources
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
-from neurosim_ep.cli.text import nearest, table
-from neurosim_ep.errors import UsageError
+from neurosim_ep.cli.text import table
+from neurosim_ep.errors import UsageError, nearest
 from neurosim_ep.registry import ACTIVATIONS, POLICIES
 
 

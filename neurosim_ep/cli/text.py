@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -26,9 +25,3 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
         align = str.rjust if all(NUMBER.match(cell) for cell in cells) else str.ljust
         lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"

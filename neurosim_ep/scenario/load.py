@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import re
 import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from neurosim_ep import resources
-from neurosim_ep.errors import ScenarioError
+from neurosim_ep.errors import ScenarioError, listed, nearest
 from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.schema import Scenario
 
@@ -35,7 +34,7 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     :class:`ScenarioError` with every problem found.
     """
     file, _ = resources.resolve(str(path), "scenarios", ScenarioError)
-    return parse_scenario(_read_document(file), str(file), overrides)
+    return parse_scenario(resources.read_toml(file, ScenarioError), str(file), overrides)
 
 
 def parse_scenario(document: Document, source: str, overrides: Sequence[str] = ()) -> Scenario:
@@ -60,39 +59,13 @@ def parse_scenario(document: Document, source: str, overrides: Sequence[str] = (
     except ValidationError as error:
         problems += _problems(error, merged, overridden)
     if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        lines = "".join(f"\n  {problem}" for problem in problems)
-        raise ScenarioError(f"{source}: {count}{lines}\n`neurosim-ep schema` lists all keys with their rules")
+        raise ScenarioError(f"{listed(source, problems)}\n`neurosim-ep schema` lists all keys with their rules")
     return scenario
 
 
 def dump_scenario(scenario: Scenario) -> str:
     """TOML text of every key of ``scenario``; parsing it gives an equal scenario."""
     return tomli_w.dumps(scenario.model_dump(by_alias=True))
-
-
-def _read_document(file: Path) -> Document:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ScenarioError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ScenarioError(f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioError(f"{file}: {_explain_syntax(str(error), text)}") from error
-
-
-def _explain_syntax(message: str, text: str) -> str:
-    """The parser's message with the line it stopped at; ``message`` ends in "(at line 3, column 7)"."""
-    reason, _, place = message.partition(" (at ")
-    lines = text.splitlines()
-    line = re.match(r"line (\d+)", place)
-    number = int(line[1]) if line else len(lines)
-    if reason.startswith(("Cannot overwrite a value", "Cannot declare")):
-        reason += "; each key and section may appear only once"
-    return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()}"
 
 
 def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
@@ -199,10 +172,9 @@ def _unknown(path: describe.KeyPath, value: object) -> str:
         hint = f"did you mean {named}?" if homes else "keys stand under a [section]"
         return f" = {describe.show(value)}: stands outside of the sections; {hint}"
     valid = describe.names_at(parents)
-    close = difflib.get_close_matches(str(name), valid, n=1)
     if not parents:
-        hint = f"did you mean {close[0]}?" if close else f"sections: {', '.join(valid)}"
-        return f": unknown section; {hint}"
+        return f": unknown section; {nearest(str(name), valid, 'sections: ')}"
+    close = difflib.get_close_matches(str(name), valid, n=1)
     if homes and not close:
         hint = f"did you mean {homes[0]}.{name}?"
     elif close:

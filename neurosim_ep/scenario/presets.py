@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection
 from typing import Any
 
@@ -23,12 +22,9 @@ def converter_preset(name: str, valid: Collection[str]) -> dict[str, Any]:
         return ScenarioError(message.removeprefix(f"{name}: "))
 
     path, _ = resources.resolve(name, "hwmodels/converters", not_found)
-    try:
-        keys = tomllib.loads(path.read_text("utf-8"))["converters"]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise ScenarioError(f"{path} cannot be read: {problem}") from problem
-    except KeyError:
-        raise ScenarioError(f"{path} has no [converters] table") from None
+    keys = resources.read_toml(path, ScenarioError).get("converters")
+    if not isinstance(keys, dict):
+        raise ScenarioError(f"{path} has no [converters] table")
     unknown = [key for key in keys if key not in (*ABOUT, *valid)]
     if unknown:
         raise ScenarioError(f"{path} sets {unknown[0]}, which is no key of converters; keys: {', '.join(valid)}")

@@ -11,16 +11,16 @@ are evaluated in the units of their sources, microsiemens and seconds; the inter
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from neurosim_ep import resources
-from neurosim_ep.errors import HardwareModelError, UsageError
+from neurosim_ep.errors import HardwareModelError, UsageError, listed
+from neurosim_ep.strict import Strict, broken_rule
 
 SMALLEST_SHARE = 1e-7
 """Of g_max, in logarithms."""
@@ -31,13 +31,7 @@ Coefficients = Annotated[list[float], Field(min_length=1)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class _Strict(BaseModel):
-    """Unknown keys refused, no type coercion, immutable, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _Sourced(_Strict):
+class _Sourced(Strict):
     """A number or list of numbers, with where it comes from."""
 
     source: Text
@@ -97,12 +91,12 @@ class _Range(_Sourced):
         return self
 
 
-class _Cell(_Strict):
+class _Cell(Strict):
     name: Text
     description: Text
 
 
-class _Limits(_Strict):
+class _Limits(Strict):
     min: _Conductance
     max: _Conductance
 
@@ -113,14 +107,14 @@ class _Limits(_Strict):
         return self
 
 
-class _Programming(_Strict):
+class _Programming(Strict):
     """Std in uS, a polynomial of ``variable``."""
 
     variable: Literal["g/g_max", "g/uS"]
     std: _Polynomial
 
 
-class _PowerDrift(_Strict):
+class _PowerDrift(Strict):
     """g(t) = g (t / start)^-nu, nu = abs(mean + std N); mean and std lines of ln(g / g_max), kept in their ranges."""
 
     law: Literal["power"]
@@ -131,7 +125,7 @@ class _PowerDrift(_Strict):
     std_range: _Range
 
 
-class _LogarithmicDrift(_Strict):
+class _LogarithmicDrift(Strict):
     """g(t) = g + mean + std N with one N per device; mean and std in uS, lines of ln(t / 1 s), from ``start`` on."""
 
     law: Literal["logarithmic"]
@@ -140,7 +134,7 @@ class _LogarithmicDrift(_Strict):
     std: _ConductanceLine
 
 
-class _Spread(_Strict):
+class _Spread(Strict):
     """At each of ``times`` the std in uS about the target, a polynomial of the variable of the programming error, which
     it includes and which holds at ``start``. No other time is known.
     """
@@ -160,7 +154,7 @@ class _Spread(_Strict):
         return self
 
 
-class _ShareRead(_Strict):
+class _ShareRead(Strict):
     """Std g Q sqrt(ln((t + read_time) / (2 read_time))), Q = min(scale / (g / g_max)^exponent, largest)."""
 
     law: Literal["share"]
@@ -170,7 +164,7 @@ class _ShareRead(_Strict):
     read_time: _Time
 
 
-class _LogarithmicRead(_Strict):
+class _LogarithmicRead(Strict):
     """Std scale log10(g / uS) sqrt(ln((t + read_time) / (2 read_time))) in uS, at least 0."""
 
     law: Literal["log10"]
@@ -178,7 +172,7 @@ class _LogarithmicRead(_Strict):
     read_time: _Time
 
 
-class _CellFile(_Strict):
+class _CellFile(Strict):
     cell: _Cell
     conductance: _Limits
     programming: _Programming
@@ -291,14 +285,12 @@ def load_cells(name: str) -> CellStatistics:
     Raises :class:`HardwareModelError` with every problem found.
     """
     path, _ = resources.resolve(name, "hwmodels/cells", HardwareModelError)
+    document = resources.read_toml(path, HardwareModelError)
     try:
-        return CellStatistics(_CellFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))))
+        return CellStatistics(_CellFile.model_validate(document))
     except ValidationError as error:
         problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HardwareModelError(f"{path}: cannot be read as TOML: {error}") from error
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise HardwareModelError("\n  ".join([f"{path}: {count}", *problems]))
+    raise HardwareModelError(listed(str(path), problems))
 
 
 def _explain(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
@@ -312,8 +304,7 @@ def _explain(place: tuple[int | str, ...], kind: str, message: str, value: objec
         return f"{key}.law: is missing; it chooses the formula"
     if kind == "extra_forbidden":
         return f"{key}: unknown key"
-    rule = message.removeprefix("Value error, ")
-    return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {value!r}: {rule}"
+    return broken_rule(key, value, message)
 
 
 def _check_time(seconds: float) -> None:

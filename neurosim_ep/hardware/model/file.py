@@ -7,7 +7,6 @@ it, whose numbers hold where the file gives none of its own; a number is always 
 from __future__ import annotations
 
 import copy
-import difflib
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -18,10 +17,11 @@ import tomli_w
 from pydantic import ValidationError
 
 from neurosim_ep import resources
-from neurosim_ep.errors import HardwareModelError
+from neurosim_ep.errors import HardwareModelError, listed, nearest
 from neurosim_ep.hardware.model.curves import Curve
-from neurosim_ep.hardware.model.quantities import Quantity, Strict
+from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.hardware.model.sections import HardwareModel, scaled_to_node
+from neurosim_ep.strict import Strict, broken_rule
 
 Document = dict[str, Any]
 BASE = "base"
@@ -153,8 +153,7 @@ def parse_hardware_model(document: Document, source: str) -> HardwareModel:
         problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
     except ValueError as problem:
         raise HardwareModelError(f"{source}: {problem}") from problem
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise HardwareModelError("\n  ".join([f"{source}: {count}", *problems]))
+    raise HardwareModelError(listed(source, problems))
 
 
 def numbers(model: Strict, path: str = "") -> Iterator[tuple[str, Quantity | Curve]]:
@@ -187,11 +186,8 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -
         what = "section" if len(path) == 1 else "key"
         return f"{key}: {what} is missing; every number needs value, unit, source, kind and node_nm"
     if kind == "extra_forbidden":
-        known = _keys_of(path[:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        return f"{key}: unknown key; " + (f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}")
-    rule = message.removeprefix("Value error, ")
-    return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {value!r}: {rule}"
+        return f"{key}: unknown key; {nearest(str(path[-1]), _keys_of(path[:-1]), cutoff=0.5)}"
+    return broken_rule(key, value, message)
 
 
 def _keys_of(path: tuple[int | str, ...]) -> list[str]:

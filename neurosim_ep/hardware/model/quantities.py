@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from neurosim_ep.strict import Strict
 
 Text = Annotated[str, Field(pattern=r"\S")]
 Bound = Literal["value", "low", "high"]
 LARGEST = 1e15
 """Of all numbers: beyond any of them, and products of a few are still finite."""
 BOUNDS: tuple[Bound, ...] = ("value", "low", "high")
-
-
-class Strict(BaseModel):
-    """Base of all parts: unknown keys refused, no type coercion, immutable, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Quantity(Strict):

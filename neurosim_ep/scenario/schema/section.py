@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from neurosim_ep.scenario.names import BrokenRules
+from neurosim_ep.strict import Strict
 
 LARGEST = 10**6  # of most numbers: far beyond any use, and products of a few still fit float32
 Rate = Annotated[float, Field(ge=0, le=LARGEST)]
@@ -22,10 +23,8 @@ def described(default: Any, meaning: str, unit: str | None = None, **rules: Any)
     return Field(default=default, description=meaning, json_schema_extra=extra, **rules)
 
 
-class Section(BaseModel):
-    """Base of all sections: unknown keys refused, no type coercion, immutable; lists are kept as tuples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+class Section(Strict):
+    """Base of all sections; lists are kept as tuples."""
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         """Pairs (key, rule) of the rules between keys that do not hold; none unless a section says so."""
