@@ -18,7 +18,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, FigureOfMerit, Joule, Number, Second, SquareMetre, Strict
+from neurosim_ep.hardware.model.quantities import Coefficient, FigureOfMerit, Joule, Number, Second, SquareMetre
+from neurosim_ep.strict import Strict
 
 MOST_BITS = 32
 

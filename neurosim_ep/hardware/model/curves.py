@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, Strict, Text
+from neurosim_ep.hardware.model.quantities import Coefficient, Text
+from neurosim_ep.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
 Abscissae = Annotated[tuple[Positive, ...], Field(min_length=2, strict=False)]
@@ -102,4 +103,5 @@ class ScalingSection(Strict):
                     f"scaling.{rule} knows {law.x[0]:g} to {law.x[-1]:g} nm, not {node_nm:g} nm; "
                     "give the number at the node of the model"
                 )
-        return law.at(wanted_nm) / law.at(given_nm)
+        result: float = law.at(wanted_nm) / law.at(given_nm)
+        return result

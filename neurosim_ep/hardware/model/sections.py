@@ -24,12 +24,12 @@ from neurosim_ep.hardware.model.quantities import (
     Siemens,
     SquareMetre,
     SquareMetrePerBit,
-    Strict,
     Text,
     Volt,
     Watt,
     WattPerBit,
 )
+from neurosim_ep.strict import Strict
 from neurosim_ep.tiles.mapping import ArrayGeometry
 
 LOGIC = ("digital.add", "digital.compare", "digital.multiply_add", "digital.neuron")
