@@ -44,7 +44,9 @@ def draw(run: Run) -> Figure:
     axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label="backpropagation, clocked")
     for place, (style, row) in enumerate(frame.iterrows()):
         aside = ASIDE ** (place - 1)
-        _draw_style(axes, str(style), {key: float(value) for key, value in row.items()}, span, PALETTE[place], aside)
+        _draw_style(
+            axes, str(style), {str(key): float(value) for key, value in row.items()}, span, PALETTE[place], aside
+        )
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(f"recorded: {ticks:.3g} ticks", (ticks, 1), (4, -4), xycoords=("data", "axes fraction"),
                   textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip

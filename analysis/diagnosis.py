@@ -148,7 +148,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
                 place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
                 transform=axes.get_xaxis_transform(),
             )  # fmt: skip
-    axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(frame[list(NUDGE)].max(axis=None), floor))))
+    axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(np.nanmax(frame[list(NUDGE)].to_numpy()), floor))))
     layer_axis(axes, frame["name"].tolist())
     axes.set_xlabel("layer (input side on the left)")
     axes.set_ylabel("displacement ‖s − s*‖  (state units)")

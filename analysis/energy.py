@@ -62,7 +62,7 @@ def draw(run: Run) -> Figure:
     panels, lower = figure.subplots(2, len(STYLES), sharey=True, height_ratios=(3, 2))
     for axes, below, (style, meaning) in zip(panels, lower, STYLES.items(), strict=True):
         _draw_bars(axes, _large_components(energy).loc[[style]])
-        _draw_bars(below, by_phase.loc[[style]].reindex(PHASES.values(), level=1))
+        _draw_bars(below, by_phase.loc[[style]].reindex(list(PHASES.values()), level=1))
         below.set_xlabel("layer (input side on the left)")
         share = f", {total_J[style] / total_J['clocked']:.0%} of clocked" if style != "clocked" else ""
         axes.set_title(f"{meaning}\ntotal {format_si(total_J[style], 'J')} per image{share}")

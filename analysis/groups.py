@@ -52,8 +52,8 @@ class Group:
         Raises :class:`NothingToDraw` when they have none in common.
         """
         tables = [run.table("epochs.csv", ("epoch", column), unique=("epoch",)) for run in self.runs]
-        tables = [table.set_index("epoch")[column] for table in tables]
-        common = pd.concat(tables, axis=1, join="inner", keys=range(len(tables))).sort_index()
+        columns = [table.set_index("epoch")[column] for table in tables]
+        common = pd.concat(columns, axis=1, join="inner", keys=range(len(columns))).sort_index()
         if common.empty:
             raise NothingToDraw(f"the runs of {self.name} have no epoch in common; let them train on")
         return common

@@ -109,7 +109,7 @@ def _finish(axes: Axes, groups: Sequence[Group], label: str) -> None:
 
 def _peak(run: Run) -> tuple[int, str]:
     """Bytes a run took at most and where ("process" or "GPU"), from ``run.json``; (0, "") where it does not say."""
-    noted = run.info.get("peak_memory")
+    noted = run.info.get("peak_memory") or {}
     try:
         return int(noted["bytes"]), str(noted["where"])
     except (TypeError, KeyError, ValueError):
