@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.plasticity import OuterProduct, StdpAccumulator, synaptic_activity
 from neurosim_ep.ep.primitive import Routed
@@ -55,14 +56,14 @@ class TrafficObserver(Watcher):
     def begin(self, field: Field) -> None:
         """Count the neurons that send."""
         assert field.senders is not None
-        if field.tick == 0 and field.phases == (Phase.FREE,):
+        if field.moment == 0 and field.phases == (Phase.FREE,):
             sent = self.x.sign().abs_()
             self.counter.forward(0, field.phases, self.counter.active(self.x, sent), sent)
         for layer in field.fresh:
             sent = field.senders.sent(layer, field.rows)
             self.active[layer] = self.counter.active(field.seen(layer), sent, field.copies)
             self.anything[layer] = memory_rows(sent).amax(1) > 0
-            self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
+            self.counter.events(layer, field.phases, field.moment, self.active[layer][1])
 
     def forward(self, field: Field, edge: int, pre: Tensor) -> None:
         """Count the rows that are driven."""
@@ -75,8 +76,11 @@ class TrafficObserver(Watcher):
         """Count the columns that are driven."""
         assert field.senders is not None
         one = self.network.edges[edge]
-        routed_sent = one.route(field.senders.sent(one.target, field.rows), read.routing)
-        self.counter.transposed(self.network.number[edge], field.phases, self.active[one.target], routed_sent)
+        sent, active = field.senders.sent(one.target, field.rows), self.active[one.target]
+        if field.apart:  # what drives the columns is not the state
+            active = self.counter.active(post, sent, field.copies)
+        routed_sent = one.route(sent, read.routing)
+        self.counter.transposed(self.network.number[edge], field.phases, active, routed_sent)
 
     def end(self, field: Field) -> None:
         """Count the layers that were updated, and the samples of which that was needed."""
@@ -88,7 +92,7 @@ class TrafficObserver(Watcher):
                 some = torch.stack(neighbours).any(0) if neighbours else torch.zeros_like(self.anything[layer])
                 needed = some.unflatten(0, (-1, field.copies)).sum(0)
             self.updated.add(layer)
-            self.counter.updated(layer, field.phases, field.tick - 1, field.active, needed)
+            self.counter.updated(layer, field.phases, field.moment - 1, field.active, needed)
 
 
 class ResidualObserver(Watcher):
@@ -142,14 +146,16 @@ class StateRecorder(Watcher):
 class StdpObserver(Watcher):
     """Shows an accumulator the two ends of every synapse whenever both are fresh."""
 
-    def __init__(self, network: Network, x: Tensor, sign: Tensor, on_product: OuterProduct | None) -> None:
-        self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product)
+    def __init__(
+        self, network: Network, x: Tensor, sign: Tensor, on_product: OuterProduct | None, feedback: Feedback
+    ) -> None:
+        self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product, feedback)
         self.x = repeat_rows(x, len(sign) // len(x))
         self.input_routing = network.input_drive(self.x)[1]
 
     def begin(self, field: Field) -> None:
         """See where every synapse starts; later that of the input, which is never read backwards."""
-        if field.tick == 0:
+        if field.moment == 0:
             self._see_all([field.seen(layer) for layer in range(field.layers)])
         elif 0 in field.fresh:
             routing = None if self.input_routing is None else self.input_routing[: field.rows]
@@ -159,7 +165,9 @@ class StdpObserver(Watcher):
     def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """A transposed read routes the post state by the argmax of the pre state as it is now."""
         assert read.value is not None
-        self.accumulator.see(self.network.number[edge], pre, read.value)
+        one = self.network.edges[edge]
+        routed = one.route(field.seen(one.target), read.routing) if field.apart else read.value
+        self.accumulator.see(self.network.number[edge], pre, routed)
 
     def row_buffers(self) -> list[Tensor]:
         """What the synapses remember, and the input."""
