@@ -16,7 +16,6 @@ from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.presentation import free_phase
-from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ConnectionGeometry
 
 CODES = (
@@ -42,8 +41,7 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
     refuse_filled(out)
     run = Experiment.open(run_dir, device="cpu")
     image, relaxation = choose_samples(run, 1), run.scenario.relaxation
-    schedule = Schedule.of(run.scenario.scheduler, relaxation)
-    free = free_phase(run.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
+    free = free_phase(run.model.network, image.x, relaxation.free_steps, image.start, engine=run.engine())
     if not all(state.isfinite().all() for state in free.states):
         raise DivergenceError(
             f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"
