@@ -26,6 +26,7 @@ from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
+from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.teacher.store import target_bytes
@@ -95,7 +96,7 @@ def _pinned(scenario: Scenario) -> Scenario:
     """``scenario`` with its files named so that it repeats the run from any directory."""
     changes: dict[str, Section] = {}
     root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
-    if scenario.data.kind != "textures":
+    if "root" in SOURCES[scenario.data.kind].takes:
         changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
     if scenario.signals.taught():
         folder = str(teacher_folder(scenario).resolve())
