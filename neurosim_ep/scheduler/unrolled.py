@@ -68,14 +68,35 @@ def bptt_gradients(
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
 ) -> Gradients:
-    """BPTT gradient of the augmented loss at the end of a free phase, through its last ``steps`` ticks (Eq 5).
+    """BPTT gradient of the augmented loss at the end of a free phase, through its last ``steps`` ticks.
 
-    x (B, C, H, W) images, y (B,) class indices; ``alpha`` weighs the signals and ``teacher`` has the
-    activations (B, *shape) of every layer whose signal is a teacher's. The free phase runs ``free_steps``
-    synchronous ticks from ``states`` (zeros by default); ``engine``, made for this network, saves its preparation.
+    It is the reference of :func:`~neurosim_ep.ep_gradients`: arXiv 2508.15989, Eq 5 for the sum over ticks, Eq 9 for
+    the loss ``L = l_out + α Σ l_l``.
 
-    Raises :class:`UsageError` when ``steps`` does not lie within the free phase, for an engine of another policy or of
-    reduced precision, or for tensors that do not fit the network in shape, number format or device.
+    Args:
+        network: what :func:`~neurosim_ep.build_network` gives.
+        x: images (B, C, H, W), normalised, in the number format and on the device of the network.
+        y: class indices (B,), int64.
+        free_steps: ticks of the free phase, which are synchronous.
+        steps: ticks to go back, from 1 to ``free_steps``.
+        signals: error signals of the layers, or None for the loss of the output alone.
+        alpha: α, the weight of the signals.
+        teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
+        states: states (B, *shape) to start from, one for each layer; zeros by default.
+        engine: made for this network with the synchronous policy in float32; giving it saves its preparation.
+        observers: are shown every tick of the free phase.
+
+    Returns:
+        Gradients by parameter name (mean over the batch); states at the end, their losses (B,) and logits (B, classes).
+
+    Raises:
+        UsageError: ``steps`` beyond the free phase, an engine of another policy or precision, tensors that do not fit.
+
+    >>> from neurosim_ep import build_network, load_scenario
+    >>> network = build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0)
+    >>> found = bptt_gradients(network, torch.rand(4, 3, 16, 16), torch.arange(4), free_steps=8, steps=2)
+    >>> [name for name, gradient in found.grads.items() if not gradient.any()]  # two ticks reach two of three layers
+    ['connections.0.weight', 'connections.0.bias']
     """
     engine = engine or Engine(network, Schedule())
     if not 1 <= steps <= free_steps:
