@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from neurosim_ep.analysis import energy
-from neurosim_ep.hardware.bill.action import Component, Follows, Part, following
+from neurosim_ep.hardware.bill.action import following
+from neurosim_ep.hardware.chip.components import Component, Follows, Part
 
 
 def test_every_component_has_its_sentence_and_what_it_follows() -> None:

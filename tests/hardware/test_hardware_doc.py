@@ -6,8 +6,8 @@ import pytest
 from hardware_example import INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
 from paths import DOCS
 
-from neurosim_ep.hardware.bill.action import Part
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
 from neurosim_ep.resources import shipped_files

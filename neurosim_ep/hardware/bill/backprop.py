@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE, Follows, Part, following
+from neurosim_ep.hardware.bill.action import UPDATE, following
 from neurosim_ep.hardware.bill.cost import ENERGIES, bill
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.components import Follows, Part
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.noc import Mesh
 from neurosim_ep.hardware.chip.recording import Recording

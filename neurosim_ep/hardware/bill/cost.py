@@ -4,8 +4,8 @@ Every execution style is a bill of its own for the same batches; see :class:`~ne
 Work that belongs to no tile has tile -1; the readout is layer N. Intervals: ``energy_low_J`` and ``energy_high_J`` are
 the bill with every number of the model at the end of its interval that makes it low or high.
 
-What is counted is said by each :class:`~neurosim_ep.hardware.bill.action.Component`. In event style, layers work only
-in the ticks in which an input had changed. Another package adds actions by a
+Each :class:`~neurosim_ep.hardware.chip.components.Component` says what is counted. In event style, layers work only in
+the ticks in which an input had changed. Another package adds actions by a
 :class:`~neurosim_ep.hardware.bill.action.Work`.
 """
 
@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import Action, Part, Work
+from neurosim_ep.hardware.bill.action import Action, Work
 from neurosim_ep.hardware.bill.digital import network_actions, projection_actions, projection_updates, tick_actions
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import read_actions
 from neurosim_ep.hardware.bill.settling import settling_actions, tile_copies
 from neurosim_ep.hardware.bill.writing import writing_actions
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording

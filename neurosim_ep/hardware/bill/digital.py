@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action, Component, Part
+from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
 from neurosim_ep.hardware.chip.projections import Projection

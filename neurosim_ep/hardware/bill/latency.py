@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE, Part
+from neurosim_ep.hardware.bill.action import UPDATE
 from neurosim_ep.hardware.bill.digital import network_actions, projection_actions
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.noc import busiest
 from neurosim_ep.hardware.chip.recording import Chip, Recording

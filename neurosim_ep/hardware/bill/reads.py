@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import Action, Component, Part
+from neurosim_ep.hardware.bill.action import Action
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style

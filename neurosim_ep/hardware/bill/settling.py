@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import Action, Part
+from neurosim_ep.hardware.bill.action import Action
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.tiles.mapping import TilePlan

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action, Component, Part
+from neurosim_ep.hardware.bill.action import UPDATE, Action
 from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 

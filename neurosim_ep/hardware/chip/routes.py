@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import Component, Part
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.styles import Style

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.hardware.bill.action import Part
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement
 from neurosim_ep.hardware.chip.recording import Recording
