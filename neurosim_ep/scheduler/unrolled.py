@@ -13,14 +13,13 @@ from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
-from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import StateRecorder
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import Gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Rest
-from neurosim_ep.scheduler.schedule import Schedule
 
 
 @torch.no_grad()
@@ -64,6 +63,7 @@ def bptt_gradients(
     signals: Signals | None = None,
     alpha: float = 1.0,
     teacher: Mapping[int, Tensor] | None = None,
+    feedback: float = 1.0,
     states: Sequence[Tensor] | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
@@ -82,8 +82,9 @@ def bptt_gradients(
         signals: error signals of the layers, or None for the loss of the output alone.
         alpha: α, the weight of the signals.
         teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
+        feedback: gain of what layers pass down (:mod:`~neurosim_ep.ep.feedback`).
         states: states (B, *shape) to start from, one for each layer; zeros by default.
-        engine: made for this network with the synchronous policy in float32; giving it saves its preparation.
+        engine: made for this network and gain with the synchronous policy in float32; giving it saves its preparation.
         observers: are shown every tick of the free phase.
 
     Returns:
@@ -98,7 +99,7 @@ def bptt_gradients(
     >>> [name for name, gradient in found.grads.items() if not gradient.any()]  # two ticks reach two of three layers
     ['connections.0.weight', 'connections.0.bias']
     """
-    engine = engine or Engine(network, Schedule())
+    engine = engine_for(network, None, engine, feedback)
     if not 1 <= steps <= free_steps:
         raise UsageError(f"steps = {steps}: must be 1 to free_steps ({free_steps}), the ticks there are to go back")
     for name, value, only in (
@@ -112,5 +113,5 @@ def bptt_gradients(
     onehot = losses.one_hot(y, network.num_classes, x)
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
     logits = network.logits(free.states)
-    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher)
+    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher, engine.feedback)
     return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free)
