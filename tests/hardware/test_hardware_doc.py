@@ -1,0 +1,63 @@
+"""docs/hardware.md: its figures are those of today, and what it lists is what there is."""
+
+from __future__ import annotations
+
+import pytest
+from hardware_example import BILL, INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
+from paths import DOCS
+
+from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
+from neurosim_ep.resources import shipped_files
+from neurosim_ep.units import format_si
+
+PAGE = (DOCS / "hardware.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line.component}-{line.style}-{line.tile}")
+def test_lines_by_hand_are_the_billed_ones_and_on_the_page(line: Line) -> None:
+    assert line.billed["count"] == pytest.approx(line.count)
+    assert line.billed.energy_J == pytest.approx(line.count * line.billed.unit_energy_J)
+    assert line.row in PAGE
+
+
+@pytest.mark.parametrize("line", INTERVALS, ids=lambda line: line.component)
+def test_intervals_are_on_the_page(line: Line) -> None:
+    assert line.interval in PAGE
+
+
+def test_unit_energies_by_hand() -> None:
+    unit = {line.component: line.billed.unit_energy_J for line in LINES if line.style == "clocked"}
+    assert unit["cell_read"] == pytest.approx(0.5 * 0.5**2 * 5.5e-6 * 10e-9)
+    assert unit["adc"] == pytest.approx(2e-3 / 1.28e9)
+    assert unit["message"] == pytest.approx(8.1e-14 + 4.05e-11 * RECORDING.chip.pitch_m)
+    assert unit["leakage"] == pytest.approx(99.8e-6 + 410e-6)
+    assert f"{RECORDING.chip.pitch_m * 1e6:.0f} um" in PAGE
+
+
+def test_times_by_hand() -> None:
+    assert stages(RECORDING, "free", Style.CLOCKED) == pytest.approx((READ_S, NETWORK_S, NEURON_S, 0.0))
+    for seconds in (READ_S, NETWORK_S, NEURON_S, latencies_s(RECORDING, Style.CLOCKED)["free"]):
+        assert format_si(seconds, "s", 4) in PAGE
+
+
+def test_the_page_names_every_section_component_style_scheme_and_model() -> None:
+    schemes = WriteSection.model_fields["scheme"].annotation.__args__
+    shipped = [name for name in shipped_files("hwmodels") if "/" not in name]
+    components = [
+        *dict.fromkeys(BILL.component),
+        "pool",
+        "signal",
+        "update_add",
+        "update_memory",
+        "cell_write",
+        "target",
+    ]
+    for word in (*HardwareModel.model_fields, *schemes, *(style.value for style in Style), *shipped, *components):
+        assert f"`{word}`" in PAGE, word
+
+
+def test_the_page_tells_the_scaling_of_the_model() -> None:
+    logic = MODEL.scaling.logic_energy
+    assert f"{logic.at(32) / logic.at(45):.2f}" in PAGE

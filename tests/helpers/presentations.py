@@ -1,0 +1,31 @@
+"""A deep network, images that come to rest at different times, and a presentation of both under every policy."""
+
+from __future__ import annotations
+
+import torch
+from nets import conv, custom, linear
+from torch import Tensor
+
+from neurosim_ep.ep.network import Network, build_network
+from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+from neurosim_ep.scheduler.schedule import Schedule
+
+POLICIES = ("synchronous", "alternating", "event")
+
+
+def deep_network(pool: str = "max", scale: float = 0.7, dtype: torch.dtype = torch.float64) -> Network:
+    section = custom(conv(6, pool=pool), conv(8, pool=pool), linear(12), linear(9), weight_scale=scale)
+    return build_network(section, 4, (3, 12, 12), seed=5).to(dtype)
+
+
+def images(samples: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(samples)
+    x = (
+        torch.randn(samples, 3, 12, 12, generator=random, dtype=torch.float64)
+        * torch.linspace(0.05, 2, samples)[:, None, None, None]
+    )
+    return x.to(dtype), torch.arange(samples) % 4
+
+
+def present(network: Network, x: Tensor, y: Tensor, schedule: Schedule, **options: object) -> EPGradients:
+    return ep_gradients(network, x, y, free_steps=80, nudge_steps=20, beta=0.2, schedule=schedule, **options)  # type: ignore[arg-type]
