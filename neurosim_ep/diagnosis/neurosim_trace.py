@@ -15,8 +15,6 @@ from neurosim_ep.record.rundir import versions, write_json
 from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
-from neurosim_ep.scheduler.presentation import free_phase
-from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ConnectionGeometry
 
 CODES = (
@@ -41,9 +39,8 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
     """
     refuse_filled(out)
     run = Experiment.open(run_dir, device="cpu")
-    image, relaxation = choose_samples(run, 1), run.scenario.relaxation
-    schedule = Schedule.of(run.scenario.scheduler, relaxation)
-    free = free_phase(run.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
+    image = choose_samples(run, 1)
+    free = run.rest(image.x, image.start)
     if not all(state.isfinite().all() for state in free.states):
         raise DivergenceError(
             f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"
@@ -55,7 +52,7 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
             "run": {"name": run.scenario.scenario.name, "directory": run_dir.resolve().name, "epoch": run.epoch},
             "versions": versions(),
             "image": {"test_image": int(image.places[0]), "label": int(image.labels[0])},
-            "free_phase": _rest(free, relaxation.tolerance),
+            "free_phase": _rest(free, run.scenario.relaxation.tolerance),
             "bits": bits,
             "codes": CODES,
             "rows": "Cin, Kh, Kw, with Kw fastest",

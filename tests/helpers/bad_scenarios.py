@@ -202,6 +202,18 @@ BAD_FILES = {
         '[plasticity]\nrule = "bptt"\nbptt_steps = 9\n[relaxation]\nfree_steps = 8',
         "relaxation.free_steps = 8: must be at least plasticity.bptt_steps (9), the ticks BPTT goes back",
     ),
+    "backpropagation of signals": (
+        '[plasticity]\nrule = "backprop"\n[signals]\nkind = "le"\nlayers = [0]',
+        'signals.kind = "le": must be "none" with plasticity.rule = "backprop"',
+    ),
+    "a warm start without a free phase": (
+        '[plasticity]\nrule = "backprop"\n[relaxation]\nwarm_start = "memory"',
+        'relaxation.warm_start = "memory": must be "none" with plasticity.rule = "backprop"',
+    ),
+    "backpropagation in half precision": (
+        '[plasticity]\nrule = "backprop"\n[scheduler]\nprecision = "auto"',
+        'scheduler.precision = "auto": must be "float32" or "tf32" with plasticity.rule = "backprop"',
+    ),
     "BPTT through K > T": (
         '[plasticity]\nrule = "bptt"\n[relaxation]\nfree_steps = 8\nnudge_steps = 9',
         "relaxation.free_steps = 8: must be at least relaxation.nudge_steps (9), the ticks BPTT goes back",

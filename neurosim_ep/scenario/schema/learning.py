@@ -161,10 +161,11 @@ class TeacherSection(Section):
 class PlasticitySection(Section):
     """The learning rule of every synapse."""
 
-    rule: Literal["contrastive", "stdp", "bptt"] = described(
+    rule: Literal["contrastive", "stdp", "bptt", "backprop"] = described(
         "contrastive",
-        "difference of phase end points; local changes accumulated over the nudge ticks; or, as a reference no chip "
-        "computes, backpropagation through the last free ticks",
+        "difference of phase end points; local changes accumulated over the nudge ticks; or, as references that the "
+        "chip does not compute: backpropagation through the last free ticks, or through the network as a feed-forward "
+        "pass, without feedback, phases or signals",
     )
     bptt_steps: int = described(
         0,
@@ -177,6 +178,16 @@ class PlasticitySection(Section):
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if self.rule != "bptt" and self.changed("bptt_steps"):
             yield "bptt_steps", 'is for rule = "bptt"; remove it'
+
+    @property
+    def on_tiles(self) -> bool:
+        """Whether the tiles of the chip compute the rule: equilibrium propagation, which nudges."""
+        return self.rule in ("contrastive", "stdp")
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether the states of the network relax, and are not those of a feed-forward pass."""
+        return self.rule != "backprop"
 
 
 class TrainingSection(Section):
