@@ -10,7 +10,7 @@ from neurosim_ep.scenario.schema.learning import PlasticitySection, SignalsSecti
 from neurosim_ep.scenario.schema.network import DataSection, NetworkSection
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
 from neurosim_ep.scenario.schema.tiles import HardwareSection
-from neurosim_ep.scenario.topology import LayerPlan, is_plain, plan_colours
+from neurosim_ep.scenario.topology import LayerPlan, count_rule, is_plain, plan_colours
 
 
 class ScenarioSection(Section):
@@ -66,12 +66,12 @@ class Scenario(Section):
             yield "signals.layers", f"layer {layers - 1} is the class layer, which has no counterpart in a teacher"
         for key, given, what in (
             ("network.activation", self.network.activation, "name"),
+            ("network.weight_scale", self.network.weight_scale, "factor"),
             ("training.learning_rate", self.training.learning_rate, "rate"),
             ("scheduler.threshold", self.scheduler.threshold, "threshold"),
         ):
-            if isinstance(given, tuple) and len(given) != layers:
-                counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
-                yield key, f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"
+            if rule := count_rule(given, layers, what):
+                yield key, rule
 
     def _broken_policy_rules(self, plans: list[LayerPlan]) -> Iterator[tuple[str, str]]:
         name = self.scheduler.policy
