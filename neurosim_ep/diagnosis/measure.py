@@ -16,7 +16,6 @@ from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.schema import RelaxationSection
-from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.schedule import Schedule
 
 
@@ -49,7 +48,7 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
     """
     relaxation, network = run.scenario.relaxation, run.model.network
     schedule = replace(Schedule.of(run.scenario.scheduler, relaxation), tolerance=0.0, nudge_tolerance=0.0)
-    engine = Engine(network, schedule)
+    engine = run.engine(schedule)
     tolerance = relaxation.tolerance or RelaxationSection.model_fields["tolerance"].default
     say(f"free phase of {relaxation.free_steps} ticks, {len(chosen.places)} samples on {run.device}")
     with counting(run.model.tiles) as at_rest:

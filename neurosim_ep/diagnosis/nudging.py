@@ -63,7 +63,7 @@ def _nudge(engine: Engine, free: FreePhase, setting: Setting, betas: tuple[float
     network = engine.network
     onehot = one_hot(setting.labels, network.num_classes, free.input_drive)
     signed = per_row(betas, len(setting.labels), onehot)
-    nudge = Nudge(network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
+    nudge = Nudge(network, onehot, signed, setting.signals, setting.alpha, setting.teacher, engine.feedback)
     return relax_nudged(
         engine, free.input_drive, free.end.states, nudge, TWO_SIDES[: len(betas)], setting.steps, free.senders
     )
@@ -147,10 +147,16 @@ class Bias:
 @torch.no_grad()
 def biases(engine: Engine, x: Tensor, free: FreePhase, ends: Ends, beta: float) -> list[Bias]:
     """:class:`Bias` of each layer, from the states in which the phases of one presentation of x end."""
-    network, per_sample = engine.network, 1 / (beta * len(x))
-    plus = contrastive(network, x, ends.seen_plus, free.end.seen, per_sample)
-    minus = contrastive(network, x, free.end.seen, ends.seen_minus, per_sample)
-    both = contrastive(network, x, ends.seen_plus, ends.seen_minus, per_sample / 2)
+    network, per_sample, rest = engine.network, 1 / (beta * len(x)), free.end.seen
+    gains = engine.feedback
+    plus, minus, both = (
+        contrastive(network, x, high, low, scale, feedback=gains, free=rest)
+        for high, low, scale in (
+            (ends.seen_plus, rest, per_sample),
+            (rest, ends.seen_minus, per_sample),
+            (ends.seen_plus, ends.seen_minus, per_sample / 2),
+        )
+    )
     found = []
     names = [name for name, _ in gradient_names(network)]
     for layer in range(network.layers):

@@ -7,13 +7,15 @@ from collections.abc import Hashable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.losses import readout_nudge
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 
 
 class Nudge:
-    """The error signals of a batch: ``−β_r ∂L/∂s`` with a signed β per row (arXiv 2508.15989, Eq 9 and 10).
+    """The error signals of a batch: ``−β_r ∂L/∂s`` with a signed β per row (arXiv 2508.15989, Eq 9 and 10), times what
+    ``feedback`` makes of an error below the last layer.
 
     The phases of a sample relax as neighbouring rows: ``signed_beta`` (R,) holds one β per row, ``onehot`` (B, C) and
     ``teacher`` (layer to activations (B, *shape)) one row per sample, R being a multiple of B.
@@ -27,8 +29,10 @@ class Nudge:
         signals: Signals | None = None,
         alpha: float = 1.0,
         teacher: Mapping[int, Tensor] | None = None,
+        feedback: Feedback | None = None,
     ) -> None:
         self.network, self.beta, self.signals = network, signed_beta, signals
+        self.feedback = feedback or Feedback(network)
         self.signal_beta = signed_beta * alpha
         copies = len(signed_beta) // len(onehot)
         self.onehot = onehot.repeat_interleave(copies, 0)
@@ -42,7 +46,7 @@ class Nudge:
             drive.addcmul_(_per_row(self.beta, push), push)
         if self.signals is not None and layer in self.targets:
             push = self.signals.nudge(layer, state, self.targets[layer][: len(state)])
-            drive.addcmul_(_per_row(self.signal_beta, push), push)
+            drive.addcmul_(_per_row(self.signal_beta, push), push, value=self.feedback.of_error(layer))
 
     def pushes(self, layer: int) -> bool:
         """Whether an error acts on ``layer`` directly."""
@@ -59,7 +63,7 @@ class Nudge:
 
     def twin(self) -> Nudge:
         """The same nudge with tensors of its own."""
-        twin = Nudge(self.network, self.onehot.clone(), self.beta.clone())
+        twin = Nudge(self.network, self.onehot.clone(), self.beta.clone(), feedback=self.feedback)
         twin.signals, twin.signal_beta = self.signals, self.signal_beta.clone()
         twin.targets = {layer: q.clone() for layer, q in self.targets.items()}
         return twin

@@ -6,24 +6,30 @@ rules contrast one nudged end point with the free state over β (Eq 3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.scenario.topology import IMAGE
 
+States = Sequence[Tensor] | Mapping[int, Tensor]
+"""States (B, *shape) by layer."""
 OuterProduct = Callable[[int, Tensor, Tensor], None]
 """Told of every outer product a rule adds up: connection, pre-synaptic and post-synaptic factor."""
 
 
-def synaptic_activity(network: Network, n: int, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def synaptic_activity(
+    network: Network, n: int, x: Tensor, states: States, pre_states: States | None = None
+) -> tuple[Tensor, Tensor]:
     """What the synapses of connection ``n`` see at ``states``: the pre state u (B, *in_shape) and the post state routed
-    by its argmax κ, v (B, *pre_pool_shape). ``x`` is the image.
+    by its argmax κ, v (B, *pre_pool_shape). ``x`` is the image; u and κ are those of other ``pre_states`` where these
+    are given.
     """
     connection = network.connections[n]
-    pre = x if connection.source == IMAGE else states[connection.source]
+    pre = x if connection.source == IMAGE else (pre_states or states)[connection.source]
     routing = connection(pre)[1] if connection.pool == "max" else None
     return pre, connection.route(states[connection.target], routing)
 
@@ -41,28 +47,66 @@ def contrastive(
     minus: Sequence[Tensor],
     scale: float,
     on_product: OuterProduct | None = None,
+    *,
+    feedback: Feedback | None = None,
+    free: Sequence[Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection, from the states (B, *shape) of two ends.
+    """``−scale · Σ_b [∂Φ/∂θ(plus) − ∂Φ/∂θ(minus)]`` for every connection, from the states (B, *shape) of two ends,
+    times the factor that its layer has under ``feedback``.
 
-    Computed as ``(v⁺−v⁻)·½(u⁺+u⁻) + ½(v⁺+v⁻)·(u⁺−u⁻)``, the same number as ``v⁺u⁺ − v⁻u⁻`` without the
-    cancellation of two large sums, so that a vanishing gradient is measured and not rounding noise. One connection
-    after the other, as routed states are the largest tensors there are. ``on_product`` is told of both ends.
+    Where the displacement has a gain of its own the rule is ``(v⁺ − v⁻) u*``, and ``free`` has the free states. One
+    connection after the other, as routed states are the largest tensors there are. ``on_product`` is told of both ends.
     """
+    feedback = feedback or Feedback(network)
     grads = {}
     for n, (weight_name, bias_name) in enumerate(gradient_names(network)):
-        (u_plus, v_plus), (u_minus, v_minus) = (synaptic_activity(network, n, x, states) for states in (plus, minus))
-        if on_product is not None:
-            on_product(n, u_plus, v_plus)
-            on_product(n, u_minus, v_minus)
-        v_difference, connection = v_plus - v_minus, network.connections[n]
-        if n == 0:  # both ends see the same input
-            weight, bias = connection.update(x, v_difference)
+        if feedback.apart:
+            assert free is not None
+            weight, bias = _displaced(network, n, x, plus, minus, free, on_product)
         else:
-            weight, bias = connection.update((u_plus + u_minus).mul_(0.5), v_difference)
-            v_middle = torch.add(v_plus, v_minus, out=v_difference).mul_(0.5)
-            weight += connection.update(u_plus - u_minus, v_middle)[0]
-        grads[weight_name], grads[bias_name] = weight.mul_(-scale), bias.mul_(-scale)
+            weight, bias = _contrasted(network, n, x, plus, minus, on_product)
+        factor = scale * feedback.of_gradient(n)
+        grads[weight_name], grads[bias_name] = weight.mul_(-factor), bias.mul_(-factor)
     return grads
+
+
+def _contrasted(
+    network: Network, n: int, x: Tensor, plus: Sequence[Tensor], minus: Sequence[Tensor], told: OuterProduct | None
+) -> tuple[Tensor, Tensor]:
+    """``v⁺u⁺ − v⁻u⁻`` and ``v⁺ − v⁻`` summed over the batch.
+
+    Computed as ``(v⁺−v⁻)·½(u⁺+u⁻) + ½(v⁺+v⁻)·(u⁺−u⁻)``, the same number without the cancellation of two large sums, so
+    that a vanishing gradient is measured and not rounding noise.
+    """
+    (u_plus, v_plus), (u_minus, v_minus) = (synaptic_activity(network, n, x, states) for states in (plus, minus))
+    if told is not None:
+        told(n, u_plus, v_plus)
+        told(n, u_minus, v_minus)
+    v_difference, connection = v_plus - v_minus, network.connections[n]
+    if n == 0:  # both ends see the same input
+        return connection.update(x, v_difference)
+    weight, bias = connection.update((u_plus + u_minus).mul_(0.5), v_difference)
+    v_middle = torch.add(v_plus, v_minus, out=v_difference).mul_(0.5)
+    weight += connection.update(u_plus - u_minus, v_middle)[0]
+    return weight, bias
+
+
+def _displaced(
+    network: Network,
+    n: int,
+    x: Tensor,
+    plus: Sequence[Tensor],
+    minus: Sequence[Tensor],
+    free: Sequence[Tensor],
+    told: OuterProduct | None,
+) -> tuple[Tensor, Tensor]:
+    """``(v⁺ − v⁻) u*`` and ``v⁺ − v⁻`` summed over the batch."""
+    layer = network.connections[n].target
+    if told is not None:
+        for states in (plus, minus):
+            told(n, *synaptic_activity(network, n, x, states, free))
+    difference = {layer: plus[layer] - minus[layer]}
+    return network.connections[n].update(*synaptic_activity(network, n, x, difference, free))
 
 
 class StdpAccumulator:
@@ -70,12 +114,20 @@ class StdpAccumulator:
 
     ``Δw_t = (v_{t+1} − v_t) u_t + v_{t+1} (u_{t+1} − u_t)``: a post-synaptic change times the pre-synaptic state
     plus a pre-synaptic change times the post-synaptic state. The sum over a phase telescopes to the end-point
-    difference, so it equals :func:`contrastive` in exact arithmetic. ``sign`` (rows,) is each row's sign of β;
+    difference, so it equals :func:`contrastive` in exact arithmetic. Where the displacement has a gain of its own in
+    ``feedback``, u is the free state's and the second term is left out. ``sign`` (rows,) is each row's sign of β;
     ``on_product`` is told of every outer product.
     """
 
-    def __init__(self, network: Network, sign: Tensor, on_product: OuterProduct | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        sign: Tensor,
+        on_product: OuterProduct | None = None,
+        feedback: Feedback | None = None,
+    ) -> None:
         self.network, self.sign, self.on_product = network, sign, on_product
+        self.feedback = feedback or Feedback(network)
         self.previous: dict[int, tuple[Tensor, Tensor]] = {}
         self.sums = [
             (torch.zeros_like(connection.weight), torch.zeros_like(connection.bias))
@@ -85,7 +137,8 @@ class StdpAccumulator:
     def see(self, n: int, pre: Tensor, routed: Tensor) -> None:
         """Integrate the change of connection ``n`` since it was last seen, over the first rows of all.
 
-        ``pre`` (R, *in_shape) and ``routed`` (R, *pre_pool_shape) are copied; the first call sees every row.
+        ``pre`` (R, *in_shape) and ``routed`` (R, *pre_pool_shape) are copied; the first call sees every row, in the
+        free state.
         """
         if n not in self.previous:
             self.previous[n] = pre.clone(), routed.clone()
@@ -96,10 +149,10 @@ class StdpAccumulator:
         weight, bias = self._product(n, old_pre, (routed - old_routed) * sign)
         weight_sum.add_(weight)
         bias_sum.add_(bias)
-        if n > 0:
-            weight_sum.add_(self._product(n, pre - old_pre, routed * sign)[0])
-        old_pre.copy_(pre)
         old_routed.copy_(routed)
+        if n > 0 and not self.feedback.apart:
+            weight_sum.add_(self._product(n, pre - old_pre, routed * sign)[0])
+            old_pre.copy_(pre)
 
     def row_buffers(self) -> list[Tensor]:
         """What is kept of each row."""
@@ -113,6 +166,9 @@ class StdpAccumulator:
     def gradients(self, scale: float) -> dict[str, Tensor]:
         """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection."""
         grads = {}
-        for (weight_name, bias_name), (weight, bias) in zip(gradient_names(self.network), self.sums, strict=True):
-            grads[weight_name], grads[bias_name] = weight.mul_(-scale), bias.mul_(-scale)
+        for n, ((weight_name, bias_name), (weight, bias)) in enumerate(
+            zip(gradient_names(self.network), self.sums, strict=True)
+        ):
+            factor = scale * self.feedback.of_gradient(n)
+            grads[weight_name], grads[bias_name] = weight.mul_(-factor), bias.mul_(-factor)
         return grads

@@ -73,6 +73,13 @@ def pool_forward(z: Tensor, pool: str | None) -> tuple[Tensor, Tensor | None]:
     return z, None
 
 
+def pool_at(z: Tensor, routing: Tensor) -> Tensor:
+    """P of z (B, C, H, W) with a given argmax κ: the value of each window that κ names, (B, C, H/2, W/2)."""
+    pooled = torch.empty_like(routing, dtype=z.dtype)
+    torch.gather(z.flatten(2), 2, routing.flatten(2), out=pooled.flatten(2))
+    return pooled
+
+
 def pool_adjoint(post: Tensor, routing: Tensor | None, pool: str | None, pre_pool: Sequence[int]) -> Tensor:
     """P⁻¹: post (B, C, H/2, W/2) placed at its argmax (max) or spread evenly (avg), zeros elsewhere.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.dataset import Data, load_data
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.errors import CheckpointError, DataError, UsageError
 from neurosim_ep.experiment.device import select_device
@@ -162,9 +163,11 @@ class Experiment:
         """α of the last finished epoch (Eq 16); of the first one where none is finished."""
         return alpha_at(self.scenario.signals, max(self.epoch - 1, 0), self.scenario.training.epochs)
 
-    def engine(self) -> Engine:
-        """A new engine for the network, as the scenario schedules it."""
-        return Engine(self.model.network, Schedule.of(self.scenario.scheduler, self.scenario.relaxation))
+    def engine(self, schedule: Schedule | None = None) -> Engine:
+        """A new engine for the network with its gains of feedback, scheduled as the scenario says, or otherwise."""
+        relaxation, network = self.scenario.relaxation, self.model.network
+        gains = Feedback(network, relaxation.feedback, relaxation.displacement_gain)
+        return Engine(network, schedule or Schedule.of(self.scenario.scheduler, relaxation), gains)
 
     def require_phases(self) -> None:
         """Raise :class:`UsageError` where the network is a feed-forward pass, which has no phases to look at."""

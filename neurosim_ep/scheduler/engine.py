@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.transfers import to_device
@@ -65,13 +66,14 @@ class Relaxation:
 
 
 class Engine:
-    """Relaxes batches on one ``network`` as ``schedule`` says.
+    """Relaxes batches on one ``network`` as ``schedule`` says, with the gains of ``feedback`` (1 by default).
 
     Call :meth:`refresh` after the weights have changed. ``network`` must stay on its device.
     """
 
-    def __init__(self, network: Network, schedule: Schedule) -> None:
+    def __init__(self, network: Network, schedule: Schedule, feedback: Feedback | None = None) -> None:
         self.network, self.schedule = network, schedule
+        self.feedback = feedback or Feedback(network)
         self.policy = POLICIES[schedule.policy](network)
         self.device = network.connections[0].weight.device
         self._real = any(connection.tiles is not None for connection in network.connections)
@@ -171,7 +173,7 @@ class Engine:
         return Field(
             self.network, self.kernels, channels_last(input_drive), [channels_last(state) for state in states], phases,
             nudge=nudge, senders=senders, obeys=self.policy.obeys_senders, anchors=self._anchors(len(phases)),
-            fused=self.fused, observers=observers,
+            fused=self.fused, observers=observers, feedback=self.feedback,
         )  # fmt: skip
 
     def _free_field(self, input_drive: Tensor, states: Sequence[Tensor]) -> Field:
@@ -213,6 +215,7 @@ class Engine:
         """What must be known before the first tick."""
         if field.nudge is not None:
             field.anchor(slice(field.active))
+            field.keep_routing()
         elif field.anchors is not None:
             field.anchors.clear(field.samples)
         self.policy.prepare(field)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import primitive
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
@@ -72,6 +73,7 @@ class Field:
         anchors: Anchors | None = None,
         fused: FusedPasses | None = None,
         observers: Sequence[Observer] = (),
+        feedback: Feedback | None = None,
     ) -> None:
         self.network, self.kernels, self.phases = network, kernels, phases
         self.input_drive, self.states = input_drive, states
@@ -80,7 +82,7 @@ class Field:
         self.copies, self.samples = len(phases), len(input_drive)
         self.active = self.batch = self.samples
         self.layers = len(states)
-        self.tick = 0
+        self.tick = self.moment = 0
         self.fresh: list[int] = list(range(self.layers))
         self.watching = False
         self.step_over = False
@@ -90,11 +92,22 @@ class Field:
         self._forwards: dict[int, Tensor] = {}
         self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
+        self.feedback = feedback or Feedback(network)
+        self.apart = self.feedback.apart and nudge is not None
+        self._gains = self.feedback.gains(nudged=nudge is not None)
+        self.free = [self._free(layer) for layer in range(self.layers)] if self.apart else []
+
+    def _free(self, layer: int) -> Tensor:
+        """What receivers know of the state (B, *shape) that the phases of each sample start from."""
+        state = self.states[layer]
+        held = self.senders.held(layer, state) if self.obeys and self.senders else state.clone()
+        return channels_last(held[:: self.copies])
 
     @property
     def kind(self) -> Hashable:
         """What two fields must have in common for one to take over the contents of the other."""
-        return tuple(self.phases), self.senders is not None, None if self.nudge is None else self.nudge.kind
+        nudge = None if self.nudge is None else self.nudge.kind
+        return tuple(self.phases), self.senders is not None, nudge
 
     @property
     def host(self) -> tuple[list[int], bool]:
@@ -144,14 +157,19 @@ class Field:
 
     def read_down(self, edge: int) -> None:
         """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
+        if self._gains[edge].gain == 0:
+            return
         drive = self._feedback(edge, self.remembered(edge))
         self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
 
     def read_both(self, edge: int) -> None:
         """Both reads of ``edge`` at the states as they are."""
+        if self._gains[edge].gain == 0:
+            self.read_up(edge)
+            return
         if (fused := self._fused(edge)) is not None:
             z, one = channels_last(self._before_pooling(edge)), self.network.edges[edge]
-            up, routed, _ = fused.pool_and_route(z, self.seen(one.target), str(one.pool))
+            up, routed, _ = fused.pool_and_route(z, self._driven(edge), str(one.pool))
             down = self._transposed(edge, routed)
         else:
             up, routing = self._forward(edge)
@@ -176,6 +194,9 @@ class Field:
     def read(self, edge: int) -> tuple[Tensor, Tensor | None]:
         """The drive and the routing that a forward read of ``edge`` gives, shown to no observer."""
         z, pool = self._before_pooling(edge), self.network.edges[edge].pool
+        if self._keeps(edge):
+            routing = self.routing[edge][: self.rows]
+            return primitive.pool_at(z, routing), routing
         if (fused := self._fused(edge)) is not None:
             return fused.pool(channels_last(z), str(pool))
         return primitive.pool_forward(z, pool)
@@ -183,7 +204,7 @@ class Field:
     def _feedback(self, edge: int, routing: Tensor | None) -> Tensor:
         """Transposed read of ``edge``: its part of the drive of its source."""
         one = self.network.edges[edge]
-        post = self.seen(one.target)
+        post = self._driven(edge)
         if (fused := self._fused(edge)) is not None:
             return self._transposed(edge, fused.route(post, routing, one.pre_pool_shape))
         routed = one.route(post, routing)
@@ -192,25 +213,55 @@ class Field:
                 observer.transposed(self, edge, self.seen(one.source), post, primitive.Routed(routed, routing))
         return self._transposed(edge, routed)
 
+    def _driven(self, edge: int) -> Tensor:
+        """What a transposed read of ``edge`` drives its columns with: the post state, or with a gain of its own for the
+        displacement ``rest · s* + away · (s − s*)``.
+        """
+        layer = self.network.edges[edge].target
+        post = self.seen(layer)
+        if not self.apart:
+            return post
+        _, rest, away = self._gains[edge]
+        scaled = post if away == 1 else post * away
+        free = self.free[layer][: self.active].unsqueeze(1)
+        return torch.add(scaled.unflatten(0, (self.active, self.copies)), free, alpha=rest - away).flatten(0, 1)
+
     def _fused(self, edge: int) -> FusedPasses | None:
         """The fused passes where ``edge`` has pooling for them."""
-        return None if self.network.edges[edge].pool is None else self.fused
+        return None if self.network.edges[edge].pool is None or self._keeps(edge) else self.fused
+
+    def _keeps(self, edge: int) -> bool:
+        """Whether ``edge`` is pooled and routed by the argmax of the free state throughout."""
+        return self.apart and self.network.edges[edge].pool == "max"
 
     def _before_pooling(self, edge: int) -> Tensor:
         pre = self.seen(self.network.edges[edge].source)
         return self.kernels[edge].forward(pre) if self.anchors is None else self.anchors.forward(edge, pre)
 
     def _transposed(self, edge: int, routed: Tensor) -> Tensor:
-        return self.kernels[edge].feedback(routed) if self.anchors is None else self.anchors.feedback(edge, routed)
+        kernel, gain = self.kernels[edge], self._gains[edge].gain
+        drive = kernel.feedback(routed) if self.anchors is None else self.anchors.feedback(edge, routed)
+        if gain == 1:
+            return drive
+        return drive.mul_(gain) if kernel.reads_synapses else drive * gain  # an identity's are states
+
+    def keep_routing(self) -> None:
+        """Pool and route by the argmax of the present states from now on, where the displacement has its own gain."""
+        for number in filter(self._keeps, range(1, len(self.network.edges))):
+            self._store(number, primitive.pool_forward(self._before_pooling(number), "max")[1])
 
     def anchor(self, places: Tensor | slice) -> None:
         """Make the present states at ``places`` of those that move what reads of reduced precision start from."""
         if self.anchors is not None:
             for number, edge in enumerate(self.network.edges[1:], 1):
-                self.anchors.take(number, self.seen(edge.source), self.seen(edge.target), self.samples, places)
+                self.anchors.take(number, self.seen(edge.source), self._driven(number), self.samples, places)
 
     def remember(self, edge: int, routing: Tensor | None) -> None:
         """Keep the routing of ``edge`` until it is read again."""
+        if not self._keeps(edge):
+            self._store(edge, routing)
+
+    def _store(self, edge: int, routing: Tensor | None) -> None:
         if routing is None:
             return
         if edge not in self.routing:
@@ -267,9 +318,12 @@ class Field:
         self._feedbacks.pop(layer, None)
         return [channels_last(side) for side in sides], self.input_drive[: self.active] if layer == 0 else None
 
-    def end(self, step_over: bool = True) -> None:
-        """The tick is over, and with it the policy's step if every layer has been updated."""
-        self.tick += 1
+    def end(self, step_over: bool = True, tick_over: bool = True) -> None:
+        """A moment in which layers were updated side by side is over, and with it the tick, unless others follow in
+        it, and the policy's step if every layer has been updated.
+        """
+        self.moment += 1
+        self.tick += tick_over
         self.step_over = step_over
         for observer in self.observers:
             observer.end(self)
@@ -280,14 +334,14 @@ class Field:
         return Field(
             self.network, self.kernels, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
             nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
-            obeys=self.obeys, anchors=anchors, fused=self.fused,
+            obeys=self.obeys, anchors=anchors, fused=self.fused, feedback=self.feedback,
         )  # fmt: skip
 
     def load(self, other: Field) -> None:
         """Take over the contents of a field of the same kind, all samples in the order of the batch, as many as there
         are in both; other places keep what they hold.
         """
-        self.active, self.tick, self.fresh = self.samples, 0, list(range(self.layers))
+        self.active, self.tick, self.moment, self.fresh = self.samples, 0, 0, list(range(self.layers))
         self.batch = min(self.samples, other.samples)
         torch.arange(self.samples, out=self.order)
         for mine, theirs, _ in self._shared(other):
@@ -309,7 +363,8 @@ class Field:
             pairs += zip(self.nudge.tensors(), other.nudge.tensors(), strict=True)
         if self.senders is not None and other.senders is not None:
             pairs += zip(self.senders.last, other.senders.last, strict=True)
-        return [(self.input_drive, other.input_drive, 1), *((*pair, self.copies) for pair in pairs)]
+        samples = [(self.input_drive, other.input_drive), *zip(self.free, other.free, strict=True)]
+        return [*((*pair, 1) for pair in samples), *((*pair, self.copies) for pair in pairs)]
 
     def exchange(self, front: Tensor, back: Tensor) -> None:
         """Let the samples at places ``front`` and ``back`` (int64, equal length) change places in every buffer."""
@@ -341,7 +396,7 @@ class Field:
             rows += self.senders.last
         for observer in self.observers:
             rows += observer.row_buffers()
-        samples = [self.input_drive, self.order, *(self.anchors.sample_buffers() if self.anchors else ())]
+        samples = [self.input_drive, self.order, *self.free, *(self.anchors.sample_buffers() if self.anchors else ())]
         return [*((buffer, 1) for buffer in samples), *((buffer, self.copies) for buffer in rows)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.plasticity import OuterProduct, StdpAccumulator, synaptic_activity
 from neurosim_ep.ep.primitive import Routed
@@ -87,14 +88,16 @@ class StateRecorder(Watcher):
 class StdpObserver(Watcher):
     """Shows an accumulator the two ends of every synapse whenever both are fresh."""
 
-    def __init__(self, network: Network, x: Tensor, sign: Tensor, on_product: OuterProduct | None) -> None:
-        self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product)
+    def __init__(
+        self, network: Network, x: Tensor, sign: Tensor, on_product: OuterProduct | None, feedback: Feedback
+    ) -> None:
+        self.network, self.accumulator = network, StdpAccumulator(network, sign, on_product, feedback)
         self.x = repeat_rows(x, len(sign) // len(x))
         self.input_routing = network.input_drive(self.x)[1]
 
     def begin(self, field: Field) -> None:
         """See where every synapse starts; later that of the input, which is never read backwards."""
-        if field.tick == 0:
+        if field.moment == 0:
             self._see_all([field.seen(layer) for layer in range(field.layers)])
         elif 0 in field.fresh:
             routing = None if self.input_routing is None else self.input_routing[: field.rows]
@@ -104,7 +107,9 @@ class StdpObserver(Watcher):
     def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """A transposed read routes the post state by the argmax of the pre state as it is now."""
         assert read.value is not None
-        self.accumulator.see(self.network.number[edge], pre, read.value)
+        one = self.network.edges[edge]
+        routed = one.route(field.seen(one.target), read.routing) if field.apart else read.value
+        self.accumulator.see(self.network.number[edge], pre, routed)
 
     def row_buffers(self) -> list[Tensor]:
         """What the synapses remember, and the input."""

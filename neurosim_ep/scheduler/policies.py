@@ -114,6 +114,43 @@ class Alternating:
         return 0 if field.nudge is None else self._colours[-1]
 
 
+class Sweep:
+    """One layer after the other, each from the fresh states of its neighbours: upwards in the free phase, downwards, as
+    the error goes, in nudge phases.
+
+    A tick is a sweep over all layers, in which each edge is read once forwards and once backwards. A sweep carries the
+    image, or an error, through all layers, where the other policies take a tick per layer.
+    """
+
+    name = "sweep"
+    sentence = "one layer after the other from fresh states, upwards, in nudge phases downwards"
+    ticks = 1
+    obeys_senders = False
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def prepare(self, field: Field) -> None:
+        """The routing of edges that are read backwards before they are read forwards: upwards all of them."""
+        for number, edge in enumerate(self.network.edges[1:], 1):
+            if field.nudge is None and edge.pool == "max" and field.feedback.feedback:
+                field.remember(number, field.read(number)[1])
+
+    def step(self, field: Field) -> None:
+        """One tick, of as many moments as there are layers."""
+        upwards = range(self.network.layers)
+        order = upwards if field.nudge is None else upwards[::-1]
+        for layer in order:
+            field.begin()
+            for edge in self.network.incoming[layer]:
+                if edge > 0:
+                    field.read_up(edge)
+            for edge in self.network.outgoing[layer]:
+                field.read_down(edge)
+            field.write(layer)
+            field.end(step_over=layer == order[-1], tick_over=layer == order[-1])
+
+
 class Event(Synchronous):
     """The synchronous map as its receivers see it: every read and every error from the values last sent.
 
@@ -125,5 +162,5 @@ class Event(Synchronous):
     obeys_senders = True
 
 
-for _policy in (Synchronous, Alternating, Event):
+for _policy in (Synchronous, Alternating, Sweep, Event):
     POLICIES.add(_policy)

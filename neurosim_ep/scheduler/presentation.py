@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct, contrastive
@@ -69,19 +70,22 @@ def free_phase(
     steps: int,
     states: Sequence[Tensor] | None = None,
     *,
+    feedback: float = 1.0,
     schedule: Schedule | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
 ) -> Relaxation:
     """Relax ``network`` on images x (B, C, H, W) for ``steps`` ticks with β = 0, from zeros unless given states.
 
-    ``schedule`` says how (default: every sample, every tick, all layers at once); ``engine``, made for this network
-    and a schedule, is used instead where it is given.
+    ``feedback`` is the gain γ of what layers pass down (:mod:`~neurosim_ep.ep.feedback`). ``schedule`` says how
+    (default: every sample, every tick, all layers at once); ``engine``, made for this network, a schedule and gains, is
+    used instead where it is given.
 
-    Raises :class:`UsageError` for images or states that do not fit the network in shape, number format or device.
+    Raises :class:`UsageError` for images or states that do not fit the network in shape, number format or device, and
+    for a gain that is not 0 to 10 or not the engine's.
     """
     check_inputs(network, x, states=states)
-    engine = engine or Engine(network, schedule or Schedule())
+    engine = _engine(network, schedule, engine, feedback)
     drive, _ = network.input_drive(x)
     return _free_phase(engine, drive, steps, states, observers)[0]
 
@@ -95,6 +99,20 @@ def free_phases(
     Yields numbers (n,), counted through all batches, and ends of n samples; each ends as in a batch of its own.
     """
     return engine.relax_all(_Waiting(network, batches), steps, rest=Rest.free_phase(engine.schedule.tolerance))
+
+
+def _engine(
+    network: Network,
+    schedule: Schedule | None,
+    engine: Engine | None,
+    feedback: float,
+    nudge_feedback: float | None = None,
+) -> Engine:
+    """``engine``, or a new one."""
+    if engine is None:
+        return Engine(network, schedule or Schedule(), Feedback(network, feedback, nudge_feedback))
+    engine.feedback.check_same(feedback, nudge_feedback)
+    return engine
 
 
 class _Waiting:
@@ -174,6 +192,8 @@ def ep_gradients(
     rule: str = "contrastive",
     loss: str = "cross_entropy",
     nudging: str = "three_phase",
+    feedback: float = 1.0,
+    nudge_feedback: float | None = None,
     states: Sequence[Tensor] | None = None,
     schedule: Schedule | None = None,
     engine: Engine | None = None,
@@ -187,19 +207,26 @@ def ep_gradients(
     "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus". ``teacher``: activations (B, *shape) of
     every layer whose signal is a teacher's.
 
+    ``feedback`` and ``nudge_feedback`` are the gains γ and κ of what layers pass down, at rest and displaced (default:
+    γ): :mod:`~neurosim_ep.ep.feedback`. Whatever they are, each layer's gradient has the factor that makes it one of
+    the loss: at rest, with κ = γ and for small β, that of the loss at the free fixed point; with another κ not exactly,
+    as no energy has such dynamics.
+
     Other arguments: ``schedule`` says how the ticks are computed (default: every sample, every tick, all layers at
-    once); ``engine``, made for this network and a schedule, is used instead where it is given, and saves its
+    once); ``engine``, made for this network, a schedule and gains, is used instead where it is given, and saves its
     preparation. ``on_product`` is told of every outer product the synapses add up: one per contrasted end point, or two
     per nudge tick with the stdp rule.
 
     Raises :class:`UsageError` for an unknown rule or nudging, a loss the network was not built for, a beta that is not
-    positive, or tensors that do not fit the network in shape, number format or device.
+    positive, gains that are not 0 to 10 (κ above 0), so small that no error is left of, or not the engine's, or tensors
+    that do not fit the network in shape, number format or device.
     """
     _check(network, rule, loss, nudging)
     if not beta > 0:
         raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
     check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
-    engine = engine or Engine(network, schedule or Schedule())
+    engine = _engine(network, schedule, engine, feedback, nudge_feedback)
+    engine.feedback.check_nudge()
     x = channels_last(x)
     batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)
     input_drive, _ = network.input_drive(x)
@@ -208,15 +235,19 @@ def ep_gradients(
     nudges = NUDGES[nudging]
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
     sign = per_row([factor for _, factor in nudges], batch, x)
-    nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher)
-    stdp = StdpObserver(network, x, sign, on_product) if rule == "stdp" else None
+    nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher, engine.feedback)
+    stdp = StdpObserver(network, x, sign, on_product, engine.feedback) if rule == "stdp" else None
     watchers = [*observers, *([stdp] if stdp else [])]
     nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
 
     scale = 1 / (copies * beta * batch)
     held = dict(zip(phases, _split(nudged.seen, copies), strict=True))
     high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-    grads = stdp.gradients(nudged.seen, scale) if stdp else contrastive(network, x, high, low, scale, on_product)
+    if stdp:
+        grads = stdp.gradients(nudged.seen, scale)
+    else:
+        gains = engine.feedback
+        grads = contrastive(network, x, high, low, scale, on_product, feedback=gains, free=free.seen)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
     if network.readout is not None:
         grads |= losses.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)

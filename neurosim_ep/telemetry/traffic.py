@@ -31,14 +31,14 @@ class TrafficObserver(Watcher):
     def begin(self, field: Field) -> None:
         """Count the neurons that send."""
         assert field.senders is not None
-        if field.tick == 0 and field.phases == (Phase.FREE,):
+        if field.moment == 0 and field.phases == (Phase.FREE,):
             sent = self.x.sign().abs_()
             self.counter.forward(0, field.phases, self.counter.active(self.x, sent), sent)
         for layer in field.fresh:
             sent = field.senders.sent(layer, field.rows)
             self.active[layer] = self.counter.active(field.seen(layer), sent, field.copies)
             self.anything[layer] = memory_rows(sent).amax(1) > 0
-            self.counter.events(layer, field.phases, field.tick, self.active[layer][1])
+            self.counter.events(layer, field.phases, field.moment, self.active[layer][1])
 
     def forward(self, field: Field, edge: int, pre: Tensor) -> None:
         """Count the rows that are driven."""
@@ -51,8 +51,11 @@ class TrafficObserver(Watcher):
         """Count the columns that are driven."""
         assert field.senders is not None
         one = self.network.edges[edge]
-        routed_sent = one.route(field.senders.sent(one.target, field.rows), read.routing)
-        self.counter.transposed(self.network.number[edge], field.phases, self.active[one.target], routed_sent)
+        sent, active = field.senders.sent(one.target, field.rows), self.active[one.target]
+        if field.apart:  # what drives the columns is not the state
+            active = self.counter.active(post, sent, field.copies)
+        routed_sent = one.route(sent, read.routing)
+        self.counter.transposed(self.network.number[edge], field.phases, active, routed_sent)
 
     def end(self, field: Field) -> None:
         """Count the layers that were updated, and the samples of which that was needed."""
@@ -64,4 +67,4 @@ class TrafficObserver(Watcher):
                 some = torch.stack(neighbours).any(0) if neighbours else torch.zeros_like(self.anything[layer])
                 needed = some.unflatten(0, (-1, field.copies)).sum(0)
             self.updated.add(layer)
-            self.counter.updated(layer, field.phases, field.tick - 1, field.active, needed)
+            self.counter.updated(layer, field.phases, field.moment - 1, field.active, needed)

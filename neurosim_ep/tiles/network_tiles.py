@@ -111,14 +111,21 @@ class ChipTiles:
             devices.write_difference(array.normalised(connection.weight - old), self.random)
         self.program()
 
-    def write_terms(self, x: Tensor, ends: Sequence[tuple[int, Sequence[Tensor]]], rates: Sequence[Tensor]) -> None:
+    def write_terms(
+        self,
+        x: Tensor,
+        ends: Sequence[tuple[int, Sequence[Tensor]]],
+        rates: Sequence[Tensor],
+        pre: Sequence[Tensor] | None = None,
+    ) -> None:
         """Write both terms of EP's rule: ``rate · Σ sign · ∂Φ/∂w(end)`` for each connection.
 
         x (B, C, H, W) images; ``ends``: sign and states of every layer (B, *shape); ``rates``: one per connection, with
-        the factors of the rule in them.
+        the factors of the rule in them; ``pre``: states (B, *shape) that pre-synaptic factors are of, where these are
+        not those of each end.
         """
         for number, (array, devices) in enumerate(zip(self.arrays, self.devices, strict=True)):
-            terms = [Term(sign, *synaptic_activity(self.network, number, x, states)) for sign, states in ends]
+            terms = [Term(sign, *synaptic_activity(self.network, number, x, states, pre)) for sign, states in ends]
             devices.write_terms(terms, rates[number] / array.scale, self.random)
         self.program()
 

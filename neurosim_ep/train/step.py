@@ -118,5 +118,8 @@ class Step:
             relaxation, (high, low) = self.scenario.relaxation, result.contrasted
             rates = optimiser.pulse_rates(result.grads)
             optimiser.step(result.grads, weights=False)
+            gains = self.engine.feedback
             per_term = 1 / (len(NUDGES[relaxation.nudging]) * relaxation.beta * len(batch.y))
-            tiles.write_terms(batch.x, [(1, high), (-1, low)], [rate * per_term for rate in rates])
+            factors = [rate * (per_term * gains.of_gradient(n)) for n, rate in enumerate(rates)]
+            pre = result.free_phase.seen if gains.apart else None
+            tiles.write_terms(batch.x, [(1, high), (-1, low)], factors, pre)

@@ -167,67 +167,92 @@ def _claim(folder: Path, scenario: Scenario) -> None:
         raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
 
 
-def _train(
-    scenario: Scenario, teacher: Teacher, data: Data, device: torch.device, folder: Path, reporter: Reporter
-) -> None:
-    """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates, as many epochs as are missing."""
-    section, seed = scenario.teacher, scenario.scenario.seed
-    batches = len(batches_of(torch.arange(len(data.train_labels)), section.batch_size))
-    sgd = torch.optim.SGD(
-        teacher.parameters(), section.learning_rate, MOMENTUM, weight_decay=section.weight_decay, nesterov=True
-    )
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, batches * section.epochs)
-    table, first = CsvTable(folder / "teacher.csv", COLUMNS), 0
-    if (folder / TRAINING).is_file():
-        state = load_checkpoint(folder, device, TRAINING, AGAIN)
+class _Lessons:
+    """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates."""
+
+    def __init__(self, scenario: Scenario, teacher: Teacher, data: Data, device: torch.device) -> None:
+        self.scenario, self.section, self.teacher, self.data, self.device = (
+            scenario, scenario.teacher, teacher, data, device
+        )  # fmt: skip
+        self.batches = len(batches_of(torch.arange(len(data.train_labels)), self.section.batch_size))
+        self.feed = Feed(data.train_images, data.train_labels, device)
+        self.colours = data.mean.to(device), data.std.to(device)
+        self.sgd = torch.optim.SGD(
+            teacher.parameters(), self.section.learning_rate, MOMENTUM, weight_decay=self.section.weight_decay,
+            nesterov=True,
+        )  # fmt: skip
+        self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.sgd, self.batches * self.section.epochs)
+
+    def load(self, folder: Path) -> int:
+        """Go on where :meth:`save` was called last in ``folder``; the number of finished epochs."""
+        if not (folder / TRAINING).is_file():
+            return 0
+        state = load_checkpoint(folder, self.device, TRAINING, AGAIN)
         try:
-            if state["train_digest"] != data.train_digest:
+            if state["train_digest"] != self.data.train_digest:
                 raise UsageError(f"{folder}: was begun on other images; restore them, or choose another --out")
-            teacher.load_state_dict(state["weights"])
-            sgd.load_state_dict(state["sgd"])
-            cosine.load_state_dict(state["cosine"])
-            first = int(state["epoch"])
+            self.teacher.load_state_dict(state["weights"])
+            self.sgd.load_state_dict(state["sgd"])
+            self.cosine.load_state_dict(state["cosine"])
+            return int(state["epoch"])
         except (KeyError, RuntimeError, TypeError, AttributeError) as problem:
             raise CheckpointError(
                 f"{folder / TRAINING}: cannot be continued ({type(problem).__name__}); "
                 "remove the folder and teach again"
             ) from problem
-    table.truncate_to(first)
-    reporter.start(
-        f"teacher of {scenario.scenario.name}: {section.epochs} epochs into {folder}", section.epochs, batches
-    )
-    feed, colours = Feed(data.train_images, data.train_labels, device), (data.mean.to(device), data.std.to(device))
-    for epoch in range(first, section.epochs):
-        began = time.perf_counter()
+
+    def save(self, folder: Path, epochs: int) -> None:
+        """Keep what :meth:`load` needs after ``epochs`` of them."""
+        progress = {"sgd": self.sgd.state_dict(), "cosine": self.cosine.state_dict(), "epoch": epochs}
+        progress["train_digest"] = self.data.train_digest
+        save_checkpoint(folder, {"weights": self.teacher.state_dict(), **progress}, TRAINING)
+
+    def epoch(self, epoch: int, reporter: Reporter) -> dict[str, float]:
+        """Teach one epoch, from 0, and test; its row of the table."""
+        began, seed, data = time.perf_counter(), self.scenario.scenario.seed, self.data
         order = torch.randperm(len(data.train_labels), generator=generator(seed, Stream.TEACHER_ORDER, epoch))
         random = generator(seed, Stream.TEACHER_AUGMENTATION, epoch)
-        loss, correct, rate = torch.zeros((), device=device), torch.zeros((), device=device), cosine.get_last_lr()[0]
-        teacher.train()
-        for number, chosen in enumerate(batches_of(order, section.batch_size)):
-            images, labels = feed.batch(chosen)
-            images = show(images, draw_views(scenario.data, len(chosen), random), scenario.data)
-            logits = teacher(channels_last(prepare(images, *colours)))
-            batch_loss = F.cross_entropy(logits, labels)
-            sgd.zero_grad(set_to_none=True)
-            batch_loss.backward()
-            sgd.step()
-            cosine.step()
-            loss += batch_loss.detach() * len(chosen)
-            correct += (logits.argmax(1) == labels).sum()
+        totals, rate = torch.zeros(2, device=self.device), self.cosine.get_last_lr()[0]
+        self.teacher.train()
+        for number, chosen in enumerate(batches_of(order, self.section.batch_size)):
+            totals += self._step(chosen, random)
             reporter.batch(epoch + 1, number + 1)
-        row = {
-            "epoch": epoch + 1, "loss": float(loss) / len(order), "train_accuracy": float(correct) / len(order),
-            "test_accuracy": test_accuracy(teacher, data, data.mean, data.std, device), "learning_rate": rate,
-            "seconds": time.perf_counter() - began,
-        }  # fmt: skip
-        if not math.isfinite(row["loss"]):
+        loss, correct = (totals.double() / len(order)).tolist()
+        if not math.isfinite(loss):
             raise DivergenceError(f"the teacher diverged in epoch {epoch + 1}; lower teacher.learning_rate")
+        return {
+            "epoch": epoch + 1, "loss": loss, "train_accuracy": correct,
+            "test_accuracy": test_accuracy(self.teacher, data, data.mean, data.std, self.device),
+            "learning_rate": rate, "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+
+    def _step(self, chosen: Tensor, random: torch.Generator) -> Tensor:
+        """One update from the images ``chosen``; their summed loss and correct answers (2,)."""
+        images, labels = self.feed.batch(chosen)
+        images = show(images, draw_views(self.scenario.data, len(chosen), random), self.scenario.data)
+        logits = self.teacher(channels_last(prepare(images, *self.colours)))
+        loss = F.cross_entropy(logits, labels)
+        self.sgd.zero_grad(set_to_none=True)
+        loss.backward()
+        self.sgd.step()
+        self.cosine.step()
+        return torch.stack([loss.detach() * len(chosen), (logits.argmax(1) == labels).sum()])
+
+
+def _train(
+    scenario: Scenario, teacher: Teacher, data: Data, device: torch.device, folder: Path, reporter: Reporter
+) -> None:
+    """Teach as many epochs as are missing in ``folder``."""
+    lessons, epochs = _Lessons(scenario, teacher, data, device), scenario.teacher.epochs
+    table, first = CsvTable(folder / "teacher.csv", COLUMNS), lessons.load(folder)
+    table.truncate_to(first)
+    reporter.start(f"teacher of {scenario.scenario.name}: {epochs} epochs into {folder}", epochs, lessons.batches)
+    for epoch in range(first, epochs):
+        row = lessons.epoch(epoch, reporter)
         table.append([row])
-        progress = {"sgd": sgd.state_dict(), "cosine": cosine.state_dict(), "epoch": epoch + 1}
-        progress["train_digest"] = data.train_digest
-        save_checkpoint(folder, {"weights": teacher.state_dict(), **progress}, TRAINING)
+        lessons.save(folder, epoch + 1)
         reporter.note(
-            f"teacher epoch {epoch + 1}/{section.epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
+            f"teacher epoch {epoch + 1}/{epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
             f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scheduler.engine import Engine, Relaxation
@@ -63,8 +64,8 @@ class StepTime:
 class TimedEngine(Engine):
     """An engine that notes how long each phase takes; the device's queue is empty before and after."""
 
-    def __init__(self, network: Network, schedule: Schedule) -> None:
-        super().__init__(network, schedule)
+    def __init__(self, network: Network, schedule: Schedule, feedback: Feedback) -> None:
+        super().__init__(network, schedule, feedback)
         self.begin()
 
     def begin(self) -> None:
@@ -94,7 +95,7 @@ class StepTimer:
     def __init__(self, experiment: Experiment) -> None:
         self.scenario, self.device, self.steps = experiment.scenario, experiment.device, 0
         self.trainer, model = Trainer(experiment), experiment.model
-        self.engine = TimedEngine(model.network, self.trainer.engine.schedule)
+        self.engine = TimedEngine(model.network, self.trainer.engine.schedule, self.trainer.engine.feedback)
         self.trainer.engine = self.engine
         if model.tiles is None or not model.tiles.pulsed:
             rates = self.trainer.optimiser.base_rates

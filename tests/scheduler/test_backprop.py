@@ -14,7 +14,7 @@ from nets import batch, conv, custom, double_network, graphs, linear, sections
 from tiny_run import InterruptingReporter
 from torch import Tensor, nn
 
-from neurosim_ep import backprop_gradients
+from neurosim_ep import Schedule, backprop_gradients, ep_gradients
 from neurosim_ep.cli import main
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.feedforward import feed_forward
@@ -98,6 +98,21 @@ def test_no_error_passes_a_corner(activation: str, corner: float) -> None:
     grads = backprop_gradients(network, x, y).grads
     assert float(grads["connections.0.bias"]) == 0
     assert float(grads["connections.1.bias"]) != 0
+
+
+def test_ep_without_feedback_at_rest_comes_to_it_with_a_smaller_nudge() -> None:
+    """γ = 0 and κ = 1: one sweep up and one down; the distance falls as β²."""
+    network = double_network(custom(conv(4, pool="avg"), linear(6), activation="sigmoid"), seed=0)
+    x, y = batch(network, 4, 0)
+    exact = backprop_gradients(network, x, y).grads
+    schedule, distances = Schedule("sweep"), []
+    for beta in (0.02, 0.01):
+        found = ep_gradients(
+            network, x, y, free_steps=1, nudge_steps=1, beta=beta, feedback=0.0, nudge_feedback=1.0, schedule=schedule
+        ).grads
+        distances.append(max(float((found[name] - value).norm() / value.norm()) for name, value in exact.items()))
+    assert distances[1] < 1e-4
+    assert distances[0] / distances[1] == pytest.approx(4, rel=0.05)
 
 
 def test_many_passes_are_numbered_through() -> None:

@@ -32,7 +32,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("package")
 def test_another_package_adds_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert POLICIES.names() == ["synchronous", "alternating", "event", "upwards"]
+    assert POLICIES.names() == ["synchronous", "alternating", "sweep", "event", "upwards"]
     assert main(["list"]) == 0 and "one layer after the other, upwards" in capsys.readouterr().out
     sets = ("scheduler.policy=upwards", "data.train_samples=32", "data.test_samples=10", "telemetry.plots=false")
     out = tiny_run(tmp_path / "run", *sets)

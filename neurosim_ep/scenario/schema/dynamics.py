@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.section import LARGEST, Rate, Rates, Section, described
+
+LARGEST_GAIN = 10  # of feedback
 
 
 class RelaxationSection(Section):
@@ -16,6 +20,18 @@ class RelaxationSection(Section):
     free_steps: int = described(250, "ticks T of the free phase", unit="tick", ge=1, le=LARGEST)
     nudge_steps: int = described(50, "ticks K of each nudge phase", unit="tick", ge=1, le=LARGEST)
     beta: float = described(0.25, "nudging strength", ge=1e-6, le=LARGEST)
+    feedback: float = described(
+        1.0,
+        "gain of what a layer passes down to the one below, to the power of the layers that an edge crosses; 1: as "
+        "strong as what is passed up, 0: none",
+        ge=0,
+        le=LARGEST_GAIN,
+    )
+    nudge_feedback: Literal["feedback"] | Annotated[float, Field(gt=0, le=LARGEST_GAIN)] = described(
+        "feedback",
+        "gain of the displacement from the free state in the nudge phases; feedback: that gain, with which the rule is "
+        "the gradient of an energy",
+    )
     nudging: Literal["three_phase", "one_sided_plus", "one_sided_minus"] = described(
         "three_phase", "+beta and -beta from the free state, or only one of them against the free state"
     )
@@ -42,8 +58,15 @@ class RelaxationSection(Section):
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.feedback == 0 and self.nudge_feedback == "feedback":
+            yield "nudge_feedback", "must be a number with feedback = 0, which passes no error down; use 1"
         if self.warm_start != "none" and self.state_init != "zeros":
             yield "warm_start", 'starts unseen samples from zeros; use state_init = "zeros" with it'
+
+    @property
+    def displacement_gain(self) -> float | None:
+        """``nudge_feedback`` where it is a gain of its own."""
+        return None if self.nudge_feedback == "feedback" else self.nudge_feedback
 
 
 class SchedulerSection(Section):
