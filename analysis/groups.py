@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from neurosim_ep.analysis.load import NothingToDraw, Run, labels
 from neurosim_ep.errors import UsageError
 
+RULES = {"bptt": "BPTT", "backprop": "backpropagation"}  # those that are not EP
 SIGNALS = {"none": "plain EP", "le": "LE", "kd": "KD", "kdw": "KDW"}
 MARKS = 30
 """Epochs up to which each has a marker; longer curves have ten."""
@@ -36,9 +37,10 @@ class Group:
         kinds = self.runs[0].setting("signals", "kind")
         kinds = kinds if isinstance(kinds, list) else [kinds]
         names = " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
-        if self.runs[0].rule != "bptt":
+        rule = RULES.get(str(self.runs[0].rule))
+        if rule is None:
             return names
-        return f"BPTT, {names}" if self.has_signals else "BPTT"
+        return f"{rule}, {names}" if self.has_signals else rule
 
     @property
     def label(self) -> str:

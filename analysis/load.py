@@ -134,8 +134,8 @@ class Run:
         path = self.path / file
         if path.exists():
             return path
-        if file in TRAFFIC_FILES and self.rule == "bptt":
-            raise NothingToDraw(f'{path} does not exist; the chip does not compute plasticity.rule = "bptt"')
+        if file in TRAFFIC_FILES and self.rule in ("bptt", "backprop"):
+            raise NothingToDraw(f'{path} does not exist; the chip does not compute plasticity.rule = "{self.rule}"')
         if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
             raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")
         raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from neurosim_ep.ep.network import build_network
     from neurosim_ep.ep.signals import build_signals
     from neurosim_ep.scenario.load import load_scenario
+    from neurosim_ep.scheduler.feedforward import backprop_gradients
     from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
     from neurosim_ep.scheduler.schedule import Schedule
     from neurosim_ep.scheduler.unrolled import bptt_gradients
@@ -26,6 +27,7 @@ __all__ = [
     "EPGradients",
     "RunResult",
     "Schedule",
+    "backprop_gradients",
     "bptt_gradients",
     "build_network",
     "build_signals",
@@ -38,6 +40,7 @@ _HOMES = {
     "EPGradients": "neurosim_ep.scheduler.presentation",
     "RunResult": "neurosim_ep.train.result",
     "Schedule": "neurosim_ep.scheduler.schedule",
+    "backprop_gradients": "neurosim_ep.scheduler.feedforward",
     "bptt_gradients": "neurosim_ep.scheduler.unrolled",
     "build_network": "neurosim_ep.ep.network",
     "build_signals": "neurosim_ep.ep.signals",

@@ -96,6 +96,7 @@ def gdu(
     """
     began = time.perf_counter()
     experiment = Experiment.open(target, device=device, overrides=overrides, exact=True)
+    experiment.require_phases()
     scenario = experiment.scenario
     folder = out or Path("gdu") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario.scenario.name}"
     refuse_filled(folder, "made")

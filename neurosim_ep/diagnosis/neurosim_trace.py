@@ -15,7 +15,6 @@ from neurosim_ep.record.export.neurosim import NETWORK, LayerTrace, write_neuros
 from neurosim_ep.record.rundir import versions
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
-from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.tiles.mapping import ConnectionGeometry
 
 CODES = (
@@ -45,8 +44,8 @@ class NeuroSim(Exporter[tuple[Experiment, Samples, Relaxation]]):
         :class:`DivergenceError` when states are not finite.
         """
         run = Experiment.open(run_dir, device="cpu")
-        image, relaxation = choose_samples(run, 1), run.scenario.relaxation
-        free = free_phase(run.model.network, image.x, relaxation.free_steps, image.start, engine=run.engine())
+        image = choose_samples(run, 1)
+        free = run.rest(image.x, image.start)
         if not all(state.isfinite().all() for state in free.states):
             raise DivergenceError(
                 f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"

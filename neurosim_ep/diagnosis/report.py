@@ -121,6 +121,7 @@ def diagnose(
     """
     folder = run_dir / "diagnosis" if out is None else out
     run = Experiment.open(run_dir, device=device)
+    run.require_phases()
     _refuse_foreign(folder)
     chosen = choose_samples(run, samples)
     run.use_threads(threads, samples)

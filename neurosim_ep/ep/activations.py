@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurosim_ep.errors import ScenarioError
 from neurosim_ep.registry import ACTIVATIONS
+from neurosim_ep.scenario import topology
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -167,11 +167,5 @@ def per_layer(names: str | Sequence[str], kinds: Sequence[str]) -> list[Activati
     Raises :class:`ScenarioError` when a list has another length than ``kinds``, and :class:`UsageError` when the
     package that an activation comes from cannot be loaded.
     """
-    if isinstance(names, str):
-        names = [names] * len(kinds)
-    if len(names) != len(kinds):
-        raise ScenarioError(
-            f"network.activation = {list(names)}: has {len(names)} names for {len(kinds)} layers; "
-            "give one name for all layers or exactly one per layer"
-        )
-    return [ACTIVATIONS[name].of(kind) for name, kind in zip(names, kinds, strict=True)]
+    named = topology.per_layer(names, len(kinds), "network.activation", "name")
+    return [ACTIVATIONS[name].of(kind) for name, kind in zip(named, kinds, strict=True)]

@@ -1,7 +1,7 @@
 """Convergent networks: layers of neurons, the edges between them, and a readout.
 
 ``build_network`` makes one from a scenario's ``[network]`` section. Weights start as PyTorch's default
-Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times ``weight_scale``.
+Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times the ``weight_scale`` of their layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neurosim_ep.ep.edges import Connection, Edge, Identity, refuse_oversize
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import NetworkSection
-from neurosim_ep.scenario.topology import IMAGE, EdgePlan, LayerPlan
+from neurosim_ep.scenario.topology import IMAGE, EdgePlan, LayerPlan, per_layer
 
 
 class Readout(nn.Module):
@@ -178,19 +178,24 @@ def channels_last(value: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(network: Network, weight_init: str, weight_scale: float, seed: int) -> None:
-    """Draw every weight and bias of ``network`` from the seed, connection by connection, then the readout."""
+def initialise(network: Network, weight_init: str, weight_scale: float | Sequence[float], seed: int) -> None:
+    """Draw every weight and bias of ``network`` from the seed, connection by connection, then the readout.
+
+    ``weight_scale``: one for all layers, or one for each; the readout has that of the last one. Raises
+    :class:`ScenarioError` for a list of another length.
+    """
+    scales = per_layer(weight_scale, network.layers, "network.weight_scale", "factor")
     random = generator(seed, Stream.WEIGHTS)
-    layers: list[Connection | Readout] = [*network.connections]
+    layers: list[tuple[Connection | Readout, float]] = [(one, scales[one.target]) for one in network.connections]
     if network.readout is not None:
-        layers.append(network.readout)
-    for layer in layers:
+        layers.append((network.readout, scales[-1]))
+    for layer, scale in layers:
         fan_in = layer.weight[0].numel()
         bound = math.sqrt(6 / fan_in) if weight_init == "he_uniform" else math.sqrt(1 / fan_in)
         bias_bound = 0.0 if weight_init == "he_uniform" else bound
         for tensor, limit in ((layer.weight, bound), (layer.bias, bias_bound)):
             drawn = torch.empty(tensor.shape).uniform_(-1, 1, generator=random)
-            tensor.copy_(drawn * (limit * weight_scale))
+            tensor.copy_(drawn * (limit * scale))
 
 
 def build_network(section: NetworkSection, num_classes: int, image_shape: Sequence[int], seed: int) -> Network:

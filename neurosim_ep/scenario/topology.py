@@ -7,7 +7,9 @@ states up and errors down. Most networks are chains, in which every layer is dri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
+
+from neurosim_ep.errors import ScenarioError
 
 IMAGE = -1
 """Stands for the image where a layer is expected; it drives layer 0 and nothing else."""
@@ -48,6 +50,25 @@ class LayerPlan(NamedTuple):
         if self.kind == "linear":
             return EdgePlan(source, "linear")
         return EdgePlan(source, "conv", self.kernel, self.stride, self.padding, self.pool)
+
+
+Value = TypeVar("Value", bound=str | float)
+
+
+def count_rule(given: object, layers: int, what: str) -> str:
+    """What is wrong with ``given``, one ``what`` for all ``layers`` or a list with one for each; empty: nothing."""
+    if not isinstance(given, tuple | list) or len(given) == layers:
+        return ""
+    counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
+    return f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"
+
+
+def per_layer(given: Value | Sequence[Value], layers: int, key: str, what: str) -> list[Value]:
+    """``given`` layer by layer. Raises :class:`ScenarioError`, about ``key``, for a list of another length."""
+    values = [given] * layers if isinstance(given, str | float) else list(given)
+    if rule := count_rule(values, layers, what):
+        raise ScenarioError(f"{key} = {values}: {rule}")
+    return values
 
 
 def is_plain(plans: Sequence[LayerPlan]) -> bool:

@@ -65,7 +65,7 @@ class EpochTelemetry:
     def records(self, number: int) -> bool:
         """Whether batch ``number`` (from 0) is recorded: none is where no tiles compute the rule."""
         every = self.scenario.telemetry.traffic_every
-        return self.scenario.plasticity.rule != "bptt" and every > 0 and number % every == 0
+        return self.scenario.plasticity.on_tiles and every > 0 and number % every == 0
 
     @contextmanager
     def watching(self, number: int) -> Iterator[list[Observer]]:
@@ -127,8 +127,7 @@ class EpochTelemetry:
         free, *nudges = self.settling
         copies = len(NUDGES[self.scenario.relaxation.nudging])
         updates: Row = {
-            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges))
-            // POLICIES[self.scenario.scheduler.policy].ticks,
+            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges)) // self._step_ticks,
             "updates_dense": free.samples * free.steps + copies * sum(nudge.samples * nudge.steps for nudge in nudges),
         }
         rows = self.statistics.rows()
@@ -140,13 +139,21 @@ class EpochTelemetry:
                 rows[name] |= more
         return rows
 
+    @property
+    def _step_ticks(self) -> int:
+        """Ticks in which every layer is updated once."""
+        scenario = self.scenario
+        return POLICIES[scenario.scheduler.policy].ticks if scenario.plasticity.relaxes else 1
+
 
 def _settling(scenario: Scenario) -> list[SettlingStatistics]:
-    """Of the phases that the rule has."""
+    """Of the phases that the rule has; a feed-forward pass is a free phase of one tick."""
     relaxation = scenario.relaxation
+    if not scenario.plasticity.relaxes:
+        return [SettlingStatistics("free", 1, relaxation.tolerance)]
     free = SettlingStatistics("free", relaxation.free_steps, relaxation.tolerance)
     nudge = SettlingStatistics("nudge", relaxation.nudge_steps, relaxation.nudge_tolerance)
-    return [free] if scenario.plasticity.rule == "bptt" else [free, nudge]
+    return [free, nudge] if scenario.plasticity.on_tiles else [free]
 
 
 def diverged(epoch: int, number: int) -> DivergenceError:

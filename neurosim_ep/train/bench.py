@@ -47,6 +47,8 @@ class PhaseSpeed:
 class Bench:
     """What :func:`bench` found.
 
+    ``free`` and ``nudge`` are None where the rule has no such phase. A feed-forward pass and the way back are part of
+    the update; they count as one tick.
     ``update_ms``: images, gradients, optimiser and writing of tiles of one batch. ``recorded_step_ms``: a step of a
     batch whose traffic is recorded (None: none is). ``GFLOP_per_tick``: reads of a whole batch as direct sums, of which
     a CPU may need fewer operations (:mod:`~neurosim_ep.scheduler.arrangements`).
@@ -65,7 +67,7 @@ class Bench:
     epochs: int
     train_samples: int
     test_samples: int
-    free: PhaseSpeed
+    free: PhaseSpeed | None
     nudge: PhaseSpeed | None
     update_ms: float
     step_ms: float
@@ -141,27 +143,28 @@ def bench(scenario: Scenario, *, device: str = "auto", threads: int | None = Non
     used = experiment.use_threads(threads, batch)
     timer = StepTimer(experiment)
     full = scenario.relaxation.free_steps, scenario.relaxation.nudge_steps
-    ticks = _ticks(timer, *full)
+    ticks = _ticks(timer, *full) if scenario.plasticity.relaxes else full
     steps = _timed(timer, ticks, whole=ticks == full)
     step = sorted(steps, key=lambda one: one.seconds)[len(steps) // 2]
     free, nudge, update_ms = _parts(scenario, step, ticks, whole=ticks == full)
-    step_ms = free.ms + (nudge.ms if nudge else 0) + update_ms
+    step_ms = sum(phase.ms for phase in (free, nudge) if phase) + update_ms
     recorded_ms, batches = None, math.ceil(train_samples / batch)
     epoch_ms = step_ms * batches
-    if timer.trainer.by_ep and scenario.telemetry.traffic_every:
+    if scenario.plasticity.on_tiles and scenario.telemetry.traffic_every:
         recorded_ms = step_ms * _recorded(timer, ticks) / step.seconds
         epoch_ms += (recorded_ms - step_ms) * math.ceil(batches / scenario.telemetry.traffic_every)
-    tested_s = timer.test() if ticks == full else free.ms / 1e3 / batch
+    tested_s = free.ms / 1e3 / batch if free and ticks != full else timer.test()
     train_s, test_s = epoch_ms / 1e3, tested_s * test_samples
-    per_tick = reads_per_tick(network, timer.engine.policy.ticks)
-    relaxing_s = step.free.seconds + step.nudge.seconds
+    per_tick = reads_per_tick(network, timer.engine.policy.ticks) if free else backprop_flops(network)
+    read_ticks = step.free.sample_ticks + step.nudge.sample_ticks if free else batch
+    reading_s = step.free.seconds + step.nudge.seconds if free else step.seconds
     precision = timer.engine.precision
     return Bench(
         scenario.scenario.name, device_name(target), used, precision, scenario.scheduler.policy, torch.__version__,
         data.source, batch, training.epochs, train_samples, test_samples, free, nudge, update_ms, step_ms, recorded_ms,
         samples_per_second=1e3 * batch / step_ms,
         GFLOP_per_tick=1e-9 * per_tick * batch,
-        reads_GFLOP_per_s=1e-9 * per_tick * (step.free.sample_ticks + step.nudge.sample_ticks) / relaxing_s,
+        reads_GFLOP_per_s=1e-9 * per_tick * read_ticks / reading_s,
         product_GFLOP_per_s=product_rate(target, precision),
         peak_memory=peak_memory(target),
         train_epoch_s=train_s,
@@ -177,6 +180,13 @@ def reads_per_tick(network: Network, step_ticks: int) -> float:
     forwards and once backwards in ``step_ticks`` ticks.
     """
     return 2 * sum(edge.read_flops for edge in network.edges[1:]) / step_ticks
+
+
+def backprop_flops(network: Network) -> float:
+    """Floating-point operations of a feed-forward pass of one sample and of the way back: every connection is read
+    forwards, every one but the first backwards, and each forms its gradient.
+    """
+    return 2 * sum(edge.read_flops for edge in network.edges) + sum(edge.read_flops for edge in network.edges[1:])
 
 
 def product_rate(device: torch.device, precision: str) -> float:
@@ -243,9 +253,13 @@ def _recorded(timer: StepTimer, ticks: tuple[int, int]) -> float:
 
 def _parts(
     scenario: Scenario, step: StepTime, ticks: tuple[int, int], *, whole: bool
-) -> tuple[PhaseSpeed, PhaseSpeed | None, float]:
-    """Both phases of a step, and milliseconds of the rest of it; those that were cut, as long as they are in a run."""
+) -> tuple[PhaseSpeed | None, PhaseSpeed | None, float]:
+    """Both phases of a step, where it has them, and milliseconds of the rest of it; those that were cut, as long as
+    they are in a run.
+    """
     relaxation = scenario.relaxation
+    if not scenario.plasticity.relaxes:
+        return None, None, 1e3 * step.rest_seconds
     free = _phase(step.free, relaxation.free_steps, relaxation.tolerance, whole=whole)
     nudge = None
     if step.nudge.ends:

@@ -32,9 +32,10 @@ def estimate_measured(scenario: Scenario, samples: int, device: str, threads: in
     PyTorch computes with on the CPU (None: what fits machine and work). Raises :class:`UsageError`
     for more samples than there are, or a rule that no tiles compute.
     """
-    if scenario.plasticity.rule == "bptt":
+    if not scenario.plasticity.on_tiles:
         raise UsageError(
-            'plasticity.rule = "bptt": no chip of tiles computes this rule; estimate another one with --set'
+            f'plasticity.rule = "{scenario.plasticity.rule}": no chip of tiles computes this rule; estimate another '
+            "one with --set"
         )
     training = scenario.training.model_copy(update={"batch_size": samples})
     experiment = Experiment.open(scenario.model_copy(update={"training": training}), device=device, blank=True)

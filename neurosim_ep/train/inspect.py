@@ -12,7 +12,7 @@ from neurosim_ep.ep.edges import Connection
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection, Scenario
-from neurosim_ep.train.optimiser import layer_rates
+from neurosim_ep.scenario.topology import per_layer
 from neurosim_ep.units import format_bits
 
 Rows = list[dict[str, str]]
@@ -36,7 +36,7 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     """
     num_classes, image_shape = classes_and_shape(scenario.data, scenario.scenario.seed)
     model = build_model(scenario, num_classes, image_shape)
-    rates = layer_rates(scenario.training, model.network.layers)
+    rates = per_layer(scenario.training.learning_rate, model.network.layers, "training.learning_rate", "rate")
     return Inspection(
         _network_rows(model, rates),
         _tile_rows(model),

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.signals import Signals
-from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.schema import TrainingSection
+from neurosim_ep.scenario.topology import per_layer
 
 
 class Optimiser:
     """Applies EP gradients to the parameters of ``network`` and of learned ``signals``.
 
-    Weight decay and momentum are those of ``torch.optim.SGD``. ``update_limit`` scales a connection's gradient down
-    where, kept up, it would change the weights by more than that fraction of their norm per update:
-    ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
+    Weight decay, momentum and Nesterov's are those of ``torch.optim.SGD``. ``clip_norm`` scales all gradients down
+    where their norm together exceeds it, as ``torch.nn.utils.clip_grad_norm_`` does. ``update_limit`` then scales a
+    connection's gradient down where, kept up, it would change the weights by more than that fraction of their norm per
+    update: ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
     """
 
     def __init__(self, network: Network, signals: Signals | None, section: TrainingSection, updates: int) -> None:
@@ -29,7 +30,7 @@ class Optimiser:
         if signals is not None:
             names = [signals.matrix_name(layer) for layer in signals.learned]
             self.parameters |= {f"signals.{name}": signals.get_parameter(name) for name in names}
-        by_layer = layer_rates(section, network.layers)
+        by_layer = per_layer(section.learning_rate, network.layers, "training.learning_rate", "rate")
         rates = [by_layer[connection.target] for connection in network.connections]
         self.base_rates = {name: self._base_rate(name, rates) for name in self.parameters}
         self.momenta: dict[str, Tensor] = {}
@@ -42,10 +43,15 @@ class Optimiser:
 
     @property
     def factor(self) -> float:
-        """Factor of the learning rates at this update: 1, or half a cosine over all updates."""
+        """Factor of the learning rates at this update: in the warm-up, the part of it that is done with this update;
+        then 1, or half a cosine over the updates that are left.
+        """
+        warmup = self.updates * self.section.warmup / self.section.epochs
+        if self.done < warmup:
+            return min(1.0, (self.done + 1) / warmup)
         if self.section.schedule == "constant":
             return 1.0
-        return 0.5 * (1 + math.cos(math.pi * self.done / self.updates))
+        return 0.5 * (1 + math.cos(math.pi * (self.done - warmup) / (self.updates - warmup)))
 
     @property
     def learning_rate(self) -> float:
@@ -53,13 +59,13 @@ class Optimiser:
         return self.factor * max(rate for name, rate in self.base_rates.items() if name.startswith("connections"))
 
     def pulse_rates(self, grads: Mapping[str, Tensor]) -> list[Tensor]:
-        """Learning rate of the weights of every connection at this update, as tensors, limited like any other: for
-        weights that are written pulse by pulse, which know neither momentum nor decay.
+        """Learning rate of the weights of every connection at this update, as tensors, clipped and limited like any
+        other: for weights that are written pulse by pulse, which know neither momentum nor decay.
         """
-        rates = []
+        rates, clip = [], self._clip(grads)
         for name in self.parameters:
             if name.startswith("connections") and name.endswith("weight"):
-                limit = self._limit(name, grads, momentum=0.0)
+                limit = self._limit(name, grads, momentum=0.0, clip=clip)
                 rate = self.factor * self.base_rates[name]
                 rates.append(grads[name].new_tensor(rate) if limit is None else limit * rate)
         return rates
@@ -69,7 +75,8 @@ class Optimiser:
         """One update with ``grads`` (parameter name → tensor), which are scaled in place where they are limited;
         without ``weights``, those of the connections stay as they are.
         """
-        limits = {name: self._limit(name, grads, self.section.momentum) for name in self.parameters}
+        clip = self._clip(grads)
+        limits = {name: self._limit(name, grads, self.section.momentum, clip) for name in self.parameters}
         for name, limit in limits.items():
             if not weights and name.startswith("connections") and name.endswith("weight"):
                 continue
@@ -81,22 +88,36 @@ class Optimiser:
 
         The class itself loads PyTorch's compiler when the first one is made, half as much again as PyTorch.
         """
-        tensor, momentum = self.parameters[name], self.section.momentum
-        if self.section.weight_decay:
-            grad = grad.add(tensor, alpha=self.section.weight_decay)
-        if momentum and name in self.momenta:
-            grad = self.momenta[name].mul_(momentum).add_(grad)
-        elif momentum:
-            grad = self.momenta[name] = grad.clone()
+        section, tensor = self.section, self.parameters[name]
+        if section.weight_decay and (section.decay_biases or not name.endswith("bias")):
+            grad = grad.add(tensor, alpha=section.weight_decay)
+        if section.momentum:
+            if name in self.momenta:
+                self.momenta[name].mul_(section.momentum).add_(grad)
+            else:
+                self.momenta[name] = grad.clone()
+            velocity = self.momenta[name]
+            grad = grad.add(velocity, alpha=section.momentum) if section.nesterov else velocity
         tensor.add_(grad, alpha=-self.factor * self.base_rates[name])
 
-    def _limit(self, name: str, grads: Mapping[str, Tensor], momentum: float) -> Tensor | None:
-        """Factor ≤ 1 that keeps a connection's update below the limit, computed on the device; None: no limit."""
-        if not self.section.update_limit or not name.startswith("connections") or self.base_rates[name] == 0:
+    def _clip(self, grads: Mapping[str, Tensor]) -> Tensor | None:
+        """Factor ≤ 1 of all gradients that keeps their norm together below ``clip_norm``; None: no limit."""
+        if not self.section.clip_norm:
             return None
+        norms = torch.stack([torch.linalg.vector_norm(grads[name]) for name in self.parameters])
+        return (self.section.clip_norm / (torch.linalg.vector_norm(norms) + 1e-6)).clamp(max=1.0)
+
+    def _limit(self, name: str, grads: Mapping[str, Tensor], momentum: float, clip: Tensor | None) -> Tensor | None:
+        """Factor ≤ 1 of a gradient, ``clip`` being a part of it, that keeps a connection's update below the limit,
+        computed on the device; None: no limit.
+        """
+        if not self.section.update_limit or not name.startswith("connections") or self.base_rates[name] == 0:
+            return clip
         weight_name = name.rsplit(".", 1)[0] + ".weight"
+        norm = grads[weight_name].norm() if clip is None else clip * grads[weight_name].norm()
         allowed = self.section.update_limit * self.parameters[weight_name].norm() * (1 - momentum)
-        return (allowed / (self.base_rates[name] * grads[weight_name].norm() + 1e-30)).clamp(max=1.0)
+        limit = (allowed / (self.base_rates[name] * norm + 1e-30)).clamp(max=1.0)
+        return limit if clip is None else clip * limit
 
     def state_dict(self) -> dict[str, object]:
         """Momentum of each parameter, where ``torch.optim.SGD`` has it in its state, and the number of updates done."""
@@ -114,16 +135,3 @@ class Optimiser:
             names[number]: entry["momentum_buffer"].clone() for number, entry in state["sgd"]["state"].items()
         }
         self.done = int(state["done"])
-
-
-def layer_rates(section: TrainingSection, layers: int) -> list[float]:
-    """Learning rate of the connections into each layer. Raises :class:`ScenarioError` for a list of other length."""
-    rates = section.learning_rate
-    if isinstance(rates, float):
-        return [rates] * layers
-    if len(rates) != layers:
-        raise ScenarioError(
-            f"training.learning_rate = {list(rates)}: has {len(rates)} rates for {layers} layers; "
-            "give one rate for all, or exactly one per layer"
-        )
-    return list(rates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,10 +10,11 @@ from torch import Tensor
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.feedforward import backprop_gradients, feed_forward_passes
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients, free_phases
 from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -48,11 +49,14 @@ class Step:
         counter: TileCounter | None = None,
         observers: Sequence[Observer] = (),
     ) -> Gradients:
-        """Take ``batch`` through free and nudge phases, or back through time, from the states ``start`` (zeros).
+        """Take ``batch`` through free and nudge phases, or back through time, from the states ``start`` (zeros); or
+        through a feed-forward pass and back.
 
         ``alpha`` weighs the signals. ``counter`` counts what EP's phases do on the tiles.
         """
         relaxation, plasticity, network = self.scenario.relaxation, self.scenario.plasticity, self.model.network
+        if plasticity.rule == "backprop":
+            return backprop_gradients(network, batch.x, batch.y, precision=self.engine.precision)
         if plasticity.rule == "bptt":
             return bptt_gradients(
                 network, batch.x, batch.y, free_steps=relaxation.free_steps, steps=self.scenario.bptt_steps,
@@ -66,6 +70,15 @@ class Step:
             loss=network.loss, nudging=relaxation.nudging, states=start, engine=self.engine,
             observers=[*observers, *counting], on_product=None if counter is None else counter.update,
         )  # fmt: skip
+
+    def ends(self, batches: Iterable[tuple[Tensor, list[Tensor] | None]]) -> Iterator[tuple[Tensor, Relaxation]]:
+        """Where the images (B, C, H, W) of all ``batches`` end, each with the states to start from (None: zeros), in
+        free phases or feed-forward passes: numbers (n,), counted through all batches, and ends of n samples.
+        """
+        network, steps = self.model.network, self.scenario.relaxation.free_steps
+        if not self.scenario.plasticity.relaxes:
+            return feed_forward_passes(network, (x for x, _ in batches), precision=self.engine.precision)
+        return free_phases(network, batches, steps, engine=self.engine)
 
     def apply_update(
         self, optimiser: Optimiser, batch: Batch, result: Gradients, counter: TileCounter | None = None

@@ -18,7 +18,6 @@ from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.chip.counts import TileCounts
-from neurosim_ep.scheduler.presentation import free_phases
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
 from neurosim_ep.telemetry.resolution import watching
@@ -53,16 +52,14 @@ class Trainer:
         return Step(self.scenario, self.model, self.engine)
 
     @property
-    def by_ep(self) -> bool:
-        """Whether equilibrium propagation trains the network, and not backpropagation through time."""
-        return self.scenario.plasticity.rule != "bptt"
-
-    @property
     def notes(self) -> list[str]:
         """What of the scenario this run leaves out or replaces, a line each."""
         notes = self.engine.notes
-        if not self.by_ep and self.scenario.telemetry.traffic_every:
-            notes.append("no traffic or cost is recorded: the chip that the tiles model does not compute rule = bptt")
+        rule = self.scenario.plasticity
+        if not rule.on_tiles and self.scenario.telemetry.traffic_every:
+            notes.append(
+                f"no traffic or cost is recorded: the chip that the tiles model does not compute rule = {rule.rule}"
+            )
         tiles = self.model.tiles
         if tiles is not None and tiles.pulsed and not tiles.by_difference:
             update = self.scenario.hardware.device.update
@@ -147,14 +144,16 @@ class Trainer:
         return self.model.network.initial_states(samples, "uniform", random)
 
     def evaluate(self) -> Evaluation:
-        """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded)."""
-        relaxation, network, signals = self.scenario.relaxation, self.model.network, self.model.signals
+        """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded), or after a
+        feed-forward pass where that is what learns.
+        """
+        network, signals = self.model.network, self.model.signals
         layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if kind == "le"]
         labels = to_device(self.test.labels, self.device)
         shown = torch.empty(1 + len(layers), len(labels), dtype=labels.dtype, device=self.device)
         if self.model.tiles is not None:
             self.model.tiles.begin(Stream.TEST_TILES, 0)
-        for numbers, end in free_phases(network, self._tests(), relaxation.free_steps, engine=self.engine):
+        for numbers, end in self.step.ends(self._tests()):
             scores = [network.logits(end.seen)]
             if signals is not None:
                 scores += [signals.logits(layer, end.seen[layer]) for layer in layers]

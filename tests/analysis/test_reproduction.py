@@ -84,11 +84,13 @@ def test_runs_that_differ_only_in_seed_are_one_group_in_order_of_seed(runs: list
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "method"), [("none", "BPTT"), ("le", "BPTT, LE")])
-def test_runs_of_bptt_are_called_that(runs: list[Run], kind: str, method: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "kind", "method"),
+    [("bptt", "none", "BPTT"), ("bptt", "le", "BPTT, LE"), ("backprop", "none", "backpropagation")],
+)
+def test_runs_of_other_rules_are_called_that(runs: list[Run], rule: str, kind: str, method: str) -> None:
     like = next(run for run in runs if run.setting("signals", "kind") == kind)
-    bptt = replace(like, scenario=like.scenario | {"plasticity": {"rule": "bptt"}})
-    (group,) = grouped([bptt])
+    (group,) = grouped([replace(like, scenario=like.scenario | {"plasticity": {"rule": rule}})])
     assert group.label == f"{like.name} ({method})"
     assert f"{like.name}\n({method})" in texts(memory.compare([group]))
     assert not any("EP" in text for text in texts(learning.draw([group])))

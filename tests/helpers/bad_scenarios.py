@@ -205,6 +205,30 @@ BAD_FILES = {
         '[plasticity]\nrule = "bptt"\nbptt_steps = 9\n[relaxation]\nfree_steps = 8',
         "relaxation.free_steps = 8: must be at least plasticity.bptt_steps (9), the ticks BPTT goes back",
     ),
+    "Nesterov without momentum": (
+        "[training]\nnesterov = true\nmomentum = 0",
+        "training.nesterov = true: looks ahead along the momentum, which is 0; remove it, or set momentum",
+    ),
+    "a warm-up of all epochs": (
+        "[training]\nwarmup = 2.0\nepochs = 2",
+        "training.warmup = 2.0: must be shorter than training.epochs (2)",
+    ),
+    "scales for other layers": (
+        "[network]\nweight_scale = [1, 1]",
+        "network.weight_scale = [1, 1]: has 2 factors for 10 layers; give one factor for all layers or exactly one",
+    ),
+    "backpropagation of signals": (
+        '[plasticity]\nrule = "backprop"\n[signals]\nkind = "le"\nlayers = [0]',
+        'signals.kind = "le": must be "none" with plasticity.rule = "backprop"',
+    ),
+    "a warm start without a free phase": (
+        '[plasticity]\nrule = "backprop"\n[relaxation]\nwarm_start = "memory"',
+        'relaxation.warm_start = "memory": must be "none" with plasticity.rule = "backprop"',
+    ),
+    "backpropagation in half precision": (
+        '[plasticity]\nrule = "backprop"\n[scheduler]\nprecision = "auto"',
+        'scheduler.precision = "auto": must be "float32" or "tf32" with plasticity.rule = "backprop"',
+    ),
     "BPTT through K > T": (
         '[plasticity]\nrule = "bptt"\n[relaxation]\nfree_steps = 8\nnudge_steps = 9',
         "relaxation.free_steps = 8: must be at least relaxation.nudge_steps (9), the ticks BPTT goes back",

@@ -161,10 +161,11 @@ class TeacherSection(Section):
 class PlasticitySection(Section):
     """The learning rule of every synapse."""
 
-    rule: Literal["contrastive", "stdp", "bptt"] = described(
+    rule: Literal["contrastive", "stdp", "bptt", "backprop"] = described(
         "contrastive",
-        "difference of phase end points; local changes accumulated over the nudge ticks; or, as a reference no chip "
-        "computes, backpropagation through the last free ticks",
+        "difference of phase end points; local changes accumulated over the nudge ticks; or, as references that the "
+        "chip does not compute: backpropagation through the last free ticks, or through the network as a feed-forward "
+        "pass, without feedback, phases or signals",
     )
     bptt_steps: int = described(
         0,
@@ -178,6 +179,16 @@ class PlasticitySection(Section):
         if self.rule != "bptt" and self.changed("bptt_steps"):
             yield "bptt_steps", 'is for rule = "bptt"; remove it'
 
+    @property
+    def on_tiles(self) -> bool:
+        """Whether the tiles of the chip compute the rule: equilibrium propagation, which nudges."""
+        return self.rule in ("contrastive", "stdp")
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether the states of the network relax, and are not those of a feed-forward pass."""
+        return self.rule != "backprop"
+
 
 class TrainingSection(Section):
     """Epochs and the optimiser that turns EP gradients into weight changes."""
@@ -190,9 +201,18 @@ class TrainingSection(Section):
     readout_learning_rate: Rate = described(0.1, "SGD step of the readout outside the dynamics")
     projection_learning_rate: Rate = described(0.1, "SGD step of learned signal projections")
     momentum: float = described(0.9, "SGD momentum", ge=0, lt=1)
-    weight_decay: float = described(3e-4, "L2 decay of weights (biases too)", ge=0, le=LARGEST)
+    nesterov: bool = described(False, "look ahead along the momentum (Nesterov), as torch.optim.SGD does")
+    weight_decay: float = described(3e-4, "L2 decay of weights, and of biases with decay_biases", ge=0, le=LARGEST)
+    decay_biases: bool = described(True, "let weight_decay act on biases too")
     schedule: Literal["constant", "cosine"] = described(
-        "cosine", "course of the learning rates over all updates: constant, or half a cosine down to 0"
+        "cosine", "course of the learning rates after the warm-up: constant, or half a cosine down to 0"
+    )
+    warmup: float = described(
+        0.0,
+        "epochs, or a part of one, over which the learning rates rise in proportion to the updates",
+        unit="epoch",
+        ge=0,
+        le=LARGEST,
     )
     update_limit: float = described(
         0.02,
@@ -200,3 +220,16 @@ class TrainingSection(Section):
         ge=0,
         le=LARGEST,
     )
+    clip_norm: float = described(
+        0.0,
+        "largest norm of the gradients of all parameters together, which are scaled down to it before update_limit "
+        "acts; 0: no limit",
+        ge=0,
+        le=LARGEST,
+    )
+
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        if self.nesterov and not self.momentum:
+            yield "nesterov", "looks ahead along the momentum, which is 0; remove it, or set momentum"
+        if self.warmup and self.warmup >= self.epochs:
+            yield "warmup", f"must be shorter than training.epochs ({self.epochs})"

@@ -17,6 +17,8 @@ from neurosim_ep.scenario.topology import EdgePlan, LayerPlan
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
 Activations = Annotated[tuple[Activation, ...], Field(strict=False)]
 Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
+Scale = Annotated[float, Field(gt=0, le=LARGEST)]
+Scales = Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)]
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...], Field(strict=False)]
 
 
@@ -126,7 +128,11 @@ class NetworkSection(Section):
     weight_init: Literal["kaiming_uniform", "he_uniform"] = described(
         "kaiming_uniform", "PyTorch's default (a = sqrt 5, biases too), or He et al. for ReLU (biases zero)"
     )
-    weight_scale: float = described(0.5, "multiplier of the initial weights and biases", gt=0, le=LARGEST)
+    weight_scale: Scale | Scales = described(
+        0.5,
+        "multiplier of the initial weights and biases: one value, or one per layer, of the connections that drive it "
+        "(the readout has that of the last layer)",
+    )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         if (self.preset == "mlp") != bool(self.hidden):

@@ -10,7 +10,7 @@ from neurosim_ep.scenario.schema.learning import PlasticitySection, SignalsSecti
 from neurosim_ep.scenario.schema.network import DataSection, NetworkSection
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
 from neurosim_ep.scenario.schema.tiles import HardwareSection
-from neurosim_ep.scenario.topology import LayerPlan, is_plain, plan_colours
+from neurosim_ep.scenario.topology import LayerPlan, count_rule, is_plain, plan_colours
 
 
 class ScenarioSection(Section):
@@ -50,6 +50,8 @@ class Scenario(Section):
         yield from self._broken_policy_rules(plans)
         if self.plasticity.rule == "bptt":
             yield from self._broken_bptt_rules()
+        if not self.plasticity.relaxes:
+            yield from self._broken_pass_rules()
         if not self.hardware.ideal:
             yield from self._broken_tile_rules()
         beyond = [layer for layer in self.signals.layers if layer >= layers]
@@ -64,12 +66,12 @@ class Scenario(Section):
             yield "signals.layers", f"layer {layers - 1} is the class layer, which has no counterpart in a teacher"
         for key, given, what in (
             ("network.activation", self.network.activation, "name"),
+            ("network.weight_scale", self.network.weight_scale, "factor"),
             ("training.learning_rate", self.training.learning_rate, "rate"),
             ("scheduler.threshold", self.scheduler.threshold, "threshold"),
         ):
-            if isinstance(given, tuple) and len(given) != layers:
-                counted = f"{len(given)} {what}" + "s" * (len(given) != 1)
-                yield key, f"has {counted} for {layers} layers; give one {what} for all layers or exactly one per layer"
+            if rule := count_rule(given, layers, what):
+                yield key, rule
 
     def _broken_policy_rules(self, plans: list[LayerPlan]) -> Iterator[tuple[str, str]]:
         name = self.scheduler.policy
@@ -93,6 +95,15 @@ class Scenario(Section):
         if self.bptt_steps > self.relaxation.free_steps:
             source = "plasticity.bptt_steps" if self.plasticity.bptt_steps else "relaxation.nudge_steps"
             yield "relaxation.free_steps", f"must be at least {source} ({self.bptt_steps}), the ticks BPTT goes back"
+
+    def _broken_pass_rules(self) -> Iterator[tuple[str, str]]:
+        where = f'with plasticity.rule = "{self.plasticity.rule}"'
+        if self.signals.kind != "none":
+            yield "signals.kind", f'must be "none" {where}, which learns from the loss of the last layer alone'
+        if self.relaxation.warm_start != "none":
+            yield "relaxation.warm_start", f'must be "none" {where}, which has no free phase to start'
+        if self.scheduler.precision not in ("float32", "tf32"):
+            yield "scheduler.precision", f'must be "float32" or "tf32" {where}'
 
     def _broken_tile_rules(self) -> Iterator[tuple[str, str]]:
         hardware = self.hardware
