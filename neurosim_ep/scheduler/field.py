@@ -95,8 +95,8 @@ class Field:
         self._exchanged = False
         self.down = Downwards(feedback or Feedback(network), nudged=nudge is not None)
         if self.down.apart:
-            held = senders.held if obeys and senders else lambda layer, state: state.clone()
-            self.down.free = [channels_last(held(layer, state)[:: self.copies]) for layer, state in enumerate(states)]
+            held = [senders.held(n, state) if obeys and senders else state.clone() for n, state in enumerate(states)]
+            self.down.free = [channels_last(state[:: self.copies]) for state in held]
 
     @property
     def kind(self) -> Hashable:
@@ -246,16 +246,14 @@ class Field:
 
     def remember(self, edge: int, routing: Tensor | None) -> None:
         """Keep the routing of ``edge`` until it is read again."""
-        if not self._keeps(edge):
+        if routing is not None and not self._keeps(edge):
             self._store(edge, routing)
 
-    def _store(self, edge: int, routing: Tensor | None) -> None:
-        if routing is None:
-            return
-        if edge not in self.routing:
-            self.routing[edge] = routing
-        else:
+    def _store(self, edge: int, routing: Tensor) -> None:
+        if edge in self.routing:
             self.routing[edge][: self.rows].copy_(routing)
+        else:
+            self.routing[edge] = routing
 
     def remembered(self, edge: int) -> Tensor | None:
         """The routing last kept for ``edge``."""
@@ -307,9 +305,7 @@ class Field:
         return [channels_last(side) for side in sides], self.input_drive[: self.active] if layer == 0 else None
 
     def end(self, step_over: bool = True, tick_over: bool = True) -> None:
-        """A moment in which layers were updated side by side is over, and with it the tick, unless others follow in
-        it, and the policy's step if every layer has been updated.
-        """
+        """A moment of updates side by side is over, and the tick it is in and the policy's step as far as they say."""
         self.moment += 1
         self.tick += tick_over
         self.step_over = step_over
@@ -381,11 +377,11 @@ class Field:
         if self.nudge is not None:
             rows += self.nudge.row_buffers()
         if self.senders is not None:
-            rows += self.senders.last
+            rows += self.senders.row_buffers()
         for observer in self.observers:
             rows += observer.row_buffers()
-        samples = [self.input_drive, self.order, *self.down.free]
-        samples += self.anchors.sample_buffers() if self.anchors else []
+        anchored = self.anchors.sample_buffers() if self.anchors else ()
+        samples = [self.input_drive, self.order, *self.down.free, *anchored]
         return [*((buffer, 1) for buffer in samples), *((buffer, self.copies) for buffer in rows)]
 
 

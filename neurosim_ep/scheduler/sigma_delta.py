@@ -26,6 +26,10 @@ class SigmaDelta:
         self.last = [torch.zeros_like(channels_last(state)) for state in states]
         self._sent = [torch.zeros_like(last) for last in self.last]
 
+    def row_buffers(self) -> list[Tensor]:
+        """What belongs to single rows."""
+        return [*self.last, *self._sent]
+
     def sent(self, layer: int, rows: int) -> Tensor:
         """1 where a neuron of the first ``rows`` rows sent when :meth:`send` was last called, else 0; of the states'
         number format, in which arithmetic is several times as fast as in bool.

@@ -2,148 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gains import (
+    CHAINS,
+    SIGNED,
+    Inputs,
+    backpropagated,
+    cosine,
+    depths_of,
+    exact_gradients,
+    signed_network,
+)
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nets import batch, conv, custom, double_network, double_signals, graphs, linear, random_states, sections
 from torch import Tensor
 
-from neurosim_ep.ep.activations import Activation
-from neurosim_ep.ep.losses import one_hot
-from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.errors import ScenarioError, UsageError
-from neurosim_ep.registry import ACTIVATIONS
-from neurosim_ep.scenario.load import parse_scenario
-from neurosim_ep.scenario.schema import EdgeSpec, LayerSpec, NetworkSection
+from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.scenario.load import load_scenario, parse_scenario
+from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scenario.topology import two_colours
+from neurosim_ep.scheduler import engine as engines
 from neurosim_ep.scheduler.engine import Engine
+from neurosim_ep.scheduler.kernels import PackedKernel
 from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
-
-Inputs = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Tanh(Activation):
-    """Smooth, with states that have a sign."""
-
-    def sigma_(self, drive: Tensor) -> Tensor:
-        return drive.tanh_()
-
-    def slope(self, drive: Tensor) -> Tensor:
-        return 1 - drive.tanh().square()
-
-    @property
-    def largest_slope(self) -> float:
-        return 1.0
-
-
-SIGNED = {"tanh": Tanh("tanh", "tanh(x)", lower=-1.0), "hard_tanh": ACTIVATIONS["hard_tanh"]}
-
-
-def signed_network(section: NetworkSection, activation: str, seed: int = 0) -> Network:
-    """A network in float64 with another activation. Values of hard_tanh are often equal, so that no argmax is defined:
-    it pools by the mean.
-    """
-    if activation == "hard_tanh":
-        layers = (layer.model_dump_json(by_alias=True).replace('"max"', '"avg"') for layer in section.layers)
-        section = section.model_copy(update={"layers": tuple(map(LayerSpec.model_validate_json, layers))})
-    network = double_network(section, seed=seed)
-    network.activations = [SIGNED[activation]] * network.layers
-    return network
-
-
-def depths_of(network: Network) -> list[int]:
-    """Edges on the longest way to each layer, found by walking all ways."""
-
-    def ways(layer: int) -> Iterator[int]:
-        for number in network.incoming[layer]:
-            source = network.edges[number].source
-            yield from (1 + way for way in ways(source)) if source >= 0 else [0]
-
-    return [max(ways(layer)) for layer in range(network.layers)]
-
-
-def energy_tick(network: Network, x: Tensor, states: Sequence[Tensor], gain: float) -> list[Tensor]:
-    """σ of ∂Φ_γ/∂s over γ^d, Φ_γ being written out edge by edge."""
-    depths, phi = depths_of(network), x.new_zeros(())
-    for edge in network.edges:
-        drive, _ = edge(x if edge.source < 0 else states[edge.source])
-        phi = phi + gain ** depths[edge.target] * (states[edge.target] * drive).sum()
-    drives = torch.autograd.grad(phi, list(states), create_graph=True)
-    return [
-        activation.sigma_(drive / gain**depth)
-        for activation, drive, depth in zip(network.activations, drives, depths, strict=True)
-    ]
-
-
-def mean_loss(
-    network: Network, states: Sequence[Tensor], y: Tensor, signals: Signals | None = None, alpha: float = 0.5
-) -> Tensor:
-    """Batch mean of the augmented loss."""
-    onehot, logits = one_hot(y, network.num_classes, states[0]), network.logits(states)
-    loss = 0.5 * (logits - onehot).square().sum(1)
-    if network.readout is not None:
-        loss = torch.nn.functional.cross_entropy(logits, y, reduction="none")
-    return (loss if signals is None else loss + alpha * signals.loss(states, onehot)).mean()
-
-
-def connection_weights(network: Network) -> dict[str, Tensor]:
-    return {name: value for name, value in network.named_parameters() if "connections" in name}
-
-
-def exact_gradients(
-    network: Network, inputs: Inputs, rest: Sequence[Tensor], gain: float, signals: Signals | None = None
-) -> dict[str, Tensor]:
-    """Gradient of the loss at the free fixed point ``rest``: λ = ∂L/∂s + Jᵀλ, pulled through one tick."""
-    (x, y), parameters = inputs, connection_weights(network)
-    for value in parameters.values():
-        value.requires_grad_(True)
-    leaves = [state.detach().clone().requires_grad_(True) for state in rest]
-    error = torch.autograd.grad(
-        mean_loss(network, leaves, y, signals), leaves, allow_unused=True, materialize_grads=True
-    )
-    tick, adjoint = energy_tick(network, x, leaves, gain), error
-    for _ in range(500):
-        pulled = torch.autograd.grad(
-            tick, leaves, adjoint, retain_graph=True, allow_unused=True, materialize_grads=True
-        )
-        following = tuple(one + other for one, other in zip(error, pulled, strict=True))
-        done = all(torch.equal(one, other) for one, other in zip(adjoint, following, strict=True))
-        adjoint = following
-        if done:
-            break
-    found = torch.autograd.grad(tick, list(parameters.values()), adjoint, allow_unused=True, materialize_grads=True)
-    for value in parameters.values():
-        value.requires_grad_(False)
-    return dict(zip(parameters, found, strict=True))
-
-
-def backpropagated(network: Network, inputs: Inputs, signals: Signals | None = None) -> dict[str, Tensor]:
-    """Gradient of the loss of the feed-forward network."""
-    (x, y), parameters = inputs, connection_weights(network)
-    for value in parameters.values():
-        value.requires_grad_(True)
-    states: list[Tensor] = []
-    for layer in range(network.layers):
-        edges = [network.edges[number] for number in network.incoming[layer]]
-        drives = [edge(x if edge.source < 0 else states[edge.source])[0] for edge in edges]
-        states.append(network.activations[layer].sigma_(torch.stack(drives).sum(0)))
-    found = torch.autograd.grad(mean_loss(network, states, y, signals), list(parameters.values()))
-    for value in parameters.values():
-        value.requires_grad_(False)
-    return dict(zip(parameters, found, strict=True))
-
-
-def cosine(one: Tensor, other: Tensor) -> float:
-    return float((one * other).sum() / (one.norm() * other.norm()))
+from neurosim_ep.train.trainer import Trainer
 
 
 def relative_error(ours: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
@@ -190,24 +80,6 @@ def test_one_gain_gives_the_gradient_through_the_fixed_point(
             assert float(ours[name].norm() / grad.norm()) == pytest.approx(1, abs=1e-4), name
 
 
-def residual_section() -> NetworkSection:
-    """A connection of stride 2 over two layers, and an identity over two."""
-    over = EdgeSpec(layer=0, kind="conv", kernel=1, stride=2)
-    outer = conv(12).model_copy(update={"stride": 2, "edges": (EdgeSpec(layer=1), over)})
-    upper = conv(12).model_copy(update={"edges": (EdgeSpec(layer=3), EdgeSpec(layer=2, kind="identity"))})
-    return custom(conv(8), conv(8), outer, conv(12), upper, linear(20), weight_scale=1.0)
-
-
-CHAINS = {
-    "linear": custom(*[linear(30)] * 4, weight_scale=1.0),
-    "deep": custom(*[linear(30)] * 8, weight_scale=1.0),
-    "convolutions": custom(
-        conv(8), conv(12, pool="max"), conv(16), conv(20, pool="max"), linear(30), linear(20), weight_scale=1.0
-    ),
-    "residual": residual_section(),
-}
-
-
 @pytest.mark.parametrize("activation", sorted(SIGNED))
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_one_sweep_with_the_error_at_full_size(name: str, activation: str) -> None:
@@ -216,9 +88,12 @@ def test_one_sweep_with_the_error_at_full_size(name: str, activation: str) -> No
     inputs = batch(network, 16, 3)
     rest = free_phase(network, inputs[0], 400, feedback=0.1, schedule=Schedule("sweep"))
     exact = exact_gradients(network, inputs, rest.states, 0.1)
-    steps = {"free_steps": 3, "nudge_steps": 1, "beta": 0.01}
-    ours = present(network, inputs, "sweep", feedback=0.1, nudge_feedback=1.0, **steps)
+    options = {"free_steps": 3, "beta": 0.01, "feedback": 0.1, "nudge_feedback": 1.0}
+    ours, twice = (present(network, inputs, "sweep", nudge_steps=steps, **options) for steps in (1, 2))
     assert min(cosine(ours[name], grad) for name, grad in exact.items()) >= 0.98
+    assert all(0.5 < float(ours[name].norm() / grad.norm()) < 1.05 for name, grad in exact.items())
+    first = "connections.0.weight"
+    assert float(twice[first].norm() / exact[first].norm()) > 2
     sizes = [float(ours[f"connections.{n}.weight"].norm()) for n in range(len(network.connections))]
     assert min(sizes) > 0.05 * max(sizes)  # no decay downwards
 
@@ -348,3 +223,45 @@ def test_keys_out_of_bounds_are_refused(relaxation: dict[str, float], said: str)
     with pytest.raises(ScenarioError, match="1 problem") as problem:
         parse_scenario({"relaxation": relaxation}, "mine.toml")
     assert said in str(problem.value)
+
+
+@pytest.mark.parametrize("policy", ["sweep", "synchronous"])
+def test_reduced_precision_keeps_the_displacement(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rounded is the distance to an anchor that drives the columns as the free state does."""
+    monkeypatch.setattr(engines, "supported_precision", lambda precision, device: (precision, ""))
+    monkeypatch.setattr(PackedKernel, "available", lambda *dtype: False)  # what a processor without bfloat16 can do
+    section = custom(conv(16), conv(16, pool="avg"), conv(16), linear(20), activation="hard_tanh", weight_scale=1.0)
+    network = build_network(section, 4, (3, 12, 12), 1)
+    x, y = batch(network, 8)
+    exact, rounded = (
+        ep_gradients(
+            network, x.float(), y, free_steps=20, nudge_steps=4, beta=0.1, feedback=0.2, nudge_feedback=1.0,
+            schedule=Schedule(policy, precision=precision),
+        ).grads
+        for precision in ("float32", "bfloat16")
+    )  # fmt: skip
+    assert min(cosine(rounded[name], grad) for name, grad in exact.items()) > 0.98
+
+
+@pytest.mark.parametrize("gains", [(0.5, 0.5), (0.5, 1.0)])
+def test_real_tiles_pass_the_displacement_down(gains: tuple[float, float]) -> None:
+    """As far as converters resolve; drivers of either sign where it can outweigh its share of the free state."""
+    sets = (
+        "hardware.converters.dac_bits=10", "hardware.converters.adc_bits=10", "data.train_samples=16",
+        "training.batch_size=16", "signals.kind=none", "scheduler.policy=sweep", "relaxation.free_steps=6",
+        "relaxation.nudge_steps=2", "relaxation.beta=2", f"relaxation.feedback={gains[0]}",
+        f"relaxation.nudge_feedback={gains[1]}",
+    )  # fmt: skip
+    found = []
+    for exact in (False, True):
+        trainer = Trainer(Experiment.open(load_scenario("smoke", sets), device="cpu", exact=exact))
+        _, images = next(trainer._training_batches(0))
+        if trainer.model.tiles is not None:
+            with trainer.model.tiles.calibrating():
+                trainer.step.present(images)
+        found.append(trainer.step.present(images).grads)
+        signed = [edge.signed[1] for edge in trainer.model.network.edges[1:]]
+        assert signed == [gains[0] < gains[1]] * len(signed)
+    assert min(cosine(found[0][name], grad) for name, grad in found[1].items() if "weight" in name) > (
+        0.7 if gains[0] == gains[1] else 0.9
+    )

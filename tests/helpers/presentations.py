@@ -10,7 +10,7 @@ from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 
-POLICIES = ("synchronous", "alternating", "event")
+POLICIES = ("synchronous", "alternating", "sweep", "event")
 
 
 def deep_network(pool: str = "max", scale: float = 0.7, dtype: torch.dtype = torch.float64) -> Network:

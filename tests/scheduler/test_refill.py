@@ -132,7 +132,7 @@ def test_captured_blocks_are_refilled(policy: str) -> None:
         theirs = alone(plain, given, 34, size=64)
         assert_same(ours, theirs, 1e-5)
         late = theirs.motion.amax(1) != Motion.SETTLED
-        assert late.any() or sizes == [9]
+        assert late.any() or sizes == [9] or policy == "sweep"  # after which all are at rest
         for one, other in zip(ours.states, theirs.states, strict=True):
             torch.testing.assert_close(one[late], other[late], atol=1e-12, rtol=0)
         assert len(groups) > 2 or len(sizes) == 1

@@ -200,7 +200,14 @@ def test_oscillation_is_told_from_slowness() -> None:
         assert end.ticks.tolist() == [200] and float(end.residual) > 1e-6
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+def test_a_sweep_takes_the_error_to_the_first_layer() -> None:
+    network, (x, y) = deep_network("avg"), images(3)
+    result = ep_gradients(network, x, y, free_steps=60, nudge_steps=1, beta=0.2, schedule=Schedule("sweep"))
+    assert result.plus is not None and result.minus is not None
+    assert float((result.plus[0] - result.minus[0]).abs().max()) > 1e-9
+
+
+@pytest.mark.parametrize("policy", ["synchronous", "alternating", "event"])
 @pytest.mark.parametrize("layers", [3, 4])
 def test_the_error_reaches_the_first_layer_in_as_many_ticks_as_there_are_layers(policy: str, layers: int) -> None:
     section = custom(*[linear(5)] * layers, weight_scale=0.7, activation="sigmoid")

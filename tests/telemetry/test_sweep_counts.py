@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from brute_force import BruteForce, column_vectors, row_vectors
 from nets import batch, conv, custom, double_network
-from test_counters import BruteForce, column_vectors, row_vectors
 from torch import Tensor
 
 from neurosim_ep.ep.losses import one_hot, readout_nudge
 from neurosim_ep.ep.network import Network
 from neurosim_ep.hardware.bill.latency import latencies_s, read_times_s
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS
+from neurosim_ep.hardware.bill.writing import write_pulses
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, TileCounts
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import EdgeSpec, LayerSpec
-from neurosim_ep.scheduler.observers import TrafficObserver
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.telemetry.counters import TileCounter
+from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.train.estimate import estimate_given, estimate_measured
 
@@ -132,6 +135,48 @@ def test_sweeps_equal_a_literal_loop(gains: tuple[float, float]) -> None:
                 once = name == "free" and way == "forward"
                 times = sweeps if tile.connection else int(once)
                 assert counts.of(name, "clocked", way, "reads")[tile.index] == SAMPLES * times * tile.reuse
+
+
+@pytest.mark.parametrize("gains", [(0.3, None), (0.3, 0.5)])
+def test_samples_that_leave_are_counted_no_longer(gains: tuple[float, float | None]) -> None:
+    """The counts of a batch are the sum of those of its samples alone."""
+    network, samples = small_network(), 12
+    x, y = batch(network, samples, 4)
+    x *= torch.linspace(0.05, 1.5, samples, dtype=torch.float64).view(-1, 1, 1, 1)
+    plan = plan_tiles([ConnectionGeometry.from_connection(edge) for edge in network.edges], ARRAY)
+
+    def counted(places: slice) -> TileCounts:
+        counter = TileCounter(plan, "cpu")
+        result = ep_gradients(
+            network, x[places], y[places], free_steps=40, nudge_steps=8, beta=BETA, feedback=gains[0],
+            nudge_feedback=gains[1], schedule=Schedule("sweep", 1e-3, 1e-2, check_every=1, thresholds=THETA),
+            observers=[TrafficObserver(network, counter, x[places])],
+        )  # fmt: skip
+        ticks.append(result.free_phase.ticks)
+        return counter.result(len(y[places]))
+
+    ticks: list[Tensor] = []
+    alone = sum((counted(slice(n, n + 1)) for n in range(1, samples)), counted(slice(0, 1)))
+    together = counted(slice(samples))
+    assert len(ticks[-1].unique()) > 2
+    assert (together.traffic == alone.traffic).all()
+    for table in ("events", "messages", "presentations", "needed", "sends"):
+        for phase, counts in getattr(together, table).items():
+            assert (counts == getattr(alone, table)[phase]).all(), (table, phase)
+
+
+def test_continual_writing_takes_one_product_per_sweep() -> None:
+    """As per tick of layers that are updated side by side, though a sweep has a moment for each layer."""
+    pulses = []
+    for policy in ("sweep", "synchronous"):
+        scenario = load_scenario("smoke", (*SWEEPS[1:], f"scheduler.policy={policy}"))
+        recording = estimate_given(scenario, 0.5, 0.1, 10, (3, 32, 32)).recording
+        model = recording.chip.model
+        write = model.write.model_copy(update={"scheme": "continual"})
+        chip = replace(recording.chip, model=model.model_copy(update={"write": write}))
+        pulses.append(write_pulses(replace(recording, chip=chip)))
+    np.testing.assert_allclose(pulses[0], pulses[1])
+    assert pulses[0].sum() > 0
 
 
 SWEEPS = ("scheduler.policy=sweep", "relaxation.free_steps=3", "relaxation.nudge_steps=1", "data.train_samples=16")

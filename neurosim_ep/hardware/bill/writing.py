@@ -95,12 +95,14 @@ def endurance_table(recording: Recording, samples: float) -> pd.DataFrame:
 
 
 def _products(recording: Recording) -> float:
-    """How often the outer products of a sample are written: once, or in every nudge tick (their mean number)."""
+    """How often the outer products of a sample are written: once, or whenever nudge phases have updated a layer (the
+    mean of both).
+    """
     counts = recording.counts
     if recording.chip.model.write.scheme == "outer_product":
         return 1.0
-    ticks = [counts.presentations[phase].max(1).sum() for phase in READ_PHASES[1:] if phase in counts.presentations]
-    return float(np.mean(ticks)) / max(counts.samples, 1) if ticks else 0.0
+    updates = [counts.presentations[phase].sum(0).max() for phase in READ_PHASES[1:] if phase in counts.presentations]
+    return float(np.mean(updates)) / max(counts.samples, 1) if updates else 0.0
 
 
 def _driven_lines(recording: Recording) -> np.ndarray:
