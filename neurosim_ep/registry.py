@@ -1,7 +1,8 @@
-"""What a scenario asks for by name: one registry for each kind of thing.
+"""What scenarios, models and commands ask for by name: one registry for each kind of thing.
 
-The package's own are registered in a home module, which is imported when the registry is first asked. Any other
-installed package adds one by an entry point in the registry's group, whose name is that of the thing:
+The package's own are registered in a home module, which is imported when the registry is first asked, or, where that
+would load much, are classes that are found in the source of their homes (:class:`ClassRegistry`). Any other installed
+package adds one by an entry point in the registry's group, whose name is that of the thing:
 
     [project.entry-points."neurosim_ep.activations"]
     softsign = "my_package:SOFTSIGN"
@@ -11,9 +12,13 @@ Such an entry is loaded when its thing is asked for, not before: names alone imp
 
 from __future__ import annotations
 
+import ast
+import pkgutil
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from importlib import import_module, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from neurosim_ep.errors import UsageError
 
@@ -52,7 +57,7 @@ class Registry(Generic[T]):
         return thing
 
     @cached_property
-    def own(self) -> dict[str, T]:
+    def own(self) -> Mapping[str, Any]:
         """The package's own things by name, in the order they were registered in."""
         import_module(self.home)
         return self._added
@@ -63,6 +68,10 @@ class Registry(Generic[T]):
         Raises :class:`UsageError` when another package's is taken.
         """
         return [*self.own, *self._entry_points()]
+
+    def values(self) -> list[T]:
+        """All things, in the order of :meth:`names`. Raises :class:`UsageError` when one cannot be loaded."""
+        return [self[name] for name in self.names()]
 
     def sentences(self) -> dict[str, str]:
         """The sentence of every name, or what is wrong with the package it comes from."""
@@ -112,5 +121,83 @@ class Registry(Generic[T]):
         return f"{self.kind} {point.name} ({point.value} of {package})"
 
 
+class Written(NamedTuple):
+    """A class as it stands in the source of ``module``, which has not been imported for it."""
+
+    sentence: str
+    module: str
+    attribute: str
+
+
+class ClassRegistry(Registry[T]):
+    """All classes of a ``kind`` by name, the package's own being those in ``homes``, modules or packages of modules,
+    that give themselves a ``name`` and a ``sentence``, both plain texts: these are read without running the source, and
+    a class is imported when it is asked for. A new one is a class in a file, and nothing else.
+    """
+
+    def __init__(self, kind: str, group: str, *homes: str) -> None:
+        super().__init__(kind, group, homes[0])
+        self.homes = homes
+
+    @cached_property
+    def own(self) -> dict[str, Written]:
+        """Where the package's own stand, by name, in the order of their modules' names."""
+        return {name: written for home in self.homes for name, written in _classes(home)}
+
+    def _sentence(self, name: str) -> str:
+        return self.own[name].sentence if name in self.own else super()._sentence(name)
+
+    def __getitem__(self, name: str) -> T:
+        """See :meth:`Registry.__getitem__`."""
+        if name not in self.own:
+            return super().__getitem__(name)
+        found: T = getattr(import_module(self.own[name].module), self.own[name].attribute)
+        return found
+
+
+def _classes(home: str) -> Iterator[tuple[str, Written]]:
+    """Every class in ``home`` with a name and a sentence of its own, by that name."""
+    inside = util.find_spec(home).submodule_search_locations  # type: ignore[union-attr]
+    modules = [f"{home}.{found.name}" for found in pkgutil.iter_modules(inside)] if inside else [home]
+    for module in modules:
+        source = Path(util.find_spec(module).origin).read_text("utf-8")  # type: ignore[union-attr,arg-type]
+        for node in ast.parse(source).body if "sentence" in source else ():
+            if isinstance(node, ast.ClassDef) and {"name", "sentence"} <= (texts := _texts(node.body)).keys():
+                yield texts["name"], Written(texts["sentence"], module, node.name)
+
+
+def _texts(body: list[ast.stmt]) -> dict[str, str]:
+    """The plain texts that a class gives names to."""
+    pairs: list[tuple[ast.expr, ast.expr | None]] = []
+    for line in body:
+        match line:
+            case ast.Assign(targets=[ast.Tuple(elts=keys)], value=ast.Tuple(elts=values)):
+                pairs += zip(keys, values, strict=False)
+            case ast.Assign(targets=[key], value=value) | ast.AnnAssign(target=key, value=value):
+                pairs.append((key, value))
+    return {
+        key.id: value.value
+        for key, value in pairs
+        if isinstance(key, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+    }
+
+
 ACTIVATIONS: Registry[Any] = Registry("activation", "neurosim_ep.activations", "neurosim_ep.ep.activations")
 POLICIES: Registry[Any] = Registry("policy", "neurosim_ep.policies", "neurosim_ep.scheduler.policies")
+ACTIONS: Registry[Any] = Registry("hardware action", "neurosim_ep.actions", "neurosim_ep.hardware.bill.cost")
+EXPORTERS: ClassRegistry[Any] = ClassRegistry(
+    "exporter", "neurosim_ep.exporters", "neurosim_ep.record.export", "neurosim_ep.diagnosis.neurosim_trace"
+)
+SOURCES: ClassRegistry[Any] = ClassRegistry("data source", "neurosim_ep.sources", "neurosim_ep.data.sources")
+DEVICES: ClassRegistry[Any] = ClassRegistry("device law", "neurosim_ep.devices", "neurosim_ep.tiles.devices")
+CONVERTERS: ClassRegistry[Any] = ClassRegistry("converter", "neurosim_ep.converters", "neurosim_ep.hardware.model.adc")
+
+LISTED: dict[str, Registry[Any]] = {
+    "Activations": ACTIVATIONS,
+    "Policies": POLICIES,
+    "Data sources": SOURCES,
+    "Device laws": DEVICES,
+    "Prices of converters": CONVERTERS,
+    "Export formats": EXPORTERS,
+}
+"""What `neurosim-ep list` shows, under its titles."""

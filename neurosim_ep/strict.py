@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +12,18 @@ class Strict(BaseModel):
     """Base of all of them: unknown keys refused, no type coercion, immutable, finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def part(cls, name: str) -> type[Strict]:
+        """What the table ``name`` in it must be."""
+        annotation: Any = cls.model_fields[name].annotation
+        found: type[Strict] = get_args(annotation)[0] if isinstance(annotation, UnionType) else annotation
+        return found
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that it knows."""
+        return list(cls.model_fields)
 
 
 def broken_rule(key: str, value: Any, message: str) -> str:

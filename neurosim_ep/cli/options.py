@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from neurosim_ep import resources
 from neurosim_ep.errors import ScenarioError
+from neurosim_ep.registry import Registry
 from neurosim_ep.threads import MOST
 
 if TYPE_CHECKING:
@@ -21,6 +22,23 @@ def _check_device(context: click.Context, parameter: click.Parameter, value: str
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         raise click.BadParameter(f'"{value}" is not one of auto, cpu, cuda, cuda:N')
     return value
+
+
+class NameIn(click.ParamType):  # type: ignore[type-arg]
+    """A name in ``registry``, which is asked when it is needed."""
+
+    name = "name"
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self.registry = registry
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.registry.names())}]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.registry:
+            self.fail(f'"{value}" is not one of {", ".join(self.registry.names())}', param, ctx)
+        return value
 
 
 device_option = click.option(

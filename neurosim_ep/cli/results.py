@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import load, machine_options, set_option
+from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
-
-EXPORT_FORMATS = ("booksim", "noxim", "sonata", "messages-csv", "neurosim")
+from neurosim_ep.registry import EXPORTERS
 
 
 @cli.command()
@@ -43,23 +42,16 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--format", "form", required=True, type=click.Choice(EXPORT_FORMATS), help="What the file is for.")
+@click.option("--format", "form", required=True, type=NameIn(EXPORTERS), help="What the files are for; see `list`.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, new or empty.")
 def export(run_dir: Path, form: str, out: Path) -> None:
     """Write what a run recorded for another simulator.
 
     The packets of one mean sample; for neurosim, the last weights and the states at rest on a test image.
     """
-    if form == "neurosim":
-        from neurosim_ep.diagnosis.neurosim_trace import export_neurosim
-
-        found = export_neurosim(run_dir, out)
-    else:
-        from neurosim_ep.record.export.traffic import export_traffic
-
-        found = export_traffic(run_dir, form, out)
-        click.echo("{exported:,} messages in the trace, {local:,} stay at their tile".format(**found["messages"]))
-    click.echo(out)
+    exporter = EXPORTERS[form]()
+    for line in (*exporter.told(exporter.export(run_dir, out)), out):
+        click.echo(line)
 
 
 @cli.command("gdu")

@@ -12,7 +12,7 @@ from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.cli.text import table
 from neurosim_ep.errors import UsageError, nearest
-from neurosim_ep.registry import ACTIVATIONS, POLICIES
+from neurosim_ep.registry import LISTED
 
 
 @cli.command()
@@ -59,7 +59,7 @@ def schema(section: str | None) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and parts of tiles, and activations and policies."""
+    """List the shipped scenarios, hardware models and parts of tiles, and what else has a name."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Hardware models", "hwmodels", "model"),
@@ -72,7 +72,7 @@ def list_command() -> None:
             for name, path in resources.shipped_files(folder).items()
         ]
         click.echo(f"{title}\n{table(rows)}\n")
-    for title, registry in (("Activations", ACTIVATIONS), ("Policies", POLICIES)):
+    for title, registry in LISTED.items():
         rows = [{"name": name, "description": text} for name, text in registry.sentences().items()]
         click.echo(f"{title}\n{table(rows)}\n")
 

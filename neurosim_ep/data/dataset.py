@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.sources.base import Images, ImageSet, Labels
-from neurosim_ep.data.sources.cifar import load_cifar
-from neurosim_ep.data.sources.idx import load_idx
-from neurosim_ep.data.sources.image_folder import load_folder
-from neurosim_ep.data.sources.textures import load_textures
 from neurosim_ep.errors import DataError
+from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection
 
 
@@ -53,11 +50,11 @@ class Data:
 
 
 def load_data(section: DataSection, seed: int) -> Data:
-    """The images that ``section`` asks for; ``seed`` matters to procedural textures only.
+    """The images that ``section`` asks for; ``seed`` matters to images that are made.
 
     Raises DataError for missing or malformed files and for more samples than there are.
     """
-    found = _read(section, seed)
+    found: ImageSet = SOURCES[section.kind](section).read(seed)
     train = _subset(found.train_images, found.train_labels, section.train_samples, "train_samples")
     test = _subset(found.test_images, found.test_labels, section.test_samples, "test_samples")
     tensors = [torch.from_numpy(array) for array in (*train, *test)]
@@ -77,18 +74,6 @@ def load_data(section: DataSection, seed: int) -> Data:
         digest=_digest(tensors),
         train_digest=_digest(tensors[:2]),
     )
-
-
-def _read(section: DataSection, seed: int) -> ImageSet:
-    match section.kind:
-        case "textures":
-            return load_textures(section.classes, seed, section.train_samples, section.test_samples)
-        case "folder":
-            return load_folder(section.root, section.image_size)
-        case "idx":
-            return load_idx(section.root)
-        case "cifar10" | "cifar100":
-            return load_cifar(section.root, section.kind)
 
 
 def _subset(images: Images, labels: Labels, count: int, key: str) -> tuple[Images, Labels]:

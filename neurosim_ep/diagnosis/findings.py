@@ -35,6 +35,7 @@ def findings(samples: Sequence[Row], layers: Sequence[Row], scalars: Mapping[str
         *_saturation(layers),
         *_nudge(layers),
         *_bias(layers),
+        *_feedback(scalars),
         *_converters(layers),
         *_devices(layers),
     ]
@@ -121,6 +122,14 @@ def _nudge(layers: Sequence[Row]) -> Iterator[str]:
 def _bias(layers: Sequence[Row]) -> Iterator[str]:
     if biased := _named(layers, "one_sided_distance", lambda value: value > BIASED, ".2f"):
         yield f"one-sided gradients differ much from the three-phase one, by relative distance: {biased}"
+
+
+def _feedback(scalars: Mapping[str, Any]) -> Iterator[str]:
+    found = scalars["feedback"]
+    if found["note"]:
+        cosines = ", ".join(f"{name} {value:.3f}" for name, value in found["loss_cosines"].items() if value is not None)
+        measured = f"; cosine with the gradient of the loss through the free rest: {cosines}" if cosines else ""
+        yield f"{found['note']}{measured}"
 
 
 def _converters(layers: Sequence[Row]) -> Iterator[str]:

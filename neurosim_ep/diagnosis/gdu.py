@@ -7,7 +7,9 @@ T with respect to the parameters used t ticks before the last, which BPTT comput
     Δ_EP(t) = ±(1/βB) Σ_b [∂Φ/∂w(s_{t+1}^{±β}) − ∂Φ/∂w(s_t^{±β})]   ≈   Δ_BPTT(t) = −∂L/∂w_{T−1−t},   t = 0 .. K−1
 
 Three sides of it: "right" (+β), "left" (−β), whose errors are O(β), and "symmetric", their mean (three-phase EP), with
-an error of O(β²). Synapses are the weights of the connections. The readout and learned projections follow the delta
+an error of O(β²). With gains of the feedback Φ is Φ_γ, and the updates have the factors of their layers; where the
+displacement has a gain of its own there is no energy, and the figures say how far its updates are from the loss's.
+Synapses are the weights of the connections. The readout and learned projections follow the delta
 rule in one tick and have no course to compare.
 """
 
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import bptt
 from neurosim_ep.ep.activations import Activation
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
@@ -44,8 +47,8 @@ States = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is checked: T and K ticks, β > 0, the signals with their weight α, the seed of the sampled synapses, and a
-    teacher's activations by layer.
+    """What is checked: T and K ticks, β > 0, the signals with their weight α, the seed of the sampled synapses, a
+    teacher's activations by layer, and the gains of the feedback (None: 1).
     """
 
     free_steps: int
@@ -55,6 +58,7 @@ class Setting:
     alpha: float = 1.0
     seed: int = 0
     teacher: Mapping[int, Tensor] = field(default_factory=dict)
+    gains: Feedback | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     float64, as rounding is amplified by 1/β.
     """
     x = channels_last(x)
-    onehot, engine = one_hot(y, network.num_classes, x), Engine(network, Schedule())
+    gains = setting.gains or Feedback(network)
+    gains.check_nudge()
+    onehot, engine = one_hot(y, network.num_classes, x), Engine(network, Schedule(), gains)
     free, trajectory = recorded_free_phase(engine, x, setting.free_steps, setting.nudge_steps, start)
     plus, minus = _nudged(engine, x, onehot, free.states, setting)
     adjoint, _ = bptt.loss_gradients(network, free.states, onehot, setting.signals, setting.alpha, setting.teacher)
@@ -149,9 +155,11 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     chosen = _sampled_synapses(network, setting.seed)
     comparisons = [{side: Comparison() for side in SIDES} for _ in names]
     ticks, synapses, scale = [], [], 1 / (setting.beta * len(x))
-    for t, partial in enumerate(bptt.partial_gradients(network, x, trajectory, adjoint)):
-        right = contrastive(network, x, plus[t], plus[t + 1], scale)
-        left = contrastive(network, x, minus[t + 1], minus[t], scale)
+    for t, partial in enumerate(bptt.partial_gradients(network, x, trajectory, adjoint, gains)):
+        right, left = (
+            contrastive(network, x, *ends, scale, feedback=gains, free=free.states)
+            for ends in ((plus[t], plus[t + 1]), (minus[t + 1], minus[t]))
+        )
         for number, name in enumerate(names):
             target, places = -partial[name], chosen[number]
             for side, update in zip(SIDES, (right[name], left[name], (right[name] + left[name]) / 2), strict=True):
@@ -181,7 +189,7 @@ def _nudged(
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
     recorder, signed = StateRecorder(), per_row([setting.beta, -setting.beta], len(x), x)
-    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher)
+    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher, engine.feedback)
     drive, phases = engine.network.input_drive(x)[0], (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
     end = relax_nudged(engine, drive, free, nudge, phases, setting.nudge_steps, observers=[recorder])
     plus, minus = (

@@ -17,6 +17,7 @@ from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import iso_time, versions, write_json
 from neurosim_ep.record.whole_folder import new_folder, refuse_filled
+from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 
 SCHEMA_VERSION = 1
@@ -109,25 +110,38 @@ def gdu(
     chosen = training_samples(experiment, samples)
     experiment.use_threads(threads, samples)
     teacher = {layer: shown.double() for layer, shown in experiment.plain_targets(chosen.places).items()}
+    sweep = model.network.layers if _sweeps(scenario) else 1
     setting = Setting(
-        relaxation.free_steps, relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
-        scenario.scenario.seed, teacher,
+        sweep * relaxation.free_steps, sweep * relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
+        scenario.scenario.seed, teacher, experiment.gains,
     )  # fmt: skip
     found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
-    report = GduReport(folder, found, _notes(scenario, found))
+    report = GduReport(folder, found, _notes(scenario, setting, found))
     with new_folder(folder, "made") as staging:
-        _write(staging, report, experiment, samples, began)
+        _write(staging, report, experiment, setting, samples, began)
     return report
 
 
-def _notes(scenario: Scenario, found: Gdu) -> list[str]:
+def _sweeps(scenario: Scenario) -> bool:
+    """Whether T and K are sweeps, for each of which the synchronous map needs a tick per layer."""
+    return getattr(POLICIES[scenario.scheduler.policy], "layer_by_layer", False)
+
+
+def _notes(scenario: Scenario, setting: Setting, found: Gdu) -> list[str]:
     notes = []
     if scenario.scheduler.policy != "synchronous":
+        ticks = f"; {setting.free_steps} and {setting.nudge_steps} of its ticks stand for the sweeps"
         notes.append(
             f"scheduler.policy = {scenario.scheduler.policy!r} is not used: the theorem is of the synchronous map"
+            f"{ticks if _sweeps(scenario) else ''}"
         )
+    if setting.gains and setting.gains.note:
+        found_cosines = (row["cosine"] for row in found.layers if row["side"] == "symmetric")
+        cosines = [cosine for cosine in found_cosines if isinstance(cosine, float)]
+        measured = f"; cosines with those of BPTT {min(cosines):.3f} to {max(cosines):.3f}" if cosines else ""
+        notes.append(f"{setting.gains.note}{measured}")
     if found.restless:
         notes.append(
             f"NOT AT REST in {', '.join(found.restless)}: the free states still moved by more than {REST_SHARE:.0%} of "
@@ -136,7 +150,9 @@ def _notes(scenario: Scenario, found: Gdu) -> list[str]:
     return notes
 
 
-def _write(folder: Path, report: GduReport, experiment: Experiment, samples: int, began: float) -> None:
+def _write(
+    folder: Path, report: GduReport, experiment: Experiment, setting: Setting, samples: int, began: float
+) -> None:
     """Tables, gdu.json and pictures."""
     from neurosim_ep.analysis.gdu import draw_gdu
 
@@ -155,8 +171,10 @@ def _write(folder: Path, report: GduReport, experiment: Experiment, samples: int
         "samples": samples,
         "data_digest": experiment.data.digest,
         "seed": scenario.scenario.seed,
-        "free_steps": scenario.relaxation.free_steps,
-        "nudge_steps": scenario.relaxation.nudge_steps,
+        "free_steps": setting.free_steps,
+        "nudge_steps": setting.nudge_steps,
+        "feedback": experiment.gains.feedback,
+        "nudge_feedback": experiment.gains.nudge_feedback,
         "beta": scenario.relaxation.beta,
         "alpha": None if experiment.model.signals is None else experiment.alpha,
         "policy": "synchronous",

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.edges import Connection
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import pool_forward
 from neurosim_ep.ep.signals import Signals
@@ -39,11 +40,18 @@ class Linearisation:
     Real tiles count with the weights that they hold; their drivers and converters, which round and clip, have no
     derivative and are left out.
     ``slopes``: σ' of every neuron at its drive ∂Φ/∂s, per layer (B, *shape).
+
+    With a gain γ of the ``feedback`` the map is that of Φ_γ, whose Hessian is symmetric in states scaled by γ^{d/2}, d
+    being the depth of their layer: there both directions of an edge have the root of what its feedback has. Eigenvalues
+    are the same in any scale, norms those of the scaled states.
     """
 
     @torch.no_grad()
-    def __init__(self, network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> None:
-        self.network = network
+    def __init__(
+        self, network: Network, input_drive: Tensor, states: Sequence[Tensor], feedback: Feedback | None = None
+    ) -> None:
+        self.network, gains = network, feedback or Feedback(network)
+        self._coupling = [gains.coupling(number) for number in range(len(network.edges))]
         self.kernels = [_held(kernel) for kernel in make_kernels(network, "float32")]
         self._routing: dict[int, Tensor | None] = {}
         drives = {0: input_drive}
@@ -52,7 +60,8 @@ class Linearisation:
             drive, self._routing[number] = pool_forward(z, edge.pool)
             drives[edge.target] = drive if edge.target not in drives else drives[edge.target] + drive
         for number, edge in enumerate(network.edges[1:], 1):
-            drives[edge.source] = drives[edge.source] + self._feedback(number, states[edge.target])
+            down = self._feedback(number, states[edge.target])
+            drives[edge.source] = drives[edge.source] + down * self._coupling[number] ** 2
         self.slopes = [activation.slope(drives[layer]) for layer, activation in enumerate(network.activations)]
 
     @torch.no_grad()
@@ -60,8 +69,9 @@ class Linearisation:
         """``Hv`` of each sample."""
         product = [torch.zeros_like(part) for part in vector]
         for number, edge in enumerate(self.network.edges[1:], 1):
-            product[edge.source] = product[edge.source] + self._feedback(number, vector[edge.target])
-            product[edge.target] = product[edge.target] + self._forward(number, vector[edge.source])
+            coupling = self._coupling[number]
+            product[edge.source] = product[edge.source] + self._feedback(number, vector[edge.target]) * coupling
+            product[edge.target] = product[edge.target] + self._forward(number, vector[edge.source]) * coupling
         return product
 
     def map_hessian(self, vector: Sequence[Tensor]) -> Vector:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from neurosim_ep.diagnosis.exact import loss_cosines
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on, nudge_both, responses
 from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase
@@ -23,6 +24,7 @@ from neurosim_ep.scheduler.schedule import Schedule
 class Figures:
     """``tolerance`` judged the rest of the ``free`` phase, computed in ``precision``; ``logits`` (B, C) are its end's.
 
+    ``loss_cosines``: per connection, where the displacement has a gain of its own and tiles are ideal, else nothing.
     ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius``, ``margin``: per sample; the lists: per layer.
     """
 
@@ -38,6 +40,7 @@ class Figures:
     saturation: list[Saturation]
     responses: list[Response]
     biases: list[Bias]
+    loss_cosines: list[float | None]
     tiles: list[TileFigures]
 
 
@@ -62,7 +65,7 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
         )
 
     say("power iterations")
-    around = Linearisation(network, free.input_drive, free.end.states)
+    around = Linearisation(network, free.input_drive, free.end.states, engine.feedback)
     L_phi = power_iteration(around.hessian, free.end.states)
     radius = power_iteration(around.map_hessian, free.end.states)
     constants = bounds(network, run.model.signals)
@@ -73,6 +76,7 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
     setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
     with counting(run.model.tiles) as nudged:
         ends = nudge_both(engine, free, setting, beta)
+    apart = engine.feedback.apart and run.model.tiles is None
     half, twice = (nudge_both(engine, free, setting, value) for value in (beta / 2, 2 * beta))
     alone = go_on(engine, free, setting)
     return Figures(
@@ -88,5 +92,6 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
         saturation=saturation(network.activations, free.end.states, around.slopes),
         responses=responses(free.end.states, ends, half, twice, alone),
         biases=biases(engine, chosen.x, free, ends, beta),
+        loss_cosines=loss_cosines(engine, chosen.x, free, ends, setting, beta) if apart else [],
         tiles=tile_figures(run, ends, [*at_rest[:1], *nudged[1:]]),
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from neurosim_ep.diagnosis.samples import choose_samples
+from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.record.export.neurosim import LayerTrace, write_neurosim
-from neurosim_ep.record.rundir import versions, write_json
-from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
+from neurosim_ep.record.export.common import Exporter
+from neurosim_ep.record.export.neurosim import NETWORK, LayerTrace, write_neurosim
+from neurosim_ep.record.rundir import versions
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.tiles.mapping import ConnectionGeometry
@@ -30,26 +30,37 @@ NOT_INCLUDED = (
 )
 
 
-def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
-    """Write the last weights of the run in ``run_dir``, and the inputs of its connections at the free rest point of one
-    test image, to the new folder ``out``; returns what export.json says.
+class NeuroSim(Exporter[tuple[Experiment, Samples, Relaxation]]):
+    """The last weights of a run, and the inputs of its connections at the free rest point of one test image."""
 
-    Raises :class:`CheckpointError` or :class:`DataError` for a run that cannot be opened again,
-    :class:`DivergenceError` when states are not finite, :class:`UsageError` when ``out`` cannot be made.
-    """
-    refuse_filled(out)
-    run = Experiment.open(run_dir, device="cpu")
-    image = choose_samples(run, 1)
-    free = run.rest(image.x, image.start)
-    if not all(state.isfinite().all() for state in free.states):
-        raise DivergenceError(
-            f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"
-        )
-    bits = int(run.model.hardware.digital.state_bits.value)
-    with new_folder(out) as folder:
-        found = {
-            "format": "neurosim",
-            "run": {"name": run.scenario.scenario.name, "directory": run_dir.resolve().name, "epoch": run.epoch},
+    name = "neurosim"
+    sentence = "weights and inputs of DNN+NeuroSim: the last weights, and the states at rest on a test image"
+    files = (NETWORK, "weight_*.csv", "input_*.csv")
+
+    def read(self, run_dir: Path) -> tuple[Experiment, Samples, Relaxation]:
+        """The run, a test image and the free phase in which it came to rest.
+
+        Raises :class:`CheckpointError` or :class:`DataError` for a run that cannot be opened again,
+        :class:`DivergenceError` when states are not finite.
+        """
+        run = Experiment.open(run_dir, device="cpu")
+        image = choose_samples(run, 1)
+        free = run.rest(image.x, image.start)
+        if not all(state.isfinite().all() for state in free.states):
+            raise DivergenceError(
+                f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"
+            )
+        return run, image, free
+
+    def write(self, folder: Path, found: tuple[Experiment, Samples, Relaxation]) -> dict[str, Any]:
+        """See :meth:`Exporter.write`."""
+        run, image, free = found
+        bits = int(run.model.hardware.digital.state_bits.value)
+        assert run.directory is not None
+        name, directory = run.scenario.scenario.name, run.directory.path.resolve().name
+        return {
+            "format": self.name,
+            "run": {"name": name, "directory": directory, "epoch": run.epoch},
             "versions": versions(),
             "image": {"test_image": int(image.places[0]), "label": int(image.labels[0])},
             "free_phase": _rest(free, run.scenario.relaxation.tolerance),
@@ -59,8 +70,6 @@ def export_neurosim(run_dir: Path, out: Path) -> dict[str, Any]:
             **write_neurosim(folder, _layers(run, image.x, free.seen), bits),
             "not_included": NOT_INCLUDED,
         }
-        write_json(folder / DOCUMENT, found)
-    return found
 
 
 def _rest(free: Relaxation, tolerance: float) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _diagnosis(run: Experiment, chosen: Samples, figures: Figures, folder: Path)
 
 def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tensor) -> dict[str, Any]:
     """The scalars; ``residual`` (3,) are the quantiles of all states at the end of the free phase."""
-    free = figures.free
+    free, names = figures.free, [connection.name for connection in run.model.network.connections]
     return {
         "format": FORMAT,
         "run": {
@@ -196,6 +196,12 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
             "holds": int((figures.margin > 0).sum()),
         },
         "nudge_phase": {"ticks": figures.nudge_ticks},
+        "feedback": {
+            "feedback": run.gains.feedback,
+            "nudge_feedback": run.gains.nudge_feedback,
+            "note": run.gains.note,
+            "loss_cosines": dict(zip(names, figures.loss_cosines, strict=False)),
+        },
     }
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import losses
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 
@@ -25,16 +26,21 @@ Trajectory = Sequence[Sequence[Tensor]]
 """States of every layer (B, *shape) before each of K ticks and after the last one, K + 1 in all."""
 
 
-def tick(network: Network, input_drive: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+def tick(
+    network: Network, input_drive: Tensor, states: Sequence[Tensor], feedback: Feedback | None = None
+) -> list[Tensor]:
     """One free synchronous tick, ``σ(∂Φ/∂s)`` of every layer (B, *shape), differentiable in everything it uses.
 
-    ``input_drive`` (B, *shape of layer 0) is ``P(w_1 ⋆ x + b_1)``.
+    ``input_drive`` (B, *shape of layer 0) is ``P(w_1 ⋆ x + b_1)``; ``feedback`` has the gains (default: 1).
     """
     drives = {0: input_drive.clone()}
-    for edge in network.edges[1:]:  # every layer is driven from below before it is driven from above
+    gains = (feedback or Feedback(network)).gains(nudged=False)
+    for edge, (gain, *_) in zip(network.edges[1:], gains[1:], strict=True):  # from below before from above
         above, routing = edge(states[edge.source])
         drives[edge.target] = above if edge.target not in drives else drives[edge.target] + above
-        drives[edge.source] = drives[edge.source] + edge.feedback(edge.route(states[edge.target], routing))
+        if gain:
+            down = edge.feedback(edge.route(states[edge.target], routing))
+            drives[edge.source] = drives[edge.source] + (down if gain == 1 else down * gain)
     return [activation.sigma_(drives[layer]) for layer, activation in enumerate(network.activations)]
 
 
@@ -73,7 +79,11 @@ def loss_gradients(
 
 
 def partial_gradients(
-    network: Network, x: Tensor, trajectory: Trajectory, adjoint: Sequence[Tensor]
+    network: Network,
+    x: Tensor,
+    trajectory: Trajectory,
+    adjoint: Sequence[Tensor],
+    feedback: Feedback | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Gradient with respect to the parameters of the connections as used in one tick alone, the last tick first.
 
@@ -91,7 +101,7 @@ def partial_gradients(
         with torch.enable_grad(), _tracked(above.values()):
             leaves = [state.detach().requires_grad_() for state in states]
             drive = input_drive.detach().requires_grad_()
-            after = tick(network, drive, leaves)
+            after = tick(network, drive, leaves, feedback)
             found = torch.autograd.grad(
                 after, [*leaves, drive, *above.values()], list(adjoint), materialize_grads=True, allow_unused=True
             )
@@ -111,6 +121,7 @@ def gradients(
     signals: Signals | None = None,
     alpha: float = 1.0,
     teacher: Mapping[int, Tensor] | None = None,
+    feedback: Feedback | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the batch-mean augmented loss at the end of ``trajectory``, through all of its ticks (Eq 5).
 
@@ -118,7 +129,7 @@ def gradients(
     """
     adjoint, outside = loss_gradients(network, trajectory[-1], onehot, signals, alpha, teacher)
     total: dict[str, Tensor] = {}
-    for partial in partial_gradients(network, x, trajectory, adjoint):
+    for partial in partial_gradients(network, x, trajectory, adjoint, feedback):
         total = {name: total[name].add_(value) for name, value in partial.items()} if total else partial
     return total | outside
 

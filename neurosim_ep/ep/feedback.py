@@ -66,6 +66,16 @@ class Feedback:
         self._crossed = [0] + [depth[edge.target] - depth[edge.source] for edge in network.edges[1:]]
         self._target = [connection.target for connection in network.connections]
 
+    @property
+    def note(self) -> str:
+        """What must be known of gradients with these gains; empty where they are those of a loss."""
+        if not self.apart:
+            return ""
+        return (
+            f"nudge_feedback = {self.nudge_feedback:g} beside feedback = {self.feedback:g}: the updates are not the "
+            "gradient of an energy"
+        )
+
     def gains(self, nudged: bool) -> list[Gain]:
         """Those of every edge in a free phase, or in a phase that is ``nudged``.
 

@@ -121,6 +121,9 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     hardware = chip_model(scenario.hardware).model
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
+    if (gain := scenario.relaxation.displacement_gain) is not None and gain > scenario.relaxation.feedback:
+        for edge in network.edges[1:]:  # a falling state is more than its share of the free one
+            edge.signed = edge.signed[0], True
     connections, identities = (
         [ConnectionGeometry.from_connection(edge) for edge in edges]
         for edges in (network.connections, [edge for edge in network.edges if edge.kind == "identity"])

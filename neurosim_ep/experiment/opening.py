@@ -165,9 +165,14 @@ class Experiment:
 
     def engine(self, schedule: Schedule | None = None) -> Engine:
         """A new engine for the network with its gains of feedback, scheduled as the scenario says, or otherwise."""
-        relaxation, network = self.scenario.relaxation, self.model.network
-        gains = Feedback(network, relaxation.feedback, relaxation.displacement_gain)
-        return Engine(network, schedule or Schedule.of(self.scenario.scheduler, relaxation), gains)
+        schedule = schedule or Schedule.of(self.scenario.scheduler, self.scenario.relaxation)
+        return Engine(self.model.network, schedule, self.gains)
+
+    @property
+    def gains(self) -> Feedback:
+        """The gains of the feedback."""
+        relaxation = self.scenario.relaxation
+        return Feedback(self.model.network, relaxation.feedback, relaxation.displacement_gain)
 
     def require_phases(self) -> None:
         """Raise :class:`UsageError` where the network is a feed-forward pass, which has no phases to look at."""

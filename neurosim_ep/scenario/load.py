@@ -28,10 +28,26 @@ NO_PLOTS = "telemetry.plots=false"
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario of the file ``path`` or of the shipped name ``path``, with ``overrides`` applied.
+    """The scenario of a TOML file, with ``overrides`` applied and every default filled in.
 
-    Each override is ``section.key=value`` with a TOML value; text needs no quotes. Raises
-    :class:`ScenarioError` with every problem found.
+    Args:
+        path: a file, or the name of a shipped scenario, as ``neurosim-ep list`` shows them.
+        overrides: ``section.key=value`` each, with a TOML value; text needs no quotes. The last one of a key wins.
+
+    Returns:
+        Frozen sections of the keys that ``neurosim-ep schema`` lists, which has their units and rules.
+
+    Raises:
+        ScenarioError: the file cannot be read, or is not understood; the message lists every problem found.
+
+    >>> scenario = load_scenario("smoke", ["training.epochs=3", "scheduler.policy=event"])
+    >>> scenario.training.epochs, scenario.scheduler.policy, scenario.relaxation.free_steps
+    (3, 'event', 8)
+    >>> load_scenario("smoke", ["training.epoch=3"])
+    Traceback (most recent call last):
+    neurosim_ep.errors.ScenarioError: ...: 1 problem
+      training.epoch (--set) = 3: unknown key; did you mean training.epochs?
+    `neurosim-ep schema` lists all keys with their rules
     """
     file, _ = resources.resolve(str(path), "scenarios", ScenarioError)
     return parse_scenario(resources.read_toml(file, ScenarioError), str(file), overrides)

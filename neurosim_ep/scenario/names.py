@@ -17,7 +17,7 @@ class BrokenRules(ValueError):
     """
 
     def __init__(self, broken: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{key}: {rule}" for key, rule in broken))
+        super().__init__("; ".join(f"{key}: {rule}" if key else rule for key, rule in broken))
         self.broken = broken
 
 
@@ -35,9 +35,9 @@ class OneOf:
 
     def _known(self, name: str) -> str:
         if name not in self.registry:
-            raise PydanticCustomError("unknown_name", "unknown name")
+            raise PydanticCustomError("unknown_name", f"must be one of {', '.join(self.registry.names())}")
         try:
-            _ = self.registry[name]
+            _ = None if name in self.registry.own else self.registry[name]
         except UsageError as problem:
             raise BrokenRules([("", str(problem))]) from problem
         return name

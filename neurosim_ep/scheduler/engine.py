@@ -43,6 +43,20 @@ Waiting = Callable[[int | None], tuple[Tensor, list[Tensor]] | None]
 none from beyond the end of a batch. None where no more are waiting."""
 
 
+def engine_for(
+    network: Network,
+    schedule: Schedule | None,
+    engine: Engine | None,
+    feedback: float,
+    nudge_feedback: float | None = None,
+) -> Engine:
+    """``engine``, which must have these gains, or a new one."""
+    if engine is None:
+        return Engine(network, schedule or Schedule(), Feedback(network, feedback, nudge_feedback))
+    engine.feedback.check_same(feedback, nudge_feedback)
+    return engine
+
+
 @dataclass(frozen=True)
 class Relaxation:
     """End of a phase, samples in the order of the batch.
@@ -86,6 +100,11 @@ class Engine:
         with self._own_device():
             self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
         self._kept = KeptFields()
+
+    @property
+    def layer_by_layer(self) -> bool:
+        """Whether a tick carries states and errors through all layers."""
+        return getattr(self.policy, "layer_by_layer", False)
 
     @property
     def notes(self) -> list[str]:

@@ -18,10 +18,11 @@ from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.scheduler.anchors import Anchors
+from neurosim_ep.scheduler.downwards import Downwards
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.sigma_delta import SigmaDelta
+from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
 
 class Observer(Protocol):
@@ -92,22 +93,15 @@ class Field:
         self._forwards: dict[int, Tensor] = {}
         self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
-        self.feedback = feedback or Feedback(network)
-        self.apart = self.feedback.apart and nudge is not None
-        self._gains = self.feedback.gains(nudged=nudge is not None)
-        self.free = [self._free(layer) for layer in range(self.layers)] if self.apart else []
-
-    def _free(self, layer: int) -> Tensor:
-        """What receivers know of the state (B, *shape) that the phases of each sample start from."""
-        state = self.states[layer]
-        held = self.senders.held(layer, state) if self.obeys and self.senders else state.clone()
-        return channels_last(held[:: self.copies])
+        self.down = Downwards(feedback or Feedback(network), nudged=nudge is not None)
+        if self.down.apart:
+            held = senders.held if obeys and senders else lambda layer, state: state.clone()
+            self.down.free = [channels_last(held(layer, state)[:: self.copies]) for layer, state in enumerate(states)]
 
     @property
     def kind(self) -> Hashable:
         """What two fields must have in common for one to take over the contents of the other."""
-        nudge = None if self.nudge is None else self.nudge.kind
-        return tuple(self.phases), self.senders is not None, nudge
+        return tuple(self.phases), self.senders is not None, None if self.nudge is None else self.nudge.kind
 
     @property
     def host(self) -> tuple[list[int], bool]:
@@ -157,14 +151,14 @@ class Field:
 
     def read_down(self, edge: int) -> None:
         """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
-        if self._gains[edge].gain == 0:
+        if self.down.silent(edge):
             return
         drive = self._feedback(edge, self.remembered(edge))
         self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
 
     def read_both(self, edge: int) -> None:
         """Both reads of ``edge`` at the states as they are."""
-        if self._gains[edge].gain == 0:
+        if self.down.silent(edge):
             self.read_up(edge)
             return
         if (fused := self._fused(edge)) is not None:
@@ -214,17 +208,9 @@ class Field:
         return self._transposed(edge, routed)
 
     def _driven(self, edge: int) -> Tensor:
-        """What a transposed read of ``edge`` drives its columns with: the post state, or with a gain of its own for the
-        displacement ``rest · s* + away · (s − s*)``.
-        """
+        """What a transposed read of ``edge`` drives its columns with."""
         layer = self.network.edges[edge].target
-        post = self.seen(layer)
-        if not self.apart:
-            return post
-        _, rest, away = self._gains[edge]
-        scaled = post if away == 1 else post * away
-        free = self.free[layer][: self.active].unsqueeze(1)
-        return torch.add(scaled.unflatten(0, (self.active, self.copies)), free, alpha=rest - away).flatten(0, 1)
+        return self.down.driven(edge, layer, self.seen(layer), self.active)
 
     def _fused(self, edge: int) -> FusedPasses | None:
         """The fused passes where ``edge`` has pooling for them."""
@@ -232,23 +218,25 @@ class Field:
 
     def _keeps(self, edge: int) -> bool:
         """Whether ``edge`` is pooled and routed by the argmax of the free state throughout."""
-        return self.apart and self.network.edges[edge].pool == "max"
+        return self.down.apart and self.network.edges[edge].pool == "max"
 
     def _before_pooling(self, edge: int) -> Tensor:
         pre = self.seen(self.network.edges[edge].source)
         return self.kernels[edge].forward(pre) if self.anchors is None else self.anchors.forward(edge, pre)
 
     def _transposed(self, edge: int, routed: Tensor) -> Tensor:
-        kernel, gain = self.kernels[edge], self._gains[edge].gain
+        kernel = self.kernels[edge]
         drive = kernel.feedback(routed) if self.anchors is None else self.anchors.feedback(edge, routed)
-        if gain == 1:
-            return drive
-        return drive.mul_(gain) if kernel.reads_synapses else drive * gain  # an identity's are states
+        return self.down.weighed(edge, drive, own=kernel.reads_synapses)
 
     def keep_routing(self) -> None:
-        """Pool and route by the argmax of the present states from now on, where the displacement has its own gain."""
+        """Pool and route by the argmax of the free states from now on, where the displacement has a gain of its own."""
+        kernels = self.kernels if self.anchors is None else self.anchors.exact
         for number in filter(self._keeps, range(1, len(self.network.edges))):
-            self._store(number, primitive.pool_forward(self._before_pooling(number), "max")[1])
+            z = kernels[number].forward(self.down.free[self.network.edges[number].source])
+            routing = primitive.pool_forward(z, "max")[1]
+            assert routing is not None
+            self._store(number, repeat_rows(routing, self.copies))
 
     def anchor(self, places: Tensor | slice) -> None:
         """Make the present states at ``places`` of those that move what reads of reduced precision start from."""
@@ -334,7 +322,7 @@ class Field:
         return Field(
             self.network, self.kernels, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
             nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
-            obeys=self.obeys, anchors=anchors, fused=self.fused, feedback=self.feedback,
+            obeys=self.obeys, anchors=anchors, fused=self.fused, feedback=self.down.feedback,
         )  # fmt: skip
 
     def load(self, other: Field) -> None:
@@ -363,7 +351,7 @@ class Field:
             pairs += zip(self.nudge.tensors(), other.nudge.tensors(), strict=True)
         if self.senders is not None and other.senders is not None:
             pairs += zip(self.senders.last, other.senders.last, strict=True)
-        samples = [(self.input_drive, other.input_drive), *zip(self.free, other.free, strict=True)]
+        samples = [(self.input_drive, other.input_drive), *zip(self.down.free, other.down.free, strict=True)]
         return [*((*pair, 1) for pair in samples), *((*pair, self.copies) for pair in pairs)]
 
     def exchange(self, front: Tensor, back: Tensor) -> None:
@@ -396,7 +384,8 @@ class Field:
             rows += self.senders.last
         for observer in self.observers:
             rows += observer.row_buffers()
-        samples = [self.input_drive, self.order, *self.free, *(self.anchors.sample_buffers() if self.anchors else ())]
+        samples = [self.input_drive, self.order, *self.down.free]
+        samples += self.anchors.sample_buffers() if self.anchors else []
         return [*((buffer, 1) for buffer in samples), *((buffer, self.copies) for buffer in rows)]
 
 

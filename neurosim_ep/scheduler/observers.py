@@ -108,7 +108,7 @@ class StdpObserver(Watcher):
         """A transposed read routes the post state by the argmax of the pre state as it is now."""
         assert read.value is not None
         one = self.network.edges[edge]
-        routed = one.route(field.seen(one.target), read.routing) if field.apart else read.value
+        routed = one.route(field.seen(one.target), read.routing) if field.down.apart else read.value
         self.accumulator.see(self.network.number[edge], pre, routed)
 
     def row_buffers(self) -> list[Tensor]:

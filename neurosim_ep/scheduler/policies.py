@@ -1,7 +1,8 @@
 """Which layers are updated from what, in which order: the policies of the scheduler.
 
 A policy makes a *step* of one or more ticks, in which every layer is updated once. ``obeys_senders`` tells whether
-receivers know only what was sent to them.
+receivers know only what was sent to them. A policy may say, by ``layer_by_layer``, that each layer of a tick is updated
+in a moment of its own, from the states that those before it have left.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class Sweep:
     sentence = "one layer after the other from fresh states, upwards, in nudge phases downwards"
     ticks = 1
     obeys_senders = False
+    layer_by_layer = True
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -133,7 +135,7 @@ class Sweep:
     def prepare(self, field: Field) -> None:
         """The routing of edges that are read backwards before they are read forwards: upwards all of them."""
         for number, edge in enumerate(self.network.edges[1:], 1):
-            if field.nudge is None and edge.pool == "max" and field.feedback.feedback:
+            if field.nudge is None and edge.pool == "max" and not field.down.silent(number):
                 field.remember(number, field.read(number)[1])
 
     def step(self, field: Field) -> None:

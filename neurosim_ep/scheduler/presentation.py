@@ -10,13 +10,12 @@ from torch import Tensor
 
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.arithmetic import tf32
-from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct, contrastive
 from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
-from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import StdpObserver
@@ -85,7 +84,7 @@ def free_phase(
     for a gain that is not 0 to 10 or not the engine's.
     """
     check_inputs(network, x, states=states)
-    engine = _engine(network, schedule, engine, feedback)
+    engine = engine_for(network, schedule, engine, feedback)
     drive, _ = network.input_drive(x)
     return _free_phase(engine, drive, steps, states, observers)[0]
 
@@ -99,20 +98,6 @@ def free_phases(
     Yields numbers (n,), counted through all batches, and ends of n samples; each ends as in a batch of its own.
     """
     return engine.relax_all(_Waiting(network, batches), steps, rest=Rest.free_phase(engine.schedule.tolerance))
-
-
-def _engine(
-    network: Network,
-    schedule: Schedule | None,
-    engine: Engine | None,
-    feedback: float,
-    nudge_feedback: float | None = None,
-) -> Engine:
-    """``engine``, or a new one."""
-    if engine is None:
-        return Engine(network, schedule or Schedule(), Feedback(network, feedback, nudge_feedback))
-    engine.feedback.check_same(feedback, nudge_feedback)
-    return engine
 
 
 class _Waiting:
@@ -164,12 +149,13 @@ def relax_nudged(
     states (B, *shape); ``senders`` know what was sent in the free phase.
     """
     copies = len(phases)
+    crossing = 1 if engine.layer_by_layer else len(free)
     return engine.relax(
         input_drive,
         [repeat_rows(state, copies) for state in free],
         steps,
         phases,
-        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free),
+        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free, crossing),
         nudge=nudge,
         senders=None if senders is None else senders.fork(copies),
         observers=observers,
@@ -225,7 +211,7 @@ def ep_gradients(
     if not beta > 0:
         raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
     check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
-    engine = _engine(network, schedule, engine, feedback, nudge_feedback)
+    engine = engine_for(network, schedule, engine, feedback, nudge_feedback)
     engine.feedback.check_nudge()
     x = channels_last(x)
     batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)

@@ -53,10 +53,10 @@ class Rest:
         return cls(tolerance, to_go=0.25, looks=2)
 
     @classmethod
-    def nudge_phase(cls, tolerance: float, free: Sequence[Tensor]) -> Rest:
-        """Rest of a nudge phase that starts at ``free``; the error crosses one layer per tick."""
+    def nudge_phase(cls, tolerance: float, free: Sequence[Tensor], crossing: int) -> Rest:
+        """Rest of a nudge phase that starts at ``free``; the error crosses all layers in ``crossing`` ticks."""
         laid_out = [channels_last(state) for state in free]
-        return cls(tolerance, to_go=2.0, looks=1, free=laid_out, earliest=len(free))
+        return cls(tolerance, to_go=2.0, looks=1, free=laid_out, earliest=crossing)
 
     def unrest(self, field: Field) -> Tensor:
         """Change of each layer of each moving sample in units of what is allowed, (A, N); ≤ 1 at rest."""

@@ -12,10 +12,18 @@ from neurosim_ep.scenario.schema import RelaxationSection, SchedulerSection
 class Schedule:
     """The scheduler's part of a presentation; the defaults compute every sample in every tick.
 
-    ``policy``: "synchronous", "alternating" or "event". ``tolerance``: largest change of a sample at rest in the free
-    phase; ``nudge_tolerance``: the same in the nudge phases, relative to each layer's displacement; 0 runs all ticks.
-    ``check_every``: ticks between tests for rest. ``thresholds``: θ of each layer, or of all. ``precision``: of the
-    inside of convolutions, "float32", "tf32", "bfloat16", "float16" or "auto", the fastest of them on the device.
+    Args:
+        policy: a name that ``neurosim-ep list`` shows: "synchronous", "alternating", "event" or another package's.
+        tolerance: largest change of a sample's states per step at which it is at rest in the free phase; 0 runs all
+            ticks.
+        nudge_tolerance: the same in the nudge phases, relative to each layer's displacement.
+        check_every: ticks between two looks for samples at rest.
+        thresholds: θ, the change a neuron sends, of each layer or of all, for the policies that obey it.
+        precision: of the inside of convolutions: "float32", "tf32", "bfloat16", "float16", or "auto", the fastest of
+            them on the device.
+
+    >>> Schedule("event", thresholds=(0.1, 0.2)).thresholds_of(2), Schedule("event", thresholds=0.1).thresholds_of(2)
+    ((0.1, 0.2), (0.1, 0.1))
     """
 
     policy: str = "synchronous"

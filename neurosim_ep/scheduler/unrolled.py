@@ -13,14 +13,13 @@ from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
-from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import StateRecorder
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import Gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Rest
-from neurosim_ep.scheduler.schedule import Schedule
 
 
 @torch.no_grad()
@@ -64,20 +63,43 @@ def bptt_gradients(
     signals: Signals | None = None,
     alpha: float = 1.0,
     teacher: Mapping[int, Tensor] | None = None,
+    feedback: float = 1.0,
     states: Sequence[Tensor] | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
 ) -> Gradients:
-    """BPTT gradient of the augmented loss at the end of a free phase, through its last ``steps`` ticks (Eq 5).
+    """BPTT gradient of the augmented loss at the end of a free phase, through its last ``steps`` ticks.
 
-    x (B, C, H, W) images, y (B,) class indices; ``alpha`` weighs the signals and ``teacher`` has the
-    activations (B, *shape) of every layer whose signal is a teacher's. The free phase runs ``free_steps``
-    synchronous ticks from ``states`` (zeros by default); ``engine``, made for this network, saves its preparation.
+    It is the reference of :func:`~neurosim_ep.ep_gradients`: arXiv 2508.15989, Eq 5 for the sum over ticks, Eq 9 for
+    the loss ``L = l_out + α Σ l_l``.
 
-    Raises :class:`UsageError` when ``steps`` does not lie within the free phase, for an engine of another policy or of
-    reduced precision, or for tensors that do not fit the network in shape, number format or device.
+    Args:
+        network: what :func:`~neurosim_ep.build_network` gives.
+        x: images (B, C, H, W), normalised, in the number format and on the device of the network.
+        y: class indices (B,), int64.
+        free_steps: ticks of the free phase, which are synchronous.
+        steps: ticks to go back, from 1 to ``free_steps``.
+        signals: error signals of the layers, or None for the loss of the output alone.
+        alpha: α, the weight of the signals.
+        teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
+        feedback: gain of what layers pass down (:mod:`~neurosim_ep.ep.feedback`).
+        states: states (B, *shape) to start from, one for each layer; zeros by default.
+        engine: made for this network and gain with the synchronous policy in float32; giving it saves its preparation.
+        observers: are shown every tick of the free phase.
+
+    Returns:
+        Gradients by parameter name (mean over the batch); states at the end, their losses (B,) and logits (B, classes).
+
+    Raises:
+        UsageError: ``steps`` beyond the free phase, an engine of another policy or precision, tensors that do not fit.
+
+    >>> from neurosim_ep import build_network, load_scenario
+    >>> network = build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0)
+    >>> found = bptt_gradients(network, torch.rand(4, 3, 16, 16), torch.arange(4), free_steps=8, steps=2)
+    >>> [name for name, gradient in found.grads.items() if not gradient.any()]  # two ticks reach two of three layers
+    ['connections.0.weight', 'connections.0.bias']
     """
-    engine = engine or Engine(network, Schedule())
+    engine = engine_for(network, None, engine, feedback)
     if not 1 <= steps <= free_steps:
         raise UsageError(f"steps = {steps}: must be 1 to free_steps ({free_steps}), the ticks there are to go back")
     for name, value, only in (
@@ -91,5 +113,5 @@ def bptt_gradients(
     onehot = losses.one_hot(y, network.num_classes, x)
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
     logits = network.logits(free.states)
-    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher)
+    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher, engine.feedback)
     return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free)

@@ -52,7 +52,7 @@ class TrafficObserver(Watcher):
         assert field.senders is not None
         one = self.network.edges[edge]
         sent, active = field.senders.sent(one.target, field.rows), self.active[one.target]
-        if field.apart:  # what drives the columns is not the state
+        if field.down.apart:  # what drives the columns is not the state
             active = self.counter.active(post, sent, field.copies)
         routed_sent = one.route(sent, read.routing)
         self.counter.transposed(self.network.number[edge], field.phases, active, routed_sent)

@@ -58,16 +58,30 @@ def estimate_given(scenario: Scenario, activity: float, events: float, classes: 
     relaxation = scenario.relaxation
     ticks = {"free": relaxation.free_steps}
     ticks |= {str(phase): relaxation.nudge_steps for phase, _ in NUDGES[relaxation.nudging]}
-    step = POLICIES[scenario.scheduler.policy].ticks
-    counts = given_counts(model.plan, ticks, activity, events, step, scenario.training.batch_size)
+    policy, layers = POLICIES[scenario.scheduler.policy], len(model.plan.layers)
+    by_layer = getattr(policy, "layer_by_layer", False)
+    if by_layer:
+        ticks = {phase: number * layers for phase, number in ticks.items()}
+    counts = given_counts(
+        model.plan, ticks, activity, events, layers if by_layer else policy.ticks, scenario.training.batch_size,
+        by_layer=by_layer,
+    )  # fmt: skip
     return Summary(model.recording(counts))
 
 
 def given_counts(
-    plan: TilePlan, ticks: dict[str, int], activity: float, events: float, step: int, samples: int = 1
+    plan: TilePlan,
+    ticks: dict[str, int],
+    activity: float,
+    events: float,
+    step: int,
+    samples: int = 1,
+    *,
+    by_layer: bool = False,
 ) -> TileCounts:
     """Counts of a batch of ``samples`` samples whose lines are active, and whose neurons send, at the same rate in
-    every tick; layers are updated every ``step`` ticks. A tile is read in the event accounting when any of its lines
+    every tick; layers are updated every ``step`` ticks, neighbouring ones in turn or, ``by_layer``, one in each tick,
+    after which it sends. A tile is read in the event accounting when any of its lines
     is active, independently of one another. Where anything is active, one weight in a hundred gets a pulse, and every
     row one each way.
     """
@@ -76,7 +90,10 @@ def given_counts(
     lines = {"forward": plan.rows, "transposed": plan.columns}
     ends = np.array([geometry.ends for geometry in plan.geometries])[[tile.connection for tile in plan.tiles]].T
     turns = np.array(two_colours([edge.ends for edge in plan.edges], len(plan.layers)) or [0] * len(plan.layers))
+    if by_layer:
+        turns = -np.arange(len(plan.layers))
     of_sender = np.array([sender.neurons for sender in plan.senders])
+    its_layer = [sender.layer for sender in plan.senders]
     neurons = np.array([layer.neurons for layer in plan.layers])
     for phase, number in ticks.items():
         turn = np.add.outer(np.arange(number), turns) % step
@@ -96,8 +113,9 @@ def given_counts(
                 )  # fmt: skip
         counts.presentations[phase] = updated
         counts.needed[phase] = updated * (events > 0)
-        counts.sends[phase] = np.tile(np.rint(samples * of_sender * events).astype(np.int64), (number, 1))
-        counts.events[phase] = np.tile(np.rint(samples * neurons * events).astype(np.int64), (number, 1))
+        sending = turn == 0 if by_layer else np.ones_like(turn)
+        counts.sends[phase] = np.rint(samples * of_sender * events).astype(np.int64) * sending[:, its_layer]
+        counts.events[phase] = np.rint(samples * neurons * events).astype(np.int64) * sending
         counts.messages[phase] = np.zeros((number, len(neurons)), np.int64)
     weights = plan.rows * plan.outputs
     counts.update[0] = np.rint(counts.terms * samples * reuse * weights * activity**2)

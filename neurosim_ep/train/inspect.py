@@ -10,6 +10,7 @@ import pandas as pd
 from neurosim_ep.data.dataset import load_data
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.experiment.model import Model, build_model
+from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection, Scenario
 from neurosim_ep.scenario.topology import per_layer
 from neurosim_ep.units import format_bits
@@ -46,11 +47,11 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
 
 def classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, ...]]:
     """Number of classes and (C, H, W) of the images; files are read only where the format does not fix them."""
-    if section.kind in ("idx", "folder"):
-        data = load_data(section, seed)
-        return data.num_classes, data.image_shape
-    classes = {"textures": section.classes, "cifar10": 10, "cifar100": 100}[section.kind]
-    return classes, (3, 32, 32)
+    source = SOURCES[section.kind](section)
+    if source.fixed:
+        return source.usual.classes, source.usual.shape
+    data = load_data(section, seed)
+    return data.num_classes, data.image_shape
 
 
 def _shape(shape: tuple[int, ...]) -> str:

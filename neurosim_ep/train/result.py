@@ -11,11 +11,18 @@ from neurosim_ep.units import format_bits, format_si
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended: its directory, status ("done"), final metrics, epochs trained, and seconds taken.
+    """How a run ended.
 
-    ``metrics`` holds ``loss``, ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``, ``mean_ticks``,
-    ``not_converged``, and, where traffic was recorded, per training sample ``energy_clocked_J``, ``energy_event_J``,
-    ``latency_clocked_s`` and ``latency_event_s``. ``teacher`` is that of ``run.json``: where targets came from.
+    Args:
+        out: the run directory.
+        status: "done".
+        metrics: ``loss``, ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``, ``mean_ticks`` and
+            ``not_converged`` (a fraction of the samples) of the last epoch, and, where traffic was recorded, per
+            training sample ``energy_clocked_J``, ``energy_event_J``, ``latency_clocked_s`` and ``latency_event_s``.
+        epochs: epochs trained.
+        seconds: wall-clock time of all parts of the run.
+        plots: the pictures.
+        teacher: that of ``run.json``: where targets came from, or None.
     """
 
     out: Path

@@ -26,6 +26,7 @@ from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
+from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario, Section
 from neurosim_ep.teacher.store import target_bytes
@@ -46,12 +47,27 @@ def run(
     argv: Sequence[str] = (),
     source: Path | None = None,
 ) -> RunResult:
-    """Train ``scenario`` and leave a run directory at ``out`` (default: a new one under ``runs/``).
+    """Train ``scenario`` and leave a run directory with its weights, tables, traffic and bill (docs/outputs.md).
 
-    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and scenario); it stays set.
-    ``source`` is the file the scenario came from, kept as ``source.toml``; ``argv`` is recorded. Bad scenarios, data
-    and hardware models raise before anything is written. Raises :class:`DivergenceError` when the physics leaves
-    the range of numbers and :class:`RunInterrupted` on Ctrl-C or SIGTERM, the last finished epoch being saved.
+    Args:
+        scenario: what :func:`~neurosim_ep.load_scenario` gives.
+        out: where the run directory is to be; by default a new one under ``runs/``.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: how many PyTorch computes with on the CPU, which stays set; None: what fits machine and scenario.
+        reporter: is told of epochs, warnings and batches; by default warnings alone are shown, on stderr.
+        argv: the command, kept in ``run.json``.
+        source: the file the scenario came from, kept as ``source.toml``.
+
+    Returns:
+        How the run ended: directory, final metrics (energies in joules and latencies in seconds, per training sample),
+        seconds taken.
+
+    Raises:
+        UsageError: something is at ``out`` already, or this machine has no such ``device``.
+        ScenarioError, HardwareModelError, DataError, CheckpointError: parts of the scenario that do not fit together,
+            or images or a teacher that are missing or broken; nothing is written then.
+        DivergenceError: states, loss or weights stopped being finite numbers.
+        RunInterrupted: Ctrl-C or SIGTERM; the last finished epoch is saved, and :func:`resume` goes on.
     """
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
     experiment = Experiment.open(scenario, device=device)
@@ -95,7 +111,7 @@ def _pinned(scenario: Scenario) -> Scenario:
     """``scenario`` with its files named so that it repeats the run from any directory."""
     changes: dict[str, Section] = {}
     root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
-    if scenario.data.kind != "textures":
+    if "root" in SOURCES[scenario.data.kind].takes:
         changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
     if scenario.signals.taught():
         folder = str(teacher_folder(scenario).resolve())
@@ -134,10 +150,20 @@ def resume(
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
-    It computes with the ``threads`` it began with unless told otherwise, as another number sums in another order.
-    Without ``plots`` nothing is drawn, whatever its scenario says.
-    Raises :class:`CheckpointError` when the directory or its checkpoint cannot be used, :class:`DataError` when the
-    data are not those the run started with.
+    On the same kind of device and as many threads, it ends as if it had never been interrupted, bit for bit.
+
+    Args:
+        run_dir: the directory that :func:`run` left.
+        device: "auto", "cpu", "cuda" or "cuda:N"; it need not be that of the run.
+        threads: None: as many as the run began with, as another number sums in another order.
+        reporter: as of :func:`run`.
+        plots: whether the final pictures are drawn where the scenario asks for them.
+
+    Returns:
+        How the run ended, as :func:`run` does.
+
+    Raises:
+        CheckpointError, DataError: directory or checkpoint cannot be used, or teacher or images are others; and as run.
     """
     experiment = Experiment.open(run_dir, device=device)
     directory, scenario = experiment.run, experiment.scenario

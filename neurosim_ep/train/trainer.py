@@ -64,6 +64,8 @@ class Trainer:
         if tiles is not None and tiles.pulsed and not tiles.by_difference:
             update = self.scenario.hardware.device.update
             notes.append(f"update = {update}: momentum and weight decay act on biases, readout and projections alone")
+        if rule.on_tiles and (apart := self.engine.feedback.note):
+            notes.append(f"{apart}; `neurosim-ep diagnose` measures how far they are from the loss's")
         return notes
 
     def keep_warm_states(self, folder: Path) -> None:

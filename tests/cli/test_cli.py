@@ -21,7 +21,6 @@ from neurosim_ep import errors, resources
 from neurosim_ep.cli import main
 from neurosim_ep.cli.text import table
 from neurosim_ep.progress import LineReporter, QuietReporter
-from neurosim_ep.registry import ACTIVATIONS, POLICIES
 from neurosim_ep.scenario.schema import Scenario
 
 
@@ -201,8 +200,8 @@ def test_schema_of_one_section(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list(
     shipped: dict[str, dict[str, Path]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(POLICIES, "sentences", lambda: {"lazy": "No layer."})
-    monkeypatch.setattr(ACTIVATIONS, "sentences", lambda: {"step": "Steps."})
+    policies = SimpleNamespace(sentences=lambda: {"lazy": "No layer."})
+    monkeypatch.setattr("neurosim_ep.cli.scenarios.LISTED", {"Policies": policies})
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
@@ -210,7 +209,6 @@ def test_list(
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
         "Converters\n  name   description\n  eight  Bits.\n\n"
-        "Activations\n  name  description\n  step  Steps.\n\n"
         "Policies\n  name  description\n  lazy  No layer.\n\n"
     )
 

@@ -286,6 +286,7 @@ SAMPLE = {"kind": "at rest", "L_phi": 0.8, "spectral_radius": 0.7, "margin": 0.1
 SCALARS = {
     "free_phase": {"ticks": 20, "tolerance": 1e-4},
     "theorem": {"c": 1.0},
+    "feedback": {"note": "", "loss_cosines": {}},
     "L_phi": {"unconverged": 0, "iterations": 30, "largest_change": 1e-6},
     "spectral_radius": {"unconverged": 0, "iterations": 30, "largest_change": 1e-6},
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hardware_example import BILL, INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
+from hardware_example import INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
 from paths import DOCS
 
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
 from neurosim_ep.resources import shipped_files
@@ -45,16 +46,7 @@ def test_times_by_hand() -> None:
 def test_the_page_names_every_section_component_style_scheme_and_model() -> None:
     schemes = WriteSection.model_fields["scheme"].annotation.__args__
     shipped = [name for name in shipped_files("hwmodels") if "/" not in name]
-    components = [
-        *dict.fromkeys(BILL.component),
-        "pool",
-        "signal",
-        "update_add",
-        "update_memory",
-        "cell_write",
-        "target",
-    ]
-    for word in (*HardwareModel.model_fields, *schemes, *(style.value for style in Style), *shipped, *components):
+    for word in (*HardwareModel.model_fields, *schemes, *(style.value for style in Style), *shipped, *Part):
         assert f"`{word}`" in PAGE, word
 
 

@@ -122,7 +122,10 @@ def test_every_problem_of_a_model_file_is_named_at_once(document: dict[str, Any]
 def test_rules_between_numbers(document: dict[str, Any]) -> None:
     for change, said in (
         (lambda d: d["cell"]["off_conductance"].update(value=1.0), r"cell: off_conductance \(1 S\) must not exceed"),
-        (lambda d: d["adc"].update(kind="bits"), "adc.kind = 'bits': Input should be"),
+        (
+            lambda d: d["adc"].update(kind="bits"),
+            "adc.kind = 'bits': must be one of table, walden, schreier, fit, serial",
+        ),
         (lambda d: d["adc"]["bits"].update(value=3), 'adc: kind = "table" has no converter of 3 bits .it has 4, 5, 6'),
         (lambda d: (d["adc"].update(kind="fit"), d["adc"].pop("fit")), 'adc: kind = "fit" needs the table adc.fit'),
         (lambda d: d["model"].update(node_nm=5), "scaling.logic_energy knows 7 to 130 nm, not 5 nm"),

@@ -68,9 +68,9 @@ BAD_FILES = {
     "not a number": ("[network]\nweight_scale = nan", "network.weight_scale = NaN: must be finite"),
     "bad choice, near": (
         '[data]\nkind = "cifar"',
-        '"textures", "cifar10", "cifar100", "idx", "folder"; did you mean "cifar10"?',
+        '"cifar10", "cifar100", "folder", "idx", "textures"; did you mean "cifar10"?',
     ),
-    "bad choice, far": ('[data]\nkind = "zzz"', 'data.kind = "zzz": must be one of "textures"'),
+    "bad choice, far": ('[data]\nkind = "zzz"', 'data.kind = "zzz": must be one of "cifar10"'),
     "bad number of classes": ("[data]\nclasses = 20", "data.classes = 20: must be one of 10, 100"),
     "bad name": ('[scenario]\nname = "a b"', 'scenario.name = "a b": must be text of the form'),
     "activation, bad text": ('[network]\nactivation = "relo"', 'or a list of these; did you mean "relu"?'),
@@ -119,14 +119,17 @@ BAD_FILES = {
         '[network]\npreset = "mlp"\nhidden = [8]\npool = "avg"',
         'network.pool = "avg": belongs to the VGG presets; remove it',
     ),
-    "root of textures": ('[data]\nroot = "images"', 'data.root = "images": textures are made, not read; remove it'),
+    "root of textures": (
+        '[data]\nroot = "images"',
+        'data.root = "images": is not for kind = "textures", which takes classes; remove it',
+    ),
     "classes of CIFAR-10": (
         '[data]\nkind = "cifar10"\nclasses = 100',
-        'data.classes = 100: is for kind = "textures", other images bring their classes; remove it',
+        'data.classes = 100: is not for kind = "cifar10", which takes root; remove it',
     ),
     "image size of textures": (
         "[data]\nimage_size = 64",
-        'data.image_size = 64: is for kind = "folder", other images have one size; remove it',
+        'data.image_size = 64: is not for kind = "textures", which takes classes; remove it',
     ),
     "conv after linear": (
         '[network]\npreset = "custom"\nlayers = [{kind = "linear", size = 8}, {kind = "conv", size = 8}]',

@@ -86,7 +86,9 @@ def test_every_room_has_its_rule() -> None:
     assert rooms - {"cli", "py"} <= set(ALLOWED)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["schema"], ["run", "no_such_scenario"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["schema"], ["list"], ["export", "--help"], ["run", "no_such_scenario"]]
+)
 def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from neurosim_ep.cli import main; "

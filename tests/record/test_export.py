@@ -36,7 +36,6 @@ from trace_parsers import (
 )
 
 from neurosim_ep.cli import main
-from neurosim_ep.cli.results import EXPORT_FORMATS
 from neurosim_ep.diagnosis.samples import choose_samples
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.opening import Experiment
@@ -49,10 +48,10 @@ from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.export.common import largest_remainder, mean_sample, recording_of, spread
 from neurosim_ep.record.export.neurosim import bit_columns
-from neurosim_ep.record.export.traffic import WRITERS
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.record.whole_folder import new_folder
+from neurosim_ep.registry import EXPORTERS, ClassRegistry
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, plan_tiles
@@ -108,7 +107,24 @@ def exported(document: dict[str, Any]) -> dict[str, int]:
 
 
 def test_the_command_knows_every_format() -> None:
-    assert (*WRITERS, "neurosim") == EXPORT_FORMATS
+    assert EXPORTERS.names() == ["booksim", "messages-csv", "noxim", "sonata", "neurosim"]
+
+
+def test_classes_are_found_in_the_source_of_their_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever way the two texts are given; modules without them are left alone, and none is run before it is asked."""
+    (tmp_path / "shelf").mkdir()
+    for module, source in {
+        "__init__": "",
+        "two": 'class A:\n    name: str = "a"\n    sentence = ("one "\n        "line")\n'
+        'class B:\n    name, sentence = "b", "other"\nraise RuntimeError("run")\n',
+        "base": "class Base:\n    name: str\n    sentence: str\nclass Half(Base):\n    name = 'half'\n",
+    }.items():
+        (tmp_path / "shelf" / f"{module}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry: ClassRegistry[Any] = ClassRegistry("thing", "no.such.group", "shelf")
+    assert registry.sentences() == {"a": "one line", "b": "other"} and "half" not in registry
+    with pytest.raises(RuntimeError, match="run"):
+        _ = registry["a"]
 
 
 @pytest.mark.parametrize("name", ["small", "vgg"])
@@ -291,7 +307,7 @@ def test_what_is_refused(small: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     filled = tmp_path / "filled"
     filled.mkdir()
     (filled / "mine.txt").write_text("mine")
-    for form in EXPORT_FORMATS:
+    for form in EXPORTERS.names():
         assert "filled: is not an empty folder; choose another --out" in refused(small, filled, form)
     assert "is not an empty folder" in refused(small, filled / "mine.txt")
     assert [path.name for path in tmp_path.rglob("*")] == ["filled", "mine.txt"]
@@ -417,5 +433,5 @@ def test_the_page_names_every_dataset_and_format(vgg: Path) -> None:
         file.visititems(lambda name, node: names.add(name) if isinstance(node, h5py.Dataset) else None)
         names |= set(file["meta"].attrs)
     assert [name for name in names if f"`{name.split('/')[-1]}`" not in text] == []
-    for form in EXPORT_FORMATS:
+    for form in EXPORTERS.names():
         assert f"--format {form} " in text

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from examples import example, install
+from examples import installed
 from tiny_run import tiny_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.registry import POLICIES
-from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train.estimate import estimate_measured
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    install(
-        tmp_path / "site", "upwards", "upwards_policy", example("A policy"),
-        "[neurosim_ep.policies]\nupwards = upwards_policy:Upwards\n",
-    )  # fmt: skip
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    describe._schema.cache_clear()
-    yield
-    describe._schema.cache_clear()
-    sys.modules.pop("upwards_policy", None)
+def package(tmp_path: Path) -> Iterator[None]:
+    with installed("A policy", "policies", "upwards = upwards_policy:Upwards", tmp_path):
+        yield
 
 
 @pytest.mark.usefixtures("package")

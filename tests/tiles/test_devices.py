@@ -16,12 +16,12 @@ from neurosim_ep.analysis import devices as pictures
 from neurosim_ep.analysis import style
 from neurosim_ep.cli import main
 from neurosim_ep.errors import DataError, HardwareModelError, UsageError
+from neurosim_ep.registry import DEVICES
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.devices.file import load_device, parse_device, read_device_file
 from neurosim_ep.tiles.devices.fit import fit_device
-from neurosim_ep.tiles.devices.models import MODELS
 from neurosim_ep.tiles.devices.nonlinearity import curve_parameter, largest_distance
 from neurosim_ep.tiles.devices.response import pulse_response
 
@@ -34,7 +34,7 @@ W = np.linspace(-0.9, 0.9, 7)
 
 def device(kind: str, **constants: Any) -> DeviceModel:
     common = {"w_max": 1.0, "w_min": -1.0} | ({} if kind == "neurosim_nl" else {"dw_min": 0.01})
-    return MODELS[kind].model_validate({"name": kind, **common, **constants})
+    return DEVICES[kind].model_validate({"preset": kind, **common, **constants})
 
 
 def without(model: DeviceModel, *names: str) -> DeviceModel:
@@ -408,15 +408,15 @@ def test_fit_recovers_known_constants(tmp_path: Path) -> None:
         device("exponential", dw_min=0.06, A_up=0.3, gamma_up=1.1, A_down=0.05, gamma_down=2.8, dw_min_std=0.1),
         device("neurosim_nl", nl_ltp=2.5, nl_ltd=-1.5, levels=60.0, c2c=0.001),
     ],
-    ids=lambda model: model.kind,
+    ids=lambda model: model.name,
 )
 def test_best_is_the_generating_model_or_as_good(model: DeviceModel, tmp_path: Path) -> None:
     found = fit_device(write_csv(tmp_path / "pulses.csv", model, devices=1))
-    own = next(candidate for candidate in found.candidates if candidate.kind == model.kind)
-    assert len(found.candidates) == len(MODELS)
+    own = next(candidate for candidate in found.candidates if candidate.kind == model.name)
+    assert len(found.candidates) == len(DEVICES.names())
     assert found.chosen.residual <= 1.05 * own.residual
     assert found.chosen.parameters <= own.parameters
-    if model.kind == "neurosim_nl":
+    if model.name == "neurosim_nl":
         assert own.constants["nl_ltp"] == pytest.approx(2.5, abs=0.1)
         assert own.constants["nl_ltd"] == pytest.approx(-1.5, abs=0.1)
         assert own.constants["levels"] == pytest.approx(60, rel=0.02)

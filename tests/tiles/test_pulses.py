@@ -21,7 +21,7 @@ from neurosim_ep.tiles.pulsed_update import Devices, Term
 from neurosim_ep.tiles.pulses import coincidences, make_trains
 
 DW = 1e-3
-STEP = ConstantStep(name="exact", dw_min=DW, w_max=10.0, w_min=-10.0)
+STEP = ConstantStep(preset="exact", dw_min=DW, w_max=10.0, w_min=-10.0)
 
 
 def section(**options: Any) -> DeviceSection:
@@ -213,11 +213,11 @@ def test_small_exact_steps_write_the_difference_of_the_terms(plan: LayerPlan) ->
     made = connection(plan, (7,) if plan.kind == "linear" else (2, 3, 4))
     rate, terms = 0.01, terms_of(made)
     exact = sum(rate * term.sign * made.update(term.pre.double(), term.routed.double())[0] for term in terms)
-    model = ConstantStep(name="fine", dw_min=rate / 1000, w_max=10.0, w_min=-10.0)
+    model = ConstantStep(preset="fine", dw_min=rate / 1000, w_max=10.0, w_min=-10.0)
     devices = devices_of(made, model, pulse_trains="deterministic", desired_bl=1024)
     devices.write_terms(terms, torch.tensor(rate), seeded(0))
     assert relative(devices.lines.weight(devices.weights).double(), exact) < 0.02
-    model = ConstantStep(name="coarse", dw_min=rate / 8, w_max=10.0, w_min=-10.0)
+    model = ConstantStep(preset="coarse", dw_min=rate / 8, w_max=10.0, w_min=-10.0)
     found = []
     for seed in range(40):
         devices = devices_of(made, model)
@@ -242,7 +242,7 @@ def test_terms_of_opposite_sign_raise_and_lower() -> None:
 
 def test_pulses_come_sample_after_sample() -> None:
     """A device that saturates remembers the order: the last sample's terms are what is written on top."""
-    model = ConstantStep(name="narrow", dw_min=DW, w_max=3 * DW, w_min=-3 * DW)
+    model = ConstantStep(preset="narrow", dw_min=DW, w_max=3 * DW, w_min=-3 * DW)
     x, d = torch.ones(2, 1), torch.tensor([[1.0], [-1.0]])
     made = fully_connected(1, 1)
     devices = devices_of(made, model, pulse_trains="deterministic")
@@ -258,7 +258,7 @@ def test_transfer_moves_the_slow_array() -> None:
     """Every other batch the slow array gets rate (fast - rest) / dw_min pulses; reads see the slow one."""
     made = fully_connected(6, 4)
     start = torch.full((6, 4), 0.25)
-    model = SoftBounds(name="soft", dw_min=DW, up_down=0.3, w_max=1.0, w_min=-1.0)
+    model = SoftBounds(preset="soft", dw_min=DW, up_down=0.3, w_max=1.0, w_min=-1.0)
     devices = devices_of(made, model, start, update="transfer", transfer_every=2, transfer_rate=0.5)
     rest = float(model.symmetry_point())
     assert devices.fast is not None and devices.rest is not None
@@ -280,7 +280,7 @@ def test_transfer_moves_the_slow_array() -> None:
 def test_hidden_state_is_kept_and_found_again() -> None:
     made = fully_connected(6, 4)
     model = SoftBounds(
-        name="soft", dw_min=DW, dw_min_dtod=0.3, dw_min_std=0.5, write_noise_std=2.0, w_max=1.0, w_min=-1.0
+        preset="soft", dw_min=DW, dw_min_dtod=0.3, dw_min_std=0.5, write_noise_std=2.0, w_max=1.0, w_min=-1.0
     )
     for update in ("difference", "two_pass", "transfer"):
         first, second = (devices_of(made, model, update=update) for _ in range(2))

@@ -1,15 +1,20 @@
-"""What every image source delivers, and where it looks for its files."""
+"""What every image source is and delivers, and where it looks for its files."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurosim_ep.errors import DataError
+
+if TYPE_CHECKING:
+    from neurosim_ep.scenario.schema import DataSection
 
 ROOT_VARIABLE = "NEUROSIM_EP_DATA"
 
@@ -27,6 +32,41 @@ class ImageSet:
     test_labels: Labels
     class_names: list[str]
     source: str
+
+
+class Size(NamedTuple):
+    """Classes, (C, H, W) of an image, and numbers of training and test images of a data set."""
+
+    classes: int
+    shape: tuple[int, int, int]
+    train: int
+    test: int
+
+
+class Source(ABC):
+    """Images of one kind, as ``section`` asks for them; a class in a file of its own.
+
+    ``name``: value of ``data.kind``; ``sentence``: what the images are. ``takes``: those of the keys ``root``,
+    ``classes`` and ``image_size`` that it reads. ``fixed``: whether every data set of this kind has the classes and the
+    shape of the :attr:`usual` one.
+    """
+
+    name: ClassVar[str]
+    sentence: ClassVar[str]
+    takes: ClassVar[tuple[str, ...]] = ("root",)
+    fixed: ClassVar[bool] = False
+
+    def __init__(self, section: DataSection) -> None:
+        self.section = section
+
+    @abstractmethod
+    def read(self, seed: int) -> ImageSet:
+        """All images; ``seed`` is for those that are made. Raises DataError for missing or malformed files."""
+
+    @property
+    def usual(self) -> Size:
+        """Size of the data set that one thinks of: random images stand in for it where files are missing."""
+        return Size(10, (3, self.section.image_size, self.section.image_size), 50_000, 10_000)
 
 
 def data_root(root: str, kind: str, wanted: str) -> Path:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels, check_labels, data_root
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, check_labels, data_root
 from neurosim_ep.data.sources.files import read_members
 from neurosim_ep.data.sources.pickles import text, unpickle
 from neurosim_ep.errors import DataError
@@ -140,20 +140,46 @@ ARCHIVES: dict[str, tuple[_Archive, ...]] = {
 }
 
 
-def load_cifar(root: str, kind: Literal["cifar10", "cifar100"]) -> ImageSet:
-    """CIFAR below ``root``, or at ``root`` itself; CIFAR-100 with its 100 fine labels.
+class _Cifar(Source):
+    """Either of them."""
 
-    Unpacked folders come before archives and python before binary. Raises DataError when nothing is found,
-    files are missing, or their content is not what the format says.
-    """
-    place, archive = _find(root, kind)
-    files = read_members(place, archive.folder, (*archive.train, archive.test, archive.names))
-    train_images, train_labels = _read_split(archive, files, archive.train, place)
-    test_images, test_labels = _read_split(archive, files, (archive.test,), place)
-    class_names = archive.class_names(files[archive.names], f"{place}: {archive.names}")
-    if len(class_names) != archive.classes:
-        raise DataError(f"{place}: {archive.names} has {len(class_names)} class names, not {archive.classes}; {FETCH}")
-    return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"{kind}: {place}")
+    fixed = True
+
+    def read(self, seed: int) -> ImageSet:
+        """What lies below the root, or at the root itself.
+
+        Unpacked folders come before archives and python before binary. Raises DataError when nothing is found,
+        files are missing, or their content is not what the format says.
+        """
+        place, archive = _find(self.section.root, self.name)
+        files = read_members(place, archive.folder, (*archive.train, archive.test, archive.names))
+        train_images, train_labels = _read_split(archive, files, archive.train, place)
+        test_images, test_labels = _read_split(archive, files, (archive.test,), place)
+        class_names = archive.class_names(files[archive.names], f"{place}: {archive.names}")
+        if len(class_names) != archive.classes:
+            raise DataError(
+                f"{place}: {archive.names} has {len(class_names)} class names, not {archive.classes}; {FETCH}"
+            )
+        return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"{self.name}: {place}")
+
+    @property
+    def usual(self) -> Size:
+        """See :attr:`Source.usual`."""
+        return Size(ARCHIVES[self.name][0].classes, SHAPE, 50_000, 10_000)
+
+
+class Cifar10(_Cifar):
+    """CIFAR-10."""
+
+    name = "cifar10"
+    sentence = "CIFAR-10 from its official archives"
+
+
+class Cifar100(_Cifar):
+    """CIFAR-100 with its 100 fine labels."""
+
+    name = "cifar100"
+    sentence = "CIFAR-100 from its official archives, with its 100 fine labels"
 
 
 def _find(root: str, kind: str) -> tuple[Path, _Archive]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels, check_labels, data_root
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, check_labels, data_root
 from neurosim_ep.data.sources.files import read_bytes
 from neurosim_ep.errors import DataError
 
@@ -22,21 +22,32 @@ WANTED = (
 )
 
 
-def load_idx(root: str) -> ImageSet:
-    """One-channel images (N, 1, H, W) of the four IDX files in ``root``; classes are 0 to the largest label.
+class Idx(Source):
+    """MNIST-style IDX files."""
 
-    Raises DataError for files that are missing, of another format, cut short, or do not fit together.
-    """
-    path = data_root(root, "idx", WANTED)
-    train_images, train_labels = _read_split(path, "train")
-    test_images, test_labels = _read_split(path, "t10k")
-    if train_images.shape[1:] != test_images.shape[1:]:
-        sizes = " and ".join("x".join(map(str, images.shape[2:])) for images in (train_images, test_images))
-        raise DataError(f"{path}: training and test images differ in size ({sizes}); fetch the files again")
-    classes = int(train_labels.max()) + 1
-    check_labels(test_labels, classes, f"{path}: t10k-labels-idx1-ubyte")
-    class_names = [str(label) for label in range(classes)]
-    return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"idx: {path}")
+    name = "idx"
+    sentence = "MNIST-style IDX files"
+
+    def read(self, seed: int) -> ImageSet:
+        """One-channel images (N, 1, H, W) of the four IDX files; classes are 0 to the largest label.
+
+        Raises DataError for files that are missing, of another format, cut short, or do not fit together.
+        """
+        path = data_root(self.section.root, self.name, WANTED)
+        train_images, train_labels = _read_split(path, "train")
+        test_images, test_labels = _read_split(path, "t10k")
+        if train_images.shape[1:] != test_images.shape[1:]:
+            sizes = " and ".join("x".join(map(str, images.shape[2:])) for images in (train_images, test_images))
+            raise DataError(f"{path}: training and test images differ in size ({sizes}); fetch the files again")
+        classes = int(train_labels.max()) + 1
+        check_labels(test_labels, classes, f"{path}: t10k-labels-idx1-ubyte")
+        class_names = [str(label) for label in range(classes)]
+        return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"idx: {path}")
+
+    @property
+    def usual(self) -> Size:
+        """See :attr:`Source.usual`: that of MNIST."""
+        return Size(10, (1, 28, 28), 60_000, 10_000)
 
 
 def _read_split(folder: Path, prefix: str) -> tuple[Images, Labels]:

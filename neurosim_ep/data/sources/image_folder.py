@@ -8,30 +8,37 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels, data_root
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Source, data_root
 from neurosim_ep.errors import DataError
 
 WANTED = "one folder per class with png, jpg, jpeg or bmp images: train/<class>/... and test/<class>/..."
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
-def load_folder(root: str, image_size: int) -> ImageSet:
-    """All images below ``root``, converted to RGB and resized to ``image_size`` where they differ.
+class Folder(Source):
+    """A folder of images per class."""
 
-    Classes are the sorted folder names of ``train``; ``test`` must have the same. Raises DataError for
-    missing folders, classes without images and files that are no images.
-    """
-    path = data_root(root, "folder", WANTED)
-    class_names = _class_names(path / "train")
-    if (test_names := _class_names(path / "test")) != class_names:
-        differing = sorted(set(class_names) ^ set(test_names))
-        raise DataError(
-            f"{path}: train and test need the same class folders; only one of them has {', '.join(differing)}"
-        )
-    train_images, train_labels = _read_split(path / "train", class_names, image_size)
-    test_images, test_labels = _read_split(path / "test", class_names, image_size)
-    source = f"folder: {path}, {len(class_names)} classes, {image_size}x{image_size} RGB"
-    return ImageSet(train_images, train_labels, test_images, test_labels, class_names, source)
+    name = "folder"
+    sentence = "a folder of images per class"
+    takes = ("root", "image_size")
+
+    def read(self, seed: int) -> ImageSet:
+        """All images below the root, converted to RGB and resized to ``image_size`` where they differ.
+
+        Classes are the sorted folder names of ``train``; ``test`` must have the same. Raises DataError for
+        missing folders, classes without images and files that are no images.
+        """
+        path, image_size = data_root(self.section.root, self.name, WANTED), self.section.image_size
+        class_names = _class_names(path / "train")
+        if (test_names := _class_names(path / "test")) != class_names:
+            differing = sorted(set(class_names) ^ set(test_names))
+            raise DataError(
+                f"{path}: train and test need the same class folders; only one of them has {', '.join(differing)}"
+            )
+        train_images, train_labels = _read_split(path / "train", class_names, image_size)
+        test_images, test_labels = _read_split(path / "test", class_names, image_size)
+        source = f"folder: {path}, {len(class_names)} classes, {image_size}x{image_size} RGB"
+        return ImageSet(train_images, train_labels, test_images, test_labels, class_names, source)
 
 
 def _class_names(split: Path) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source
 
 SIZE = 32
 TRAIN_IMAGES, TEST_IMAGES = 10_000, 2_000
@@ -127,3 +127,22 @@ def load_textures(classes: int, seed: int, train_samples: int = 0, test_samples:
         class_names=[f"{PATTERNS[i][0]}, {PALETTES[j][0]}" for i, j in _members(classes)],
         source=f"textures: {classes} procedural classes of seed {seed}",
     )
+
+
+class Textures(Source):
+    """See :func:`load_textures`."""
+
+    name = "textures"
+    sentence = "procedural textures of 10 or 100 classes, made and not read"
+    takes = ("classes",)
+    fixed = True
+
+    def read(self, seed: int) -> ImageSet:
+        """The first of them that hold the samples that are wanted."""
+        section = self.section
+        return load_textures(section.classes, seed, section.train_samples, section.test_samples)
+
+    @property
+    def usual(self) -> Size:
+        """See :attr:`Source.usual`."""
+        return Size(self.section.classes, (3, SIZE, SIZE), TRAIN_IMAGES, TEST_IMAGES)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from neurosim_ep.hardware.chip.components import Component, Follows, Part
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.registry import ACTIONS
+
+if TYPE_CHECKING:
+    from neurosim_ep.hardware.chip.recording import Recording
 
 UPDATE = "update"
 """The phase in which weights change, beside the read phases."""
@@ -18,7 +27,28 @@ class Action:
     """
 
     phase: str
-    component: str
+    component: Component
     counts: np.ndarray
     unit_energy_J: float | np.ndarray
     per_tile: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of actions: those ``in_phase`` of every read phase, and those ``afterwards``, of the update and of all
+    phases together, in the ``styles`` that have it. ``components``: those of its own, beside the members of
+    :class:`Part`.
+    """
+
+    name: str
+    sentence: str
+    in_phase: Callable[[Recording, str, Style], Iterable[Action]] = lambda recording, phase, style: ()
+    afterwards: Callable[[Recording, Style], Iterable[Action]] = lambda recording, style: ()
+    styles: tuple[Style, ...] = tuple(Style)
+    components: Iterable[Component] = ()
+
+
+def following(what: Follows) -> list[str]:
+    """Names of the components whose energy follows ``what``."""
+    known = [*Part, *(component for work in ACTIONS.values() for component in work.components)]
+    return [component.value for component in known if what in component.follows]

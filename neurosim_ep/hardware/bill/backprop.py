@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE
+from neurosim_ep.hardware.bill.action import UPDATE, following
 from neurosim_ep.hardware.bill.cost import ENERGIES, bill
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.components import Follows, Part
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.noc import Mesh
 from neurosim_ep.hardware.chip.recording import Recording
@@ -26,12 +27,6 @@ from neurosim_ep.tiles.mapping import TilePlan
 
 FORWARD, BACKWARD = READ_PHASES[:2]
 """The two passes stand in the free and in the first nudge phase."""
-PER_EVENT = frozenset({"cell_read", "dac", "sample_hold", "adc", "add", "partial_sum", "message"})
-"""Components of the event style that grow with the events."""
-READS = frozenset({"cell_read", "dac", "sample_hold", "adc", "add", "pool"})
-"""Components of the first layer that follow the static image."""
-ONCE = frozenset({"input", "target", "dram"})
-"""Components of the read phases that every sample takes once, however long it relaxes."""
 
 
 def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
@@ -65,8 +60,8 @@ def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
 
 
 def backprop_bill(recording: Recording) -> pd.DataFrame:
-    """Ledger of backpropagation, clocked, with the lines "stored_state": state bits written in the forward and read
-    in the backward pass, in a buffer per layer.
+    """Ledger of backpropagation, clocked, with the lines of the states that it keeps from pass to pass, in a buffer per
+    layer.
     """
     chip, counts = recording.chip, recording.counts
     bare = chip.without_signals
@@ -74,7 +69,9 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     mesh = bare.serpentine if alone else Mesh(recording.mesh.placement, bare.routes.all)
     alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
     table = bill(alike, [Style.CLOCKED])
-    both_ways = (table["component"] == "message") | _sums(table)  # states go up in one pass, errors down in the other
+    both_ways = (table["component"] == Part.MESSAGE) | _sums(
+        table
+    )  # states go up in one pass, errors down in the other
     table.loc[both_ways, ["count", *ENERGIES.values()]] /= 2
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits
@@ -85,7 +82,7 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     stored = pd.DataFrame(
         {
             "tile": -1, "layer": np.arange(len(bits)), "name": [layer.name for layer in chip.plan.layers],
-            "phase": BACKWARD, "component": "stored_state", "style": Style.CLOCKED.value,
+            "phase": BACKWARD, "component": Part.STORED_STATE.value, "style": Style.CLOCKED.value,
             "count": accesses.astype(np.float64), "unit_energy_J": units["value"],
             **{ENERGIES[bound]: accesses * units[bound] for bound in BOUNDS}, "samples": counts.samples,
         }
@@ -135,13 +132,14 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
     samples = recording.counts.samples
     backprop = (backprop_bill(recording)[list(ENERGIES.values())].sum() / samples).tolist()
     ticks = sum(table.max(1).sum() for table in recording.counts.presentations.values()) / samples
+    by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
     for style in Style:
         lines = ledger[ledger["style"] == style]
-        static = (lines["layer"] == 0) & lines["component"].isin(READS) & ~_sums(lines)  # the image is read once
-        once = lines["component"].isin(ONCE) | static
+        static = (lines["layer"] == 0) & lines["component"].isin(by_image) & ~_sums(lines)  # the image is read once
+        once = lines["component"].isin(by_samples) | static
         per_tick = ~once & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
-        per_event = per_tick & lines["component"].isin(PER_EVENT) & ~_sums(lines) & (style is Style.EVENT)
+        per_event = per_tick & lines["component"].isin(by_events) & ~_sums(lines) & (style is Style.EVENT)
         ticking, sending = (float(lines[mask]["energy_J"].sum()) / samples for mask in (per_tick, per_event))
         total, low, high = (lines[list(ENERGIES.values())].sum() / samples).tolist()
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
@@ -152,7 +150,7 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
 
 def _sums(lines: pd.DataFrame) -> pd.Series:
     """Which lines are additions of several drives of a neuron, not those of the tiles."""
-    return (lines["component"] == "add") & (lines["tile"] < 0)
+    return (lines["component"] == Part.ADD) & (lines["tile"] < 0)
 
 
 def _draw(missing_J: float, part_J: float, now: float) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
 from neurosim_ep.hardware.chip.projections import Projection
@@ -29,23 +30,23 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     chip, samples = recording.chip, recording.samples(phase)
     digital, ticks, neurons = chip.model.digital, recording.sample_ticks(phase, style), chip.neurons
 
-    def act(component: str, per_layer: np.ndarray, unit_energy_J: float) -> Action:
+    def act(component: Component, per_layer: np.ndarray, unit_energy_J: float) -> Action:
         return Action(phase, component, per_layer, unit_energy_J, per_tile=False)
 
-    yield act("neuron", ticks * neurons, digital.neuron_energy.value)
+    yield act(Part.NEURON, ticks * neurons, digital.neuron_energy.value)
     poolings = ticks.copy()
     poolings[0] = samples if phase == "free" else 0
     for pool, energy in (("max", digital.compare_energy), ("avg", digital.add_energy)):
         outputs = np.zeros_like(neurons)
         for edge in chip.plan.edges:
             outputs[edge.ends[1]] += math.prod(edge.pre_pool_shape) if edge.pool == pool else 0
-        yield act("pool", poolings * outputs, energy.value)
-    yield act("add", ticks * neurons * _further_drives(chip), digital.add_energy.value)
+        yield act(Part.POOL, poolings * outputs, energy.value)
+    yield act(Part.ADD, ticks * neurons * _further_drives(chip), digital.add_energy.value)
     routed = np.zeros_like(neurons)
     for edge in chip.plan.edges[1:]:  # the routing of the static input never changes
         routed[edge.ends[1]] += ROUTING_BITS if edge.pool == "max" else 0
     bits = (2 * ticks + samples) * digital.state_bits.value + 2 * ticks * routed
-    yield act("register", bits * neurons, chip.model.registers.access_energy.value)
+    yield act(Part.REGISTER, bits * neurons, chip.model.registers.access_energy.value)
 
 
 def _further_drives(chip: Chip) -> np.ndarray:
@@ -63,19 +64,19 @@ def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[
     component = np.array([route.component for route in recording.routes.all])
     size, hop_J = len(recording.chip.neurons), recording.chip.hop_energy_J
 
-    def per_layer(name: str, amounts: np.ndarray) -> np.ndarray:
-        mine = component == name
+    def per_layer(part: Component, amounts: np.ndarray) -> np.ndarray:
+        mine = component == part
         found = np.zeros(size, np.int64)
         np.add.at(found, layer[mine], amounts[mine])
         return found
 
-    for name in ("message", "partial_sum", "input", "target"):
-        yield Action(phase, name, per_layer(name, crossings), hop_J, per_tile=False)
-    fetched = per_layer("target", bits)
+    for part in (Part.MESSAGE, Part.PARTIAL_SUM, Part.INPUT, Part.TARGET):
+        yield Action(phase, part, per_layer(part, crossings), hop_J, per_tile=False)
+    fetched = per_layer(Part.TARGET, bits)
     if phase == "free":
         inputs = math.prod(recording.chip.plan.geometries[0].in_shape)
         fetched[0] += recording.counts.samples * inputs * recording.chip.model.digital.state_bits.value
-    yield Action(phase, "dram", fetched, recording.chip.model.dram.access_energy.value, per_tile=False)
+    yield Action(phase, Part.DRAM, fetched, recording.chip.model.dram.access_energy.value, per_tile=False)
 
 
 def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
@@ -88,7 +89,7 @@ def projection_actions(recording: Recording, phase: str, style: Style) -> Iterat
     if style is Style.SETTLING:
         ticks = np.full_like(ticks, samples)
     if phase in NUDGE_PHASES:
-        yield _projections(recording, phase, "signal", [(one, int(ticks[one.layer])) for one in chip.signals])
+        yield _projections(recording, phase, Part.SIGNAL, [(one, int(ticks[one.layer])) for one in chip.signals])
     if chip.readout is not None:
         evaluations = samples if phase == "free" else 2 * int(ticks[chip.readout.layer])
         yield _readout(recording, phase, chip.readout, chip.readout.weights * evaluations)
@@ -103,7 +104,7 @@ def projection_updates(recording: Recording) -> Iterator[Action]:
         if signal.learned:
             macs[signal.layer] += signal.weights * nudged
             energies[signal.layer] = mac_energy_J(recording, signal)
-    yield Action(UPDATE, "signal", macs, energies, per_tile=False)
+    yield Action(UPDATE, Part.SIGNAL, macs, energies, per_tile=False)
     if chip.readout is not None:
         yield _readout(recording, UPDATE, chip.readout, chip.readout.weights * nudged)
 
@@ -114,15 +115,15 @@ def mac_energy_J(recording: Recording, projection: Projection) -> float:
     return model.projection_mac_energy_J(max(projection.weights, 1) * model.digital.state_bits.value)
 
 
-def _projections(recording: Recording, phase: str, name: str, work: list[tuple[Projection, int]]) -> Action:
+def _projections(recording: Recording, phase: str, part: Component, work: list[tuple[Projection, int]]) -> Action:
     macs, energies = np.zeros_like(recording.chip.neurons), np.zeros(len(recording.chip.neurons))
     for projection, ticks in work:
         macs[projection.layer] += projection.nudge_multiply_adds * ticks
         energies[projection.layer] = mac_energy_J(recording, projection)
-    return Action(phase, name, macs, energies, per_tile=False)
+    return Action(phase, part, macs, energies, per_tile=False)
 
 
 def _readout(recording: Recording, phase: str, readout: Projection, macs: int) -> Action:
     per_layer = np.zeros_like(recording.chip.neurons)
     per_layer[-1] = macs
-    return Action(phase, "readout", per_layer, mac_energy_J(recording, readout), per_tile=False)
+    return Action(phase, Part.READOUT, per_layer, mac_energy_J(recording, readout), per_tile=False)

@@ -11,6 +11,7 @@ from neurosim_ep.hardware.bill.digital import network_actions, projection_action
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.noc import busiest
 from neurosim_ep.hardware.chip.recording import Chip, Recording
@@ -56,7 +57,9 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
         return Stages(0.0, 0.0, 0.0, 0.0)
     noc = chip.model.noc
     flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
-    fetched = sum(int(one.counts.sum()) for one in network_actions(recording, phase, style) if one.component == "dram")
+    fetched = sum(
+        int(one.counts.sum()) for one in network_actions(recording, phase, style) if one.component is Part.DRAM
+    )
     fetch_s = fetched / chip.model.dram.bandwidth.value
     projection_s = projection_time_s(recording, phase, style)
     if style is Style.SETTLING:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
@@ -30,16 +31,16 @@ def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     results = forward["adc_conversions"] + transposed["adc_conversions"]
     conversions = results * model.conversions_per_result()
 
-    def act(component: str, per_tile: np.ndarray, unit_energy_J: float) -> Action:
+    def act(component: Component, per_tile: np.ndarray, unit_energy_J: float) -> Action:
         return Action(phase, component, per_tile, unit_energy_J, per_tile=True)
 
-    yield act("cell_read", cells * slices * model.array.input_pulses.value, model.cell_read_energy_J())
+    yield act(Part.CELL_READ, cells * slices * model.array.input_pulses.value, model.cell_read_energy_J())
     drives = slices if model.array.slice_reads == "arrays" else 1
     driven = drives * forward["dac_conversions"] + slices * transposed["dac_conversions"]
-    yield act("dac", driven, model.dac.pulse_energy.value)
-    yield act("sample_hold", conversions, model.sample_hold.sample_energy.value)
-    yield act("adc", conversions, model.adc_cost().energy_J)
-    yield act("add", conversions, model.digital.add_energy.value)
+    yield act(Part.DAC, driven, model.dac.pulse_energy.value)
+    yield act(Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value)
+    yield act(Part.ADC, conversions, model.adc_cost().energy_J)
+    yield act(Part.ADD, conversions, model.digital.add_energy.value)
 
 
 QUANTITIES = ("active_lines", "adc_conversions", "dac_conversions")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.tiles.mapping import TilePlan
@@ -64,23 +65,23 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     cells = (forward * plan.columns + transposed * plan.rows) * share * model.array.slices.value
     cell, mean_S = model.cell, (model.cell.on_conductance.value + model.cell.off_conductance.value) / 2
     power_W = cell.input_duty.value * cell.read_voltage.value**2 * mean_S
-    yield Action(phase, "cell_read", cells * time_s, power_W, per_tile=True)
+    yield Action(phase, Part.CELL_READ, cells * time_s, power_W, per_tile=True)
     passed = np.zeros_like(chip.neurons)
     for identity in plan.identities:
         passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
     on_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.on_conductance.value
-    yield Action(phase, "cell_read", samples * passed * time_s, on_W, per_tile=False)
+    yield Action(phase, Part.CELL_READ, samples * passed * time_s, on_W, per_tile=False)
     neuron_s = samples * chip.neurons * time_s
-    yield Action(phase, "neuron", neuron_s, model.settling.neuron_power.value, per_tile=False)
+    yield Action(phase, Part.NEURON, neuron_s, model.settling.neuron_power.value, per_tile=False)
     if phase == "free":
         drives = model.array.slices.value if model.array.slice_reads == "arrays" else 1
         driven = drives * counts.of(phase, "clocked", "forward", "dac_conversions") * (plan.layer_of_tile == 0)
-        yield Action(phase, "dac", driven, model.dac.pulse_energy.value, per_tile=True)
+        yield Action(phase, Part.DAC, driven, model.dac.pulse_energy.value, per_tile=True)
     conversions = samples * chip.neurons
-    yield Action(phase, "sample_hold", conversions, model.sample_hold.sample_energy.value, per_tile=False)
-    yield Action(phase, "adc", conversions, model.adc_cost().energy_J, per_tile=False)
+    yield Action(phase, Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value, per_tile=False)
+    yield Action(phase, Part.ADC, conversions, model.adc_cost().energy_J, per_tile=False)
     kept = conversions * model.digital.state_bits.value
-    yield Action(phase, "register", kept, model.registers.access_energy.value, per_tile=False)
+    yield Action(phase, Part.REGISTER, kept, model.registers.access_energy.value, per_tile=False)
 
 
 def conversion_time_s(chip: Chip) -> float:

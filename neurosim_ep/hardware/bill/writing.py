@@ -17,6 +17,7 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.action import UPDATE, Action
 from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 
@@ -26,28 +27,28 @@ def writing_actions(recording: Recording) -> Iterator[Action]:
     chip, counts = recording.chip, recording.counts
     model = chip.model
 
-    def act(component: str, per_tile: np.ndarray, unit_energy_J: float | np.ndarray) -> Action:
+    def act(component: Component, per_tile: np.ndarray, unit_energy_J: float | np.ndarray) -> Action:
         return Action(UPDATE, component, per_tile, unit_energy_J, per_tile=True)
 
     adds = counts.updates("accumulate_adds")
-    yield act("cell_write", write_pulses(recording), model.cell_write_energy_J())
+    yield act(Part.CELL_WRITE, write_pulses(recording), model.cell_write_energy_J())
     if model.write.parallel:
-        yield act("dac", _driven_lines(recording) * model.write.slots.value, model.dac.pulse_energy.value)
+        yield act(Part.DAC, _driven_lines(recording) * model.write.slots.value, model.dac.pulse_energy.value)
         return
     driven = counts.updates("write_steps") * (1 + chip.plan.columns) * model.array.slices.value
-    yield act("dac", driven, model.dac.pulse_energy.value)
+    yield act(Part.DAC, driven, model.dac.pulse_energy.value)
     sizes, which = np.unique(chip.accumulator_bits, return_inverse=True)
     bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in sizes])[which]
-    yield act("update_add", adds, model.digital.multiply_add_energy.value)
-    yield act("update_memory", 2 * adds * model.digital.accumulator_bits.value, bit_J)
+    yield act(Part.UPDATE_ADD, adds, model.digital.multiply_add_energy.value)
+    yield act(Part.UPDATE_MEMORY, 2 * adds * model.digital.accumulator_bits.value, bit_J)
     if model.write.scheme == "row_verify":
         cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns
         cells = cells * model.array.slices.value
-        yield act("cell_read", cells * model.array.input_pulses.value, model.cell_read_energy_J())
+        yield act(Part.CELL_READ, cells * model.array.input_pulses.value, model.cell_read_energy_J())
         conversions = cells * model.conversions_per_result()
-        yield act("sample_hold", conversions, model.sample_hold.sample_energy.value)
-        yield act("adc", conversions, model.adc_cost().energy_J)
-        yield act("add", conversions, model.digital.add_energy.value)
+        yield act(Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value)
+        yield act(Part.ADC, conversions, model.adc_cost().energy_J)
+        yield act(Part.ADD, conversions, model.digital.add_energy.value)
 
 
 def write_pulses(recording: Recording) -> np.ndarray:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.styles import Style
@@ -27,7 +28,7 @@ class Route:
     or bits of a sample (target).
     """
 
-    component: str
+    component: Component
     layer: int
     source: int
     destinations: tuple[int, ...]
@@ -51,7 +52,7 @@ class Routes:
     @cached_property
     def _states(self) -> list[Route]:
         return [
-            Route("message", sender.layer, sender.home, sender.destinations, sender.neurons)
+            Route(Part.MESSAGE, sender.layer, sender.home, sender.destinations, sender.neurons)
             for sender in self.plan.senders
         ]
 
@@ -88,7 +89,9 @@ class Routes:
         positions = math.prod(plan.geometries[0].in_shape) // len(blocks)
         kinds, alike = np.unique(blocks, axis=0, return_counts=True)
         return [
-            Route("input", 0, PORT, tuple(tiles[np.unique(kind[kind >= 0])].ravel().tolist()), int(count) * positions)
+            Route(
+                Part.INPUT, 0, PORT, tuple(tiles[np.unique(kind[kind >= 0])].ravel().tolist()), int(count) * positions
+            )
             for kind, count in zip(kinds, alike, strict=True)
             if kind[-1] >= 0
         ]
@@ -102,7 +105,7 @@ class Routes:
                 bits = signal.off_chip_bits * channels // channels.sum()
                 bits[0] += signal.off_chip_bits - bits.sum()
                 routes += [
-                    Route("target", signal.layer, PORT, (int(home),), int(share))
+                    Route(Part.TARGET, signal.layer, PORT, (int(home),), int(share))
                     for home, share in zip(homes, bits, strict=True)
                 ]
         return routes
@@ -158,7 +161,7 @@ def first_nudge(counts: TileCounts) -> str | None:
 def _sums(tile: Tile, homes: np.ndarray) -> list[Route]:
     """Results of a read of ``tile``, one for each line with the home in ``homes``, to these homes."""
     return [
-        Route("partial_sum", tile.layer, tile.index, (int(home),), int(share))
+        Route(Part.PARTIAL_SUM, tile.layer, tile.index, (int(home),), int(share))
         for home, share in zip(*np.unique(homes, return_counts=True), strict=True)
     ]
 

@@ -7,11 +7,10 @@ it, whose numbers hold where the file gives none of its own; a number is always 
 from __future__ import annotations
 
 import copy
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
@@ -162,9 +161,6 @@ def numbers(model: Strict, path: str = "") -> Iterator[tuple[str, Quantity | Cur
         key = f"{path}.{name}" if path else name
         if isinstance(value, Quantity | Curve):
             yield key, value
-        elif isinstance(value, dict):
-            for entry, point in value.items():
-                yield from numbers(point, f"{key}.{entry}")
         elif isinstance(value, Strict):
             yield from numbers(value, key)
 
@@ -192,12 +188,7 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -
 
 def _keys_of(path: tuple[int | str, ...]) -> list[str]:
     """Valid keys of the table at ``path``."""
-    part: Any = HardwareModel
+    part: type[Strict] = HardwareModel
     for name in path:
-        if get_origin(part) is dict:
-            part = get_args(part)[1]
-            continue
-        part = part.model_fields[name].annotation
-        if isinstance(part, types.UnionType):
-            part = get_args(part)[0]
-    return list(part.model_fields)
+        part = part.part(str(name))
+    return part.keys()

@@ -36,17 +36,15 @@ LOGIC = ("digital.add", "digital.compare", "digital.multiply_add", "digital.neur
 RULES = {
     "dac.pulse_energy": "logic_energy", "dac.area": "logic_area",
     "sample_hold.sample_energy": "logic_energy", "sample_hold.area": "logic_area",
-    "adc.table.energy": "adc_energy_exponent", "adc.table.area": "adc_area_exponent",
-    "adc.walden.energy_per_step": "adc_energy_exponent", "adc.walden.area": "adc_area_exponent",
-    "adc.schreier.area": "adc_area_exponent",
-    "adc.serial.energy_per_step": "adc_energy_exponent", "adc.serial.area": "adc_area_exponent",
     **{f"{unit}_energy": "logic_energy" for unit in LOGIC}, **{f"{unit}_area": "logic_area" for unit in LOGIC},
     "registers.access_energy": "logic_energy", "registers.area": "logic_area", "registers.leakage": "leakage",
     "buffer.access_energy": "logic_energy", "buffer.area": "logic_area", "buffer.leakage": "leakage",
     "noc.router_energy": "logic_energy", "noc.link_energy": "wire_energy", "noc.router_area": "logic_area",
     "noc.router_leakage": "leakage", "leakage.tile": "leakage",
 }  # fmt: skip
-"""Numbers that follow the technology node, with the rule of :class:`ScalingSection`; all others are used as given."""
+"""Numbers that follow the technology node, with the rule of :class:`ScalingSection`, beside those of converters, which
+tell their own; all others are used as given.
+"""
 
 
 class ModelSection(Strict):
@@ -316,22 +314,20 @@ def scaled_to_node(model: HardwareModel) -> HardwareModel:
     Raises ValueError naming the number whose node the scaling tables do not reach.
     """
     wanted_nm = model.model.node_nm
+    rules = RULES | {f"adc.{key}": rule for key, rule in model.adc.rules().items()}
 
-    def rescale(part: Any, key: str, rule_key: str) -> Any:
-        if isinstance(part, dict):
-            return {name: rescale(value, f"{key}.{name}", rule_key) for name, value in part.items()}
-        if rule_key in RULES:
+    def rescale(part: Any, key: str) -> Any:
+        if key in rules:
             try:
-                factor = model.scaling.factor(RULES[rule_key], part.node_nm, wanted_nm)
+                factor = model.scaling.factor(rules[key], part.node_nm, wanted_nm)
             except ValueError as problem:
                 raise ValueError(f"{key}: {problem}") from problem
             return part.times(factor, wanted_nm)
         if not isinstance(part, Strict) or isinstance(part, Quantity | Curve):
             return part
-        inner = {name: (f"{key}.{name}".lstrip("."), f"{rule_key}.{name}".lstrip(".")) for name, _ in part}
-        return part.model_copy(update={name: rescale(value, *inner[name]) for name, value in part})
+        return part.model_copy(update={name: rescale(value, f"{key}.{name}".lstrip(".")) for name, value in part})
 
-    scaled: HardwareModel = rescale(model, "", "")
+    scaled: HardwareModel = rescale(model, "")
     return scaled
 
 
@@ -339,8 +335,6 @@ def _each(part: Any, change: Any) -> Any:
     """``part`` with every quantity in it changed."""
     if isinstance(part, Quantity):
         return change(part)
-    if isinstance(part, dict):
-        return {name: _each(value, change) for name, value in part.items()}
     if isinstance(part, Strict):
         return part.model_copy(update={name: _each(value, change) for name, value in part})
     return part

@@ -15,42 +15,50 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.record.export.common import MeanSample, Phase, write_lines
+from neurosim_ep.record.export.traffic import TrafficExporter
 
 FOLDER = "Chiplet_0"
 CONFIG = "mesh_config"
 
 
-def write_booksim(folder: Path, sample: MeanSample) -> dict[str, Any]:
-    """Write traces, mesh size and configuration into ``folder``; returns what export.json says of them.
+class BookSim(TrafficExporter):
+    """Packets with the cycle in which each leaves, layer by layer."""
 
-    BookSim's meshes are square: a side is the longer one of the chip's, and routers keep their numbers.
-    """
-    side = max(sample.placement.width, sample.placement.height)
-    assert side == sample.placement.width
-    (folder / FOLDER).mkdir()
-    layer_of_flow = sample.flows["layer"].to_numpy()
-    files: dict[int, str] = {}
-    with ExitStack() as stack:
-        handles: dict[int, Any] = {}
-        for packets in _ticks(sample):
-            for layer, part in packets.groupby(layer_of_flow[packets["flow"]], sort=True):
-                number = int(str(layer))
-                if number not in handles:
-                    files[number] = f"{FOLDER}/trace_file_layer_{number}.txt"
-                    handles[number] = stack.enter_context((folder / files[number]).open("w", encoding="utf-8"))
-                rows = part[["src", "dst", "timestamp"]]
-                rows.to_csv(handles[number], sep=" ", header=False, index=False, lineterminator="\n")
-    write_lines(folder / "mesh_size.csv", [str(side)])
-    sizes = _packet_sizes(sample)
-    packet_size = max(sizes, key=lambda flits: sizes[flits], default=1)
-    write_lines(folder / CONFIG, _config(side, sample, packet_size, alike=len(sizes) < 2))
-    return {
-        "files": [CONFIG, "mesh_size.csv", *(files[layer] for layer in sorted(files))],
-        "side": side,
-        "packet_size": packet_size,
-        "packets_by_flits": {str(flits): count for flits, count in sorted(sizes.items())},
-        "timestamps": "cycles from 0; all layers share one clock",
-    }
+    name = "booksim"
+    sentence = "packet traces of BookSim as SIAM patched it, one file per layer"
+    files = (CONFIG, "mesh_size.csv", f"{FOLDER}/trace_file_layer_*.txt")
+
+    def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
+        """Write traces, mesh size and configuration into ``folder``; returns what export.json says of them.
+
+        BookSim's meshes are square: a side is the longer one of the chip's, and routers keep their numbers.
+        """
+        side = max(sample.placement.width, sample.placement.height)
+        assert side == sample.placement.width
+        (folder / FOLDER).mkdir()
+        layer_of_flow = sample.flows["layer"].to_numpy()
+        files: dict[int, str] = {}
+        with ExitStack() as stack:
+            handles: dict[int, Any] = {}
+            for packets in _ticks(sample):
+                for layer, part in packets.groupby(layer_of_flow[packets["flow"]], sort=True):
+                    number = int(str(layer))
+                    if number not in handles:
+                        files[number] = f"{FOLDER}/trace_file_layer_{number}.txt"
+                        handles[number] = stack.enter_context((folder / files[number]).open("w", encoding="utf-8"))
+                    rows = part[["src", "dst", "timestamp"]]
+                    rows.to_csv(handles[number], sep=" ", header=False, index=False, lineterminator="\n")
+        write_lines(folder / "mesh_size.csv", [str(side)])
+        sizes = _packet_sizes(sample)
+        packet_size = max(sizes, key=lambda flits: sizes[flits], default=1)
+        write_lines(folder / CONFIG, _config(side, sample, packet_size, alike=len(sizes) < 2))
+        return {
+            "files": [CONFIG, "mesh_size.csv", *(files[layer] for layer in sorted(files))],
+            "side": side,
+            "packet_size": packet_size,
+            "packets_by_flits": {str(flits): count for flits, count in sorted(sizes.items())},
+            "timestamps": "cycles from 0; all layers share one clock",
+        }
 
 
 def _ticks(sample: MeanSample) -> Iterator[pd.DataFrame]:

@@ -6,25 +6,28 @@ whole packets. Ticks become cycles of the network, one phase after the other.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
-from neurosim_ep.record.rundir import RunDirectory, versions
+from neurosim_ep.record.rundir import RunDirectory, versions, write_json
 from neurosim_ep.record.traffic import read_traffic
+from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 
 FLOW_COLUMNS = ["src", "dst", "layer", "component", "bits"]
 NOT_INCLUDED = (
@@ -33,6 +36,43 @@ NOT_INCLUDED = (
     "programming of the cells, memory outside the chip, and the execution styles clocked and settling",
     "differences between samples: samples that come to rest early or late are averaged",
 )
+
+
+Found = TypeVar("Found")
+
+
+class Exporter(ABC, Generic[Found]):
+    """A file format of another simulator. ``name``: what `--format` calls it; ``sentence``: what it is; ``files``: what
+    it writes beside export.json, as patterns.
+    """
+
+    name: ClassVar[str]
+    sentence: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def read(self, run_dir: Path) -> Found:
+        """What is to be written of the run in ``run_dir``. Raises :class:`NeurosimError` where it lacks that."""
+
+    @abstractmethod
+    def write(self, folder: Path, found: Found) -> dict[str, Any]:
+        """Write what was :meth:`read` into ``folder``; returns what export.json says."""
+
+    def told(self, document: dict[str, Any]) -> list[str]:
+        """Lines about what was written, for the terminal."""
+        return []
+
+    def export(self, run_dir: Path, out: Path) -> dict[str, Any]:
+        """Write the run in ``run_dir`` to the new folder ``out``; returns what export.json says.
+
+        Raises :class:`UsageError` when ``out`` cannot be made, and what :meth:`read` raises.
+        """
+        refuse_filled(out)
+        found = self.read(run_dir)
+        with new_folder(out) as folder:
+            document = self.write(folder, found)
+            write_json(folder / DOCUMENT, document)
+        return document
 
 
 @dataclass(frozen=True)
@@ -158,7 +198,7 @@ def _flows(recording: Recording) -> tuple[pd.DataFrame, np.ndarray]:
     router = np.append(place.y * place.width + place.x, 0)  # the last one stands for the port, tile -1
     assert PORT == -1
     rows = [
-        (router[route.source], router[tile], route.layer, route.component, width)
+        (router[route.source], router[tile], route.layer, route.component.value, width)
         for route, width in zip(routes, bits, strict=True)
         for tile in route.destinations
     ]
@@ -180,7 +220,7 @@ def _messages(recording: Recording, phase: str, flows: pd.DataFrame, flow_of_mes
     np.add.at(totals[:, 1:], flow_of_message[: fan[:states].sum()], sends.T.repeat(fan[:states], axis=0))
     rounded = largest_remainder(totals, counts.samples)
     component, layer = flows["component"].to_numpy(), flows["layer"].to_numpy()
-    once = (component == "input") | (component == "target") | ((component == "partial_sum") & (layer == 0))
+    once = (component == Part.INPUT) | (component == Part.TARGET) | ((component == Part.PARTIAL_SUM) & (layer == 0))
     messages = rounded[:, 1:]
     messages[once, 0] += rounded[once, 0]
     messages[~once] += spread(rounded[~once, 0], counts.presentations[phase].max(1))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from neurosim_ep.hardware.chip.messages import tick_bin
 from neurosim_ep.record.export.common import MeanSample
+from neurosim_ep.record.export.traffic import TrafficExporter
 
 FILE = "messages.csv"
 COLUMNS = (
@@ -23,19 +24,25 @@ COLUMNS = (
 KNOWN = ("timestep", "mid", "src_hw", "dest_hw", "hops", "spikes")
 
 
-def write_messages_csv(folder: Path, sample: MeanSample) -> dict[str, Any]:
-    """Write the table into ``folder``; returns what export.json says of it."""
-    table = _table(sample)
-    table.reindex(columns=list(COLUMNS)).to_csv(folder / FILE, index=False, lineterminator="\n")
-    return {
-        "files": [FILE],
-        "entries": len(table),
-        "timestep": "first tick of the bin; the ticks of all phases are counted through from 1",
-        "ticks_per_bin": {phase.name: tick_bin(phase.ticks) for phase in sample.phases},
-        "hardware_units": "router.0: one core per router",
-        "spikes": "all messages of the row together; SANA-FE has a row for each",
-        "empty_columns": [name for name in COLUMNS if name not in KNOWN],
-    }
+class MessagesCsv(TrafficExporter):
+    """Messages between two routers in a bin of ticks."""
+
+    name = "messages-csv"
+    sentence = "message trace of SANA-FE, a row per source, destination and bin of ticks"
+    files = (FILE,)
+
+    def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
+        """Write the table into ``folder``; returns what export.json says of it."""
+        table = _table(sample)
+        table.reindex(columns=list(COLUMNS)).to_csv(folder / FILE, index=False, lineterminator="\n")
+        return {
+            "entries": len(table),
+            "timestep": "first tick of the bin; the ticks of all phases are counted through from 1",
+            "ticks_per_bin": {phase.name: tick_bin(phase.ticks) for phase in sample.phases},
+            "hardware_units": "router.0: one core per router",
+            "spikes": "all messages of the row together; SANA-FE has a row for each",
+            "empty_columns": [name for name in COLUMNS if name not in KNOWN],
+        }
 
 
 def _table(sample: MeanSample) -> pd.DataFrame:

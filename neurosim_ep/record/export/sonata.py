@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from neurosim_ep.record.export.common import MeanSample
+from neurosim_ep.record.export.traffic import TrafficExporter
 
 FILE = "spikes.h5"
 POPULATION = "tiles"
@@ -20,41 +21,47 @@ SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 MILLISECOND = "one tick; the ticks of all phases are counted through from 0"
 
 
-def write_sonata(folder: Path, sample: MeanSample) -> dict[str, Any]:
-    """Write the file into ``folder``, one entry per (source, destination, tick) with messages; returns what export.json
-    says of it.
-    """
-    columns = _columns(sample)
-    meanings = {
-        "timestamps": "time of the tick",
-        "node_ids": "router that sends",
-        "payload": "messages sent in the tick",
-        "bits": "bits of these messages",
-        "dst": "router that receives",
-    }
-    units = {"timestamps": "ms", "payload": "message", "bits": "bit"}
-    with h5py.File(folder / FILE, "w") as file:
-        file.attrs["magic"] = np.uint32(MAGIC)
-        file.attrs["version"] = np.array(VERSION, np.uint32)
-        group = file.create_group(f"spikes/{POPULATION}")
-        group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="i1"))
-        for name, values in columns.items():
-            dataset = group.create_dataset(name, data=values)  # libsonata's wheels cannot read compressed data
-            dataset.attrs["description"] = meanings[name]
-            if name in units:
-                dataset.attrs["units"] = units[name]
-        group["timestamps"].attrs["one_ms_is"] = MILLISECOND
-    return {
-        "files": [FILE],
-        "entries": len(columns["timestamps"]),
-        "population": POPULATION,
-        "one_ms_is": MILLISECOND,
-        "first_ms": dict(zip([phase.name for phase in sample.phases], _first_ticks(sample), strict=True)),
-        "not_included": [
-            "single spikes: an entry is all messages from one router to another in a tick; tools that know spikes only "
-            "see one, its number of messages is in payload"
-        ],
-    }
+class Sonata(TrafficExporter):
+    """Messages as spikes of the router that sends."""
+
+    name = "sonata"
+    sentence = "spike file of SONATA, with the number of messages beside the times"
+    files = (FILE,)
+
+    def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
+        """Write the file into ``folder``, one entry per (source, destination, tick) with messages; returns what
+        export.json says of it.
+        """
+        columns = _columns(sample)
+        meanings = {
+            "timestamps": "time of the tick",
+            "node_ids": "router that sends",
+            "payload": "messages sent in the tick",
+            "bits": "bits of these messages",
+            "dst": "router that receives",
+        }
+        units = {"timestamps": "ms", "payload": "message", "bits": "bit"}
+        with h5py.File(folder / FILE, "w") as file:
+            file.attrs["magic"] = np.uint32(MAGIC)
+            file.attrs["version"] = np.array(VERSION, np.uint32)
+            group = file.create_group(f"spikes/{POPULATION}")
+            group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="i1"))
+            for name, values in columns.items():
+                dataset = group.create_dataset(name, data=values)  # libsonata's wheels cannot read compressed data
+                dataset.attrs["description"] = meanings[name]
+                if name in units:
+                    dataset.attrs["units"] = units[name]
+            group["timestamps"].attrs["one_ms_is"] = MILLISECOND
+        return {
+            "entries": len(columns["timestamps"]),
+            "population": POPULATION,
+            "one_ms_is": MILLISECOND,
+            "first_ms": dict(zip([phase.name for phase in sample.phases], _first_ticks(sample), strict=True)),
+            "not_included": [
+                "single spikes: an entry is all messages from one router to another in a tick; tools that know spikes "
+                "only see one, its number of messages is in payload"
+            ],
+        }
 
 
 def _first_ticks(sample: MeanSample) -> list[int]:

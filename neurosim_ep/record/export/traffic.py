@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
-from neurosim_ep.record.export.booksim import write_booksim
-from neurosim_ep.record.export.common import MeanSample, document, mean_sample, recording_of
-from neurosim_ep.record.export.messages_csv import write_messages_csv
-from neurosim_ep.record.export.noxim import write_noxim
-from neurosim_ep.record.export.sonata import write_sonata
-from neurosim_ep.record.rundir import RunDirectory, write_json
-from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
-
-WRITERS: dict[str, Callable[[Path, MeanSample], dict[str, Any]]] = {
-    "booksim": write_booksim,
-    "noxim": write_noxim,
-    "sonata": write_sonata,
-    "messages-csv": write_messages_csv,
-}
+from neurosim_ep.record.export.common import Exporter, MeanSample, document, mean_sample, recording_of
+from neurosim_ep.record.rundir import RunDirectory
 
 
-def export_traffic(run_dir: Path, form: str, out: Path) -> dict[str, Any]:
-    """Write what the run in ``run_dir`` recorded to the new folder ``out``, in the format ``form`` of :data:`WRITERS`;
-    returns what export.json says.
+class TrafficExporter(Exporter[tuple[RunDirectory, MeanSample]]):
+    """A format for the packets of one mean sample."""
 
-    Raises :class:`CheckpointError` when the run has no traffic, :class:`UsageError` when ``out`` cannot be made.
-    """
-    refuse_filled(out)
-    run = RunDirectory.open(run_dir)
-    sample = mean_sample(recording_of(run))
-    with new_folder(out) as folder:
-        found = document(run, sample, form, **WRITERS[form](folder, sample))
-        write_json(folder / DOCUMENT, found)
-    return found
+    @abstractmethod
+    def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
+        """Write the files of ``sample`` into ``folder``; returns what export.json says of them."""
+
+    def read(self, run_dir: Path) -> tuple[RunDirectory, MeanSample]:
+        """The run with its mean sample. Raises :class:`CheckpointError` when it has no traffic."""
+        run = RunDirectory.open(run_dir)
+        return run, mean_sample(recording_of(run))
+
+    def write(self, folder: Path, found: tuple[RunDirectory, MeanSample]) -> dict[str, Any]:
+        """See :meth:`Exporter.write`."""
+        run, sample = found
+        return document(run, sample, self.name, **{"files": list(self.files), **self.write_trace(folder, sample)})
+
+    def told(self, document: dict[str, Any]) -> list[str]:
+        """See :meth:`Exporter.told`."""
+        return ["{exported:,} messages in the trace, {local:,} stay at their tile".format(**document["messages"])]

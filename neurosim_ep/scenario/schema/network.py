@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from neurosim_ep.registry import ACTIVATIONS
+from neurosim_ep.registry import ACTIVATIONS, SOURCES
 from neurosim_ep.scenario.architectures import preset_plans
 from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
@@ -25,9 +25,7 @@ Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...], Field(str
 class DataSection(Section):
     """The images to learn from."""
 
-    kind: Literal["textures", "cifar10", "cifar100", "idx", "folder"] = described(
-        "textures", "procedural textures, official CIFAR archives, MNIST-style IDX, or a folder per class"
-    )
+    kind: Annotated[str, OneOf(SOURCES)] = described("textures", "where the images come from")
     root: str = described("", "where the files are; empty: the environment variable NEUROSIM_EP_DATA")
     classes: Literal[10, 100] = described(10, "number of classes of the procedural textures")
     train_samples: int = described(
@@ -47,12 +45,10 @@ class DataSection(Section):
     normalise: bool = described(True, "subtract the mean and divide by the deviation of each colour channel")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if self.kind == "textures" and self.changed("root"):
-            yield "root", "textures are made, not read; remove it or set kind to what the files are"
-        if self.kind != "textures" and self.changed("classes"):
-            yield "classes", 'is for kind = "textures", other images bring their classes; remove it'
-        if self.kind != "folder" and self.changed("image_size"):
-            yield "image_size", 'is for kind = "folder", other images have one size; remove it'
+        if given := self.changed("root", "classes", "image_size"):
+            takes = SOURCES[self.kind].takes
+            for key in (key for key in given if key not in takes):
+                yield key, f'is not for kind = "{self.kind}", which takes {" and ".join(takes) or "none"}; remove it'
         if self.augment != "crop_flip" and self.changed("crop_step"):
             yield "crop_step", 'is for augment = "crop_flip"; remove it'
 

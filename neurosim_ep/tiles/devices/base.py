@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from neurosim_ep.strict import Strict
+from neurosim_ep.tiles.devices.families import Family
 
 Constants = dict[str, Tensor]
 """Constants by name, each a tensor with one element per device, or with none where all devices share the number."""
@@ -54,22 +57,25 @@ class Draws:
         return torch.rand(self.shape, generator=self.random, device=self.device)
 
 
-class DeviceModel(BaseModel, ABC):
+class DeviceModel(Strict, ABC):
     """How a kind of device answers to a programming pulse; all numbers normalised to weights.
 
-    ``w_max``, ``w_min``: bounds of the weight, ``w_max (1 + w_max_dtod N)`` in each device. ``write_noise_std``: noise
-    of what a read sees, in units of ``dw_min``. ``lifetime``: updates after which a weight has decayed towards
-    ``reset + reset_dtod N`` by 1/e (0: never), ``lifetime (1 + lifetime_dtod N)`` in each device. ``diffusion``:
-    standard deviation that one update without pulses adds. ``corrupt_devices_prob``: share of stuck devices. What is
-    left out does not happen.
+    ``preset``: the device's own name. ``w_max``, ``w_min``: bounds of the weight, ``w_max (1 + w_max_dtod N)`` in
+    each device. ``write_noise_std``: noise of what a read sees, in units of ``dw_min``. ``lifetime``: updates after
+    which a weight has decayed towards ``reset + reset_dtod N`` by 1/e (0: never), ``lifetime (1 + lifetime_dtod
+    N)`` in each device. ``diffusion``: standard deviation that one update without pulses adds.
+    ``corrupt_devices_prob``: share of stuck devices. What is left out does not happen.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-    kind: ClassVar[str]
+    name: ClassVar[str]
+    """What device files call the law; ``sentence``: what it is."""
+    sentence: ClassVar[str]
+    family: ClassVar[Family | None] = None
+    """How it is fitted to measurements, if it is."""
     closed_form: ClassVar[bool] = False
     """Whether :meth:`advance` is exact for any number of pulses as long as they are free of noise."""
 
-    name: str
+    preset: str
     w_max: Real
     w_min: Real
     w_max_dtod: Spread = 0.0
@@ -108,7 +114,7 @@ class DeviceModel(BaseModel, ABC):
         """Largest standard deviation of one pulse, of a device with mean constants."""
 
     @abstractmethod
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         """Add the constants of :meth:`up` and :meth:`down` to ``constants``, which has the bounds."""
 
     def draw(self, shape: Sequence[int], random: torch.Generator | None) -> Constants:
@@ -124,7 +130,7 @@ class DeviceModel(BaseModel, ABC):
         if self.w_max >= 0 >= self.w_min:
             upper, lower = upper.abs(), -lower.abs()
         constants = {"w_max": upper, "w_min": lower}
-        self._draw_steps(constants, draws)
+        self.draw_steps(constants, draws)
         if self.corrupt_devices_prob > 0 and random is not None:
             self._stick(constants, draws)
         return constants

@@ -76,20 +76,18 @@ def _neurosim_nl(up: float, down: float, shape: Values) -> Built:
     return RANGE | {"nl_ltp": float(shape[0]), "nl_ltd": float(shape[1]), "levels": float(np.exp(shape[2]))}
 
 
-FAMILIES: dict[str, Family] = {
-    "constant": Family([[]], [], [], _constant),
-    "linear": Family([[0.5, 0.5]], [0, 0], [1, 1], _linear),
-    "soft_bounds": Family([[1.5, -1.5]], [1, -50], [50, -1], _soft_bounds),
-    "exponential": Family(
-        [[0.2, 1.0, 0.2, 1.0], [-0.5, 1.0, -0.5, 1.0]], [-50, 0.01, -50, 0.01], [1, 10, 1, 10], _exponential
-    ),
-    "power": Family([[1.0, 0.0, 1.1, -1.1]], [0.05, -0.95, 1, -3], [10, 0.95, 3, -1], _power),
-    "piecewise": Family([[0.0] * 2 * NODES], [-STEP_RATIO] * 2 * NODES, [STEP_RATIO] * 2 * NODES, _piecewise, 0),
-    "neurosim_nl": Family(
-        [[1.0, 1.0, math.log(64)], [1.0, -1.0, math.log(64)]],
-        [-9, -9, math.log(2)],
-        [9, 9, math.log(1e6)],
-        _neurosim_nl,
-        0,
-    ),
-}
+CONSTANT = Family([[]], [], [], _constant)
+LINEAR = Family([[0.5, 0.5]], [0, 0], [1, 1], _linear)
+SOFT_BOUNDS = Family([[1.5, -1.5]], [1, -50], [50, -1], _soft_bounds)
+EXPONENTIAL = Family(
+    [[0.2, 1.0, 0.2, 1.0], [-0.5, 1.0, -0.5, 1.0]], [-50, 0.01, -50, 0.01], [1, 10, 1, 10], _exponential
+)
+POWER = Family([[1.0, 0.0, 1.1, -1.1]], [0.05, -0.95, 1, -3], [10, 0.95, 3, -1], _power)
+PIECEWISE = Family([[0.0] * 2 * NODES], [-STEP_RATIO] * 2 * NODES, [STEP_RATIO] * 2 * NODES, _piecewise, 0)
+NEUROSIM_NL = Family(
+    [[1.0, 1.0, math.log(64)], [1.0, -1.0, math.log(64)]],
+    [-9, -9, math.log(2)],
+    [9, 9, math.log(1e6)],
+    _neurosim_nl,
+    0,
+)

@@ -2,7 +2,7 @@
 
     [device]
     name = "MyDevice"
-    model = "soft_bounds"           # constant, linear, soft_bounds, exponential, power, piecewise or neurosim_nl
+    model = "soft_bounds"           # a device law: `neurosim-ep list` shows them
     description = "what it is"
     source = "where the numbers come from"
 
@@ -18,26 +18,20 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from neurosim_ep import resources
-from neurosim_ep.errors import HardwareModelError
+from neurosim_ep.errors import HardwareModelError, listed, nearest
+from neurosim_ep.registry import DEVICES
+from neurosim_ep.strict import Strict, broken_rule
 from neurosim_ep.tiles.devices.base import DeviceModel
-from neurosim_ep.tiles.devices.models import MODELS
 
 FOLDER = "hwmodels/devices"
 Value = bool | float | list[float]
 Text = Annotated[str, Field(pattern=r"\S")]
-
-
-class Strict(BaseModel):
-    """Base of all parts: unknown keys refused, no type coercion, immutable, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Constant(Strict):
@@ -106,39 +100,36 @@ def parse_device(document: Mapping[str, Any], source: str, constants: Mapping[st
     try:
         file = DeviceFile.model_validate(document)
     except ValidationError as error:
-        raise _refusal(source, [_explain_file(item) for item in error.errors()]) from error
+        raise HardwareModelError(listed(source, [_explain_file(item) for item in error.errors()])) from error
     kind = file.device.model
-    if kind not in MODELS:
-        raise HardwareModelError(f'{source}: device.model = "{kind}": unknown model; {_nearest(kind, list(MODELS))}')
-    model, known = MODELS[kind], constant_names(kind)
+    if kind not in DEVICES:
+        raise HardwareModelError(f'{source}: device.model = "{kind}": unknown model; {nearest(kind, DEVICES.names())}')
+    model, known = DEVICES[kind], constant_names(kind)
     for given in constants:
         if given not in known:
-            raise HardwareModelError(f'{source}: no constant "{given}" in model {kind}; {_nearest(given, known)}')
+            raise HardwareModelError(f'{source}: no constant "{given}" in model {kind}; {nearest(given, known)}')
     values = {key: constant.value for key, constant in file.constants.items()} | dict(constants)
     values = {key: float(value) if type(value) is int else value for key, value in values.items()}
     unknown = [
-        f"constants.{key}: unknown constant of model {kind}; {_nearest(key, known)}"
+        f"constants.{key}: unknown constant of model {kind}; {nearest(key, known)}"
         for key in values
         if key not in known
     ]
     problems = unknown
     try:
-        found = model.model_validate({"name": file.device.name, **{key: values[key] for key in values if key in known}})
+        found: DeviceModel = model.model_validate(
+            {"preset": file.device.name, **{key: values[key] for key in values if key in known}}
+        )
     except ValidationError as error:
         problems = unknown + [_explain_constant(item, kind) for item in error.errors()]
     if problems:
-        raise _refusal(source, problems)
+        raise HardwareModelError(listed(source, problems))
     return found
 
 
 def constant_names(kind: str) -> list[str]:
     """Names of the constants of an update model."""
-    return [name for name in MODELS[kind].model_fields if name != "name"]
-
-
-def _refusal(source: str, problems: Sequence[str]) -> HardwareModelError:
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return HardwareModelError("\n  ".join([f"{source}: {count}", *dict.fromkeys(problems)]))
+    return [name for name in DEVICES[kind].model_fields if name != "preset"]
 
 
 def _explain_file(item: Any) -> str:
@@ -152,10 +143,10 @@ def _explain_file(item: Any) -> str:
         return f"{key}: {what} is missing; every constant is {{ value, source, kind }}"
     if kind == "extra_forbidden":
         known = _keys_at(item["loc"][:-1])
-        return f"{key}: unknown key; {_nearest(str(item['loc'][-1]), known)}"
+        return f"{key}: unknown key; {nearest(str(item['loc'][-1]), known)}"
     if "bool" in item["loc"] or "float" in item["loc"] or "list[float]" in item["loc"]:
         return f"{key} = {item['input']!r}: must be a finite number, true or false, or a list of numbers"
-    return _rule(key, item)
+    return broken_rule(key, item["input"], item["msg"])
 
 
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
@@ -170,14 +161,4 @@ def _explain_constant(item: Any, kind: str) -> str:
     key = ".".join(map(str, ("constants", *item["loc"])))
     if item["type"] == "missing":
         return f"{key}: is missing; model {kind} needs it"
-    return _rule(key, item)
-
-
-def _rule(key: str, item: Any) -> str:
-    rule = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {rule}" if isinstance(item["input"], dict) else f"{key} = {item['input']!r}: {rule}"
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return broken_rule(key, item["input"], item["msg"])

@@ -24,10 +24,10 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import least_squares
 
 from neurosim_ep.errors import DataError, UsageError
+from neurosim_ep.registry import DEVICES
 from neurosim_ep.tiles.devices.base import DeviceModel
-from neurosim_ep.tiles.devices.families import FAMILIES, STEP_RATIO, Family
+from neurosim_ep.tiles.devices.families import STEP_RATIO, Family
 from neurosim_ep.tiles.devices.measurements import Measurements, Sweep, read_measurements
-from neurosim_ep.tiles.devices.models import MODELS
 
 POINTS = 32
 """Pulses are taken in so many steps per sweep where a model has no closed form, with a spline between."""
@@ -57,7 +57,8 @@ class Candidate:
 
     @property
     def model(self) -> DeviceModel:
-        return MODELS[self.kind].model_validate({"name": self.kind, **self.constants})
+        model: DeviceModel = DEVICES[self.kind].model_validate({"preset": self.kind, **self.constants})
+        return model
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ class DeviceFit:
         source = f"fit to {sweeps} of {self.path.name}, residual {50 * self.chosen.residual:.2g} % of the range"
         source += "" if self.chosen.converged else "; stopped before it converged"
         found = {name: Estimate(value, source, "model") for name, value in self.chosen.constants.items()}
-        return found | (self._nl_spread() if self.chosen.kind == "neurosim_nl" else self._spread())
+        spreads = {"dw_min_std": self._spread, "c2c": self._nl_spread}
+        known = type(self.model).model_fields
+        return found | next((spread() for name, spread in spreads.items() if name in known), {})
 
     def _nl_spread(self) -> dict[str, Estimate]:
         left, pulses, _ = self._steps_left()
@@ -205,11 +208,12 @@ def fit_device(path: Path, model: str = "best") -> DeviceFit:
     reading) and 1 (largest). Raises :class:`DataError` for data that are not understood, :class:`UsageError` for an
     unknown model.
     """
-    if model != "best" and model not in FAMILIES:
-        raise UsageError(f'model "{model}": must be best or one of {", ".join(FAMILIES)}')
+    families = {law.name: law.family for law in DEVICES.values() if law.family is not None}
+    if model != "best" and model not in families:
+        raise UsageError(f'model "{model}": must be best or one of {", ".join(families)}')
     data = read_measurements(path)
-    kinds = list(FAMILIES) if model == "best" else [model]
-    candidates = [_fit(kind, data) for kind in kinds]
+    kinds = list(families) if model == "best" else [model]
+    candidates = [_fit(kind, families[kind], data) for kind in kinds]
     closest = min(candidates, key=lambda candidate: candidate.residual)
     independent = max(_independent(closest.residuals), float(len(data.sweeps)))
     candidates.sort(key=lambda candidate: candidate.aic(independent))
@@ -258,15 +262,14 @@ def predict(model: DeviceModel, sweeps: Sequence[Sweep]) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _fit(kind: str, data: Measurements) -> Candidate:
+def _fit(kind: str, family: Family, data: Measurements) -> Candidate:
     """The mean response of one model, from the best of its starts."""
-    family = FAMILIES[kind]
     ways = [[sweep for sweep in data.sweeps if sweep.raising == raising] for raising in (True, False)]
     measured = np.concatenate([sweep.w for way in ways for sweep in way])
     mean_steps = [_mean_step(way) for way in ways]
 
     def residuals(values: np.ndarray) -> np.ndarray:
-        model = MODELS[kind].model_validate({"name": kind, **_constants(family, mean_steps, values)})
+        model = DEVICES[kind].model_validate({"preset": kind, **_constants(family, mean_steps, values)})
         return np.concatenate([predict(model, way) for way in ways]) - measured
 
     low = np.array([-STEP_RATIO] * family.steps + list(family.low))

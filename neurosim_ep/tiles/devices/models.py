@@ -13,10 +13,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from neurosim_ep.tiles.devices import families
 from neurosim_ep.tiles.devices.base import Constants, DeviceModel, Draws, Positive, Real, Spread
 from neurosim_ep.tiles.devices.nonlinearity import LARGEST_NL, curve_parameter
-
-__all__ = ["MODELS", "DeviceModel"]
 
 SMALLEST_SLOPE = 1e-12
 """Stands for a slope of 0, so that the geometric series of many pulses needs no second formula."""
@@ -58,7 +57,9 @@ class StepModel(DeviceModel):
 class ConstantStep(StepModel):
     """The same step at every weight: ``w += s_up (1 + c N)``, ``w -= s_down (1 + c N)``."""
 
-    kind: ClassVar[str] = "constant"
+    name = "constant"
+    sentence = "the same step at every weight"
+    family = families.CONSTANT
     closed_form: ClassVar[bool] = True
 
     def up(self, w: Tensor, constants: Constants) -> Tensor:
@@ -74,7 +75,7 @@ class ConstantStep(StepModel):
         step = self.step(w, constants, raising)
         return step * pulses, step
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         constants["up"], constants["down"] = self.steps(draws)
 
 
@@ -141,7 +142,9 @@ class LinearStep(AffineStep):
     itself unless ``mean_bound_reference``. Without ``mult_noise``: ``w += k_up w + s_up (1 + c N)``.
     """
 
-    kind: ClassVar[str] = "linear"
+    name = "linear"
+    sentence = "steps that shrink towards the bounds, as a straight line of the weight"
+    family = families.LINEAR
 
     gamma_up: Spread
     gamma_down: Spread
@@ -149,7 +152,7 @@ class LinearStep(AffineStep):
     gamma_down_dtod: Spread = 0.0
     mean_bound_reference: bool = True
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         up, down = self.steps(draws)
         upper: Tensor | float = self.w_max if self.mean_bound_reference else constants["w_max"]
         lower: Tensor | float = self.w_min if self.mean_bound_reference else constants["w_min"]
@@ -169,7 +172,9 @@ class SoftBounds(AffineStep):
     device with the weight itself as ``v``.
     """
 
-    kind: ClassVar[str] = "soft_bounds"
+    name = "soft_bounds"
+    sentence = "steps that vanish at the bounds, measured from a reference device"
+    family = families.SOFT_BOUNDS
 
     slope_up_dtod: Spread = 0.0
     slope_down_dtod: Spread = 0.0
@@ -177,7 +182,7 @@ class SoftBounds(AffineStep):
     reference_std: Spread = 0.0
     subtract_symmetry_point: bool = False
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         up, down = self.steps(draws)
         upper = constants["w_max"] / draws.normal(1.0, self.slope_up_dtod).abs()
         lower = constants["w_min"] / draws.normal(1.0, self.slope_down_dtod).abs()
@@ -200,7 +205,9 @@ class ExpStep(StepModel):
     ``c (|dw| + dw_min_std_add + dw_min_std_slope |w|)`` instead.
     """
 
-    kind: ClassVar[str] = "exponential"
+    name = "exponential"
+    sentence = "steps that change exponentially with the weight"
+    family = families.EXPONENTIAL
 
     a: Real = 1.0
     b: Real = 0.0
@@ -234,7 +241,7 @@ class ExpStep(StepModel):
         extreme = max(abs(self.w_max), abs(self.w_min))
         return self.dw_min_std * (self.dw_min + self.dw_min_std_add + self.dw_min_std_slope * extreme)
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         constants["up"], constants["down"] = self.steps(draws)
         constants["per_span"] = _per_span(constants)
 
@@ -248,7 +255,9 @@ class PowStep(StepModel):
     pow_gamma_dtod N - r| pow_gamma`` with ``r = pow_up_down_dtod N``; the N of ``pow_gamma_dtod`` is the same in both.
     """
 
-    kind: ClassVar[str] = "power"
+    name = "power"
+    sentence = "steps that are a power of the way left to the bound"
+    family = families.POWER
 
     pow_gamma: Positive
     pow_gamma_dtod: Spread = 0.0
@@ -263,7 +272,7 @@ class PowStep(StepModel):
         left = (w - constants["w_min"]).mul_(constants["per_span"]).clamp_min_(0)
         return left.pow_(constants["down_power"]).mul_(constants["down"]).neg_()
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         constants["up"], constants["down"] = self.steps(draws)
         shared, opposed = draws.normal(1.0, self.pow_gamma_dtod), draws.normal(0.0, self.pow_up_down_dtod)
         constants["up_power"] = (shared + opposed + min(self.pow_up_down, 0.0)).abs() * self.pow_gamma
@@ -276,7 +285,9 @@ class PiecewiseStep(StepModel):
     ``w += s_up v_up(w)(1 + c N)``, ``w -= s_down v_down(w)(1 + c N)``.
     """
 
-    kind: ClassVar[str] = "piecewise"
+    name = "piecewise"
+    sentence = "steps interpolated between evenly spaced nodes"
+    family = families.PIECEWISE
 
     v_up: Annotated[list[Spread], Field(min_length=2, max_length=1000)]
     v_down: Annotated[list[Spread], Field(min_length=2, max_length=1000)]
@@ -295,7 +306,7 @@ class PiecewiseStep(StepModel):
         index = below.long()
         return torch.lerp(values[index], values[index + 1], place.sub_(below))
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         constants["up"], constants["down"] = self.steps(draws)
         constants["per_span"] = _per_span(constants)
 
@@ -310,7 +321,9 @@ class NeuroSimNL(AffineModel):
     A pulse is a straight line of the weight, from which n pulses follow in closed form.
     """
 
-    kind: ClassVar[str] = "neurosim_nl"
+    name = "neurosim_nl"
+    sentence = "the saturating exponential of NeuroSim, by its nonlinearity labels"
+    family = families.NEUROSIM_NL
 
     w_max: Annotated[float, Field(ge=1, le=1)] = 1.0
     w_min: Annotated[float, Field(ge=-1, le=-1)] = -1.0
@@ -334,7 +347,7 @@ class NeuroSimNL(AffineModel):
     def noise_scale(self) -> float:
         return 2 * self.c2c
 
-    def _draw_steps(self, constants: Constants, draws: Draws) -> None:
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
         shift = draws.normal(0.0, self.d2d)
         lines = []
         for label, direction in ((self.nl_ltp, 1.0), (self.nl_ltd, -1.0)):
@@ -352,9 +365,3 @@ def _per_span(constants: Constants) -> Tensor:
     """1 / (b_max - b_min), 0 where they are equal."""
     span = constants["w_max"] - constants["w_min"]
     return torch.where(span > 0, 1 / span, 0.0)
-
-
-MODELS: dict[str, type[DeviceModel]] = {
-    model.kind: model for model in (ConstantStep, LinearStep, SoftBounds, ExpStep, PowStep, PiecewiseStep, NeuroSimNL)
-}
-"""Update models by the name a device file gives them."""

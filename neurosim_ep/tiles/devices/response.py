@@ -45,4 +45,4 @@ def pulse_response(model: DeviceModel, devices: int = 5, seed: int = 0) -> Respo
         array.pulse(torch.full((devices,), float(size if raising else -size)), random)
         samples.append(array.w.clone())
     pulses = np.arange(2 * rounds + 1) * size
-    return Response(model.name, pulses, torch.cat(mean).numpy(), torch.stack(samples, 1).numpy())
+    return Response(model.preset, pulses, torch.cat(mean).numpy(), torch.stack(samples, 1).numpy())
