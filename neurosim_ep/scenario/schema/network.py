@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from neurosim_ep.registry import ACTIVATIONS, SOURCES
-from neurosim_ep.scenario.architectures import vgg_plans
+from neurosim_ep.scenario.architectures import preset_plans
 from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
 from neurosim_ep.scenario.topology import EdgePlan, LayerPlan
 
 Activation = Annotated[str, OneOf(ACTIVATIONS)]
 Activations = Annotated[tuple[Activation, ...], Field(strict=False)]
-Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "mlp", "custom"]
+Preset = Literal["vgg7", "vgg10", "vgg11", "vgg12", "vgg13", "vgg13_skip", "resnet13", "mlp", "custom"]
 Scale = Annotated[float, Field(gt=0, le=LARGEST)]
 Scales = Annotated[tuple[Scale, ...], Field(min_length=1, strict=False)]
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...], Field(strict=False)]
@@ -114,7 +114,11 @@ class LayerSpec(Section):
 class NetworkSection(Section):
     """The convergent network: layers, activation, loss and initial weights."""
 
-    preset: Preset = described("vgg11", "named architecture, `mlp` with `hidden`, or `custom` with `layers`")
+    preset: Preset = described(
+        "vgg11",
+        "named architecture, `mlp` with `hidden`, or `custom` with `layers`; resnet13: strided convolutions with "
+        "weighted skips; vgg13_skip: vgg13 with identity skips",
+    )
     width: float = described(1.0, "multiplier of all channels and hidden neurons", gt=0, le=8)
     hidden: Sizes = described((), "hidden layer sizes of the `mlp` preset")
     layers: tuple[LayerSpec, ...] = described((), "layers of the `custom` preset, first to last", strict=False)
@@ -143,7 +147,7 @@ class NetworkSection(Section):
         if kinds != sorted(kinds):
             yield "layers", "conv layers must come before linear layers"
         yield from self._broken_edges()
-        if self.preset in ("mlp", "custom") and self.changed("pool"):
+        if self.preset in ("resnet13", "mlp", "custom") and self.changed("pool"):
             yield "pool", "belongs to the VGG presets; remove it (each conv layer of `custom` has a pool of its own)"
 
     def _broken_edges(self) -> Iterator[tuple[str, str]]:
@@ -172,7 +176,7 @@ class NetworkSection(Section):
         elif self.preset == "mlp":
             plans = [LayerPlan("linear", size) for size in self.hidden]
         else:
-            plans = vgg_plans(self.preset, self.pool)
+            plans = preset_plans(self.preset, self.pool)
         plans = scaled(plans, self.width)
         if self.loss == "squared_error":
             plans.append(LayerPlan("linear", num_classes))
