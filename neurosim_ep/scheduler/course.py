@@ -16,8 +16,9 @@ from torch import Tensor
 
 from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.scheduler.anchors import anchor_after
-from neurosim_ep.scheduler.field import Field, memory_rows
+from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.quiescence import Motion, Rest
+from neurosim_ep.scheduler.rows import memory_rows
 
 FALLING = 0.9  # a change below this share of what it was in mid-phase is on its way to rest
 RETURN = 0.1  # states that come back after two steps, to this share of a step's change, oscillate with period 2

@@ -8,6 +8,7 @@ with one that goes on, so no buffer is ever copied and a captured CUDA graph fin
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -22,6 +23,7 @@ from neurosim_ep.scheduler.downwards import Downwards
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.rows import memory_rows, rows_of
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
 
@@ -49,37 +51,47 @@ class Observer(Protocol):
         """Buffers of one row per row of the field, to be reordered with it."""
 
 
+@dataclass(frozen=True)
+class Reads:
+    """How the edges of ``network`` are read, whatever the batch.
+
+    With ``obeys`` receivers know of states what was sent. ``feedback`` has the gains; ``fused`` does what lies between
+    two reads in fewer passes, unless observers want to see it.
+    """
+
+    network: Network
+    kernels: Sequence[Kernel]
+    feedback: Feedback
+    obeys: bool = False
+    fused: FusedPasses | None = None
+
+
 class Field:
     """States (rows, *shape) of every layer, changed in place, and the drives on them.
 
     ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
-    ``senders`` knows what each neuron last sent; with ``obeys`` that is all its receivers know. ``anchors`` make the
-    reads where they are of reduced precision; ``fused`` does what lies between two reads in fewer passes, unless
-    observers want to see it. ``change`` (rows, N) holds the largest change of each layer in the last
+    ``senders`` knows what each neuron last sent. ``anchors`` make the reads where they are of reduced precision.
+    ``change`` (rows, N) holds the largest change of each layer in the last
     step that was watched. ``order`` (B,) is the number in the batch of the sample at each place; of the ``samples``
     places of a field that is used again only the first ``batch`` may be taken.
     """
 
     def __init__(
         self,
-        network: Network,
-        kernels: Sequence[Kernel],
+        reads: Reads,
         input_drive: Tensor,
         states: list[Tensor],
         phases: Sequence[Phase],
         *,
         nudge: Nudge | None = None,
         senders: SigmaDelta | None = None,
-        obeys: bool = False,
         anchors: Anchors | None = None,
-        fused: FusedPasses | None = None,
         observers: Sequence[Observer] = (),
-        feedback: Feedback | None = None,
     ) -> None:
-        self.network, self.kernels, self.phases = network, kernels, phases
+        self._reads, self.network, self.kernels, self.phases = reads, reads.network, reads.kernels, phases
         self.input_drive, self.states = input_drive, states
-        self.nudge, self.senders, self.obeys, self.observers = nudge, senders, obeys, observers
-        self.anchors, self.fused = anchors, None if observers else fused
+        self.nudge, self.senders, self.obeys, self.observers = nudge, senders, reads.obeys, observers
+        self.anchors, self.fused = anchors, None if observers else reads.fused
         self.copies, self.samples = len(phases), len(input_drive)
         self.active = self.batch = self.samples
         self.layers = len(states)
@@ -93,9 +105,10 @@ class Field:
         self._forwards: dict[int, Tensor] = {}
         self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
-        self.down = Downwards(feedback or Feedback(network), nudged=nudge is not None)
+        self.down = Downwards(reads.feedback, nudged=nudge is not None)
         if self.down.apart:
-            held = [senders.held(n, state) if obeys and senders else state.clone() for n, state in enumerate(states)]
+            known = senders if self.obeys else None
+            held = [known.held(n, state) if known else state.clone() for n, state in enumerate(states)]
             self.down.free = [channels_last(state[:: self.copies]) for state in held]
 
     @property
@@ -316,9 +329,9 @@ class Field:
         """A field of the same shape with buffers of its own, and no observers."""
         nudge, senders, anchors = self.nudge, self.senders, self.anchors
         return Field(
-            self.network, self.kernels, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
+            self._reads, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
             nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
-            obeys=self.obeys, anchors=anchors, fused=self.fused, feedback=self.down.feedback,
+            anchors=anchors,
         )  # fmt: skip
 
     def load(self, other: Field) -> None:
@@ -383,17 +396,3 @@ class Field:
         anchored = self.anchors.sample_buffers() if self.anchors else ()
         samples = [self.input_drive, self.order, *self.down.free, *anchored]
         return [*((buffer, 1) for buffer in samples), *((buffer, self.copies) for buffer in rows)]
-
-
-def memory_rows(value: Tensor) -> Tensor:
-    """``value`` (R, ...) as a view (R, features) in the order its features lie in memory."""
-    if value.dim() == 4 and not value.is_contiguous():
-        value = value.permute(0, 2, 3, 1)
-    return value.view(len(value), -1)
-
-
-def rows_of(places: Tensor, copies: int) -> Tensor:
-    """Rows of the samples at ``places``, ``copies`` neighbouring ones each."""
-    if copies == 1:
-        return places
-    return (places[:, None] * copies + torch.arange(copies, device=places.device)).flatten()

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
-from neurosim_ep.scheduler.field import Field, memory_rows
+from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.rows import memory_rows
 
 
 class Motion(IntEnum):

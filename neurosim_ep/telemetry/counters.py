@@ -25,7 +25,7 @@ from neurosim_ep.hardware.chip.counts import (
     UPDATE_QUANTITIES,
     TileCounts,
 )
-from neurosim_ep.scheduler.field import memory_rows
+from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.telemetry.groups import ChannelGroups
 from neurosim_ep.tiles.mapping import TilePlan
 

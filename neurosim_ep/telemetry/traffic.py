@@ -7,9 +7,10 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import Routed
-from neurosim_ep.scheduler.field import Field, memory_rows
+from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.observers import Watcher
 from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.telemetry.counters import TileCounter
 
 

@@ -15,10 +15,10 @@ from neurosim_ep.ep.network import build_network, channels_last
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.check import passes_agree, trusted_passes
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.scheduler.schedule import Schedule
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

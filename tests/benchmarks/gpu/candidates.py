@@ -17,8 +17,8 @@ from neurosim_ep.ep.activations import HARD_SIGMOID
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.primitive import pool_adjoint, pool_forward
-from neurosim_ep.scheduler.field import memory_rows
 from neurosim_ep.scheduler.fused.passes import FusedPasses
+from neurosim_ep.scheduler.rows import memory_rows
 
 Candidates = dict[str, Callable[[], object]]
 BACKWARDS = ("transposed", "mirrored", "transposed NCHW", "mirrored NCHW")
