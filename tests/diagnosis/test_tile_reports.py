@@ -150,6 +150,7 @@ def said(**columns: float) -> str:
     sample = {"kind": "at rest", "L_phi": 0.8, "spectral_radius": 0.7, "margin": 0.1}
     power = {"unconverged": 0, "iterations": 30, "largest_change": 1e-6}
     scalars = {"free_phase": {"ticks": 20, "tolerance": 1e-4}, "theorem": {"c": 1.0}}
+    scalars |= {"feedback": {"note": "", "loss_cosines": {}}}
     return "\n".join(findings([sample], [layer | columns], scalars | {"L_phi": power, "spectral_radius": power})[3:])
 
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep import losses
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.registry import POLICIES
-from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.field import Field, Reads
 from neurosim_ep.scheduler.kernels import make_kernels
 from neurosim_ep.scheduler.phases import Phase
 
@@ -53,8 +54,8 @@ class Drives(Field):
 
     def __init__(self, network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None) -> None:
         drive, _ = network.input_drive(x)
-        kernels = make_kernels(network, "float32")
-        super().__init__(network, kernels, drive, [*map(channels_last, states)], (Phase.FREE,), nudge=nudge)
+        reads = Reads(network, make_kernels(network, "float32"), Feedback(network))
+        super().__init__(reads, drive, [*map(channels_last, states)], (Phase.FREE,), nudge=nudge)
         self.found: dict[int, Tensor] = {}
 
     def write(self, layer: int) -> None:
