@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 
 from neurosim_ep.analysis.load import NothingToDraw, Run, labels
 from neurosim_ep.errors import UsageError
+from neurosim_ep.registry import RULES, SIGNALS
 
-RULES = {"bptt": "BPTT", "backprop": "backpropagation"}  # those that are not EP
-SIGNALS = {"none": "plain EP", "le": "LE", "kd": "KD", "kdw": "KDW"}
 MARKS = 30
 """Epochs up to which each has a marker; longer curves have ten."""
 
@@ -36,11 +35,13 @@ class Group:
         """How it learns, in the paper's words: the kinds of its error signals and, where it is not EP, the rule."""
         kinds = self.runs[0].setting("signals", "kind")
         kinds = kinds if isinstance(kinds, list) else [kinds]
-        names = " + ".join(dict.fromkeys(SIGNALS.get(kind, str(kind)) for kind in map(str, kinds)))
-        rule = RULES.get(str(self.runs[0].rule))
-        if rule is None:
+        labels_of = [SIGNALS[kind].label if kind in SIGNALS else str(kind) for kind in kinds]
+        names = " + ".join(dict.fromkeys(labels_of)) if self.has_signals else "plain EP"
+        rule = self.runs[0].rule
+        label = RULES[rule].label if rule in RULES else ""
+        if not label:
             return names
-        return f"{rule}, {names}" if self.has_signals else rule
+        return f"{label}, {names}" if self.has_signals else label
 
     @property
     def label(self) -> str:

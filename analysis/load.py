@@ -16,6 +16,7 @@ from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.registry import RULES
 
 TRAFFIC_FILES = {"cost.csv", "comparison.csv", "traffic.h5"}
 TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side"}
@@ -134,7 +135,7 @@ class Run:
         path = self.path / file
         if path.exists():
             return path
-        if file in TRAFFIC_FILES and self.rule in ("bptt", "backprop"):
+        if file in TRAFFIC_FILES and self.rule and self.rule in RULES and not RULES[self.rule].nudges:
             raise NothingToDraw(f'{path} does not exist; the chip does not compute plasticity.rule = "{self.rule}"')
         if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
             raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")

@@ -184,6 +184,8 @@ def _texts(body: list[ast.stmt]) -> dict[str, str]:
 
 ACTIVATIONS: Registry[Any] = Registry("activation", "neurosim_ep.activations", "neurosim_ep.ep.activations")
 POLICIES: Registry[Any] = Registry("policy", "neurosim_ep.policies", "neurosim_ep.scheduler.policies")
+RULES: Registry[Any] = Registry("learning rule", "neurosim_ep.rules", "neurosim_ep.scheduler.rules")
+SIGNALS: Registry[Any] = Registry("signal kind", "neurosim_ep.signals", "neurosim_ep.ep.signal_kinds")
 ACTIONS: Registry[Any] = Registry("hardware action", "neurosim_ep.actions", "neurosim_ep.hardware.bill.cost")
 EXPORTERS: ClassRegistry[Any] = ClassRegistry(
     "exporter", "neurosim_ep.exporters", "neurosim_ep.record.export", "neurosim_ep.diagnosis.neurosim_trace"
@@ -195,6 +197,8 @@ CONVERTERS: ClassRegistry[Any] = ClassRegistry("converter", "neurosim_ep.convert
 LISTED: dict[str, Registry[Any]] = {
     "Activations": ACTIVATIONS,
     "Policies": POLICIES,
+    "Learning rules": RULES,
+    "Signals": SIGNALS,
     "Data sources": SOURCES,
     "Device laws": DEVICES,
     "Prices of converters": CONVERTERS,

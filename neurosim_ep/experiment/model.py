@@ -48,10 +48,10 @@ class Model:
             Projection(
                 layer,
                 features := math.prod(self.network.state_shapes[layer]),
-                self.network.num_classes if kind == "le" else features,
+                features if kind.taught else self.network.num_classes,
                 learned=layer in self.signals.learned,
-                direct=kind == "kd",
-                off_chip_bits=0 if kind == "le" else self.teacher.sample_bits(features),
+                direct=not kind.matrix,
+                off_chip_bits=self.teacher.sample_bits(features) if kind.taught else 0,
             )
             for layer, kind in self.signals.kinds.items()
         ]

@@ -22,20 +22,26 @@ class BrokenRules(ValueError):
 
 
 class OneOf:
-    """Annotation of a text that must be a name of ``registry``, those of other installed packages included."""
+    """Annotation of a text that must be a name of ``registry``, those of other installed packages included, or one of
+    those that are allowed ``beside`` them, with their sentences.
+    """
 
-    def __init__(self, registry: Registry[Any]) -> None:
-        self.registry = registry
+    def __init__(self, registry: Registry[Any], **beside: str) -> None:
+        self.registry, self.beside = registry, beside
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(self._known, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Any:
-        return {"type": "string", "enum": self.registry.names(), "sentences": self.registry.sentences()}
+        names, sentences = [*self.beside, *self.registry.names()], self.beside | self.registry.sentences()
+        return {"type": "string", "enum": names, "sentences": sentences}
 
     def _known(self, name: str) -> str:
+        if name in self.beside:
+            return name
         if name not in self.registry:
-            raise PydanticCustomError("unknown_name", f"must be one of {', '.join(self.registry.names())}")
+            known = ", ".join([*self.beside, *self.registry.names()])
+            raise PydanticCustomError("unknown_name", f"must be one of {known}")
         try:
             _ = None if name in self.registry.own else self.registry[name]
         except UsageError as problem:

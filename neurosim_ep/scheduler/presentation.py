@@ -12,15 +12,16 @@ from neurosim_ep.ep import losses
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
-from neurosim_ep.ep.plasticity import OuterProduct, contrastive
+from neurosim_ep.ep.plasticity import OuterProduct
 from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
+from neurosim_ep.registry import RULES
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
-from neurosim_ep.scheduler.observers import StdpObserver
 from neurosim_ep.scheduler.phases import NUDGES, Phase
 from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.rules import Ends, LocalRule
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
@@ -189,9 +190,10 @@ def ep_gradients(
     """Equilibrium-propagation gradient of the (augmented) loss at one batch (arXiv 2508.15989, Eq 12 and 15).
 
     x (B, C, H, W) images, y (B,) class indices. The free phase runs ``free_steps`` ticks from ``states`` (zeros by
-    default); the nudge phases run ``nudge_steps`` ticks from its end, as one batch. ``rule`` is "contrastive" or
-    "stdp"; ``nudging`` is "three_phase", "one_sided_plus" or "one_sided_minus". ``teacher``: activations (B, *shape) of
-    every layer whose signal is a teacher's.
+    default); the nudge phases run ``nudge_steps`` ticks from its end, as one batch. ``rule`` names a
+    :class:`~neurosim_ep.scheduler.rules.LocalRule`: "contrastive", "stdp" or another package's; ``nudging`` is
+    "three_phase", "one_sided_plus" or "one_sided_minus". ``teacher``: activations (B, *shape) of every layer whose
+    signal is a teacher's.
 
     ``feedback`` and ``nudge_feedback`` are the gains γ and κ of what layers pass down, at rest and displaced (default:
     γ): :mod:`~neurosim_ep.ep.feedback`. Whatever they are, each layer's gradient has the factor that makes it one of
@@ -222,18 +224,14 @@ def ep_gradients(
     copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
     sign = per_row([factor for _, factor in nudges], batch, x)
     nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher, engine.feedback)
-    stdp = StdpObserver(network, x, sign, on_product, engine.feedback) if rule == "stdp" else None
-    watchers = [*observers, *([stdp] if stdp else [])]
+    synapses: LocalRule = RULES[rule](network, x, sign, engine.feedback, on_product)
+    watchers = [*observers, *synapses.observers]
     nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
 
     scale = 1 / (copies * beta * batch)
     held = dict(zip(phases, _split(nudged.seen, copies), strict=True))
     high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-    if stdp:
-        grads = stdp.gradients(nudged.seen, scale)
-    else:
-        gains = engine.feedback
-        grads = contrastive(network, x, high, low, scale, on_product, feedback=gains, free=free.seen)
+    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), scale)
     mean = x.new_full((copies * batch,), 1 / (copies * batch))
     if network.readout is not None:
         grads |= losses.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
@@ -257,7 +255,7 @@ def ep_gradients(
 
 def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
     for name, value, allowed in (
-        ("rule", rule, ("contrastive", "stdp")),
+        ("rule", rule, [name for name in RULES.names() if RULES[name].nudges]),
         ("nudging", nudging, tuple(NUDGES)),
         ("loss", loss, (network.loss,)),
     ):

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.registry import RULES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.feedforward import backprop_gradients, feed_forward_passes
+from neurosim_ep.scheduler.feedforward import feed_forward_passes
 from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.presentation import EPGradients, Gradients, ep_gradients, free_phases
-from neurosim_ep.scheduler.unrolled import bptt_gradients
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients, free_phases
+from neurosim_ep.scheduler.rules import Presented, Rule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.train.optimiser import Optimiser
@@ -49,26 +50,17 @@ class Step:
         counter: TileCounter | None = None,
         observers: Sequence[Observer] = (),
     ) -> Gradients:
-        """Take ``batch`` through free and nudge phases, or back through time, from the states ``start`` (zeros); or
-        through a feed-forward pass and back.
+        """Take ``batch`` through what the learning rule does, from the states ``start`` (zeros).
 
         ``alpha`` weighs the signals. ``counter`` counts what EP's phases do on the tiles.
         """
-        relaxation, plasticity, network = self.scenario.relaxation, self.scenario.plasticity, self.model.network
-        if plasticity.rule == "backprop":
-            return backprop_gradients(network, batch.x, batch.y, precision=self.engine.precision)
-        if plasticity.rule == "bptt":
-            return bptt_gradients(
-                network, batch.x, batch.y, free_steps=relaxation.free_steps, steps=self.scenario.bptt_steps,
-                signals=self.model.signals, alpha=alpha, teacher=batch.teacher, states=start, engine=self.engine,
-                observers=observers,
-            )  # fmt: skip
-        counting = [] if counter is None else [TrafficObserver(network, counter, batch.x)]
-        return ep_gradients(
-            network, batch.x, batch.y, free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps,
-            beta=relaxation.beta, signals=self.model.signals, alpha=alpha, teacher=batch.teacher, rule=plasticity.rule,
-            loss=network.loss, nudging=relaxation.nudging, states=start, engine=self.engine,
-            observers=[*observers, *counting], on_product=None if counter is None else counter.update,
+        counting = [] if counter is None else [TrafficObserver(self.model.network, counter, batch.x)]
+        rule: type[Rule] = RULES[self.scenario.plasticity.rule]
+        return rule.present(
+            Presented(
+                self.scenario, self.engine, batch.x, batch.y, self.model.signals, alpha, batch.teacher, start,
+                [*observers, *counting], None if counter is None else counter.update,
+            )
         )  # fmt: skip
 
     def ends(self, batches: Iterable[tuple[Tensor, list[Tensor] | None]]) -> Iterator[tuple[Tensor, Relaxation]]:

@@ -34,6 +34,7 @@ from neurosim_ep.progress import Reporter
 from neurosim_ep.record.checkpoint import load_checkpoint, save_checkpoint
 from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.record.rundir import versions, write_atomic, write_json
+from neurosim_ep.registry import SIGNALS
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.classifier import Teacher, build_teacher, matching_layers
@@ -89,9 +90,10 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
     """
     folder = out or teacher_folder(scenario)
     if not scenario.signals.taught():
+        able = " or ".join(f'"{name}"' for name, kind in SIGNALS.own.items() if kind.taught)
         raise UsageError(
             f"signals.kind = {scenario.signals.kind!r}: no layer of this scenario needs a teacher; "
-            'set it to "kd" or "kdw", or to a list that has one of them'
+            f"set it to {able}, or to a list that has one of them"
         )
     experiment = Experiment.open(scenario, device=device, exact=True)
     data, target, student = experiment.data, experiment.device, experiment.model.network

@@ -150,7 +150,7 @@ class Trainer:
         feed-forward pass where that is what learns.
         """
         network, signals = self.model.network, self.model.signals
-        layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if kind == "le"]
+        layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if not kind.taught]
         labels = to_device(self.test.labels, self.device)
         shown = torch.empty(1 + len(layers), len(labels), dtype=labels.dtype, device=self.device)
         if self.model.tiles is not None:

@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md for data, exports and hardware, each added by another installed package."""
+"""The examples of docs/extending.md for rules, signals, data, exports and hardware, each added by another package."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ import pytest
 import torch
 from examples import example, installed
 from hardware_example import MODEL, RECORDING
+from nets import conv, custom, linear
 from synthetic_run import synthetic_run
 from tiny_run import tiny_run
 
+from neurosim_ep import ep_gradients
+from neurosim_ep.analysis.groups import grouped
+from neurosim_ep.analysis.load import open_runs
 from neurosim_ep.cli import main
-from neurosim_ep.errors import HardwareModelError, ScenarioError
+from neurosim_ep.ep.network import build_network
+from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError
 from neurosim_ep.hardware.bill.backprop import compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.model.file import load_hardware_model
@@ -26,6 +31,48 @@ from neurosim_ep.tiles.devices.file import load_device
 
 def flags(sets: tuple[str, ...]) -> list[str]:
     return [word for one in sets for word in ("--set", one)]
+
+
+FEW = ("data.train_samples=32", "data.test_samples=10")
+
+
+def test_a_learning_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with installed("A learning rule", "rules", "signs = signs_rule:Signs", tmp_path):
+        assert main(["list"]) == 0 and "the sign of the contrast" in capsys.readouterr().out
+        assert main(["schema", "plasticity"]) == 0 and "signs: the sign of the contrast" in capsys.readouterr().out
+        with pytest.raises(ScenarioError, match='must be "contrastive" on tiles that are not ideal'):
+            load_scenario("smoke", ("plasticity.rule=signs", "hardware.converters.dac_bits=8"))
+        section = custom(conv(4), linear(5))
+        network = build_network(section, 3, (2, 6, 6), seed=0)
+        x, y = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 3
+        phases = {"free_steps": 4, "nudge_steps": 2, "beta": 0.5}
+        ours, plain = (ep_gradients(network, x, y, rule=rule, **phases).grads for rule in ("signs", "contrastive"))
+        out = tiny_run(tmp_path / "run", *FEW, "plasticity.rule=signs")
+    for name, grad in plain.items():
+        expected = grad.sign() * grad.abs().mean() if name.startswith("connections") else grad
+        torch.testing.assert_close(ours[name], expected)
+    assert pd.read_csv(out / "layers.csv")["norm_dW"].gt(0).all() and (out / "traffic.h5").exists()
+    with pytest.raises(UsageError, match="rule = 'signs': must be 'contrastive' or 'stdp'"):
+        ep_gradients(network, x, y, rule="signs", **phases)
+    with pytest.raises(ScenarioError, match='"signs": must be one of "contrastive", "stdp", "bptt", "backprop"'):
+        load_scenario("smoke", ("plasticity.rule=signs",))
+
+
+def test_a_signal_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = (*FEW, "signals.kind=le_binary", "signals.learned=false")
+    with installed("A signal kind", "signals", "le_binary = binary_signals:BINARY", tmp_path):
+        assert main(["list"]) == 0 and "local errors through random signs" in capsys.readouterr().out
+        with pytest.raises(ScenarioError, match="learned = true: belongs to signals of kind le; remove it"):
+            load_scenario("smoke", ("signals.kind=le_binary",))
+        out = tiny_run(tmp_path / "run", *sets)
+        (group,) = grouped(open_runs([out]))
+        assert group.method == "binary LE"
+    state = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["trainer"]["signals"]
+    assert set(state) == {"R0", "R1"}
+    for entries in state.values():
+        assert torch.allclose(entries.abs(), torch.full_like(entries, entries.shape[1] ** -0.5))
+    shown = pd.read_csv(out / "layers.csv")["readout_accuracy"]
+    assert shown[:2].notna().all() and shown[2:].isna().all()
 
 
 def test_a_data_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from neurosim_ep.registry import RULES, SIGNALS
 from neurosim_ep.scenario.architectures import vgg_plans
+from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.network import NetworkSection, Sizes, scaled
 from neurosim_ep.scenario.schema.section import LARGEST, Rate, Rates, Section, described
 from neurosim_ep.scenario.topology import LayerPlan
 
-SignalKind = Literal["none", "le", "kd", "kdw"]
+SignalKind = Annotated[str, OneOf(SIGNALS, none="no signals")]
 SignalKinds = Annotated[tuple[SignalKind, ...], Field(strict=False)]
 Colours = Literal["data"] | Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
 
@@ -22,9 +24,8 @@ class SignalsSection(Section):
 
     kind: SignalKind | SignalKinds = described(
         "none",
-        "none: no signals, whatever the other keys here say; le: local errors through random projections; kd: a "
-        "teacher's activations as soft targets; kdw: the same through a learned matrix; or a list with one kind per "
-        "entry of layers",
+        "what layers are compared with: one kind, or a list with one kind per entry of layers; none: no signals, "
+        "whatever the other keys here say",
     )
     layers: tuple[Annotated[int, Field(ge=0)], ...] = described(
         (), "layers with a signal, counted from 0", strict=False
@@ -54,7 +55,7 @@ class SignalsSection(Section):
             return
         if isinstance(self.kind, tuple):
             if "none" in self.kind:
-                yield "kind", "a list names le, kd or kdw; leave layers without a signal out of layers"
+                yield "kind", 'a list names no "none"; leave layers without a signal out of layers'
             if len(self.kind) != len(self.layers):
                 yield (
                     "kind",
@@ -66,13 +67,11 @@ class SignalsSection(Section):
             yield "layers", "names a layer twice"
         if self.alpha_min > self.alpha:
             yield "alpha_min", f"must not exceed alpha ({self.alpha:g})"
-        kinds = set(self.kind_of_layers().values())
-        if not kinds & {"kd", "kdw"}:
-            for key in self.changed("softmax", "teacher", "live"):
-                yield key, "belongs to signals of kind kd and kdw; remove it"
-        if "le" not in kinds:
-            for key in self.changed("targets", "learned"):
-                yield key, "belongs to signals of kind le; remove it"
+        kinds = [SIGNALS[name] for name in self.kind_of_layers().values()]
+        for key in self.changed("softmax", "teacher", "live", "targets", "learned"):
+            if not any(key in kind.keys for kind in kinds):
+                theirs = " and ".join(name for name, kind in SIGNALS.own.items() if key in kind.keys)
+                yield key, f"belongs to signals of kind {theirs}; remove it"
 
     def kind_of_layers(self) -> dict[int, str]:
         """Kind of the signal of each layer that has one, in the order of the layers."""
@@ -83,7 +82,7 @@ class SignalsSection(Section):
 
     def taught(self) -> list[int]:
         """Layers whose targets are a teacher's, in order."""
-        return [layer for layer, kind in self.kind_of_layers().items() if kind != "le"]
+        return [layer for layer, kind in self.kind_of_layers().items() if SIGNALS[kind].taught]
 
 
 class TeacherSection(Section):
@@ -161,12 +160,7 @@ class TeacherSection(Section):
 class PlasticitySection(Section):
     """The learning rule of every synapse."""
 
-    rule: Literal["contrastive", "stdp", "bptt", "backprop"] = described(
-        "contrastive",
-        "difference of phase end points; local changes accumulated over the nudge ticks; or, as references that the "
-        "chip does not compute: backpropagation through the last free ticks, or through the network as a feed-forward "
-        "pass, without feedback, phases or signals",
-    )
+    rule: Annotated[str, OneOf(RULES)] = described("contrastive", "how a batch becomes a gradient for every synapse")
     bptt_steps: int = described(
         0,
         "free ticks that rule bptt goes back through; 0: relaxation.nudge_steps",
@@ -176,18 +170,20 @@ class PlasticitySection(Section):
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if self.rule != "bptt" and self.changed("bptt_steps"):
-            yield "bptt_steps", 'is for rule = "bptt"; remove it'
+        for key in self.changed("bptt_steps"):
+            if key not in RULES[self.rule].keys:
+                theirs = " and ".join(f'"{name}"' for name, rule in RULES.own.items() if key in rule.keys)
+                yield key, f"is for rule = {theirs}; remove it"
 
     @property
     def on_tiles(self) -> bool:
         """Whether the tiles of the chip compute the rule: equilibrium propagation, which nudges."""
-        return self.rule in ("contrastive", "stdp")
+        return bool(RULES[self.rule].nudges)
 
     @property
     def relaxes(self) -> bool:
         """Whether the states of the network relax, and are not those of a feed-forward pass."""
-        return self.rule != "backprop"
+        return bool(RULES[self.rule].relaxes)
 
 
 class TrainingSection(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from neurosim_ep.registry import POLICIES
+from neurosim_ep.registry import POLICIES, RULES
 from neurosim_ep.scenario.schema.dynamics import RelaxationSection, SchedulerSection
 from neurosim_ep.scenario.schema.learning import PlasticitySection, SignalsSection, TeacherSection, TrainingSection
 from neurosim_ep.scenario.schema.network import DataSection, NetworkSection
@@ -48,10 +48,7 @@ class Scenario(Section):
         plans = self.network.layer_plans(num_classes=1)  # as many for any number of classes
         layers = len(plans)
         yield from self._broken_policy_rules(plans)
-        if self.plasticity.rule == "bptt":
-            yield from self._broken_bptt_rules()
-        if not self.plasticity.relaxes:
-            yield from self._broken_pass_rules()
+        yield from RULES[self.plasticity.rule].broken_rules(self)
         if not self.hardware.ideal:
             yield from self._broken_tile_rules()
         beyond = [layer for layer in self.signals.layers if layer >= layers]
@@ -87,28 +84,11 @@ class Scenario(Section):
                 rule = "be even" if ticks == 2 else f"be a multiple of {ticks}"
                 yield f"relaxation.{key}", f"must {rule} with the {name} policy, whose steps take {ticks} ticks"
 
-    def _broken_bptt_rules(self) -> Iterator[tuple[str, str]]:
-        if self.scheduler.policy != "synchronous":
-            yield "scheduler.policy", 'must be "synchronous" with plasticity.rule = "bptt", which goes back through it'
-        if self.scheduler.precision != "float32":
-            yield "scheduler.precision", 'must be "float32" with plasticity.rule = "bptt"'
-        if self.bptt_steps > self.relaxation.free_steps:
-            source = "plasticity.bptt_steps" if self.plasticity.bptt_steps else "relaxation.nudge_steps"
-            yield "relaxation.free_steps", f"must be at least {source} ({self.bptt_steps}), the ticks BPTT goes back"
-
-    def _broken_pass_rules(self) -> Iterator[tuple[str, str]]:
-        where = f'with plasticity.rule = "{self.plasticity.rule}"'
-        if self.signals.kind != "none":
-            yield "signals.kind", f'must be "none" {where}, which learns from the loss of the last layer alone'
-        if self.relaxation.warm_start != "none":
-            yield "relaxation.warm_start", f'must be "none" {where}, which has no free phase to start'
-        if self.scheduler.precision not in ("float32", "tf32"):
-            yield "scheduler.precision", f'must be "float32" or "tf32" {where}'
-
     def _broken_tile_rules(self) -> Iterator[tuple[str, str]]:
         hardware = self.hardware
-        if self.plasticity.rule != "contrastive":
-            yield "plasticity.rule", 'must be "contrastive" on tiles that are not ideal'
+        if not RULES[self.plasticity.rule].real_tiles:
+            able = " or ".join(f'"{name}"' for name, rule in RULES.own.items() if rule.real_tiles)
+            yield "plasticity.rule", f"must be {able} on tiles that are not ideal"
         if self.scheduler.precision not in ("float32", "auto"):
             rule = 'must be "float32" or "auto" on tiles that are not ideal, which round in their own way'
             yield "scheduler.precision", rule
