@@ -199,9 +199,23 @@ def initialise(network: Network, weight_init: str, weight_scale: float | Sequenc
 
 
 def build_network(section: NetworkSection, num_classes: int, image_shape: Sequence[int], seed: int) -> Network:
-    """The network of a scenario's ``[network]`` section, initialised from ``seed``, float32 on the CPU.
+    """The network of a scenario's ``[network]`` section, with initial weights.
 
-    ``image_shape`` is (C, H, W). Raises :class:`ScenarioError` when the layers do not fit the images.
+    Args:
+        section: ``scenario.network`` of what :func:`~neurosim_ep.load_scenario` gives.
+        num_classes: size of the readout, or of the class layer.
+        image_shape: (C, H, W) of one image.
+        seed: of the initial weights; the same seed gives the same weights on every device.
+
+    Returns:
+        A network in float32 on the CPU; ``network.state_shapes`` has the shape of each layer's states.
+
+    Raises:
+        ScenarioError: layers that do not fit the images or one another.
+
+    >>> from neurosim_ep import load_scenario
+    >>> build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0).layer_names
+    ['conv1', 'conv2', 'fc1']
     """
     plans = section.layer_plans(num_classes)
     network = Network(plans, section.activation, section.loss, num_classes, tuple(image_shape))

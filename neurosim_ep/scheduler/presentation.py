@@ -75,14 +75,23 @@ def free_phase(
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
 ) -> Relaxation:
-    """Relax ``network`` on images x (B, C, H, W) for ``steps`` ticks with β = 0, from zeros unless given states.
+    """Relax ``network`` on images with β = 0: the free phase of arXiv 2508.15989, ``s ← σ(∂Φ/∂s)``.
 
-    ``feedback`` is the gain γ of what layers pass down (:mod:`~neurosim_ep.ep.feedback`). ``schedule`` says how
-    (default: every sample, every tick, all layers at once); ``engine``, made for this network, a schedule and gains, is
-    used instead where it is given.
+    Args:
+        network: what :func:`~neurosim_ep.build_network` gives.
+        x: images (B, C, H, W), normalised, in the number format and on the device of the network.
+        steps: ticks, at most.
+        states: states (B, *shape) to start from, one for each layer; zeros by default.
+        feedback: γ, gain of what layers pass down (:mod:`~neurosim_ep.ep.feedback`).
+        schedule: how the ticks are computed; every sample, every tick, all layers at once by default.
+        engine: made for this network, a schedule and gains, and used instead of these.
+        observers: are shown every tick.
 
-    Raises :class:`UsageError` for images or states that do not fit the network in shape, number format or device, and
-    for a gain that is not 0 to 10 or not the engine's.
+    Returns:
+        States of every layer (B, *shape) at the end, and how each sample came to rest, or that it did not.
+
+    Raises:
+        UsageError: images or states that do not fit the network, a gain that is not 0 to 10 or not the engine's.
     """
     check_inputs(network, x, states=states)
     engine = engine_for(network, schedule, engine, feedback)
@@ -189,25 +198,45 @@ def ep_gradients(
 ) -> EPGradients:
     """Equilibrium-propagation gradient of the (augmented) loss at one batch (arXiv 2508.15989, Eq 12 and 15).
 
-    x (B, C, H, W) images, y (B,) class indices. The free phase runs ``free_steps`` ticks from ``states`` (zeros by
-    default); the nudge phases run ``nudge_steps`` ticks from its end, as one batch. ``rule`` names a
-    :class:`~neurosim_ep.scheduler.rules.LocalRule`: "contrastive", "stdp" or another package's; ``nudging`` is
-    "three_phase", "one_sided_plus" or "one_sided_minus". ``teacher``: activations (B, *shape) of every layer whose
-    signal is a teacher's.
+    With gains each layer's gradient has the factor that makes it one of the loss: for small β and κ = γ that of the
+    loss at the free fixed point; with another κ not exactly, as no energy has such dynamics
+    (:mod:`~neurosim_ep.ep.feedback`).
 
-    ``feedback`` and ``nudge_feedback`` are the gains γ and κ of what layers pass down, at rest and displaced (default:
-    γ): :mod:`~neurosim_ep.ep.feedback`. Whatever they are, each layer's gradient has the factor that makes it one of
-    the loss: at rest, with κ = γ and for small β, that of the loss at the free fixed point; with another κ not exactly,
-    as no energy has such dynamics.
+    Args:
+        network: what :func:`~neurosim_ep.build_network` gives.
+        x: images (B, C, H, W), normalised, in the number format and on the device of the network.
+        y: class indices (B,), int64.
+        free_steps: ticks of the free phase.
+        nudge_steps: ticks of the nudge phases, which start at its end and run side by side.
+        beta: β > 0, how strongly the errors push.
+        signals: error signals of the layers, or None for the loss of the output alone.
+        alpha: α, the weight of the signals.
+        teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
+        rule: name of a :class:`~neurosim_ep.scheduler.rules.LocalRule`: "contrastive", "stdp" or another package's.
+        loss: the network's own, to be sure.
+        nudging: "three_phase", "one_sided_plus" or "one_sided_minus".
+        feedback: γ, gain of what layers pass down.
+        nudge_feedback: κ, gain of what the nudge displaces; None: γ.
+        states: states (B, *shape) to start from, one for each layer; zeros by default.
+        schedule: how the ticks are computed; every sample, every tick, all layers at once by default.
+        engine: made for this network, a schedule and gains, and used instead of these; saves its preparation.
+        observers: are shown every tick of all phases.
+        on_product: is told of every outer product the synapses add up: one per contrasted end point, or two per nudge
+            tick with the stdp rule.
 
-    Other arguments: ``schedule`` says how the ticks are computed (default: every sample, every tick, all layers at
-    once); ``engine``, made for this network, a schedule and gains, is used instead where it is given, and saves its
-    preparation. ``on_product`` is told of every outer product the synapses add up: one per contrasted end point, or two
-    per nudge tick with the stdp rule.
+    Returns:
+        Gradients by parameter name (mean over the batch), and how every phase ended.
 
-    Raises :class:`UsageError` for an unknown rule or nudging, a loss the network was not built for, a beta that is not
-    positive, gains that are not 0 to 10 (κ above 0), so small that no error is left of, or not the engine's, or tensors
-    that do not fit the network in shape, number format or device.
+    Raises:
+        UsageError: an unknown rule or nudging, a loss the network was not built for, β <= 0, gains that are not 0 to 10
+            (κ above 0), so small that no error is left, or not the engine's, tensors that do not fit.
+
+    >>> from neurosim_ep import build_network, load_scenario
+    >>> network = build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0)
+    >>> phases = dict(free_steps=3, nudge_steps=1, beta=0.2, feedback=0.1, nudge_feedback=1.0)
+    >>> found = ep_gradients(network, torch.rand(4, 3, 16, 16), torch.arange(4), **phases, schedule=Schedule("sweep"))
+    >>> all(bool(gradient.any()) for gradient in found.grads.values())  # one sweep reaches every layer
+    True
     """
     _check(network, rule, loss, nudging)
     if not beta > 0:
@@ -220,28 +249,19 @@ def ep_gradients(
     input_drive, _ = network.input_drive(x)
     free, senders = _free_phase(engine, input_drive, free_steps, states, observers)
 
-    nudges = NUDGES[nudging]
-    copies, phases = len(nudges), tuple(phase for phase, _ in nudges)
-    sign = per_row([factor for _, factor in nudges], batch, x)
+    phases, factors = zip(*NUDGES[nudging], strict=True)
+    sign = per_row(factors, batch, x)
     nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher, engine.feedback)
     synapses: LocalRule = RULES[rule](network, x, sign, engine.feedback, on_product)
     watchers = [*observers, *synapses.observers]
     nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
 
-    scale = 1 / (copies * beta * batch)
-    held = dict(zip(phases, _split(nudged.seen, copies), strict=True))
+    held, ends = (dict(zip(phases, _split(one, len(phases)), strict=True)) for one in (nudged.seen, nudged.states))
     high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), scale)
-    mean = x.new_full((copies * batch,), 1 / (copies * batch))
-    if network.readout is not None:
-        grads |= losses.readout_gradient(network, nudged.seen[-1], nudge.onehot, mean)
-    if signals is not None:
-        grads |= matrix_gradient(signals, nudged.seen, nudge.targets, mean * alpha)
-
+    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), 1 / (len(phases) * beta * batch))
     logits = network.logits(free.seen)
-    ends = dict(zip(phases, _split(nudged.states, copies), strict=True))
     return EPGradients(
-        grads=grads,
+        grads=grads | _delta_rule(network, nudged.seen, nudge, signals, alpha),
         free=free.states,
         loss=losses.output_loss(network, logits, onehot),
         logits=logits,
@@ -251,6 +271,19 @@ def ep_gradients(
         nudge_phases=nudged,
         contrasted=(high, low),
     )
+
+
+def _delta_rule(
+    network: Network, nudged: Sequence[Tensor], nudge: Nudge, signals: Signals | None, alpha: float
+) -> dict[str, Tensor]:
+    """Gradients of the readout and of learned matrices at the ``nudged`` states (rows, *shape), mean over the rows."""
+    mean = nudge.onehot.new_full((len(nudge.onehot),), 1 / len(nudge.onehot))
+    grads: dict[str, Tensor] = {}
+    if network.readout is not None:
+        grads |= losses.readout_gradient(network, nudged[-1], nudge.onehot, mean)
+    if signals is not None:
+        grads |= matrix_gradient(signals, nudged, nudge.targets, mean * alpha)
+    return grads
 
 
 def _check(network: Network, rule: str, loss: str, nudging: str) -> None:

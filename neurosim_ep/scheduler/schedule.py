@@ -13,7 +13,8 @@ class Schedule:
     """The scheduler's part of a presentation; the defaults compute every sample in every tick.
 
     Args:
-        policy: a name that ``neurosim-ep list`` shows: "synchronous", "alternating", "event" or another package's.
+        policy: a name that ``neurosim-ep list`` shows: "synchronous", "alternating", "sweep", "event" or another
+            package's.
         tolerance: largest change of a sample's states per step at which it is at rest in the free phase; 0 runs all
             ticks.
         nudge_tolerance: the same in the nudge phases, relative to each layer's displacement.

@@ -8,14 +8,16 @@ from importlib import import_module
 
 import pytest
 
+from neurosim_ep.ep.network import build_network
 from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.run import resume, run
 
-DESCRIBED = (RunResult, Schedule, bptt_gradients, load_scenario, resume, run)
-WITH_EXAMPLES = (Schedule, bptt_gradients, load_scenario)
+DESCRIBED = (RunResult, Schedule, bptt_gradients, build_network, ep_gradients, free_phase, load_scenario, resume, run)
+WITH_EXAMPLES = (Schedule, bptt_gradients, build_network, ep_gradients, load_scenario)
 
 
 @pytest.mark.parametrize("described", DESCRIBED, ids=lambda one: one.__name__)
