@@ -23,7 +23,7 @@ CODES = (
     "they are in two's complement"
 )
 NOT_INCLUDED = (
-    "biases, readout and error signals, which are digital",
+    "biases, readout, error signals and identities, which are digital",
     "transposed reads: NeuroSim reads forward only, and once, where relaxation reads in every tick",
     "the nudge phases and the update",
     "padding: H and W in NetWork.csv are those of the layer below; input files have all padded windows",
