@@ -26,10 +26,11 @@ from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.anchors import Anchors
 from neurosim_ep.scheduler.buffers import KeptFields, Verdicts
 from neurosim_ep.scheduler.course import Course
-from neurosim_ep.scheduler.field import Field, Observer, Reads
+from neurosim_ep.scheduler.field import Field, Reads
 from neurosim_ep.scheduler.fused.check import trusted_passes
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
+from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.schedule import Schedule
@@ -189,7 +190,9 @@ class Engine:
         for connection in self.network.connections[1:]:  # the input is read in the free phase alone
             if connection.tiles is not None:
                 connection.tiles.phase = "free" if nudge is None else "nudge"
-        reads = Reads(self.network, self.kernels, self.feedback, self.policy.obeys_senders, self.fused)
+        reads = Reads(
+            self.network, self.kernels, self.feedback, self.policy.obeys_senders, self.fused, self.graphs is not None
+        )
         return Field(
             reads, channels_last(input_drive), [channels_last(state) for state in states], phases,
             nudge=nudge, senders=senders, anchors=self._anchors(len(phases)), observers=observers,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,30 +25,10 @@ from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.rows import memory_rows, rows_of
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
+from neurosim_ep.scheduler.stillness import Stillness
 
-
-class Observer(Protocol):
-    """Sees every read and every tick of a phase; what it is shown is only lent, and overwritten by the next tick."""
-
-    counts_events: bool
-    """Whether it wants to know which neurons send."""
-    wants_changes: bool
-    """Whether it reads ``field.change`` after every step."""
-
-    def begin(self, field: Field) -> None:
-        """A tick begins at ``field.states``; layers in ``field.fresh`` changed since the last one began."""
-
-    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
-        """The connection ``edge`` is read forwards at its pre state."""
-
-    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: primitive.Routed) -> None:
-        """The connection ``edge`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
-
-    def end(self, field: Field) -> None:
-        """The tick is over: layers in ``field.fresh`` were updated in it."""
-
-    def row_buffers(self) -> list[Tensor]:
-        """Buffers of one row per row of the field, to be reordered with it."""
+if TYPE_CHECKING:
+    from neurosim_ep.scheduler.observers import Observer
 
 
 @dataclass(frozen=True)
@@ -56,7 +36,7 @@ class Reads:
     """How the edges of ``network`` are read, whatever the batch.
 
     With ``obeys`` receivers know of states what was sent. ``feedback`` has the gains; ``fused`` does what lies between
-    two reads in fewer passes, unless observers want to see it.
+    two reads in fewer passes, unless observers want to see it. ``replayed``: ticks are captured once and replayed.
     """
 
     network: Network
@@ -64,6 +44,7 @@ class Reads:
     feedback: Feedback
     obeys: bool = False
     fused: FusedPasses | None = None
+    replayed: bool = False
 
 
 class Field:
@@ -105,6 +86,7 @@ class Field:
         self._forwards: dict[int, Tensor] = {}
         self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
+        self._still = Stillness(states, self.copies, reads.replayed)
         self.down = Downwards(reads.feedback, nudged=nudge is not None)
         if self.down.apart:
             known = senders if self.obeys else None
@@ -164,10 +146,17 @@ class Field:
 
     def read_down(self, edge: int) -> None:
         """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
-        if self.down.silent(edge):
+        if self.silent(edge):
             return
         drive = self._feedback(edge, self.remembered(edge))
         self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
+
+    def silent(self, edge: int) -> bool:
+        """Whether nothing is passed down ``edge``, which need not be read then, unless somebody watches."""
+        if self.down.silent(edge):
+            return True
+        still = self._still.nothing_from(self.network.edges[edge].target) and self.kernels[edge].repeatable
+        return still and not self.obeys and not self.observers
 
     def read_both(self, edge: int) -> None:
         """Both reads of ``edge`` at the states as they are."""
@@ -234,8 +223,11 @@ class Field:
         return self.down.apart and self.network.edges[edge].pool == "max"
 
     def _before_pooling(self, edge: int) -> Tensor:
-        pre = self.seen(self.network.edges[edge].source)
-        return self.kernels[edge].forward(pre) if self.anchors is None else self.anchors.forward(edge, pre)
+        source = self.network.edges[edge].source
+        pre = self.seen(source)
+        if self.anchors is not None:
+            return self.anchors.forward(edge, pre)
+        return self._still.forward(edge, self.kernels[edge], source, pre)
 
     def _transposed(self, edge: int, routed: Tensor) -> Tensor:
         kernel = self.kernels[edge]
@@ -247,6 +239,7 @@ class Field:
         kernels = self.kernels if self.anchors is None else self.anchors.exact
         for number in filter(self._keeps, range(1, len(self.network.edges))):
             z = kernels[number].forward(self.down.free[self.network.edges[number].source])
+            self._still.keep(number, z)
             routing = primitive.pool_forward(z, "max")[1]
             assert routing is not None
             self._store(number, repeat_rows(routing, self.copies))
@@ -285,6 +278,7 @@ class Field:
                 change.copy_(memory_rows(state.sub_(new).abs_()).amax(1))
             state.copy_(new)
         self.fresh.append(layer)
+        self._still.moved(layer)
 
     def drive(self, layer: int) -> Tensor:
         """∂Φ_aug/∂s of ``layer`` from what its edges gave when they were read last, which is used up.
@@ -339,6 +333,7 @@ class Field:
         are in both; other places keep what they hold.
         """
         self.active, self.tick, self.moment, self.fresh = self.samples, 0, 0, list(range(self.layers))
+        self._still.forget()
         self.batch = min(self.samples, other.samples)
         torch.arange(self.samples, out=self.order)
         for mine, theirs, _ in self._shared(other):

@@ -33,6 +33,13 @@ class Kernel:
         """Whether there are any: an identity passes states on."""
         return isinstance(self.edge, Connection)
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether ideal synapses are read, whose reads of the same states are the same: real tiles draw noise and count
+        what they convert.
+        """
+        return isinstance(self.edge, Connection) and self.edge.tiles is None
+
     def refresh(self) -> None:
         """The weights have changed."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,32 @@ from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.sigma_delta import repeat_rows
 
 
+class Observer(Protocol):
+    """Sees every read and every tick of a phase; what it is shown is only lent, and overwritten by the next tick."""
+
+    counts_events: bool
+    """Whether it wants to know which neurons send."""
+    wants_changes: bool
+    """Whether it reads ``field.change`` after every step."""
+
+    def begin(self, field: Field) -> None:
+        """A tick begins at ``field.states``; layers in ``field.fresh`` changed since the last one began."""
+
+    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
+        """The connection ``edge`` is read forwards at its pre state."""
+
+    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+        """The connection ``edge`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
+
+    def end(self, field: Field) -> None:
+        """The tick is over: layers in ``field.fresh`` were updated in it."""
+
+    def row_buffers(self) -> list[Tensor]:
+        """Buffers of one row per row of the field, to be reordered with it."""
+
+
 class Watcher:
-    """An observer that overlooks everything; see :class:`~neurosim_ep.scheduler.field.Observer`."""
+    """An observer that overlooks everything; see :class:`Observer`."""
 
     counts_events = False
     wants_changes = False

@@ -135,7 +135,7 @@ class Sweep:
     def prepare(self, field: Field) -> None:
         """The routing of edges that are read backwards before they are read forwards: upwards all of them."""
         for number, edge in enumerate(self.network.edges[1:], 1):
-            if field.nudge is None and edge.pool == "max" and not field.down.silent(number):
+            if field.nudge is None and edge.pool == "max" and not field.silent(number):
                 field.remember(number, field.read(number)[1])
 
     def step(self, field: Field) -> None:

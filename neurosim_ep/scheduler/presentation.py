@@ -17,8 +17,8 @@ from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
 from neurosim_ep.registry import RULES
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
-from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
+from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.phases import NUDGES, Phase
 from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.rules import Ends, LocalRule

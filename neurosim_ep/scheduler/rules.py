@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from neurosim_ep.ep.signals import Signals
     from neurosim_ep.scenario.schema import Scenario
     from neurosim_ep.scheduler.engine import Engine
-    from neurosim_ep.scheduler.field import Observer
+    from neurosim_ep.scheduler.observers import Observer
     from neurosim_ep.scheduler.presentation import Gradients
 
 Broken = Iterator[tuple[str, str]]

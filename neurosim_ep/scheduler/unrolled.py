@@ -14,9 +14,8 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
-from neurosim_ep.scheduler.field import Observer
 from neurosim_ep.scheduler.inputs import check_inputs
-from neurosim_ep.scheduler.observers import StateRecorder
+from neurosim_ep.scheduler.observers import Observer, StateRecorder
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import Gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Rest

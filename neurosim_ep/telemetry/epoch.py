@@ -14,8 +14,7 @@ from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler.field import Observer
-from neurosim_ep.scheduler.observers import ResidualObserver
+from neurosim_ep.scheduler.observers import Observer, ResidualObserver
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients
 from neurosim_ep.telemetry.health import LayerHealth

@@ -13,7 +13,7 @@ from neurosim_ep.registry import RULES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.feedforward import feed_forward_passes
-from neurosim_ep.scheduler.field import Observer
+from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients, free_phases
 from neurosim_ep.scheduler.rules import Presented, Rule

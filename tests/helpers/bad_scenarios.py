@@ -68,7 +68,7 @@ BAD_FILES = {
     "not a number": ("[network]\nweight_scale = nan", "network.weight_scale = NaN: must be finite"),
     "bad choice, near": (
         '[data]\nkind = "cifar"',
-        '"cifar10", "cifar100", "folder", "idx", "textures"; did you mean "cifar10"?',
+        '"cifar10", "cifar100", "idx", "folder", "textures"; did you mean "cifar10"?',
     ),
     "bad choice, far": ('[data]\nkind = "zzz"', 'data.kind = "zzz": must be one of "cifar10"'),
     "bad number of classes": ("[data]\nclasses = 20", "data.classes = 20: must be one of 10, 100"),

@@ -8,8 +8,8 @@ from nets import conv, custom, linear
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.scheduler.field import Field, Observer
-from neurosim_ep.scheduler.observers import ResidualObserver, Watcher
+from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.observers import Observer, ResidualObserver, Watcher
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule

@@ -1,0 +1,59 @@
+"""Reads that are spared at the beginning of a phase, as their states have not moved yet: the numbers stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurosim_ep.scheduler.kernels import Kernel
+from neurosim_ep.scheduler.sigma_delta import repeat_rows
+
+
+class Stillness:
+    """What is known of layers that have not been updated since a phase began from ``states`` (rows, *shape).
+
+    Those at 0 pass nothing down. Where ``copies`` phases of a sample relax side by side they begin with one state, so
+    that it is read once for all of them. Where ticks are ``replayed`` nothing is known: what is captured must hold for
+    any states, and those of a device would have to be waited for.
+    """
+
+    def __init__(self, states: Sequence[Tensor], copies: int, replayed: bool) -> None:
+        self._copies = copies
+        self._zero = set() if replayed else {n for n, state in enumerate(states) if not state.any()}
+        self._shared = set(range(len(states))) if copies > 1 and not replayed else set()
+        self._reads: dict[int, Tensor] = {}
+
+    def moved(self, layer: int) -> None:
+        """``layer`` has been updated."""
+        self._zero.discard(layer)
+        self._shared.discard(layer)
+
+    def forget(self) -> None:
+        """The states are others now."""
+        self._zero.clear()
+        self._shared.clear()
+        self._reads.clear()
+
+    def nothing_from(self, layer: int) -> bool:
+        """Whether the states of ``layer`` are still all 0."""
+        return layer in self._zero
+
+    def keep(self, edge: int, read: Tensor) -> None:
+        """Keep the ``read`` (B, *shape) of ``edge`` at the states that the phases have in common."""
+        if self._shared:
+            self._reads[edge] = read
+
+    def forward(self, edge: int, kernel: Kernel, source: int, pre: Tensor) -> Tensor:
+        """Forward read of ``edge`` at the states ``pre`` (rows, *shape) of layer ``source``."""
+        kept = self._reads.pop(edge, None)
+        if source not in self._shared or not kernel.repeatable:
+            return kernel.forward(pre)
+        once = kept if kept is not None else kernel.forward(_every(pre, self._copies))
+        return repeat_rows(once[: len(pre) // self._copies], self._copies)
+
+
+def _every(rows: Tensor, copies: int) -> Tensor:
+    """The first of every ``copies`` rows, in memory of its own as convolutions read it."""
+    return rows[::copies].clone(memory_format=torch.preserve_format)
