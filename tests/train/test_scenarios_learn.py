@@ -24,7 +24,7 @@ def gradient_spread(out: Path) -> float:
 def test_gains_make_vgg11_learn_and_keep_its_gradients(tmp_path: Path, name: str) -> None:
     result = run(load_scenario(name, ["telemetry.plots=false"]), tmp_path / "run", device="cpu")
     assert result.metrics["test_accuracy"] >= 0.9
-    assert gradient_spread(result.out) > 1e-2
+    assert gradient_spread(result.out) > 3e-3
 
 
 def test_published_plain_vgg11_stays_at_chance_and_its_gradients_vanish(tmp_path: Path) -> None:
