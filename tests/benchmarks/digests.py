@@ -36,7 +36,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "smoke": ("smoke", LONGER),
     "smoke_tiles": ("smoke_tiles", SHORT),
     "mlp": ("mlp", LONGER),
-    "vgg11_le": ("vgg11_le", SHORT),
+    "vgg11_le": ("vgg11_plain", (*SHORT, "signals.kind=le", "relaxation.nudge_steps=6")),
     "le_learned": ("smoke", (*SHORT, "signals.layers=[0,1,2]", "signals.targets=soft", "plasticity.rule=stdp")),
     "kd": ("smoke", (*SHORT, *TAUGHT)),
     "event": ("smoke", (*SHORT, "scheduler.policy=event", "scheduler.threshold=0.01")),

@@ -72,7 +72,7 @@ def untrained(network: str, method: str, options: argparse.Namespace) -> Subject
         f"plasticity.rule={'bptt' if method == STATES_KEPT else 'contrastive'}",
         f"signals.layers={SIGNAL_LAYERS.get(kind, {}).get(network, [])}",
     ]  # fmt: skip
-    scenario = load_scenario(shipped_files("scenarios")["vgg11_le"], overrides)
+    scenario = load_scenario(shipped_files("scenarios")["vgg11_plain"], overrides)
     return random_subject(scenario, CLASSES[network], options.batch, options.device)
 
 

@@ -32,8 +32,8 @@ SETTINGS = {
 
 def measure(overrides: list[str], given: argparse.Namespace) -> dict[str, float]:
     """Seconds of one presentation and peak memory of this process, or of its memory on a GPU."""
-    sets = [f"network.width={given.width}", "data.kind=textures", *overrides]
-    subject = random_subject(load_scenario("vgg11_le", sets), 10, given.batch, given.device)
+    sets = ["signals.kind=le", f"network.width={given.width}", *overrides]
+    subject = random_subject(load_scenario("vgg11_plain", sets), 10, given.batch, given.device)
     scenario = subject.scenario
     product = Product(subject, Schedule.of(scenario.scheduler, scenario.relaxation), 20, 10)
     seconds = [timed(given.device, product.present)[0] for _ in range(3)]

@@ -1,5 +1,6 @@
-"""The quarter-width scenarios on CIFAR-10: within a network they differ in their signals alone, but for K: without
-signals it must let the error of the readout reach the first layer.
+"""The quarter-width scenarios on CIFAR-10. Those of the published dynamics differ, within a network, in their signals
+alone, but for K: without signals it must let the error of the readout reach the first layer. Those with gains differ
+from one another in the network alone.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from neurosim_ep import resources
 from neurosim_ep.scenario.load import load_scenario
 
 NAMES = sorted(name for name in resources.shipped_files("scenarios") if name.startswith("cifar10/"))
+GAINS = [name for name in NAMES if name.endswith("_gains")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*GAINS}))
 def test_budgets_are_equal_within_a_network(name: str) -> None:
     plain = load_scenario(f"{name.rsplit('_', 1)[0]}_plain")
     mine = load_scenario(name)
@@ -32,6 +34,15 @@ def test_budgets_are_equal_within_a_network(name: str) -> None:
     assert ticks >= farthest_error(len(layers), mine.signals.layers)
 
 
+@pytest.mark.parametrize("name", GAINS)
+def test_settings_with_gains_are_equal_for_all_networks(name: str) -> None:
+    mine, vgg11 = load_scenario(name), load_scenario("cifar10/vgg11_gains")
+    network = mine.network.model_copy(update={"preset": vgg11.network.preset})
+    assert mine.model_copy(update={"scenario": vgg11.scenario, "network": network}) == vgg11
+    assert f"{mine.network.preset}_gains" == mine.scenario.name == Path(name).name
+    assert (mine.scheduler.policy, mine.relaxation.nudge_steps, mine.relaxation.nudge_feedback) == ("sweep", 1, 1.0)
+
+
 def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
     """Ticks until every layer has seen an error, of a signal or of the readout, with one layer per tick."""
     sources = [*taught, layers - 1]
@@ -40,5 +51,6 @@ def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
 
 def test_the_networks_of_the_results_are_there() -> None:
     assert [f"cifar10/{name}" for name in (
-        "vgg11_kd", "vgg11_le", "vgg11_plain", "vgg13_le", "vgg13_plain", "vgg7_kd", "vgg7_le", "vgg7_plain"
+        "resnet13_gains", "vgg11_gains", "vgg11_kd", "vgg11_le", "vgg11_plain", "vgg13_gains", "vgg13_le",
+        "vgg13_plain", "vgg7_gains", "vgg7_kd", "vgg7_le", "vgg7_plain",
     )] == NAMES  # fmt: skip
