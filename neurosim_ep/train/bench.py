@@ -51,7 +51,8 @@ class Bench:
     the update; they count as one tick.
     ``update_ms``: images, gradients, optimiser and writing of tiles of one batch. ``recorded_step_ms``: a step of a
     batch whose traffic is recorded (None: none is). ``GFLOP_per_tick``: reads of a whole batch as direct sums, of which
-    a CPU may need fewer operations (:mod:`~neurosim_ep.scheduler.arrangements`).
+    a CPU may need fewer operations (:mod:`~neurosim_ep.scheduler.arrangements`,
+    :mod:`~neurosim_ep.scheduler.stillness`).
     ``reads_GFLOP_per_s`` and ``product_GFLOP_per_s``: reads as they are, and a product of large square matrices in the
     same precision with the same threads. ``extrapolated`` says which figures were not measured, and how they follow.
     """
