@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module, util
 from pathlib import Path
@@ -42,11 +42,12 @@ class Registry(Generic[T]):
     """All things of a ``kind`` by name.
 
     ``group``: entry points of other packages; ``home``: module that registers the package's own with :meth:`add`. It
-    must not import PyTorch where a section of the scenario asks for names of this kind.
+    must not import PyTorch where a section of the scenario asks for names of this kind. ``needs``: attributes that
+    every thing has beside name and sentence.
     """
 
-    def __init__(self, kind: str, group: str, home: str) -> None:
-        self.kind, self.group, self.home = kind, group, home
+    def __init__(self, kind: str, group: str, home: str, needs: Sequence[str] = ()) -> None:
+        self.kind, self.group, self.home, self.needs = kind, group, home, ("sentence", *needs)
         self._added: dict[str, T] = {}
 
     def add(self, thing: T) -> T:
@@ -114,6 +115,12 @@ class Registry(Generic[T]):
             ) from problem
         if name != point.name:
             raise UsageError(f"{self._spelled(point)}: calls itself {name!r}; give both the same name")
+        lacking = {need for need in self.needs if not hasattr(thing, need)} | getattr(
+            thing, "__abstractmethods__", set()
+        )
+        if lacking:
+            names = ", ".join(sorted(lacking))
+            raise UsageError(f"{self._spelled(point)}: lacks {names}; mend that package, or uninstall it")
         return thing
 
     def _spelled(self, point: EntryPoint) -> str:
@@ -135,8 +142,8 @@ class ClassRegistry(Registry[T]):
     a class is imported when it is asked for. A new one is a class in a file, and nothing else.
     """
 
-    def __init__(self, kind: str, group: str, *homes: str) -> None:
-        super().__init__(kind, group, homes[0])
+    def __init__(self, kind: str, group: str, *homes: str, needs: Sequence[str] = ()) -> None:
+        super().__init__(kind, group, homes[0], needs)
         self.homes = homes
 
     @cached_property
@@ -182,17 +189,35 @@ def _texts(body: list[ast.stmt]) -> dict[str, str]:
     }
 
 
-ACTIVATIONS: Registry[Any] = Registry("activation", "neurosim_ep.activations", "neurosim_ep.ep.activations")
-POLICIES: Registry[Any] = Registry("policy", "neurosim_ep.policies", "neurosim_ep.scheduler.policies")
-RULES: Registry[Any] = Registry("learning rule", "neurosim_ep.rules", "neurosim_ep.scheduler.rules")
-SIGNALS: Registry[Any] = Registry("signal kind", "neurosim_ep.signals", "neurosim_ep.ep.signal_kinds")
-ACTIONS: Registry[Any] = Registry("hardware action", "neurosim_ep.actions", "neurosim_ep.hardware.bill.cost")
-EXPORTERS: ClassRegistry[Any] = ClassRegistry(
-    "exporter", "neurosim_ep.exporters", "neurosim_ep.record.export", "neurosim_ep.diagnosis.neurosim_trace"
+ACTIVATIONS: Registry[Any] = Registry("activation", "neurosim_ep.activations", "neurosim_ep.ep.activations", ["of"])
+POLICIES: Registry[Any] = Registry(
+    "policy", "neurosim_ep.policies", "neurosim_ep.scheduler.policies", ["ticks", "obeys_senders", "prepare", "step"]
 )
-SOURCES: ClassRegistry[Any] = ClassRegistry("data source", "neurosim_ep.sources", "neurosim_ep.data.sources")
-DEVICES: ClassRegistry[Any] = ClassRegistry("device law", "neurosim_ep.devices", "neurosim_ep.tiles.devices")
-CONVERTERS: ClassRegistry[Any] = ClassRegistry("converter", "neurosim_ep.converters", "neurosim_ep.hardware.model.adc")
+RULES: Registry[Any] = Registry(
+    "learning rule", "neurosim_ep.rules", "neurosim_ep.scheduler.rules",
+    ["label", "nudges", "relaxes", "real_tiles", "keys", "broken_rules", "present"],
+)  # fmt: skip
+SIGNALS: Registry[Any] = Registry(
+    "signal kind", "neurosim_ep.signals", "neurosim_ep.ep.signal_kinds",
+    ["label", "taught", "matrix", "keys", "learns", "entries", "targets"],
+)  # fmt: skip
+ACTIONS: Registry[Any] = Registry(
+    "hardware action", "neurosim_ep.actions", "neurosim_ep.hardware.bill.cost",
+    ["in_phase", "afterwards", "styles", "components"],
+)  # fmt: skip
+EXPORTERS: ClassRegistry[Any] = ClassRegistry(
+    "exporter", "neurosim_ep.exporters", "neurosim_ep.record.export", "neurosim_ep.diagnosis.neurosim_trace",
+    needs=["export", "told"],
+)  # fmt: skip
+SOURCES: ClassRegistry[Any] = ClassRegistry(
+    "data source", "neurosim_ep.sources", "neurosim_ep.data.sources", needs=["takes", "read"]
+)
+DEVICES: ClassRegistry[Any] = ClassRegistry(
+    "device law", "neurosim_ep.devices", "neurosim_ep.tiles.devices", needs=["draw", "up", "down"]
+)
+CONVERTERS: ClassRegistry[Any] = ClassRegistry(
+    "converter", "neurosim_ep.converters", "neurosim_ep.hardware.model.adc", needs=["at_node", "cost"]
+)
 
 LISTED: dict[str, Registry[Any]] = {
     "Activations": ACTIVATIONS,

@@ -54,10 +54,15 @@ def _without_stride(pre: Tensor, weight: Tensor, padding: int, stride: int) -> t
     PyTorch's derivative of such a convolution by its weights writes beyond its memory on some processors (oneDNN, 2 to
     7 channels), and there is nothing else to look at.
     """
-    if stride == 1 or padding or weight.shape[2] > 1:
+    if not _skips_places(weight, padding, stride):
         return pre, stride
     places = pre[:, :, ::stride, ::stride]
     return places.contiguous(memory_format=torch.channels_last), 1
+
+
+def _skips_places(weight: Tensor, padding: int, stride: int) -> bool:
+    """Whether a convolution looks at some places of its input alone, one for each of its output."""
+    return stride > 1 and not padding and weight.shape[2] == 1
 
 
 def pool_forward(z: Tensor, pool: str | None) -> tuple[Tensor, Tensor | None]:
@@ -103,6 +108,11 @@ def transposed_read(
     """
     if weight.dim() != 4:
         return routed @ weight
+    if weight.requires_grad and _skips_places(weight, padding, stride):  # see _without_stride
+        read = F.conv_transpose2d(routed, weight)
+        whole = read.new_zeros(len(read), *in_shape).contiguous(memory_format=torch.channels_last)
+        whole[:, :, ::stride, ::stride] = read
+        return whole
     over = [(side + 2 * padding - weight.shape[2]) % stride for side in in_shape[1:]] if stride > 1 else 0
     return F.conv_transpose2d(routed, weight, stride=stride, padding=padding, output_padding=over)
 

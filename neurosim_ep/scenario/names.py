@@ -39,10 +39,10 @@ class OneOf:
     def _known(self, name: str) -> str:
         if name in self.beside:
             return name
-        if name not in self.registry:
-            known = ", ".join([*self.beside, *self.registry.names()])
-            raise PydanticCustomError("unknown_name", f"must be one of {known}")
         try:
+            if name not in self.registry:
+                known = ", ".join([*self.beside, *self.registry.names()])
+                raise PydanticCustomError("unknown_name", f"must be one of {known}")
             _ = None if name in self.registry.own else self.registry[name]
         except UsageError as problem:
             raise BrokenRules([("", str(problem))]) from problem

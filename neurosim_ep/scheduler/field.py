@@ -86,8 +86,8 @@ class Field:
         self._forwards: dict[int, Tensor] = {}
         self._feedbacks: dict[int, Tensor] = {}
         self._exchanged = False
-        self._still = Stillness(states, self.copies, reads.replayed)
         self.down = Downwards(reads.feedback, nudged=nudge is not None)
+        self._still = Stillness(states, self.copies if self.down.apart else 1, reads.replayed)
         if self.down.apart:
             known = senders if self.obeys else None
             held = [known.held(n, state) if known else state.clone() for n, state in enumerate(states)]

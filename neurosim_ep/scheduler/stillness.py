@@ -1,4 +1,6 @@
-"""Reads that are spared at the beginning of a phase, as their states have not moved yet: the numbers stay the same."""
+"""Reads that are spared at the beginning of a phase, as their states have not moved yet: the numbers stay the same, but
+for rounding where products of half as many rows are summed in another order.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ class Stillness:
     """What is known of layers that have not been updated since a phase began from ``states`` (rows, *shape).
 
     Those at 0 pass nothing down. Where ``copies`` phases of a sample relax side by side they begin with one state, so
-    that it is read once for all of them. Where ticks are ``replayed`` nothing is known: what is captured must hold for
-    any states, and those of a device would have to be waited for.
+    that it is read once for all of them; with ``copies`` = 1 every row is read. Where ticks are ``replayed`` nothing is
+    known: what is captured must hold for any states, and those of a device would have to be waited for.
     """
 
     def __init__(self, states: Sequence[Tensor], copies: int, replayed: bool) -> None:

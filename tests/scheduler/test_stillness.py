@@ -51,8 +51,11 @@ def test_states_that_are_given_are_read(monkeypatch: pytest.MonkeyPatch) -> None
     assert all(torch.equal(spared.grads[name], gradient) for name, gradient in whole.grads.items())
 
 
-def test_sweeps_read_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A free sweep from zeros reads nothing downwards, a nudge sweep each connection upwards once for both phases."""
+@pytest.mark.parametrize("gains", GAINS)
+def test_sweeps_read_less(gains: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A free sweep from zeros reads nothing downwards, a nudge sweep with two gains each connection upwards once for
+    both phases; with one the products of rows stay as they are, to the last bit.
+    """
     rows = {"up": 0, "down": 0}
     forward, feedback = Kernel.forward, Kernel.feedback
 
@@ -71,5 +74,6 @@ def test_sweeps_read_less(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     network = deep_network()
     edges = len(network.edges) - 1  # the image is not read in ticks
-    present(network, "sweep", GAINS["two gains"], free_steps=1, nudge_steps=1)
-    assert rows == {"up": 2 * 4 * edges, "down": 2 * 4 * edges}  # 4 samples; free and nudged; 2 phases downwards
+    present(network, "sweep", GAINS[gains], free_steps=1, nudge_steps=1)
+    both = 4 * edges if GAINS[gains] else 2 * 4 * edges
+    assert rows == {"up": 4 * edges + both, "down": 2 * 4 * edges}  # 4 samples; free and nudged; 2 phases downwards
