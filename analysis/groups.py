@@ -37,7 +37,7 @@ class Group:
         kinds = kinds if isinstance(kinds, list) else [kinds]
         labels_of = [SIGNALS[kind].label if kind in SIGNALS else str(kind) for kind in kinds]
         names = " + ".join(dict.fromkeys(labels_of)) if self.has_signals else "plain EP"
-        rule = self.runs[0].rule
+        rule = str(self.runs[0].rule)
         label = RULES[rule].label if rule in RULES else ""
         if not label:
             return names
