@@ -53,7 +53,7 @@ def draw(run: Run) -> Figure:
     axes.set_xscale(**LOG)
     axes.set_yscale(**LOG)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlabel("ticks of all phases, T + 2K")
+    axes.set_xlabel("ticks of all phases, T + 2K (of sweeps: times the layers)")
     axes.set_ylabel("energy per training image")
     axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.grid(which="major")

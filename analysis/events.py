@@ -17,7 +17,8 @@ from neurosim_ep.analysis.style import LOG, PHASES, SEQUENTIAL, canvas, log_floo
 def draw(run: Run) -> Figure:
     """Share of neurons that sent an event against the tick, a line per layer; dark is the input side.
 
-    The scale is logarithmic; no event at all has no logarithm and lies on the lower edge.
+    A layer has points where it could send, after ticks in which it was updated. The scale is logarithmic; no event at
+    all has no logarithm and lies on the lower edge.
     """
     rates, names, epoch = run.events()
     phases = [phase for phase in PHASES if phase in rates]
@@ -33,7 +34,7 @@ def draw(run: Run) -> Figure:
     widths = [max(len(rates[phase]), 0.45 * len(rates["free"])) for phase in phases]
     panels = figure.subplots(1, len(phases), sharey=True, width_ratios=widths, squeeze=False)[0]
     colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.92, len(names)))
-    floor = log_floor(np.concatenate([rates[phase].ravel() for phase in phases]))
+    floor = log_floor(np.nan_to_num(np.concatenate([rates[phase].ravel() for phase in phases])))
     _share_axis(panels[0], floor)
     for axes, phase in zip(panels, phases, strict=True):
         axes.grid(axis="y")
@@ -41,9 +42,10 @@ def draw(run: Run) -> Figure:
         tick_axis(axes)
         ticks = np.arange(1, len(rates[phase]) + 1)
         for rate, name, colour, dash in zip(rates[phase].T, names, colours, cycle(("-", "--")), strict=False):
+            known = ~np.isnan(rate)
             axes.plot(
-                ticks, np.maximum(rate, floor), color=colour, linestyle=dash, linewidth=1.5, label=name,
-                marker="o", markersize=3, clip_on=False,
+                ticks[known], np.maximum(rate[known], floor), color=colour, linestyle=dash, linewidth=1.5, label=name,
+                marker="o", markersize=3, clip_on=False, in_layout=False,
             )  # fmt: skip
     panels[0].set_ylabel("events per neuron and tick")
     handles, labels = panels[0].get_legend_handles_labels()

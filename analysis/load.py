@@ -106,7 +106,8 @@ class Run:
         return frame
 
     def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:
-        """Events per neuron, tick and sample of the last recorded epoch, from ``traffic.h5``.
+        """Events per neuron, tick and sample of the last recorded epoch, from ``traffic.h5``; NaN in ticks in which a
+        layer had nothing new to send, as it was not updated in the tick before.
 
         Returns ``{phase: array (ticks, layers)}``, the names of the layers and that epoch.
         Raises :class:`NothingToDraw` without recorded traffic and :class:`CheckpointError` for a broken file.
@@ -122,7 +123,7 @@ class Run:
                 neurons = file["layers/neurons"][:]
                 names = file["layers/name"].asstr()[:].tolist()
                 rates = {
-                    phase: counts["events"][last].sum(axis=0) / (samples * neurons)
+                    phase: _event_rates(counts["events"][last], counts["presentations"][last], samples * neurons)
                     for phase, counts in file["phases"].items()
                     if "events" in counts
                 }
@@ -140,6 +141,15 @@ class Run:
         if file in TRAFFIC_FILES and not self.setting("telemetry", "traffic_every"):
             raise NothingToDraw(f"{path} does not exist; telemetry.traffic_every is 0, 1 or more records traffic")
         raise NothingToDraw(f"{path} does not exist; it is written at the end of an epoch")
+
+
+def _event_rates(events: np.ndarray, updates: np.ndarray, per: np.ndarray) -> np.ndarray:
+    """Events (batches, ticks, layers) summed over the batches ``per`` neuron and sample; NaN where a layer sent nothing
+    and had no ``updates`` (likewise) in the tick before, in the first tick: in that one.
+    """
+    sent, updated = events.sum(axis=0), updates.sum(axis=0) > 0
+    fresh = np.vstack([updated[:1], updated[:-1]])
+    return np.where(fresh | (sent > 0), sent / per, np.nan)
 
 
 def directory_names(runs: Sequence[Run]) -> list[str]:

@@ -50,7 +50,7 @@ def draw(run: Run) -> Figure:
             rows = frame[frame["phase"] == phase]
             if first != last:
                 early = rows[rows["epoch"] == first]
-                axes.plot("tick", "mean_residual", data=early, color=FAINT, linewidth=1.4)
+                axes.plot("tick", "mean_residual", data=early, color=FAINT, linewidth=1.4, marker=_marker(early))
             _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase])
         _draw_work(below, frame[(frame["phase"].isin(phases)) & (frame["epoch"] == last)])
     panels[0].set_ylim(floor, 1.5 * max(frame[measures].max(axis=None), tolerance))
@@ -78,15 +78,22 @@ def draw(run: Run) -> Figure:
 
 def _draw_phase(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
     ticks, mean, worst = rows["tick"], rows["mean_residual"], rows["max_residual"]
-    axes.plot(ticks, mean, color=colour)
-    axes.plot(ticks, worst, color=colour, linestyle="--", linewidth=1.2)
+    axes.plot(ticks, mean, color=colour, marker=_marker(rows))
+    axes.plot(ticks, worst, color=colour, linestyle="--", linewidth=1.2, marker=_marker(rows), fillstyle="none")
     axes.fill_between(ticks, mean, worst, color=colour, alpha=0.08, linewidth=0)
+
+
+def _marker(rows: pd.DataFrame) -> str | None:
+    """A phase of one tick has no line."""
+    return "o" if len(rows) == 1 else None
 
 
 def _draw_work(axes: Axes, rows: pd.DataFrame) -> None:
     """Share of the samples computed in each tick; phases that run side by side share it."""
     share = rows.drop_duplicates("tick")
-    axes.fill_between(share["tick"], 0, share["active"], color=FAINT, alpha=0.5, linewidth=0, step="mid")
+    ticks, active = share["tick"].to_numpy(), share["active"].to_numpy()
+    edges, height = np.append(ticks - 0.5, ticks[-1:] + 0.5), np.append(active, active[-1:])
+    axes.fill_between(edges, 0, height, color=FAINT, alpha=0.5, linewidth=0, step="post")
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))

@@ -19,6 +19,7 @@ from neurosim_ep.record.rundir import iso_time, versions, write_json
 from neurosim_ep.record.whole_folder import new_folder, refuse_filled
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scheduler.policies import layer_by_layer
 
 SCHEMA_VERSION = 1
 TICK_COLUMNS = (
@@ -113,7 +114,7 @@ def gdu(
     sweep = model.network.layers if _sweeps(scenario) else 1
     setting = Setting(
         sweep * relaxation.free_steps, sweep * relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
-        scenario.scenario.seed, teacher, experiment.gains,
+        scenario.scenario.seed, teacher, experiment.model.feedback,
     )  # fmt: skip
     found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
@@ -126,7 +127,7 @@ def gdu(
 
 def _sweeps(scenario: Scenario) -> bool:
     """Whether T and K are sweeps, for each of which the synchronous map needs a tick per layer."""
-    return getattr(POLICIES[scenario.scheduler.policy], "layer_by_layer", False)
+    return layer_by_layer(POLICIES[scenario.scheduler.policy])
 
 
 def _notes(scenario: Scenario, setting: Setting, found: Gdu) -> list[str]:
@@ -173,8 +174,8 @@ def _write(
         "seed": scenario.scenario.seed,
         "free_steps": setting.free_steps,
         "nudge_steps": setting.nudge_steps,
-        "feedback": experiment.gains.feedback,
-        "nudge_feedback": experiment.gains.nudge_feedback,
+        "feedback": experiment.model.feedback.feedback,
+        "nudge_feedback": experiment.model.feedback.nudge_feedback,
         "beta": scenario.relaxation.beta,
         "alpha": None if experiment.model.signals is None else experiment.alpha,
         "policy": "synchronous",

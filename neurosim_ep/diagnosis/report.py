@@ -197,9 +197,9 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
         },
         "nudge_phase": {"ticks": figures.nudge_ticks},
         "feedback": {
-            "feedback": run.gains.feedback,
-            "nudge_feedback": run.gains.nudge_feedback,
-            "note": run.gains.note,
+            "feedback": run.model.feedback.feedback,
+            "nudge_feedback": run.model.feedback.nudge_feedback,
+            "note": run.model.feedback.note,
             "loss_cosines": dict(zip(names, figures.loss_cosines, strict=False)),
         },
     }

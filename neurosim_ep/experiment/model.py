@@ -11,6 +11,7 @@ from typing import Any, Self
 import pandas as pd
 import torch
 
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.hardware.chip.area import area_table
@@ -28,11 +29,12 @@ from neurosim_ep.tiles.network_tiles import ChipTiles, make_tiles
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its signals, mapped onto the tiles of a hardware model; ``tiles`` are real ones, where it has
-    any.
+    """A network with its signals and the gains of its feedback, mapped onto the tiles of a hardware model; ``tiles``
+    are real ones, where it has any.
     """
 
     network: Network
+    feedback: Feedback
     signals: Signals | None
     hardware: HardwareModel
     plan: TilePlan
@@ -116,12 +118,17 @@ class Model:
 def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ...]) -> Model:
     """Network, signals, hardware model and tile plan of ``scenario``, on the CPU.
 
-    Raises :class:`ScenarioError` or :class:`HardwareModelError` where they do not fit together.
+    Raises :class:`ScenarioError` or :class:`HardwareModelError` where they do not fit together, :class:`UsageError` for
+    a gain that leaves nothing of an error which is to be passed down.
     """
+    relaxation = scenario.relaxation
     hardware = chip_model(scenario.hardware).model
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
-    if (gain := scenario.relaxation.displacement_gain) is not None and gain > scenario.relaxation.feedback:
+    feedback = Feedback(network, relaxation.feedback, relaxation.displacement_gain)
+    if scenario.plasticity.on_tiles:
+        feedback.check_nudge()
+    if feedback.nudge_feedback > feedback.feedback:
         for edge in network.edges[1:]:  # a falling state is more than its share of the free one
             edge.signed = edge.signed[0], True
     connections, identities = (
@@ -132,7 +139,7 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     circuit = Circuit(hardware.cell.on_conductance.value, hardware.wire.segment_resistance.value)
     off = hardware.cell.off_conductance.value / circuit.on_S
     tiles = make_tiles(network, plan, scenario.hardware, circuit, off, scenario.scenario.seed)
-    return Model(network, signals, hardware, plan, scenario.teacher, tiles)
+    return Model(network, feedback, signals, hardware, plan, scenario.teacher, tiles)
 
 
 def chip_model(section: HardwareSection) -> ModelFile:

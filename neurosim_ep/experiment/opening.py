@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.dataset import Data, load_data
-from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.errors import CheckpointError, DataError, UsageError
 from neurosim_ep.experiment.device import select_device
@@ -166,13 +165,7 @@ class Experiment:
     def engine(self, schedule: Schedule | None = None) -> Engine:
         """A new engine for the network with its gains of feedback, scheduled as the scenario says, or otherwise."""
         schedule = schedule or Schedule.of(self.scenario.scheduler, self.scenario.relaxation)
-        return Engine(self.model.network, schedule, self.gains)
-
-    @property
-    def gains(self) -> Feedback:
-        """The gains of the feedback."""
-        relaxation = self.scenario.relaxation
-        return Feedback(self.model.network, relaxation.feedback, relaxation.displacement_gain)
+        return Engine(self.model.network, schedule, self.model.feedback)
 
     def require_phases(self) -> None:
         """Raise :class:`UsageError` where the network is a feed-forward pass, which has no phases to look at."""

@@ -103,11 +103,6 @@ class Engine:
         self._kept = KeptFields()
 
     @property
-    def layer_by_layer(self) -> bool:
-        """Whether a tick carries states and errors through all layers."""
-        return getattr(self.policy, "layer_by_layer", False)
-
-    @property
     def notes(self) -> list[str]:
         """Where the machine cannot do what is asked for, a line each."""
         lines = []

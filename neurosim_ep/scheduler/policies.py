@@ -35,6 +35,11 @@ class Policy(Protocol):
         """Update every layer once; :meth:`Field.begin` and :meth:`Field.end` mark the ticks."""
 
 
+def layer_by_layer(policy: Policy | type[Policy]) -> bool:
+    """Whether a tick of ``policy`` carries states and errors through all layers, as it says by this name."""
+    return getattr(policy, "layer_by_layer", False)
+
+
 class Synchronous:
     """``s_{t+1} = σ(∂Φ/∂s(s_t) − β ∂L/∂s(s_t))``: all layers from the previous tick (arXiv 2508.15989 §2.1)."""
 
@@ -86,7 +91,7 @@ class Alternating:
         if colours is None:
             raise UsageError(
                 'policy = "alternating": neighbouring layers of this network cannot take turns, as its edges form a '
-                'ring of an odd number of layers; use "synchronous"'
+                'ring of an odd number of layers; use "sweep" or "synchronous"'
             )
         self._colours = colours
 

@@ -20,6 +20,7 @@ from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.phases import NUDGES, Phase
+from neurosim_ep.scheduler.policies import layer_by_layer
 from neurosim_ep.scheduler.quiescence import Rest
 from neurosim_ep.scheduler.rules import Ends, LocalRule
 from neurosim_ep.scheduler.schedule import Schedule
@@ -159,7 +160,7 @@ def relax_nudged(
     states (B, *shape); ``senders`` know what was sent in the free phase.
     """
     copies = len(phases)
-    crossing = 1 if engine.layer_by_layer else len(free)
+    crossing = 1 if layer_by_layer(engine.policy) else len(free)
     return engine.relax(
         input_drive,
         [repeat_rows(state, copies) for state in free],

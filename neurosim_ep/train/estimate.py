@@ -20,6 +20,7 @@ from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import IMAGE, two_colours
 from neurosim_ep.scheduler.phases import NUDGES
+from neurosim_ep.scheduler.policies import layer_by_layer
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.train.trainer import Trainer
 
@@ -59,7 +60,7 @@ def estimate_given(scenario: Scenario, activity: float, events: float, classes: 
     ticks = {"free": relaxation.free_steps}
     ticks |= {str(phase): relaxation.nudge_steps for phase, _ in NUDGES[relaxation.nudging]}
     policy, layers = POLICIES[scenario.scheduler.policy], len(model.plan.layers)
-    by_layer = getattr(policy, "layer_by_layer", False)
+    by_layer = layer_by_layer(policy)
     if by_layer:
         ticks = {phase: number * layers for phase, number in ticks.items()}
     counts = given_counts(

@@ -45,8 +45,6 @@ class Trainer:
         self.targets = experiment.targets
         self.warm: WarmStates | None = None
         self.engine = experiment.engine()
-        if self.scenario.plasticity.on_tiles:
-            self.engine.feedback.check_nudge()
 
     @property
     def step(self) -> Step:

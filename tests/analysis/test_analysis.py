@@ -228,6 +228,33 @@ def test_events_of_one_layer_that_is_hardly_ever_busy_are_visible(
     assert all(float(tick).is_integer() for axes in (free, nudge) for tick in axes.get_xticks())
 
 
+def test_a_layer_has_points_where_it_could_send(own_run: Run) -> None:
+    """Of a sweep every layer is updated in a tick of its own; one that is never updated leaves room for the titles."""
+    with h5py.File(own_run.path / "traffic.h5", "r+") as file:
+        for phase in filter(lambda phase: "events" in phase, file["phases"].values()):
+            ticks, layers = phase["events"].shape[1:]
+            own = np.arange(ticks)[:, None] % layers == np.arange(layers)
+            own[:, 0] = False
+            phase["presentations"][...] = np.broadcast_to(own, phase["presentations"].shape)
+            phase["events"][...] = 0
+    rates, *_ = own_run.events()
+    assert np.flatnonzero(~np.isnan(rates["free"][:, 3])).tolist() == list(range(4, TICKS["free"], 10))
+    figure = events.draw(own_run)
+    FigureCanvasAgg(figure).draw()
+    assert len(figure.axes[0].lines[0].get_xdata()) == 0
+    assert figure.axes[0].get_position().y1 < 0.85
+
+
+def test_the_residual_of_a_phase_of_one_tick_is_seen(own_run: Run) -> None:
+    frame = pd.read_csv(own_run.path / "residual.csv")
+    frame[(frame["phase"] == "free") | (frame["tick"] == 1)].to_csv(own_run.path / "residual.csv", index=False)
+    free, nudges, *work = residual.draw(own_run).axes
+    assert {line.get_marker() for line in nudges.lines} == {"o"} and "o" not in {
+        line.get_marker() for line in free.lines
+    }
+    assert [len(axes.collections[0].get_paths()) for axes in work] == [1, 1]
+
+
 @pytest.mark.parametrize("style", ["clocked", "event", "settling"])
 def test_energy_bars_sum_to_the_ledger(run: Run, style: str) -> None:
     frame = pd.read_csv(run.path / "cost.csv").query(f"style == '{style}'")

@@ -33,6 +33,7 @@ from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.kernels import PackedKernel
 from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.train.inspect import inspect_scenario
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -265,3 +266,11 @@ def test_real_tiles_pass_the_displacement_down(gains: tuple[float, float]) -> No
     assert min(cosine(found[0][name], grad) for name, grad in found[1].items() if "weight" in name) > (
         0.7 if gains[0] == gains[1] else 0.9
     )
+
+
+def test_a_gain_that_leaves_no_error_is_refused_before_a_run_begins() -> None:
+    """By whatever builds the model, `check` first of all; a rule that nudges nothing needs no error."""
+    tiny = ["relaxation.nudge_feedback=1e-20", "data.train_samples=8", "data.test_samples=8"]
+    with pytest.raises(UsageError, match="of an error after 2 layers"):
+        inspect_scenario(load_scenario("smoke", tiny))
+    inspect_scenario(load_scenario("smoke", [*tiny, "plasticity.rule=bptt", "scheduler.policy=synchronous"]))
