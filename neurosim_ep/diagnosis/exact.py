@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neurosim_ep.diagnosis.angles import cosine
 from neurosim_ep.diagnosis.nudging import Ends, Setting
 from neurosim_ep.diagnosis.rest import FreePhase
 from neurosim_ep.ep import bptt
@@ -31,9 +32,4 @@ def loss_cosines(
     exact = bptt.gradients(
         network, x, onehot, [rest] * (ticks + 1), setting.signals, setting.alpha, setting.teacher, gains
     )
-    return [_cosine(ours[name].flatten(), exact[name].flatten()) for name, _ in gradient_names(network)]
-
-
-def _cosine(one: Tensor, other: Tensor) -> float | None:
-    product = float(one.double().norm()) * float(other.double().norm())
-    return float(one.double() @ other.double()) / product if product else None
+    return [cosine(ours[name], exact[name]) for name, _ in gradient_names(network)]

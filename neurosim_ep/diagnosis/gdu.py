@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from neurosim_ep.diagnosis.angles import cosine
 from neurosim_ep.ep import bptt
 from neurosim_ep.ep.activations import Activation
 from neurosim_ep.ep.feedback import Feedback
@@ -126,12 +127,6 @@ def sign_errors(ep: Tensor, bptt: Tensor) -> float | None:
     changed = bptt != 0
     wrong = changed & (ep.sign() != bptt.sign())
     return float(wrong.sum() / changed.sum()) if bool(changed.any()) else None
-
-
-def cosine(ep: Tensor, bptt: Tensor) -> float | None:
-    """Cosine of the angle between two updates of the same shape; None where one of them is 0."""
-    product = float(ep.norm()) * float(bptt.norm())
-    return float((ep * bptt).sum()) / product if product > 0 else None
 
 
 @torch.no_grad()

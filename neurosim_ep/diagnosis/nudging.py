@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
+from neurosim_ep.diagnosis.angles import cosine
 from neurosim_ep.diagnosis.rest import FreePhase
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.nudge import Nudge, per_row
@@ -168,15 +168,9 @@ def biases(engine: Engine, x: Tensor, free: FreePhase, ends: Ends, beta: float) 
             Bias(
                 gradient_norm=float(middle.norm()),
                 one_sided_distance=_ratio(float((high - middle).norm()), float(middle.norm())),
-                cosine_plus=_cosine(high, middle),
-                cosine_minus=_cosine(low, middle),
-                cosine_sides=_cosine(high, low),
+                cosine_plus=cosine(high, middle),
+                cosine_minus=cosine(low, middle),
+                cosine_sides=cosine(high, low),
             )
         )
     return found
-
-
-def _cosine(one: Tensor, other: Tensor) -> float | None:
-    if not (one.any() and other.any()):
-        return None
-    return float(cosine_similarity(one, other, dim=0, eps=0.0))

@@ -52,9 +52,9 @@ class Field:
 
     ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
     ``senders`` knows what each neuron last sent. ``anchors`` make the reads where they are of reduced precision.
-    ``change`` (rows, N) holds the largest change of each layer in the last
-    step that was watched. ``order`` (B,) is the number in the batch of the sample at each place; of the ``samples``
-    places of a field that is used again only the first ``batch`` may be taken.
+    ``change`` (rows, N) holds the largest change of each layer in the last step that was watched. ``order`` (B,) is the
+    number in the batch of the sample at each place; of the ``samples`` places of a field that is used again only the
+    first ``batch`` may be taken.
     """
 
     def __init__(
@@ -155,8 +155,9 @@ class Field:
         """Whether nothing is passed down ``edge``, which need not be read then, unless somebody watches."""
         if self.down.silent(edge):
             return True
-        still = self._still.nothing_from(self.network.edges[edge].target) and self.kernels[edge].repeatable
-        return still and not self.obeys and not self.observers
+        if self.obeys or self.observers or not self.kernels[edge].repeatable:
+            return False
+        return self._still.nothing_from(self.network.edges[edge].target)
 
     def read_both(self, edge: int) -> None:
         """Both reads of ``edge`` at the states as they are."""

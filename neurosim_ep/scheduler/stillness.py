@@ -22,35 +22,32 @@ class Stillness:
     """
 
     def __init__(self, states: Sequence[Tensor], copies: int, replayed: bool) -> None:
-        self._copies = copies
-        self._zero = set() if replayed else {n for n, state in enumerate(states) if not state.any()}
-        self._shared = set(range(len(states))) if copies > 1 and not replayed else set()
+        self._states, self._copies = states, copies
+        self._unmoved = set() if replayed else set(range(len(states)))
         self._reads: dict[int, Tensor] = {}
 
     def moved(self, layer: int) -> None:
         """``layer`` has been updated."""
-        self._zero.discard(layer)
-        self._shared.discard(layer)
+        self._unmoved.discard(layer)
 
     def forget(self) -> None:
         """The states are others now."""
-        self._zero.clear()
-        self._shared.clear()
+        self._unmoved.clear()
         self._reads.clear()
 
     def nothing_from(self, layer: int) -> bool:
         """Whether the states of ``layer`` are still all 0."""
-        return layer in self._zero
+        return layer in self._unmoved and not self._states[layer].any()
 
     def keep(self, edge: int, read: Tensor) -> None:
         """Keep the ``read`` (B, *shape) of ``edge`` at the states that the phases have in common."""
-        if self._shared:
+        if self._copies > 1 and self._unmoved:
             self._reads[edge] = read
 
     def forward(self, edge: int, kernel: Kernel, source: int, pre: Tensor) -> Tensor:
         """Forward read of ``edge`` at the states ``pre`` (rows, *shape) of layer ``source``."""
         kept = self._reads.pop(edge, None)
-        if source not in self._shared or not kernel.repeatable:
+        if self._copies == 1 or source not in self._unmoved or not kernel.repeatable:
             return kernel.forward(pre)
         once = kept if kept is not None else kernel.forward(_every(pre, self._copies))
         return repeat_rows(once[: len(pre) // self._copies], self._copies)

@@ -69,9 +69,7 @@ def backprop_bill(recording: Recording) -> pd.DataFrame:
     mesh = bare.serpentine if alone else Mesh(recording.mesh.placement, bare.routes.all)
     alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
     table = bill(alike, [Style.CLOCKED])
-    both_ways = (table["component"] == Part.MESSAGE) | _sums(
-        table
-    )  # states go up in one pass, errors down in the other
+    both_ways = (table["component"] == Part.MESSAGE) | _sums(table)  # states in one pass, errors in the other
     table.loc[both_ways, ["count", *ENERGIES.values()]] /= 2
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits

@@ -76,7 +76,7 @@ class Scenario(Section):
             yield (
                 "scheduler.policy",
                 "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number of "
-                'layers, which cannot take turns; use "synchronous"',
+                'layers, which cannot take turns; use "sweep" or "synchronous"',
             )
         ticks = POLICIES[name].ticks
         for key in ("free_steps", "nudge_steps"):
