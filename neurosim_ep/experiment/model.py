@@ -128,7 +128,7 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     feedback = Feedback(network, relaxation.feedback, relaxation.displacement_gain)
     if scenario.plasticity.on_tiles:
         feedback.check_nudge()
-    if feedback.nudge_feedback > feedback.feedback:
+    if feedback.boosted:
         for edge in network.edges[1:]:  # a falling state is more than its share of the free one
             edge.signed = edge.signed[0], True
     connections, identities = (

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.arithmetic import tf32
-from neurosim_ep.ep.feedback import Feedback
+from neurosim_ep.ep.feedback import Feedback, Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.transfers import to_device
@@ -48,8 +48,8 @@ def engine_for(
     network: Network,
     schedule: Schedule | None,
     engine: Engine | None,
-    feedback: float,
-    nudge_feedback: float | None = None,
+    feedback: Gains,
+    nudge_feedback: Gains | None = None,
 ) -> Engine:
     """``engine``, which must have these gains, or a new one."""
     if engine is None:

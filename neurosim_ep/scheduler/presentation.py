@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct
@@ -71,7 +72,7 @@ def free_phase(
     steps: int,
     states: Sequence[Tensor] | None = None,
     *,
-    feedback: float = 1.0,
+    feedback: Gains = 1.0,
     schedule: Schedule | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
@@ -83,7 +84,7 @@ def free_phase(
         x: images (B, C, H, W), normalised, in the number format and on the device of the network.
         steps: ticks, at most.
         states: states (B, *shape) to start from, one for each layer; zeros by default.
-        feedback: γ, gain of what layers pass down (:mod:`~neurosim_ep.ep.feedback`).
+        feedback: γ, gain of what layers pass down, or one per depth (:mod:`~neurosim_ep.ep.feedback`).
         schedule: how the ticks are computed; every sample, every tick, all layers at once by default.
         engine: made for this network, a schedule and gains, and used instead of these.
         observers: are shown every tick.
@@ -189,8 +190,8 @@ def ep_gradients(
     rule: str = "contrastive",
     loss: str = "cross_entropy",
     nudging: str = "three_phase",
-    feedback: float = 1.0,
-    nudge_feedback: float | None = None,
+    feedback: Gains = 1.0,
+    nudge_feedback: Gains | None = None,
     states: Sequence[Tensor] | None = None,
     schedule: Schedule | None = None,
     engine: Engine | None = None,
@@ -216,8 +217,8 @@ def ep_gradients(
         rule: name of a :class:`~neurosim_ep.scheduler.rules.LocalRule`: "contrastive", "stdp" or another package's.
         loss: the network's own, to be sure.
         nudging: "three_phase", "one_sided_plus" or "one_sided_minus".
-        feedback: γ, gain of what layers pass down.
-        nudge_feedback: κ, gain of what the nudge displaces; None: γ.
+        feedback: γ, gain of what layers pass down, or one per depth.
+        nudge_feedback: κ, gain of what the nudge displaces, or one per depth; None: γ.
         states: states (B, *shape) to start from, one for each layer; zeros by default.
         schedule: how the ticks are computed; every sample, every tick, all layers at once by default.
         engine: made for this network, a schedule and gains, and used instead of these; saves its preparation.

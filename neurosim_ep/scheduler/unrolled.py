@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neurosim_ep.ep import bptt, losses
 from neurosim_ep.ep.arithmetic import tf32
+from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
@@ -62,7 +63,7 @@ def bptt_gradients(
     signals: Signals | None = None,
     alpha: float = 1.0,
     teacher: Mapping[int, Tensor] | None = None,
-    feedback: float = 1.0,
+    feedback: Gains = 1.0,
     states: Sequence[Tensor] | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
@@ -81,7 +82,7 @@ def bptt_gradients(
         signals: error signals of the layers, or None for the loss of the output alone.
         alpha: α, the weight of the signals.
         teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
-        feedback: gain of what layers pass down (:mod:`~neurosim_ep.ep.feedback`).
+        feedback: gain of what layers pass down, or one per depth (:mod:`~neurosim_ep.ep.feedback`).
         states: states (B, *shape) to start from, one for each layer; zeros by default.
         engine: made for this network and gain with the synchronous policy in float32; giving it saves its preparation.
         observers: are shown every tick of the free phase.

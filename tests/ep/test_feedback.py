@@ -56,16 +56,18 @@ def policies_of(network: Network) -> list[str]:
 @given(
     section=sections() | graphs(),
     activation=st.sampled_from(sorted(SIGNED)),
-    gain=st.floats(0.03, 1),
+    gains=st.floats(0.03, 1) | st.lists(st.floats(0.1, 1), min_size=1),
     seed=st.integers(0, 2**16),
     rule=st.sampled_from(["contrastive", "stdp"]),
     data=st.data(),
 )
 def test_one_gain_gives_the_gradient_through_the_fixed_point(
-    section: NetworkSection, activation: str, gain: float, seed: int, rule: str, data: st.DataObject
+    section: NetworkSection, activation: str, gains: float | list[float], seed: int, rule: str, data: st.DataObject
 ) -> None:
-    """On chains and graphs, with signals at any layers, either loss, any order of updates."""
+    """On chains and graphs, with one gain or one for each depth, signals at any layers, either loss, any policy."""
     network = signed_network(section, activation, seed)
+    depth = max(depths_of(network))
+    gain = gains if isinstance(gains, float) else (gains * depth)[:depth]
     layers = data.draw(st.lists(st.integers(0, network.layers - 1), unique=True))
     signals = double_signals(network, layers, seed=seed)
     inputs = batch(network, 3, seed)
@@ -209,6 +211,16 @@ def test_an_engine_has_gains_of_its_own() -> None:
     with pytest.raises(UsageError, match=r"feedback = 0\.5, nudge_feedback = 0\.5: the engine has 1 and 1"):
         free_phase(network, x, 3, feedback=0.5, engine=Engine(network, Schedule()))
     assert free_phase(network, x, 3, feedback=0.0).ticks.tolist() == [3, 3]
+
+
+def test_one_gain_for_each_depth() -> None:
+    network = double_network(CHAINS["linear"])
+    depth = max(depths_of(network))
+    inputs, options = batch(network, 3), {"free_steps": 5, "nudge_steps": 3}
+    one, each = (present(network, inputs, "sweep", feedback=gain, **options) for gain in (0.5, [0.5] * depth))
+    assert all(torch.equal(grad, each[name]) for name, grad in one.items())
+    with pytest.raises(UsageError, match=rf"1 gains for layers of {depth + 1} depths; give {depth}, one for each"):
+        free_phase(network, inputs[0], 3, feedback=[0.5])
 
 
 @pytest.mark.parametrize(

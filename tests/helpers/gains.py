@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -60,16 +61,21 @@ def depths_of(network: Network) -> list[int]:
     return [max(ways(layer)) for layer in range(network.layers)]
 
 
-def energy_tick(network: Network, x: Tensor, states: Sequence[Tensor], gain: float) -> list[Tensor]:
-    """σ of ∂Φ_γ/∂s over γ^d, Φ_γ being written out edge by edge."""
+Gains = float | Sequence[float]
+
+
+def energy_tick(network: Network, x: Tensor, states: Sequence[Tensor], gain: Gains) -> list[Tensor]:
+    """σ of ∂Φ_γ/∂s over its factor, Φ_γ being written out edge by edge; ``gain``: one, or one for each depth above 0."""
     depths, phi = depths_of(network), x.new_zeros(())
+    gains = [gain] * max(depths) if isinstance(gain, float) else gain
+    factors = [math.prod(gains[:depth]) for depth in depths]
     for edge in network.edges:
         drive, _ = edge(x if edge.source < 0 else states[edge.source])
-        phi = phi + gain ** depths[edge.target] * (states[edge.target] * drive).sum()
+        phi = phi + factors[edge.target] * (states[edge.target] * drive).sum()
     drives = torch.autograd.grad(phi, list(states), create_graph=True)
     return [
-        activation.sigma_(drive / gain**depth)
-        for activation, drive, depth in zip(network.activations, drives, depths, strict=True)
+        activation.sigma_(drive / factor)
+        for activation, drive, factor in zip(network.activations, drives, factors, strict=True)
     ]
 
 
@@ -89,7 +95,7 @@ def connection_weights(network: Network) -> dict[str, Tensor]:
 
 
 def exact_gradients(
-    network: Network, inputs: Inputs, rest: Sequence[Tensor], gain: float, signals: Signals | None = None
+    network: Network, inputs: Inputs, rest: Sequence[Tensor], gain: Gains, signals: Signals | None = None
 ) -> dict[str, Tensor]:
     """Gradient of the loss at the free fixed point ``rest``: λ = ∂L/∂s + Jᵀλ, pulled through one tick."""
     (x, y), parameters = inputs, connection_weights(network)

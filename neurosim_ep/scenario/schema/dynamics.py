@@ -12,6 +12,10 @@ from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.section import LARGEST, Rate, Rates, Section, described
 
 LARGEST_GAIN = 10  # of feedback
+Gain = Annotated[float, Field(ge=0, le=LARGEST_GAIN)]
+Gains = Annotated[tuple[Gain, ...], Field(min_length=1, strict=False)]
+NudgeGain = Annotated[float, Field(gt=0, le=LARGEST_GAIN)]
+NudgeGains = Annotated[tuple[NudgeGain, ...], Field(min_length=1, strict=False)]
 
 
 class RelaxationSection(Section):
@@ -20,17 +24,15 @@ class RelaxationSection(Section):
     free_steps: int = described(250, "ticks T of the free phase", unit="tick", ge=1, le=LARGEST)
     nudge_steps: int = described(50, "ticks K of each nudge phase", unit="tick", ge=1, le=LARGEST)
     beta: float = described(0.25, "nudging strength", ge=1e-6, le=LARGEST)
-    feedback: float = described(
+    feedback: Gain | Gains = described(
         1.0,
         "gain of what a layer passes down to the one below, to the power of the layers that an edge crosses; 1: as "
-        "strong as what is passed up, 0: none",
-        ge=0,
-        le=LARGEST_GAIN,
+        "strong as what is passed up, 0: none; or a list, one for each depth from the second on, in a chain each layer",
     )
-    nudge_feedback: Literal["feedback"] | Annotated[float, Field(gt=0, le=LARGEST_GAIN)] = described(
+    nudge_feedback: Literal["feedback"] | NudgeGain | NudgeGains = described(
         "feedback",
-        "gain of the displacement from the free state in the nudge phases; feedback: that gain, with which the rule is "
-        "the gradient of an energy",
+        "gain of the displacement from the free state in the nudge phases, or a list of them; feedback: that gain, "
+        "with which the rule is the gradient of an energy",
     )
     nudging: Literal["three_phase", "one_sided_plus", "one_sided_minus"] = described(
         "three_phase", "+beta and -beta from the free state, or only one of them against the free state"
@@ -58,13 +60,14 @@ class RelaxationSection(Section):
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if self.feedback == 0 and self.nudge_feedback == "feedback":
+        gains = self.feedback if isinstance(self.feedback, tuple) else [self.feedback]
+        if self.nudge_feedback == "feedback" and 0 in gains:
             yield "nudge_feedback", "must be a number with feedback = 0, which passes no error down; use 1"
         if self.warm_start != "none" and self.state_init != "zeros":
             yield "warm_start", 'starts unseen samples from zeros; use state_init = "zeros" with it'
 
     @property
-    def displacement_gain(self) -> float | None:
+    def displacement_gain(self) -> float | tuple[float, ...] | None:
         """``nudge_feedback`` where it is a gain of its own."""
         return None if self.nudge_feedback == "feedback" else self.nudge_feedback
 
