@@ -65,7 +65,7 @@ Gains = float | Sequence[float]
 
 
 def energy_tick(network: Network, x: Tensor, states: Sequence[Tensor], gain: Gains) -> list[Tensor]:
-    """σ of ∂Φ_γ/∂s over its factor, Φ_γ being written out edge by edge; ``gain``: one, or one for each depth above 0."""
+    """σ of ∂Φ_γ/∂s over its factor, Φ_γ being written out edge by edge; ``gain``: one, or one per depth above 0."""
     depths, phi = depths_of(network), x.new_zeros(())
     gains = [gain] * max(depths) if isinstance(gain, float) else gain
     factors = [math.prod(gains[:depth]) for depth in depths]

@@ -21,7 +21,7 @@ SHIPPED = {
         "neurosim_ep/hwmodels",
         ["*.py", "*.toml", "validation/*.toml", "devices/*.toml", "cells/*.toml", "converters/*.toml"],
     ),
-    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "paper/*.toml"]),
+    "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "fre_rnn/*.toml", "paper/*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
@@ -95,6 +95,7 @@ def test_the_tree_works_without_installation(tmp_path: Path) -> None:
     files = [
         *sorted(folder.glob("*.toml")),
         *sorted(folder.glob("cifar10/*.toml")),
+        *sorted(folder.glob("fre_rnn/*.toml")),
         *sorted(folder.glob("paper/*.toml")),
     ]
     assert found[1:] == [str(path) for path in files]
