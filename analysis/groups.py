@@ -32,16 +32,22 @@ class Group:
 
     @property
     def method(self) -> str:
-        """How it learns, in the paper's words: the kinds of its error signals and, where it is not EP, the rule."""
+        """How it learns, in the paper's words: the kinds of its error signals, whether the feedback has gains and, where
+        it is not EP, the rule.
+        """
         kinds = self.runs[0].setting("signals", "kind")
         kinds = kinds if isinstance(kinds, list) else [kinds]
         labels_of = [SIGNALS[kind].label if kind in SIGNALS else str(kind) for kind in kinds]
-        names = " + ".join(dict.fromkeys(labels_of)) if self.has_signals else "plain EP"
-        rule = str(self.runs[0].rule)
-        label = RULES[rule].label if rule in RULES else ""
-        if not label:
-            return names
-        return f"{label}, {names}" if self.has_signals else label
+        signals = " + ".join(dict.fromkeys(labels_of)) if self.has_signals else ""
+        rule = RULES[name] if (name := str(self.runs[0].rule)) in RULES else None
+        found = ", ".join(filter(None, (rule.label if rule else "", signals))) or "plain EP"
+        return f"{found} with gains" if self.has_gains and (rule is None or rule.relaxes) else found
+
+    @property
+    def has_gains(self) -> bool:
+        """Whether the feedback is anything but the published one."""
+        phases = self.runs[0].scenario.get("relaxation", {})
+        return phases.get("feedback", 1.0) != 1.0 or phases.get("nudge_feedback", "feedback") not in ("feedback", 1.0)
 
     @property
     def label(self) -> str:

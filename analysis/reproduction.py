@@ -1,6 +1,6 @@
 """The figures of arXiv 2508.15989 from one's own runs: ``reproduce_runs``.
 
-accuracy_and_loss                  LE, KD and plain EP against the epoch                          Figure 4
+accuracy_and_loss                  LE, KD, plain EP, BPTT, backpropagation against the epoch      Figure 4
 states_mean, states_deviation      layer by epoch, a panel per run, one colour scale              Figure 5
 gradients_compared                 mean |dW| of every layer, the U-curve                          Figure 5
 alpha                              course of the signal weight                                    Figure 6

@@ -84,6 +84,14 @@ def test_runs_that_differ_only_in_seed_are_one_group_in_order_of_seed(runs: list
     ]  # fmt: skip
 
 
+def test_gains_of_the_feedback_are_told(runs: list[Run]) -> None:
+    like = next(run for run in runs if run.setting("signals", "kind") == "none")
+    for gain, rule, method in ((0.1, "contrastive", "plain EP with gains"), (0.1, "bptt", "BPTT with gains"),
+                               (0.1, "backprop", "backpropagation"), (1.0, "contrastive", "plain EP")):  # fmt: skip
+        changed = {"plasticity": {"rule": rule}, "relaxation": {"feedback": gain, "nudge_feedback": 1.0}}
+        assert grouped([replace(like, scenario=like.scenario | changed)])[0].method == method
+
+
 @pytest.mark.parametrize(
     ("rule", "kind", "method"),
     [("bptt", "none", "BPTT"), ("bptt", "le", "BPTT, LE"), ("backprop", "none", "backpropagation")],
