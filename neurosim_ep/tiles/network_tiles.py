@@ -21,7 +21,7 @@ from neurosim_ep.tiles.conductance import Encoding
 from neurosim_ep.tiles.converters import Drivers
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.devices.base import DeviceModel
-from neurosim_ep.tiles.devices.file import load_device
+from neurosim_ep.tiles.devices.file import Conductances, load_device, read_device_file
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.tiles.pulsed_update import Devices, PulseCounts, Term
 from neurosim_ep.tiles.statistics import CellStatistics, load_cells
@@ -229,6 +229,16 @@ def _statistics(section: CellsSection) -> CellStatistics | None:
     with _naming("hardware.cells.time_s", section.time_s):
         found.drifted(torch.ones(1), torch.ones(1), section.time_s)
     return found
+
+
+def device_conductances(section: DeviceSection) -> Conductances | None:
+    """What the weights -1 and 1 of the devices stand for, where their file says so. Raises :class:`HardwareModelError`
+    for a file that is not understood.
+    """
+    if section.ideal:
+        return None
+    with _naming("hardware.device.preset", section.preset):
+        return read_device_file(section.preset).conductance
 
 
 def _device(section: DeviceSection) -> DeviceModel | None:
