@@ -103,7 +103,7 @@ def _coloured(image: Image.Image, path: Path) -> Image.Image:
         return image.convert("RGB")
     else:
         image = image.convert("RGBA")
-        opaque = image.getextrema()[3] == (255, 255)
+        opaque = bool((np.asarray(image)[..., 3] == 255).all())
     if not opaque:
         raise DataError(
             f"{path}: has transparent pixels, behind which nothing is known; lay the image over a background, and save "

@@ -148,7 +148,7 @@ def _read_table(path: Path) -> _Table:
 def _value_column(table: _Table) -> tuple[str, float | None]:
     """The column of what was read, and the unit of conductances in S; None: they are weights."""
     path, names = table.path, table.names
-    units = {name: PREFIXES[found[1]] for name in names if (found := CONDUCTANCE.fullmatch(name))}
+    units = {name: PREFIXES[match[1]] for name in names if (match := CONDUCTANCE.fullmatch(name))}
     found = [*units, *(name for name in names if name == "weight")]
     if len(set(names)) < len(names):
         raise DataError(f"{path}: columns {', '.join(names)}: one is there twice; remove it")
