@@ -112,6 +112,12 @@ OPAQUE = np.full((8, 8), 255, np.uint8)
 BLUE_TO_RED = np.stack([RAMP, RAMP // 2, 255 - RAMP], 2)
 
 
+def layered(*layers: np.ndarray) -> Image.Image:
+    """An image of grey or colours and how opaque they are, each (H, W)."""
+    mode = "LA" if len(layers) == 2 else "RGBA"
+    return Image.merge(mode, [Image.fromarray(np.ascontiguousarray(layer)) for layer in layers])
+
+
 def palette(transparent: bool) -> Image.Image:
     image = Image.fromarray(BLUE_TO_RED).quantize(64)
     image.info["transparency"] = bytes([255] * 63 + [0 if transparent else 255])
@@ -119,8 +125,8 @@ def palette(transparent: bool) -> Image.Image:
 
 
 SEEN: dict[str, tuple[str, Image.Image, np.ndarray, float]] = {
-    "grey with alpha": ("a.png", Image.fromarray(np.stack([RAMP, OPAQUE], 2), "LA"), np.stack([RAMP] * 3, 2), 0),
-    "colour with alpha": ("a.png", Image.fromarray(np.dstack([BLUE_TO_RED, OPAQUE]), "RGBA"), BLUE_TO_RED, 0),
+    "grey with alpha": ("a.png", layered(RAMP, OPAQUE), np.stack([RAMP] * 3, 2), 0),
+    "colour with alpha": ("a.png", layered(*BLUE_TO_RED.transpose(2, 0, 1), OPAQUE), BLUE_TO_RED, 0),
     "palette": ("a.png", Image.fromarray(BLUE_TO_RED).quantize(64), BLUE_TO_RED, 4),
     "opaque palette": ("a.png", palette(transparent=False), BLUE_TO_RED, 4),
     "black and white": ("a.bmp", Image.fromarray(RAMP > 127), np.stack([(RAMP > 127) * 255] * 3, 2), 0),
@@ -128,7 +134,6 @@ SEEN: dict[str, tuple[str, Image.Image, np.ndarray, float]] = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
 @pytest.mark.parametrize("case", SEEN)
 def test_every_mode_shows_its_colours(tmp_path: Path, case: str) -> None:
     name, image, wanted, tolerance = SEEN[case]
@@ -141,7 +146,7 @@ def test_every_mode_shows_its_colours(tmp_path: Path, case: str) -> None:
 def half_transparent(path: Path) -> None:
     clear = OPAQUE.copy()
     clear[0, 0] = 254
-    Image.merge("LA", (Image.fromarray(RAMP), Image.fromarray(clear))).save(path)
+    layered(RAMP, clear).save(path)
 
 
 HOLES: dict[str, Callable[[Path], None]] = {
