@@ -3,6 +3,7 @@
     run.json          what ran, on what, and how it ended (fields below)
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
     hardware.toml     the hardware model it was priced with
+    device.toml cells.toml                             copies of the files its memory devices and cells are from
     epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
     tiles.csv pulses.csv cost.csv memory.csv           written whole, see ``logs``
     traffic.h5        exact tile counts, see ``traffic``

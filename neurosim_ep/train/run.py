@@ -20,9 +20,10 @@ from neurosim_ep import resources
 from neurosim_ep.data.sources.base import ROOT_VARIABLE
 from neurosim_ep.data.views import count_views
 from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.experiment.copies import HARDWARE, copies
 from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
-from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
+from neurosim_ep.experiment.opening import SCENARIO, Experiment
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
@@ -74,11 +75,12 @@ def run(
     used = experiment.use_threads(threads, scenario.training.batch_size)
     trainer, data = Trainer(experiment), experiment.data
     resolved = dump_scenario(_pinned(scenario)).encode()
-    hardware = chip_model(scenario.hardware)
+    files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
     with RunDirectory.staged(path, scenario.scenario.name) as directory:
         write_atomic(directory.path / SCENARIO, resolved)
         write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
-        write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
+        for name, content in files.items():
+            write_atomic(directory.path / name, content)
         directory.update_run_json(
             seed=scenario.scenario.seed, versions=versions(), device=device_name(trainer.device),
             threads=used, precision=trainer.engine.precision,
@@ -120,7 +122,7 @@ def _pinned(scenario: Scenario) -> Scenario:
     changes["hardware"] = hardware.model_copy(
         update={
             "model": _path(hardware.model, "hwmodels"),
-            "converters": _with_path(hardware.converters, "preset", "hwmodels/converters"),
+            "converters": hardware.converters.model_copy(update={"preset": "none"}),  # all its keys are written
             "cells": _with_path(hardware.cells, "statistics", "hwmodels/cells"),
             "device": _with_path(hardware.device, "preset", "hwmodels/devices"),
         }

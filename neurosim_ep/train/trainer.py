@@ -64,6 +64,11 @@ class Trainer:
         if tiles is not None and tiles.pulsed and not tiles.by_difference:
             update = self.scenario.hardware.device.update
             notes.append(f"update = {update}: momentum and weight decay act on biases, readout and projections alone")
+        if tiles is not None and tiles.pulsed and not (device := tiles.devices[0].model).w_min < 0 < device.w_max:
+            notes.append(
+                f"device {device.preset} holds weights from {device.w_min:g} to {device.w_max:g} alone: those beyond "
+                "start at the nearer end; pairs of such devices, reset now and then, are not modelled"
+            )
         if rule.on_tiles and (apart := self.engine.feedback.note):
             notes.append(f"{apart}; `neurosim-ep diagnose` measures how far they are from the loss's")
         return notes

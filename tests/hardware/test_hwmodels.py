@@ -138,7 +138,7 @@ def test_rules_between_numbers(document: dict[str, Any]) -> None:
 
 def test_unreadable_model_files_are_one_clear_message(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"\xff\xff")
     with pytest.raises(HardwareModelError, match="not UTF-8"):
         load_hardware_model(str(path))
     path.write_text("[array\n", encoding="utf-8")

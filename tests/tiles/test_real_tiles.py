@@ -391,6 +391,14 @@ def test_estimates_of_real_tiles(tiny: Path, monkeypatch: pytest.MonkeyPatch) ->
 # -- presets and what is refused
 
 
+def test_devices_for_weights_of_one_sign_are_named(tiny: Path) -> None:
+    notes = {
+        name: trainer_of(load_scenario(tiny, (f"hardware.device.preset={name}",))).notes for name in ("PCM", "EcRam")
+    }
+    assert any("device PCM holds weights from 0 to 2 alone" in note for note in notes["PCM"])
+    assert not notes["EcRam"]
+
+
 def test_presets_are_defaults(tiny: Path) -> None:
     found = load_scenario(tiny, ("hardware.converters.preset=PresetIO", "hardware.converters.adc_bits=6")).hardware
     assert (found.converters.adc_bits, found.converters.dac_bits, found.converters.adc_bound) == (6, 7, 20.0)
