@@ -25,7 +25,7 @@ HOSTILE = {
         EMPTY + b"(K\x01K\x08\x85" + OBJECTS + b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb\x89"
         + ADDRESS + b"tb", "uint8",
     ),
-    "an array larger than its bytes": (EMPTY + b"(K\x01J\xff\xff\xff\x7f\x85" + BYTES + b"\x89" + ADDRESS + b"tb", "as"),
+    "a shape beyond its bytes": (EMPTY + b"(K\x01J\xff\xff\xff\x7f\x85" + BYTES + b"\x89" + ADDRESS + b"tb", "as"),
     "an array of negative size": (EMPTY + b"(K\x01J\xff\xff\xff\xff\x85" + BYTES + b"\x89" + ADDRESS + b"tb", "shape"),
     "a state for a named type": (b"cnumpy\ndtype\n}b", "state to a _Name"),
     "a call of the system": (b"cos\nsystem\nU\x04true\x85R", "names os.system"),
