@@ -3,6 +3,7 @@
     run.json          what ran, on what, and how it ended (fields below)
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
     hardware.toml     the hardware model it was priced with
+    device.toml cells.toml                             copies of the files its memory devices and cells are from
     epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
     tiles.csv pulses.csv cost.csv memory.csv           written whole, see ``logs``
     traffic.h5        exact tile counts, see ``traffic``
@@ -37,8 +38,8 @@ SCHEMA_VERSION = 1
 NOBODYS = {LOCK, "lost+found"}
 """What may lie in a folder that counts as empty."""
 BEGUN = {
-    "checkpoints", "plots", "scenario.toml", "source.toml", "hardware.toml", "memory.csv", "area.csv", "tiles.csv",
-    "pulses.csv",
+    "checkpoints", "plots", "scenario.toml", "source.toml", "hardware.toml", "device.toml", "cells.toml", "memory.csv",
+    "area.csv", "tiles.csv", "pulses.csv",
 }  # fmt: skip
 """What a command that was killed before its first epoch may leave beside :data:`NOBODYS`, without a run.json."""
 

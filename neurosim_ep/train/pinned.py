@@ -19,7 +19,7 @@ def pinned(scenario: Scenario) -> Scenario:
     tiles = hardware.model_copy(
         update={
             "model": _path(hardware.model, "hwmodels"),
-            "converters": _with_path(hardware.converters, "preset", "hwmodels/converters"),
+            "converters": hardware.converters.model_copy(update={"preset": "none"}),  # all its keys are written
             "cells": _with_path(hardware.cells, "statistics", "hwmodels/cells"),
             "device": _with_path(hardware.device, "preset", "hwmodels/devices"),
         }

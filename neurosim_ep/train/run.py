@@ -22,9 +22,10 @@ from neurosim_ep.errors import (
     UsageError,
     explained,
 )
+from neurosim_ep.experiment.copies import HARDWARE, copies
 from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
-from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
+from neurosim_ep.experiment.opening import SCENARIO, Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.atomic import write_atomic
@@ -32,7 +33,7 @@ from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SOURCE, kept
 from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
-from neurosim_ep.scenario.load import dump_scenario
+from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
 from neurosim_ep.telemetry.tables import RunTables
@@ -81,6 +82,7 @@ def run(
         used = experiment.use_threads(threads, scenario.training.batch_size)
         trainer, data, whole = Trainer(experiment), experiment.data, pinned(scenario)
         resolved = dump_scenario(whole).encode()
+        files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
         running = _Running(
             directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or QuietReporter()
         )
@@ -88,7 +90,8 @@ def run(
         def begin() -> None:
             write_atomic(directory.path / SCENARIO, resolved)
             write_atomic(directory.path / SOURCE, source.read_bytes() if source else resolved)
-            write_atomic(directory.path / HARDWARE, chip_model(scenario.hardware).to_toml().encode())
+            for name, content in files.items():
+                write_atomic(directory.path / name, content)
             running.known = kept(directory.path, whole)
             running.tables.open()
             trainer.keep_warm_states(directory.checkpoints)
@@ -171,7 +174,7 @@ def _go_on(
 ) -> RunResult:
     """See :func:`resume`; the directory is locked."""
     directory, state, epoch = experiment.run, experiment.checkpoint, experiment.epoch
-    whole = pinned_data(experiment.scenario)
+    whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     if overrides and epoch >= whole.training.epochs:
         raise UsageError(
             f"training.epochs = {whole.training.epochs}: {epoch} epochs are finished; set more of them to go on"

@@ -30,7 +30,7 @@ from neurosim_ep.data.feed import Feed
 from neurosim_ep.data.views import count_views, draw_views, show
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.errors import CheckpointError, DivergenceError, NeurosimError, UsageError
+from neurosim_ep.errors import CheckpointError, DivergenceError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import Reporter
 from neurosim_ep.record.atomic import temporary_of, write_atomic, write_json
@@ -40,7 +40,7 @@ from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.record.rundir import versions
 from neurosim_ep.registry import SIGNALS
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
-from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.schema import Scenario, TeacherSection
 from neurosim_ep.teacher.classifier import Teacher, build_teacher, matching_layers
 from neurosim_ep.teacher.foreign import read_foreign
 from neurosim_ep.teacher.store import StoreKey, target_bytes, write_store
@@ -106,6 +106,8 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
     pairs = matching_layers(scenario, student, teacher)
     mean, std = teacher_colours(scenario.teacher, data)
     foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
+    if foreign is None:
+        _refuse_single_images(scenario.teacher, teacher, len(data.train_labels))
     with _claimed(folder, _pinned(scenario)):
         taught = _fill(folder, experiment, teacher, foreign, (pairs, mean, std), reporter)
     if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
@@ -298,6 +300,17 @@ def _train(
         reporter.note(
             f"teacher epoch {epoch + 1}/{epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
             f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
+        )
+
+
+def _refuse_single_images(section: TeacherSection, teacher: Teacher, samples: int) -> None:
+    """Raise :class:`ScenarioError` where a batch of one image leaves nothing to normalise over."""
+    smallest = min(len(batch) for batch in batches_of(torch.arange(samples), section.batch_size))
+    if smallest < 2 and teacher.needs_two:
+        key = f"teacher.batch_size = {section.batch_size}" if samples > 1 else "data.train_samples = 1"
+        raise ScenarioError(
+            f"{key}: {teacher.needs_two} of the teacher has maps of 1x1, whose batch normalisation needs two images at "
+            "once; raise it, or set teacher.batch_norm = false"
         )
 
 

@@ -204,8 +204,8 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "traffic not HDF5": (write("traffic.h5", b"no"), "traffic.h5: cannot be read as recorded traffic"),
     "more epochs by hand": (
         replace("scenario.toml", "epochs = 2", "epochs = 20"),
-        "training.epochs = 20, which was 2; put back what it was, or change it for the epochs to come with `neurosim-ep "
-        "resume",
+        "training.epochs = 20, which was 2; put back what it was, or change it for the epochs to come with "
+        "`neurosim-ep resume",
     ),
     "another rate": (replace("scenario.toml", "learning_rate = ", "learning_rate = 1"), "training.learning_rate = 1"),
     "hardware changed": (replace("hardware.toml", "value = 1", "value = 2"), "hardware.toml: damaged or edited"),
