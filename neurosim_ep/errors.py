@@ -113,6 +113,9 @@ def explained(problem: BaseException) -> str | None:
     if isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and _NO_MEMORY.search(str(problem))):
         reason = " ".join(str(problem).split())[:160]
         return f"not enough memory{f' ({reason})' if reason else ''}; make network, batch or data smaller, or free some"
+    if isinstance(problem, UnicodeEncodeError):  # of a path that a file or a name is made of
+        around = problem.object[max(problem.start - 40, 0) : problem.end + 20]
+        return f"{around!r}: is not UTF-8 text; rename it"
     if not isinstance(problem, OSError):
         return None
     number = problem.errno

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from neurosim_ep import resources
 from neurosim_ep.data.sources.base import ROOT_VARIABLE
@@ -32,7 +31,7 @@ def pinned_data(scenario: Scenario) -> Scenario:
     changes: dict[str, Section] = {}
     root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
     if "root" in SOURCES[scenario.data.kind].takes:
-        changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
+        changes["data"] = scenario.data.model_copy(update={"root": str(resources.at_home(root).resolve())})
     if scenario.signals.taught():
         folder = str(teacher_folder(scenario).resolve())
         changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})

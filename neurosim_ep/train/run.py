@@ -25,12 +25,12 @@ from neurosim_ep.errors import (
 from neurosim_ep.experiment.copies import HARDWARE, copies
 from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
-from neurosim_ep.experiment.opening import SCENARIO, Experiment
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
 from neurosim_ep.progress import QuietReporter, Reporter
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
-from neurosim_ep.record.kept import SOURCE, kept
+from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
 from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
@@ -339,15 +339,6 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
             "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
         )
     return metrics
-
-
-def _say_new(notes: list[str], said: list[str], directory: RunDirectory, reporter: Reporter) -> list[str]:
-    """Report those of ``notes`` that are not in ``said``; returns all of them."""
-    for note in notes:
-        if note not in said:
-            reporter.note(note)
-            directory.log(note)
-    return notes
 
 
 def _say_new(running: _Running, said: list[str]) -> list[str]:

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosim_ep import resources
 from neurosim_ep.data.dataset import Data, prepare
 from neurosim_ep.data.feed import Feed
 from neurosim_ep.data.views import count_views, draw_views, show
@@ -160,7 +161,7 @@ def _pinned(scenario: Scenario) -> Scenario:
     """``scenario`` with the file of the teacher's weights named so that it is found from any directory."""
     if not scenario.teacher.state_dict:
         return scenario
-    path = str(Path(scenario.teacher.state_dict).expanduser().resolve())
+    path = str(resources.at_home(scenario.teacher.state_dict).resolve())
     return scenario.model_copy(update={"teacher": scenario.teacher.model_copy(update={"state_dict": path})})
 
 
