@@ -25,9 +25,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 RUN = ["run", "smoke", "--quiet", *sets(SMALL)]
 TEACH = ["teach", "smoke", "--quiet", *sets(TAUGHT)]
 CSV = "pulse,direction,conductance_S\n" + "".join(
-    f"{pulse},{'up' if pulse < 9 else 'down'},{1e-5 * (1 + (pulse if pulse < 9 else 17 - pulse))}\n"
-    for pulse in range(18)
+    f"{pulse},{'up' if pulse < 9 else 'down'},{1e-5 * min(1 + pulse, 18 - pulse)}\n" for pulse in range(18)
 )
+MORE = ["--quiet", "--set", "training.epochs=3"]
 
 
 class Campaign:
@@ -67,7 +67,7 @@ class Campaign:
     def half(self, out: Path) -> list[str]:
         """A copy of the half run, to be resumed."""
         shutil.copytree(self.folder / "half", out)
-        return ["resume", str(out), "--quiet", "--set", "training.epochs=3"]
+        return ["resume", str(out), *MORE]
 
     def seconds(self, name: str) -> float:
         """How long a command takes that is left alone."""
@@ -124,18 +124,22 @@ class Campaign:
     def check_run(self, out: Path) -> None:
         """What was finished is there, and the rest gives the whole run."""
         if (out / "run.json").exists():
-            finished = len((out / "epochs.csv").read_text().splitlines()) - 1 if (out / "epochs.csv").exists() else 0
-            done(["resume", str(out), "--quiet"], self.told)
-            assert f"start at epoch {finished - 1} " not in (out / "run.log").read_text().splitlines()[-1]
-            if "changes" not in (out / "run.json").read_text() and self.epochs(out) == 1:
-                done(["resume", str(out), "--quiet", "--set", "training.epochs=3"], self.told)
+            finished, log = self.epochs(out), out / "run.log"
+            before = log.read_text().count("start at epoch") if log.exists() else 0
+            whole = "epochs = 3\n" in (out / "scenario.toml").read_text()
+            if not whole or ended(start(["resume", str(out), "--quiet"], self.told)) == 2:  # killed while changing it
+                done(["resume", str(out), *MORE], self.told)
+            starts = [line.split("start at epoch ")[1] for line in log.read_text().splitlines() if "start at" in line]
+            if starts[before:]:
+                assert int(starts[before].split()[0]) >= finished, "an epoch was lost"
         else:
             done([*RUN, "--out", str(out)], self.told)
         assert self.outcome(out) == self.whole, "another outcome"
 
     @staticmethod
     def epochs(out: Path) -> int:
-        return len((out / "epochs.csv").read_text().splitlines()) - 1
+        path = out / "epochs.csv"
+        return path.read_text().count("\n") - 1 if path.exists() else 0
 
     def check_teacher(self, out: Path) -> None:
         done([*TEACH, "--out", str(out)], self.told)
@@ -167,19 +171,17 @@ class Campaign:
 
     def meet(self, number: int) -> None:
         """Two commands at once in one place: one of them is refused in one sentence, or none needs to be."""
-        kind, out = (
-            self.random.choice(["run run", "resume resume", "run resume", "teach teach", "plot plot"]),
-            self.folder / f"try{number}",
-        )
+        out = self.folder / f"try{number}"
+        kind = self.random.choice(["run run", "resume resume", "resume run", "teach teach", "plot plot"])
         if "resume" in kind:
             self.half(out)
-        both = {
-            "run run": [[*RUN, "--out", str(out)]] * 2,
-            "resume resume": [["resume", str(out), "--quiet", "--set", "training.epochs=3"]] * 2,
-            "run resume": [[*RUN, "--out", str(out)], ["resume", str(out), "--quiet", "--set", "training.epochs=3"]],
-            "teach teach": [[*TEACH, "--out", str(out)]] * 2,
-            "plot plot": [["plot", str(self.folder / "whole"), "--out", str(out)]] * 2,
-        }[kind]
+        command = {
+            "run": [*RUN, "--out", str(out)],
+            "resume": ["resume", str(out), *MORE],
+            "teach": [*TEACH, "--out", str(out)],
+            "plot": ["plot", str(self.folder / "whole"), "--out", str(out)],
+        }
+        both = [command[name] for name in kind.split()]
         texts = [self.folder / f"told{place}" for place in range(2)]
         pids = []
         for words, told in zip(both, texts, strict=True):
@@ -220,9 +222,8 @@ def main() -> int:
         print(f"{kind:<40} {count}")
     for wrong in campaign.wrong:
         print(f"WRONG {wrong}")
-    print(
-        f"{chosen.kills} kills, {chosen.meetings} meetings, {len(campaign.wrong)} wrong, {time.monotonic() - began:.0f} s"
-    )
+    seconds = time.monotonic() - began
+    print(f"{chosen.kills} kills, {chosen.meetings} meetings, {len(campaign.wrong)} wrong, {seconds:.0f} s")
     return bool(campaign.wrong)
 
 

@@ -113,9 +113,8 @@ def test_a_reader_that_leaves_stops_nothing(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 def test_output_that_cannot_be_written_is_said() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*PROGRAM, "schema"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        process = started("schema", stdout=full, stderr=subprocess.PIPE)
+        told = process.communicate()[1]
     assert (process.returncode, told) == (2, "error: No space left on device; make room on the disk\n")
 
 
