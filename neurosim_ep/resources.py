@@ -19,6 +19,9 @@ from neurosim_ep.errors import NeurosimError
 PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
+LONGEST, DEEPEST = 2**26, 32
+"""Bytes of a text, and levels of tables and lists in one."""
+
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
@@ -42,9 +45,14 @@ def read_text(path: Path, error: Callable[[str], NeurosimError]) -> str:
     ``error(message)`` where it cannot be read.
     """
     try:
-        content = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise error(f"{path}: is no plain file; name one")
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+    if len(content) > LONGEST:
+        raise error(f"{path}: is longer than {LONGEST:,} bytes, which no such file is")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -59,9 +67,40 @@ def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, An
     """The tables of the TOML file at ``path``; raises ``error(message)`` where it cannot be read."""
     text = read_text(path, error)
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+        document = tomllib.loads(text)
+    except RecursionError as problem:
+        raise error(f"{path}: its values are nested too deeply; {DEEPEST} levels are allowed") from problem
+    except ValueError as problem:
         raise error(f"{path}: {_explain_syntax(str(problem), text)}") from problem
+    if broken := broken_value(document):
+        raise error(f"{path}: {broken}")
+    return document
+
+
+def broken_value(document: dict[str, Any]) -> str:
+    """What of a TOML ``document`` no program can be expected to take; nothing where all is well."""
+    waiting: list[tuple[str, Any, int]] = [("", document, 0)]
+    while waiting:
+        key, value, depth = waiting.pop()
+        if depth > DEEPEST:
+            return f"{key[:80]}...: its values are nested too deeply; {DEEPEST} levels are allowed"
+        if isinstance(value, dict):
+            waiting += [(f"{key}.{name}" if key else name, inner, depth + 1) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(key, inner, depth + 1) for inner in value]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"{key}: holds a whole number of more than 64 bits, which TOML has not"
+        elif isinstance(value, str) and "\0" in value:
+            return f"{key}: holds a NUL, which no name or path has"
+    return ""
+
+
+def at_home(name: str) -> Path:
+    """The path ``name``, homes in the place of ``~`` and ``~user`` where there are such."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
 
 
 def _explain_syntax(message: str, text: str) -> str:

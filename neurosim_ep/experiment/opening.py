@@ -14,11 +14,12 @@ from torch import Tensor
 
 from neurosim_ep.data.dataset import Data, load_data
 from neurosim_ep.ep.signals import alpha_at
-from neurosim_ep.errors import CheckpointError, DataError, UsageError
+from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, UsageError
 from neurosim_ep.experiment.copies import require, with_copies
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.record.checkpoint import load_checkpoint
+from neurosim_ep.record.kept import SCENARIO, require_kept
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
@@ -36,8 +37,6 @@ from neurosim_ep.teacher.targets import (
     teacher_folder,
 )
 from neurosim_ep.threads import use_threads
-
-SCENARIO = "scenario.toml"
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,9 @@ class Experiment:
             hardware = with_copies(scenario.hardware, directory.path)
             scenario = scenario.model_copy(update={"hardware": hardware})
         checkpoint = load_checkpoint(directory.checkpoints, place)
+        if known := checkpoint.get("kept"):  # not of earlier versions
+            as_it_is = load_scenario(directory.path / SCENARIO)
+            require_kept(directory.path, as_it_is, known | {"files": {}} if exact else known, overrides)
         return cls(scenario, place, directory, checkpoint, bool(overrides), exact, blank)
 
     @property
@@ -110,6 +112,8 @@ class Experiment:
             what, remedy = "the scenario", "leave network and signals as the run had them"
         try:
             yield
+        except NeurosimError:
+            raise
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
             reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
             raise CheckpointError(

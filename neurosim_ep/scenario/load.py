@@ -55,6 +55,8 @@ def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
 def parse_scenario(document: Document, source: str, overrides: Sequence[str] = ()) -> Scenario:
     """The scenario of a TOML ``document``; ``source`` names it in the :class:`ScenarioError`."""
+    if broken := resources.broken_value(document):
+        raise ScenarioError(listed(source, [broken]))
     merged = copy.deepcopy(document)
     problems = []
     overridden = set()
@@ -70,6 +72,8 @@ def parse_scenario(document: Document, source: str, overrides: Sequence[str] = (
             table = table.setdefault(name, {}) if isinstance(table, dict) else None  # no table: said when validated
         if isinstance(table, dict):
             table[path[-1]] = value
+    if broken := resources.broken_value(merged):
+        raise ScenarioError(listed(source, [*problems, broken]))
     try:
         scenario = Scenario.model_validate(merged)
     except ValidationError as error:
@@ -94,7 +98,7 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
         raise ValueError("must be section.key=value, for example --set training.epochs=3")
     try:
         (value,) = tomllib.loads(f"value = {text}").values()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if text[0] in "[{\"'":
             raise ValueError("is not valid TOML; write lists as [1, 2] and text in lists in quotes") from error
         return path, text

@@ -7,11 +7,11 @@ teacher that lacks a layer, or a bias, would show something else than the networ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from neurosim_ep import resources
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.scenario.schema import TeacherSection
 from neurosim_ep.teacher.classifier import Teacher
@@ -73,8 +73,10 @@ def read_foreign(section: TeacherSection, teacher: Teacher, device: torch.device
 
 def _read(path: str, device: torch.device) -> dict[str, Tensor]:
     """The tensors of the file by name: those of a state_dict, or of the only one in a dictionary."""
+    if not resources.at_home(path).is_file():
+        raise CheckpointError(f"{path}: no such file; check teacher.state_dict")
     try:
-        content = torch.load(Path(path).expanduser(), map_location=device, weights_only=True)
+        content = torch.load(resources.at_home(path), map_location=device, weights_only=True)
     except OSError as problem:
         raise CheckpointError(f"{path}: cannot be read ({problem.strerror}); check teacher.state_dict") from problem
     except Exception as problem:  # whatever unpickling a foreign file raises

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from neurosim_ep import resources
 from neurosim_ep.data.dataset import Data, prepare
 from neurosim_ep.data.views import count_views, plain_view
 from neurosim_ep.ep.network import Network, channels_last
@@ -115,7 +116,7 @@ def weights_digest(teacher: Teacher) -> str:
 
 def teacher_folder(scenario: Scenario) -> Path:
     """Where the scenario's teacher is: ``signals.teacher``, or ``teachers/`` and the name of the scenario."""
-    return Path(scenario.signals.teacher or f"teachers/{scenario.scenario.name}").expanduser()
+    return resources.at_home(scenario.signals.teacher or f"teachers/{scenario.scenario.name}")
 
 
 def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teacher:

@@ -77,7 +77,7 @@ BROKEN_CIFAR = {
     "malicious pickle": "touch, which no image file needs",
     "pickled list": "holds a list, not a dictionary",
     "no data": "no entry data",
-    "float data": "data is not a uint8 array",
+    "float data": "its array is not one of uint8",
     "text labels": "labels are not a list of integers",
     "too few labels": "1 labels for 2 images",
     "label out of range": "label 10 is not a class",

@@ -22,8 +22,8 @@ from neurosim_ep.cli import main
 from neurosim_ep.data.dataset import load_data
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record.atomic import temporary_of
 from neurosim_ep.record.checkpoint import load_checkpoint
-from neurosim_ep.record.rundir import temporary_of
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.classifier import build_teacher

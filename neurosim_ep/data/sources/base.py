@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurosim_ep import resources
 from neurosim_ep.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def data_root(root: str, kind: str, wanted: str) -> Path:
             f'data.root is empty and {ROOT_VARIABLE} is not set: data.kind = "{kind}" needs files; '
             f"set one of them to the place of {wanted}"
         )
-    path = Path(given).expanduser()
+    path = resources.at_home(given)
     if not path.exists():
         key = "data.root" if root else ROOT_VARIABLE
         raise DataError(f"{key} = {given}: no such file or directory; it must hold {wanted}")

@@ -19,6 +19,7 @@ from neurosim_ep.errors import DataError
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+MOST_BYTES = 50_000 * (PIXELS + 300)  # of a file: the largest has 50,000 images, with labels and file names
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 FETCH = f"it is damaged or of another data set: fetch the official archive from {HOME}"
 
@@ -55,7 +56,7 @@ class _PythonArchive(_Archive):
     def pixels_and_labels(self, content: bytes, source: str) -> Split:
         batch = unpickle(content, source)
         pixels, labels = (_entry(batch, key, source) for key in ("data", self.label_key))
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
+        if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (PIXELS,):
             raise DataError(f"{source}: data is not a uint8 array of {PIXELS} columns; {FETCH}")
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
             raise DataError(f"{source}: labels are not a list of integers; {FETCH}")
@@ -152,7 +153,7 @@ class _Cifar(Source):
         files are missing, or their content is not what the format says.
         """
         place, archive = _find(self.section.root, self.name)
-        files = read_members(place, archive.folder, (*archive.train, archive.test, archive.names))
+        files = read_members(place, archive.folder, (*archive.train, archive.test, archive.names), MOST_BYTES)
         train_images, train_labels = _read_split(archive, files, archive.train, place)
         test_images, test_labels = _read_split(archive, files, (archive.test,), place)
         class_names = archive.class_names(files[archive.names], f"{place}: {archive.names}")
@@ -193,7 +194,7 @@ def _find(root: str, kind: str) -> tuple[Path, _Archive]:
             return path / archive.folder, archive
         if (path / archive.packed).is_file():
             return path / archive.packed, archive
-        if path.name == archive.packed or (path / archive.names).is_file():
+        if (path.name == archive.packed and path.is_file()) or (path / archive.names).is_file():
             return path, archive
     raise DataError(f"{path}: no {kind} data; looked for {wanted}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, data_root
-from neurosim_ep.data.sources.files import read_bytes
+from neurosim_ep.data.sources.files import can_hold, read_bytes
 from neurosim_ep.errors import DataError
 
 UNSIGNED_BYTE = 8
@@ -72,13 +72,17 @@ def _read_array(folder: Path, name: str, dimensions: int) -> Images:
     path = next((folder / found for found in (name, f"{name}.gz") if (folder / found).is_file()), None)
     if path is None:
         raise DataError(f"{folder}: no {name} or {name}.gz; data.root must hold {WANTED}")
-    content = read_bytes(path)
     magic = bytes((0, 0, UNSIGNED_BYTE, dimensions))
     header = len(magic) + 4 * dimensions
+    content = read_bytes(path, header)
     if content[:4] != magic or len(content) < header:
         raise DataError(f"{path}: starts with 0x{content[:4].hex()}, an IDX file of this kind with 0x{magic.hex()}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     expected = header + math.prod(shape)
+    if not can_hold(path, expected):
+        raise DataError(f"{path}: {path.stat().st_size} bytes, its header announces {expected}; fetch the file again")
+    content = read_bytes(path, expected + 1)
     if len(content) != expected:
-        raise DataError(f"{path}: {len(content)} bytes, its header announces {expected}; fetch the file again")
+        size = f"more than {expected}" if len(content) > expected else f"{len(content)}"
+        raise DataError(f"{path}: {size} bytes, its header announces {expected}; fetch the file again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

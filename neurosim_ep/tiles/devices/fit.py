@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from neurosim_ep.errors import DataError, UsageError
 from neurosim_ep.registry import DEVICES
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.devices.families import STEP_RATIO, Family
+from neurosim_ep.tiles.devices.file import parse_device
 from neurosim_ep.tiles.devices.measurements import Measurements, Sweep, read_measurements
 
 POINTS = 32
@@ -210,8 +212,16 @@ class DeviceFit:
         return "\n".join(lines) + "\n"
 
     def write(self, path: Path) -> None:
-        """Write the device file, whole or not at all. Raises :class:`UsageError` rather than write over a file."""
+        """Write the device file, whole or not at all. Raises :class:`UsageError` rather than write over a file, or one
+        that would not be read.
+        """
         refuse_existing(path)
+        try:
+            parse_device(tomllib.loads(self.to_toml(path.stem)), str(path))
+        except (ValueError, RecursionError) as problem:
+            raise UsageError(
+                f"{path}: would not be read as a device file, so it is not written: {problem}"
+            ) from problem
         temporary = path.with_name(f".{path.name}.tmp")
         try:
             temporary.write_text(self.to_toml(path.stem), encoding="utf-8")
