@@ -81,6 +81,7 @@ def test_the_diagnosis_of_real_tiles(
     missing = [column.name for column in fields(TileFigures) if found[column.name].isna().any()]
     assert missing == ["adc_step_transposed", "clipped_transposed"]  # of the last layer, which nothing reads back
     steps = found[["adc_step_forward", "adc_step_transposed"]].max(axis=1)
+    np.testing.assert_allclose(found["adc_step_nudge"], steps)
     np.testing.assert_allclose(found["nudge_per_step"], found["mean_abs_nudge_difference"] / steps)
     gross = (logged["pulses_up"] + logged["pulses_down"]).dropna()
     np.testing.assert_allclose(found["pulses_gross"], gross)
@@ -112,13 +113,14 @@ def test_resolution_by_hand() -> None:
         ("nudge", "forward"): Conversions(done=10, clipped=10, step=9.0, reads=1),
         ("nudge", "transposed"): Conversions(done=100, clipped=5, step=torch.tensor(0.1), reads=1),
     }
-    assert tile_reports.resolution(0.05, [own], [above]) == pytest.approx(
-        {
-            "adc_step_forward": 0.2, "clipped_forward": 0.02, "adc_step_transposed": 0.1, "clipped_transposed": 0.05,
-            "nudge_per_step": 0.25,
-        }
-    )  # fmt: skip
-    assert tile_reports.resolution(0.05, [{}], [{}]) == {}
+    steps = {"adc_step_forward": 0.2, "clipped_forward": 0.02, "clipped_transposed": 0.05}
+    assert tile_reports.resolution(0.05, [(own, 1.0)], [(above, 1.0)], True) == pytest.approx(
+        {**steps, "adc_step_transposed": 0.1, "adc_step_nudge": 0.2, "nudge_per_step": 0.25}
+    )
+    assert tile_reports.resolution(0.05, [(own, 1.0)], [(above, 0.1)], False) == pytest.approx(
+        {**steps, "adc_step_transposed": 0.01, "adc_step_nudge": 0.01, "nudge_per_step": 5.0}
+    )  # a sweep down with a gain of the feedback
+    assert tile_reports.resolution(0.05, [({}, 1.0)], [({}, 1.0)], True) == {}
 
 
 def test_devices_and_cancellation_by_hand(trained: Path) -> None:
