@@ -267,6 +267,26 @@ def test_accuracy_against_bits_with_a_curve_per_update_and_ideal_tiles_at_the_en
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (10, 0.8)
 
 
+def test_accuracy_against_bits_with_a_curve_per_method_that_ends_on_ideal_tiles(tmp_path: Path) -> None:
+    runs = []
+    gains = "feedback = 0.1\nnudge_feedback = 1.0"
+    methods = ("relaxation", ""), ("plasticity", 'rule = "backprop"'), ("relaxation", gains)
+    for number, (section, keys) in enumerate(methods):
+        for bits, accuracy in (("4", 0.3), ("8", 0.6), ("0", 0.7)):
+            run = swept(tmp_path / f"{number}{bits}", accuracy + number / 100, adc_bits=bits, preset='"none"')
+            path, head = run.path / "scenario.toml", f"[{section}]\n"
+            own = path.read_text() + ("" if head in path.read_text() else head)
+            path.write_text(own.replace(head, head + keys + "\n"))
+            runs.append(open_run(run.path))
+    assert sweep.varied(runs) == sweep.Sweep("hardware.converters.adc_bits", method=True)
+    axes = sweep.draw(runs).axes[0]
+    found = {container.get_label(): container.lines[0].get_ydata().tolist() for container in axes.containers}
+    labels = ["LE, γ = 1, κ = 1", "backpropagation, LE", "LE, γ = 0.1, κ = 1"]
+    assert list(found) == labels
+    np.testing.assert_allclose(list(found.values()), np.add.outer([0, 0.01, 0.02], [0.3, 0.6, 0.7]))
+    assert axes.containers[0].lines[0].get_xdata().tolist() == [4, 8, 10]
+
+
 def test_accuracy_against_the_asymmetry_of_devices(tmp_path: Path) -> None:
     runs = [
         swept(tmp_path / f"r{index}", accuracy, constants=f"{{up_down = {value}}}")
