@@ -116,7 +116,7 @@ def resolution(
         if done and reads:
             columns[f"adc_step_{direction}"] = sum(float(one.step) * gain for one, gain in mine) / reads
             columns[f"clipped_{direction}"] = sum(float(one.clipped) for one, _ in mine) / done
-    step = nudge_step(*(columns.get(f"adc_step_{direction}") for direction in (FORWARD, TRANSPOSED)), rises)
+    step = nudge_step(rises, columns.get(f"adc_step_{FORWARD}"), columns.get(f"adc_step_{TRANSPOSED}"))
     if step is not None:
         columns |= {"adc_step_nudge": step, "nudge_per_step": nudge / step}
     return columns

@@ -31,7 +31,7 @@ def backprop_gradients(network: Network, x: Tensor, y: Tensor, *, precision: str
     logits = network.logits(forward.states)
     loss = losses.output_loss(network, logits, onehot)
     terms = Terms([(-1, forward.slopes)], forward.states, [1.0] * len(network.connections))
-    return Gradients(grads, forward.states, loss, logits, _at_rest(forward.states), terms)
+    return Gradients(grads, forward.states, loss, logits, _at_rest(forward.states), terms=terms)
 
 
 def feed_forward_passes(

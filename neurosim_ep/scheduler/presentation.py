@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ class Gradients:
     loss: Tensor
     logits: Tensor
     free_phase: Relaxation
-    terms: Terms | None
+    terms: Terms | None = field(default=None, kw_only=True)
 
     @property
     def residual(self) -> Tensor:

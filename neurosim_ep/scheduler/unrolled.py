@@ -113,4 +113,4 @@ def bptt_gradients(
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
     logits = network.logits(free.states)
     grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher, engine.feedback)
-    return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free, None)
+    return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free)

@@ -40,7 +40,7 @@ def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False) -> I
         yield
 
 
-def nudge_step(forward: float | None, transposed: float | None, rises: bool) -> float | None:
+def nudge_step(rises: bool, forward: float | None, transposed: float | None) -> float | None:
     """The step that a nudge of a layer has to be compared with: the larger one of the reads whose inputs it moves,
     those from below only where it ``rises``. None where there is none.
     """
@@ -107,7 +107,9 @@ class Resolution:
         for layer in range(len(self.names)):
             values = [*zip(names[0], steps[layer], strict=True), *zip(names[1], clipped[layer], strict=True)]
             columns = {name: value if value == value else None for name, value in values}
-            found.append({**columns, "adc_step_nudge": nudge_step(*(columns[name] for name in names[0]), self.rises)})
+            found.append(
+                {**columns, "adc_step_nudge": nudge_step(self.rises, columns[names[0][0]], columns[names[0][1]])}
+            )
         if self.pulses:
             totals = torch.stack(self.pulses).mean(0).tolist()
             for layer, columns in enumerate(found):

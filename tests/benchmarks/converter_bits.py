@@ -12,6 +12,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -25,6 +26,7 @@ from neurosim_ep.analysis.sweep import method
 from neurosim_ep.diagnosis.angles import cosine
 from neurosim_ep.experiment.model import build_model
 from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.scenario.schema import HardwareSection
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients
 from neurosim_ep.scheduler.schedule import Schedule
@@ -36,9 +38,10 @@ BITS = (4, 5, 6, 7, 8, 9, 10)
 BITS_SHOWN = 8
 
 
-def on_tiles(run_dir: Path, subject: Subject, bits: int) -> Subject:
+def on_tiles(subject: Subject, bits: int) -> Subject:
     """The same network on tiles whose converters have ``bits``."""
-    scenario = load_scenario(run_dir / "scenario.toml", [f"hardware.converters.adc_bits={bits}"])
+    asked = {"model": subject.scenario.hardware.model, "converters": {"adc_bits": bits}}
+    scenario = subject.scenario.model_copy(update={"hardware": HardwareSection.model_validate(asked)})
     model = build_model(scenario, subject.model.network.num_classes, tuple(subject.x.shape[1:])).to(subject.x.device)
     model.network.load_state_dict(subject.model.network.state_dict())
     if model.signals is not None and subject.model.signals is not None:
@@ -87,7 +90,7 @@ def measured(run_dir: Path, batch: int, device: torch.device) -> tuple[pd.DataFr
     subject = load_subject(run_dir, batch, device)
     exact, rows, shown = presented(subject), [], []
     for bits in BITS:
-        real = on_tiles(run_dir, subject, bits)
+        real = on_tiles(subject, bits)
         found = presented(real)
         values = sorted(cosines(found, exact))
         rows.append({"bits": bits, "lowest cosine": values[0], "median cosine": values[len(values) // 2]})
@@ -101,25 +104,29 @@ def draw(found: dict[str, tuple[pd.DataFrame, list[float], list[str]]], label: s
     figure = canvas(
         "What must the converters resolve?",
         label,
-        "Left: how much of a weight update (batch of test images) is left when converters have so many bits. Right: "
-        f"what moves each layer, in steps of {BITS_SHOWN}-bit conversions; below half a step (grey) most of it is lost.",
+        "Trained networks, put on tiles with converters of so many bits; one batch of test images, drivers exact.",
         width=11.5,
-        height=5.4,
+        height=5.6,
     )
     left, right = figure.subplots(1, 2)
     for number, (name, (table, steps, _)) in enumerate(found.items()):
         colour, marker = look(number)
         left.plot(table["bits"], table["median cosine"], color=colour, marker=marker, label=name)
         left.plot(table["bits"], table["lowest cosine"], color=colour, marker=marker, linestyle=":", linewidth=1.2)
-        right.plot(range(len(steps)), steps, color=colour, marker=marker)
-    left.axhline(1, color=INK, linewidth=0.6)
+        right.plot(range(len(steps)), [step or np.nan for step in steps], color=colour, marker=marker)
+    for height in (0, 1):
+        left.axhline(height, color=INK, linewidth=0.6)
+    left.set_ylim(-0.6, 1.08)
     left.set_xticks(BITS)
     left.set_xlabel("bits of the converters (ADC)")
     left.set_ylabel("cosine with the update on ideal tiles")
-    left.set_title("median of all connections; dotted: the worst one")
+    left.set_title("What is left of a weight update\nsolid: median of all connections, dotted: the worst")
     right.set_yscale(**LOG)
-    right.axhspan(right.get_ylim()[0], RESOLVED, color=FAINT, alpha=0.3, linewidth=0)
-    right.set_title(f"nudge |s⁺ − s⁻| or error |δ| in steps, {BITS_SHOWN} bits")
+    low = right.get_ylim()[0]
+    right.axhspan(low, RESOLVED, color=FAINT, alpha=0.3, linewidth=0)
+    right.set_ylim(bottom=low)
+    right.set_ylabel(f"steps of a {BITS_SHOWN}-bit conversion")
+    right.set_title("What moves each layer: nudge |s⁺ − s⁻| or error |δ|\ngrey: below half a step, mostly rounding")
     layer_axis(right, next(iter(found.values()))[2])
     right.set_xlabel("layer (input side on the left)")
     for axes in (left, right):

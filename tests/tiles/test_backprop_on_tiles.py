@@ -120,6 +120,6 @@ def test_gains_of_the_scenario_are_those_of_phases_it_does_not_have() -> None:
 
 
 def test_the_step_that_hides_a_nudge() -> None:
-    assert nudge_step(0.2, 0.1, rises=True) == 0.2
-    assert nudge_step(0.2, 0.1, rises=False) == 0.1
-    assert nudge_step(0.2, None, rises=False) is None
+    assert nudge_step(True, 0.2, 0.1) == 0.2
+    assert nudge_step(False, 0.2, 0.1) == 0.1
+    assert nudge_step(False, 0.2, None) is None
