@@ -112,7 +112,7 @@ def with_arrays(rows: int, columns: int) -> Callable[[HardwareSection], Any]:
     "sets",
     [
         (), ("training.update_limit=0.01",), ("relaxation.nudging=one_sided_minus",),
-        ("plasticity.rule=backprop", "signals.kind=none"),
+        ("plasticity.rule=backprop", "signals.kind=none", "training.learning_rate=0.3"),
     ],
     ids=str,
 )  # fmt: skip
