@@ -12,10 +12,12 @@ from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
 from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, canvas, layer_axis, log_floor
+from neurosim_ep.registry import RULES
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
 NUDGE = "mean_abs_nudge_difference"
+HIDING = "adc_step_nudge"
 READS = {"forward": ("forward read", PALETTE[1], "s"), "transposed": ("transposed read", PALETTE[2], "^")}
 STEPS = [f"adc_step_{direction}" for direction in READS]
 CLIPPED = [f"clipped_{direction}" for direction in READS]
@@ -28,9 +30,11 @@ def draw(run: Run) -> Figure:
     """
     if not run.hardware("converters", "adc_bits", 0):
         raise DoesNotConcern(f"{run.path}: the tiles have no converters; hardware.converters.adc_bits is 0")
+    if run.rule in RULES and not RULES[run.rule].nudges:
+        raise DoesNotConcern(f"{run.path}: rule = {run.rule} has no nudge phases")
     frame = run.table("layers.csv", ("epoch", "layer", "name", NUDGE, STEPS[0], CLIPPED[0]), unique=("epoch", "layer"))
     frame = frame[frame["epoch"] == frame["epoch"].max()].sort_values("layer")
-    for column in (STEPS[1], CLIPPED[1]):
+    for column in (STEPS[1], HIDING, CLIPPED[1]):
         frame[column] = pd.to_numeric(frame.get(column, np.nan), errors="coerce")
     figure = canvas(
         "Can the converters resolve the nudge?",
@@ -49,10 +53,10 @@ def draw(run: Run) -> Figure:
 
 
 def _draw_steps(axes: Axes, frame: pd.DataFrame) -> list[Line2D | Patch]:
-    """Nudge, steps and the band below half the larger step; returns what the legend has to say."""
+    """Nudge, steps and the band below half the step that hides it; returns what the legend has to say."""
     places, nudge, steps = np.arange(len(frame)), frame[NUDGE].to_numpy(), frame[STEPS].to_numpy()
-    limit = RESOLVED * np.nanmax(steps, axis=1)
-    low = log_floor(np.concatenate([nudge, limit, steps[np.isfinite(steps)]]))
+    limit = RESOLVED * frame[HIDING].to_numpy()
+    low = log_floor(np.concatenate([nudge, limit[np.isfinite(limit)], steps[np.isfinite(steps)]]))
     axes.set_yscale(**LOG)
     axes.set_ylim(low, 10 ** np.ceil(np.log10(1.2 * max(nudge.max(), np.nanmax(steps)))))
     axes.bar(places, limit - low, 0.96, low, color=FAINT, alpha=0.3, linewidth=0)
@@ -66,7 +70,7 @@ def _draw_steps(axes: Axes, frame: pd.DataFrame) -> list[Line2D | Patch]:
     axes.set_title("Nudge signal and conversion steps")
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=PALETTE[0], marker="o", label="nudge signal: mean |s⁺ − s⁻| (x: 0)"),
-        Patch(color=FAINT, alpha=0.3, label="nudge not resolved: below half the larger step"),
+        Patch(color=FAINT, alpha=0.3, label="nudge not resolved: below half the step of what carries it"),
         *(
             Line2D([], [], color=colour, marker=marker, linestyle="--", linewidth=1.2, label=f"conversion step, {name}")
             for name, colour, marker in READS.values()

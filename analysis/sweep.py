@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import GREY, INK, canvas, look
+from neurosim_ep.registry import RULES
 
 TITLES = {
     "hardware.converters.adc_bits": "bits of the converters (ADC)",
@@ -25,22 +27,43 @@ TITLES = {
 UNLIMITED = {key for key in TITLES if not key.startswith("hardware.device")}
 """Keys whose 0 stands for any value: the ideal, at the right end."""
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
+METHOD = ("plasticity.", "signals.", "relaxation.feedback", "relaxation.nudge_feedback")
+"""Keys that say how a network learns; a difference in any of them is one of the method."""
 
 Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """``key``: the number in which runs differ; ``other``: the key that tells curves apart, if there is one."""
+    """``key``: the number in which runs differ; ``other``: the key that tells curves apart, if there is one; or they
+    are told apart by the ``method``.
+    """
 
     key: str
-    other: str | None
+    other: str | None = None
+    method: bool = False
+
+    def label(self, run: Run) -> str:
+        """The curve that ``run`` belongs to."""
+        if self.method:
+            return method(run)
+        return "real tiles" if self.other is None else f"{self.other.split('.')[-1]} = {_settings(run).get(self.other)}"
+
+
+def method(run: Run) -> str:
+    """How the network of ``run`` learns, with the gains of its feedback where it has any."""
+    name = Group(run.name, [run]).method
+    if run.rule in RULES and not RULES[run.rule].relaxes:
+        return name
+    settings = _settings(run)
+    gain, nudged = (settings.get(f"relaxation.{key}", 1) for key in ("feedback", "nudge_feedback"))
+    return f"{name}, γ = {gain:g}, κ = {gain if nudged in ('feedback', None) else nudged:g}"
 
 
 def varied(runs: Sequence[Run]) -> Sweep | None:
     """What a picture of ``runs`` can be drawn against: a number of the hardware in which they differ, and at most one
-    other key, or several that change together. Runs on ideal tiles are the reference and do not count. None where there
-    is no such number.
+    other key, or several that change together, or those of the method. Runs on ideal tiles are the reference and do not
+    count. None where there is no such number.
     """
     scenarios = [settings for run in runs if not _ideal(settings := _settings(run))]
     keys = dict.fromkeys(key for settings in scenarios for key in settings if not key.startswith(IRRELEVANT))
@@ -51,6 +74,8 @@ def varied(runs: Sequence[Run]) -> Sweep | None:
         return None
     key = max(numbers, key=lambda number: len(distinct[number]))
     others = sorted((other for other in differing if other != key), key=lambda other: _numeric(other, scenarios))
+    if others and all(other.startswith(METHOD) for other in others):
+        return Sweep(key, method=True)
     patterns = {_pattern(other, scenarios) for other in others}
     if len(patterns) > 1 or (len(others) > 1 and _pattern(key, scenarios) in patterns):
         return None
@@ -58,11 +83,13 @@ def varied(runs: Sequence[Run]) -> Sweep | None:
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """Test accuracy after the last epoch against the number in which ``runs`` differ, a curve per value of another key.
+    """Test accuracy after the last epoch against the number in which ``runs`` differ, a curve per value of another key
+    or per method.
 
     Seeds of one setting are one point, their mean, with a bar from the smallest to the largest. Where 0 stands for no
-    limit, it is drawn at the right end, and so are runs on ideal tiles; elsewhere these are a line. Raises
-    :class:`NothingToDraw` where :func:`varied` finds nothing, or a run lacks the number or its accuracy.
+    limit, it is drawn at the right end, and so are runs on ideal tiles, each in the curve of its method; elsewhere
+    these are a line. Raises :class:`NothingToDraw` where :func:`varied` finds nothing, or a run lacks the number or its
+    accuracy.
     """
     found = varied(runs)
     if found is None:
@@ -120,15 +147,14 @@ def _collect(
         accuracy = run.info.get("metrics", {}).get("test_accuracy")
         if accuracy is None:
             raise NothingToDraw(f"{run.path} has no test accuracy yet; it is known at the end of an epoch")
-        if _ideal(settings):
+        if _ideal(settings) and not (sweep.method and sweep.key in UNLIMITED):
             ideal.append(float(accuracy))
             continue
         x = settings.get(sweep.key)
         if x is None:
             raise NothingToDraw(f"{run.path}: its scenario does not say {sweep.key}; set it in all runs compared")
         value = np.inf if sweep.key in UNLIMITED and x == 0 else float(x)
-        label = "real tiles" if sweep.other is None else f"{sweep.other.split('.')[-1]} = {settings.get(sweep.other)}"
-        curves[label][value].append(float(accuracy))
+        curves[sweep.label(run)][value].append(float(accuracy))
         if run.info.get("status") != "done":
             unfinished.append((value, float(accuracy)))
     return {label: dict(points) for label, points in curves.items()}, ideal, unfinished

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.nudging import Ends
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.telemetry.resolution import nudge_step
 from neurosim_ep.tiles.converters import Conversions
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
 from neurosim_ep.tiles.network_tiles import ChipTiles
@@ -34,10 +35,12 @@ class TileFigures:
 
     ``mean_abs_nudge_difference``: mean |s⁺ − s⁻| over neurons and samples. ``adc_step_forward``,
     ``adc_step_transposed``: conversion steps, in units of the drive, of the two reads that make it up (the input: in
-    the free phase), and ``clipped_forward``, ``clipped_transposed`` the shares of their conversions outside the range;
-    ``nudge_per_step``: nudge difference over the larger step. ``devices_at_lower``, ``devices_at_upper``,
-    ``devices_at_symmetry``: share of the devices near their bounds and their symmetry point. ``device_asymmetry``: mean
-    of a over the devices that get the pulses, at their present weights; ``device_abs_asymmetry``: mean of its size.
+    the free phase), gains of the feedback included; ``adc_step_nudge``: the one that hides the nudge, see
+    :func:`~neurosim_ep.telemetry.resolution.nudge_step`; ``nudge_per_step``: nudge difference over it.
+    ``clipped_forward``, ``clipped_transposed``: shares of the conversions outside the range. ``devices_at_lower``,
+    ``devices_at_upper``, ``devices_at_symmetry``: share of the devices near their bounds and their symmetry point.
+    ``device_asymmetry``: mean of a over the devices that get the pulses, at their present weights;
+    ``device_abs_asymmetry``: mean of its size.
     ``pulses_gross``, ``pulses_net``: per weight and batch, last epoch; ``cancellation``: their ratio;
     ``drift_per_net``: mean |a| times this ratio; ``counting_noise``: √gross / net, by how much of what is left of them
     the numbers of coinciding random pulses vary.
@@ -46,6 +49,7 @@ class TileFigures:
     mean_abs_nudge_difference: float
     adc_step_forward: float | None = None
     adc_step_transposed: float | None = None
+    adc_step_nudge: float | None = None
     clipped_forward: float | None = None
     clipped_transposed: float | None = None
     nudge_per_step: float | None = None
@@ -83,10 +87,11 @@ def tile_figures(run: Experiment, ends: Ends, counted: Sequence[Counted]) -> lis
         return [TileFigures(nudge) for nudge in nudges]
     pulses: dict[int, tuple[float, float]] = last_pulses(run) if tiles.pulsed else {}
     found = []
+    gains = run.model.feedback.of_reads()
     for layer, nudge in enumerate(nudges):
         network = run.model.network
-        own, above = ([counted[n] for n in numbers] for numbers in (network.into(layer), network.out_of(layer)))
-        columns = resolution(nudge, own, above)
+        own, above = ([(counted[n], gains[n]) for n in into] for into in (network.into(layer), network.out_of(layer)))
+        columns = resolution(nudge, [(one, 1.0) for one, _ in own], above, run.scenario.nudge_rises)
         if tiles.pulsed:
             columns |= devices_now(tiles.devices[layer])
             if layer in pulses:
@@ -98,21 +103,22 @@ def tile_figures(run: Experiment, ends: Ends, counted: Sequence[Counted]) -> lis
     return found
 
 
-def resolution(nudge: float, own: Sequence[Counted], above: Sequence[Counted]) -> dict[str, float | None]:
+def resolution(
+    nudge: float, own: Sequence[tuple[Counted, float]], above: Sequence[tuple[Counted, float]], rises: bool
+) -> dict[str, float | None]:
     """Steps and clipped shares of a layer's forward read, by its ``own`` connections, and its transposed one, by those
-    ``above``, and the ``nudge`` over the larger step.
+    ``above``, each with the gain of what it gives, and the ``nudge`` over the step that hides it.
     """
     columns: dict[str, float | None] = {}
-    steps = []
     for direction, conversions in ((FORWARD, own), (TRANSPOSED, above)):
-        mine = [one for array in conversions for (_, way), one in array.items() if way == direction and one.done]
-        done, reads = sum(one.done for one in mine), sum(one.reads for one in mine)
+        mine = [(one, gain) for array, gain in conversions for (_, way), one in array.items() if way == direction]
+        done, reads = sum(one.done for one, _ in mine), sum(one.reads for one, _ in mine)
         if done and reads:
-            steps.append(sum(float(one.step) for one in mine) / reads)
-            columns[f"adc_step_{direction}"] = steps[-1]
-            columns[f"clipped_{direction}"] = sum(float(one.clipped) for one in mine) / done
-    if steps:
-        columns["nudge_per_step"] = nudge / max(steps)
+            columns[f"adc_step_{direction}"] = sum(float(one.step) * gain for one, gain in mine) / reads
+            columns[f"clipped_{direction}"] = sum(float(one.clipped) for one, _ in mine) / done
+    step = nudge_step(rises, columns.get(f"adc_step_{FORWARD}"), columns.get(f"adc_step_{TRANSPOSED}"))
+    if step is not None:
+        columns |= {"adc_step_nudge": step, "nudge_per_step": nudge / step}
     return columns
 
 

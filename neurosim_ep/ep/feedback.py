@@ -74,6 +74,7 @@ class Feedback:
         self._depth = depth
         self._crossed = [(0, 0)] + [(depth[edge.source], depth[edge.target]) for edge in network.edges[1:]]
         self._target = [connection.target for connection in network.connections]
+        self._edges = sorted(network.number, key=network.number.__getitem__)
 
     @property
     def note(self) -> str:
@@ -99,6 +100,11 @@ class Feedback:
             else:
                 found.append(Gain(resting))
         return found
+
+    def of_reads(self) -> list[float]:
+        """Gain of the transposed reads of each connection, by its place among those that have weights, when nudged."""
+        gains = self.gains(nudged=True)
+        return [gains[edge].gain for edge in self._edges]
 
     def of_error(self, layer: int) -> float:
         """Factor of an error in the drive of ``layer``."""

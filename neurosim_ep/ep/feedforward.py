@@ -3,7 +3,8 @@
 Without any feedback a free phase is one sweep: every layer, from the first to the last, is put at σ of what the layers
 below give it. The error goes down the same edges, ``δ^n = σ'(drive^n) Σ_m w_m ⋆ᵀ P⁻¹(δ^m; κ_m)`` over the edges m out
 of layer n, and every connection forms its gradient from its own pre state and routed error, as in equilibrium
-propagation. σ' is :meth:`~neurosim_ep.ep.activations.Activation.slope`.
+propagation. σ' is :meth:`~neurosim_ep.ep.activations.Activation.slope`. Real tiles are read like those of a sweep up in
+a free phase, and of one down in a nudge phase, whose columns the errors drive.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Pass:
 @torch.no_grad()
 def feed_forward(network: Network, x: Tensor, *, slopes: bool = False) -> Pass:
     """The states of ``network`` for images x (B, C, H, W) without any feedback."""
+    network.begin_phase("free")
     found = Pass([], [], [])
     for activation, incoming in zip(network.activations, network.incoming, strict=True):
         edges = [network.edges[n] for n in incoming]
@@ -51,8 +53,9 @@ def feed_forward(network: Network, x: Tensor, *, slopes: bool = False) -> Pass:
 @torch.no_grad()
 def gradients(network: Network, x: Tensor, onehot: Tensor, forward: Pass) -> dict[str, Tensor]:
     """Gradient of the batch-mean loss at the end of the pass ``forward`` of images x (B, C, H, W), one-hot labels
-    (B, C): parameter name → tensor. Uses up the slopes.
+    (B, C): parameter name → tensor. The slopes become the errors δ.
     """
+    network.begin_phase("nudge")
     last = forward.states[-1]
     mean = x.new_full((len(x),), 1 / len(x))
     errors = {network.layers - 1: losses.readout_nudge(last, network.readout, onehot) * (-1 / len(x))}
@@ -69,6 +72,7 @@ def gradients(network: Network, x: Tensor, onehot: Tensor, forward: Pass) -> dic
             if edge.source != IMAGE:
                 below = edge.feedback(routed)
                 errors[edge.source] = errors[edge.source] + below if edge.source in errors else below
+    network.begin_phase("free")
     if network.readout is not None:
         grads |= losses.readout_gradient(network, last, onehot, mean)
     return grads

@@ -109,6 +109,14 @@ class Network(nn.Module):
         """:attr:`Connection.read_flops` of the connection that has most of them."""
         return max(connection.read_flops for connection in self.connections)
 
+    def begin_phase(self, name: str) -> None:
+        """Reads of real tiles belong to phase ``name`` ("free" or "nudge") from now on, but for those of the image,
+        which is read in the free phase alone.
+        """
+        for connection in self.connections[1:]:
+            if connection.tiles is not None:
+                connection.tiles.phase = name
+
     def initial_states(self, batch: int, kind: str, random: torch.Generator | None = None) -> list[Tensor]:
         """States at tick 0: zeros, or uniform between the bounds of the activation, but not beyond 1 in size, drawn
         from ``random`` (a generator on the CPU).

@@ -26,6 +26,9 @@ from neurosim_ep.tiles.crossbar import Circuit
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.tiles.network_tiles import ChipTiles, device_conductances, make_tiles
 
+FEED_FORWARD = 0.0, 1.0
+"""Gains of a pass without feedback, down whose edges only errors go, and those as they are."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -125,7 +128,8 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     hardware = chip_model(scenario.hardware).model
     network = build_network(scenario.network, num_classes, image_shape, scenario.scenario.seed)
     signals = build_signals(scenario.signals, network, scenario.scenario.seed)
-    feedback = Feedback(network, relaxation.feedback, relaxation.displacement_gain)
+    gains = (relaxation.feedback, relaxation.displacement_gain) if scenario.plasticity.relaxes else FEED_FORWARD
+    feedback = Feedback(network, *gains)
     if scenario.plasticity.on_tiles:
         feedback.check_nudge()
     if feedback.boosted:
@@ -138,7 +142,8 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
     plan = plan_tiles(connections, hardware.array_geometry(), identities)
     circuit = Circuit(hardware.cell.on_conductance.value, hardware.wire.segment_resistance.value)
     off = hardware.cell.off_conductance.value / circuit.on_S
-    tiles = make_tiles(network, plan, scenario.hardware, circuit, off, scenario.scenario.seed)
+    seed, errors = scenario.scenario.seed, feedback.feedback == 0
+    tiles = make_tiles(network, plan, scenario.hardware, circuit, off, seed, errors=errors)
     return Model(network, feedback, signals, hardware, plan, scenario.teacher, tiles)
 
 

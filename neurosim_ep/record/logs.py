@@ -32,7 +32,7 @@ LAYER_COLUMNS = (
     "free_mean_ticks", "free_active", "free_not_converged", "free_slow", "free_period_2", "free_other", "free_residual",
     "nudge_mean_ticks", "nudge_active", "nudge_not_converged", "nudge_slow", "nudge_period_2", "nudge_other",
     "nudge_residual", "updates", "updates_dense", "updates_needed", "events_per_neuron_tick", "energy_J",
-    "adc_step_forward", "adc_step_transposed", "clipped_forward", "clipped_transposed",
+    "adc_step_forward", "adc_step_transposed", "adc_step_nudge", "clipped_forward", "clipped_transposed",
     "pulses_up", "pulses_down", "pulses_net",
 )  # fmt: skip
 RESIDUAL_COLUMNS = ("epoch", "phase", "tick", "mean_residual", "max_residual", "active")

@@ -182,9 +182,7 @@ class Engine:
         senders: SigmaDelta | None,
         observers: Sequence[Observer],
     ) -> Field:
-        for connection in self.network.connections[1:]:  # the input is read in the free phase alone
-            if connection.tiles is not None:
-                connection.tiles.phase = "free" if nudge is None else "nudge"
+        self.network.begin_phase("free" if nudge is None else "nudge")
         reads = Reads(
             self.network, self.kernels, self.feedback, self.policy.obeys_senders, self.fused, self.graphs is not None
         )

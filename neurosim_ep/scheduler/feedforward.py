@@ -12,12 +12,13 @@ from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.inputs import check_inputs
-from neurosim_ep.scheduler.presentation import Gradients
+from neurosim_ep.scheduler.presentation import Gradients, Terms
 from neurosim_ep.scheduler.quiescence import Motion
 
 
 def backprop_gradients(network: Network, x: Tensor, y: Tensor, *, precision: str = "float32") -> Gradients:
-    """Gradient of the loss of ``network`` as a feed-forward pass, by backpropagation.
+    """Gradient of the loss of ``network`` as a feed-forward pass, by backpropagation; through real tiles, where it has
+    any, the signed errors by transposed reads.
 
     x (B, C, H, W) images, y (B,) class indices; ``precision`` of the convolutions is "float32" or "tf32".
     Raises :class:`UsageError` for tensors that do not fit the network in shape, number format or device.
@@ -29,7 +30,8 @@ def backprop_gradients(network: Network, x: Tensor, y: Tensor, *, precision: str
         grads = feedforward.gradients(network, x, onehot, forward)
     logits = network.logits(forward.states)
     loss = losses.output_loss(network, logits, onehot)
-    return Gradients(grads, forward.states, loss, logits, _at_rest(forward.states))
+    terms = Terms([(-1, forward.slopes)], forward.states, [1.0] * len(network.connections))
+    return Gradients(grads, forward.states, loss, logits, _at_rest(forward.states), terms=terms)
 
 
 def feed_forward_passes(

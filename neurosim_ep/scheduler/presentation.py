@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,12 +29,25 @@ from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 
 
 @dataclass(frozen=True)
+class Terms:
+    """The outer products that the gradient of the weights is made of: ``−scale · Σ sign · ∂Φ/∂w(end)``.
+
+    ``ends``: sign and, by layer, what synapses see of it after themselves (B, *shape), as receivers hold it; ``pre``:
+    the states before them, where these are not those of each end; ``scales``: one per connection.
+    """
+
+    ends: list[tuple[int, list[Tensor]]]
+    pre: list[Tensor] | None
+    scales: list[float]
+
+
+@dataclass(frozen=True)
 class Gradients:
     """What a presentation gives, however the gradients were found.
 
     ``grads``: parameter name → tensor, batch mean, sign of a loss gradient. ``free``: states of every layer (B, *shape)
     at the end of the free phase; ``loss`` (B,) and ``logits`` (B, C) are theirs, and ``free_phase`` tells how the
-    samples came to rest, or that they did not.
+    samples came to rest, or that they did not. ``terms``: what synapses would write one by one (None: not known).
     """
 
     grads: dict[str, Tensor]
@@ -42,6 +55,7 @@ class Gradients:
     loss: Tensor
     logits: Tensor
     free_phase: Relaxation
+    terms: Terms | None = field(default=None, kw_only=True)
 
     @property
     def residual(self) -> Tensor:
@@ -54,14 +68,13 @@ class EPGradients(Gradients):
     """Result of :func:`ep_gradients`.
 
     ``plus``, ``minus``: states of every layer (B, *shape) at the end of each nudge phase (None where nudging was
-    one-sided the other way). ``nudge_phases`` tells how the samples came to rest in them. ``contrasted``: what
-    receivers hold of the two states whose difference the gradient is made of, that of the higher β first.
+    one-sided the other way). ``nudge_phases`` tells how the samples came to rest in them. ``terms`` are those of the
+    contrastive rule.
     """
 
     plus: list[Tensor] | None
     minus: list[Tensor] | None
     nudge_phases: Relaxation
-    contrasted: tuple[list[Tensor], list[Tensor]]
 
 
 @torch.no_grad()
@@ -260,7 +273,9 @@ def ep_gradients(
 
     held, ends = (dict(zip(phases, _split(one, len(phases)), strict=True)) for one in (nudged.seen, nudged.states))
     high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), 1 / (len(phases) * beta * batch))
+    scale, gains = 1 / (len(phases) * beta * batch), engine.feedback
+    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), scale)
+    scales = [scale * gains.of_gradient(n) for n in range(len(network.connections))]
     logits = network.logits(free.seen)
     return EPGradients(
         grads=grads | _delta_rule(network, nudged.seen, nudge, signals, alpha),
@@ -268,10 +283,10 @@ def ep_gradients(
         loss=losses.output_loss(network, logits, onehot),
         logits=logits,
         free_phase=free,
+        terms=Terms([(1, high), (-1, low)], free.seen if gains.apart else None, scales),
         plus=ends.get(Phase.NUDGE_PLUS),
         minus=ends.get(Phase.NUDGE_MINUS),
         nudge_phases=nudged,
-        contrasted=(high, low),
     )
 
 

@@ -51,7 +51,7 @@ class Rule(ABC):
     """One rule. ``name``: how scenarios spell it; ``sentence``: what it is; ``label``: what pictures call it, empty for
     equilibrium propagation.
 
-    ``nudges``: it has nudge phases, and the chip of tiles computes it; ``relaxes``: it has a free phase, and is not a
+    ``nudges``: it has nudge phases, whose reads are counted and billed; ``relaxes``: it has a free phase, and is not a
     feed-forward pass, which then tests take as well; ``real_tiles``: it can learn on tiles that are not ideal.
     ``keys``: those of ``[plasticity]`` that are for this rule alone.
     """
@@ -198,7 +198,7 @@ class Backprop(Rule):
 
     name = "backprop"
     sentence = "backpropagation through a feed-forward pass of the network: the yardstick, without phases or signals"
-    label, relaxes = "backpropagation", False
+    label, relaxes, real_tiles = "backpropagation", False, True
 
     @classmethod
     def broken_rules(cls, scenario: Scenario) -> Broken:

@@ -57,7 +57,7 @@ class EpochTelemetry:
         self.samples = 0
         self.statistics, self.curves = LayerStatistics(model.network), ResidualCurves()
         self.health = LayerHealth(self.names, batches, fresh=epoch == 0)
-        self.resolution = None if model.tiles is None else Resolution(model.tiles)
+        self.resolution = None if model.tiles is None else Resolution(scenario, model, model.tiles)
         self.settling = _settling(scenario)
         self.traffic: list[tuple[int, TileCounts]] = []
 

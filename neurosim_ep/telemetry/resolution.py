@@ -2,7 +2,8 @@
 
 A nudge moves the states of a layer by |s⁺ − s⁻|, a few hundredths or less, and both phases are read through converters
 whose step is set by the whole range of the drives. Where the step is much larger, both phases get the same codes, and
-the gradient of the layer is what rounding leaves of it.
+the gradient of the layer is what rounding leaves of it. In a single sweep downwards a layer sees the nudge from above
+alone: what it reads from below are the codes of the free states in both phases, however coarse they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from neurosim_ep.experiment.model import Model
+from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.layers import STATE_COLUMNS
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
 from neurosim_ep.tiles.network_tiles import ChipTiles
@@ -37,11 +40,20 @@ def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False) -> I
         yield
 
 
-class Resolution:
-    """One epoch of the ``tiles`` of the layers ``names``: means over the sampled batches, pulses of all batches."""
+def nudge_step(rises: bool, forward: float | None, transposed: float | None) -> float | None:
+    """The step that a nudge of a layer has to be compared with: the larger one of the reads whose inputs it moves,
+    those from below only where it ``rises``. None where there is none.
+    """
+    known = [step for step in (forward if rises else None, transposed) if step is not None]
+    return max(known, default=None)
 
-    def __init__(self, tiles: ChipTiles) -> None:
+
+class Resolution:
+    """One epoch of the ``tiles`` of ``model``: means over the sampled batches, pulses of all batches."""
+
+    def __init__(self, scenario: Scenario, model: Model, tiles: ChipTiles) -> None:
         self.network, self.names, self.tiles = tiles.network, tiles.network.layer_names, tiles
+        self.rises, self.gains = scenario.nudge_rises, model.feedback.of_reads()
         self.steps: list[list[Tensor]] = []
         self.nudges: list[Tensor] = []
         self.clipped: list[list[Tensor]] = []
@@ -61,15 +73,16 @@ class Resolution:
         self.clipped.append(clipped)
 
     def _converters(self, numbers: Sequence[int], direction: str) -> tuple[Tensor, Tensor]:
-        """Mean step of the connections ``numbers`` in the nudge phases (the free one for the input), and the share of
-        all their conversions that were clipped; NaN where there are none.
+        """Mean step of the connections ``numbers`` in the nudge phases (the free one where only that reads them), and
+        the share of all their conversions that were clipped; NaN where there are none.
         """
         missing = self.nudges[-1].new_tensor(torch.nan)
         arrays = [self.tiles.arrays[number] for number in numbers]
-        steps = [
-            array.step("nudge" if number else "free", direction) for number, array in zip(numbers, arrays, strict=True)
-        ]
-        known = [missing.new_tensor(0.0) + step for step in steps if step is not None]
+        known = []
+        for number, array in zip(numbers, arrays, strict=True):
+            gain = self.gains[number] if direction == TRANSPOSED else 1.0
+            steps = (array.step(phase, direction) for phase in ("nudge", "free"))
+            known += [missing.new_tensor(0.0) + step * gain for step in steps if step is not None][:1]
         counted = [
             one for array in arrays for (_, way), one in array.conversions.items() if way == direction and one.done
         ]
@@ -93,7 +106,10 @@ class Resolution:
         found: list[Columns] = []
         for layer in range(len(self.names)):
             values = [*zip(names[0], steps[layer], strict=True), *zip(names[1], clipped[layer], strict=True)]
-            found.append({name: value if value == value else None for name, value in values})
+            columns = {name: value if value == value else None for name, value in values}
+            found.append(
+                {**columns, "adc_step_nudge": nudge_step(self.rises, columns[names[0][0]], columns[names[0][1]])}
+            )
         if self.pulses:
             totals = torch.stack(self.pulses).mean(0).tolist()
             for layer, columns in enumerate(found):
@@ -109,9 +125,9 @@ class Resolution:
             return []
         nudges = torch.stack(self.nudges).mean(0).tolist()
         coarse = []
-        for name, nudge, steps in zip(self.names, nudges, self._means(self.steps), strict=True):
-            step = max((value for value in steps if value == value), default=0.0)
-            if nudge < RESOLVED * step:
+        for name, nudge, columns in zip(self.names, nudges, self.columns(), strict=True):
+            step = columns["adc_step_nudge"]
+            if step is not None and nudge < RESOLVED * step:
                 coarse.append(f"{name} (step {step:.1e}, nudge {nudge:.1e})")
         if not coarse:
             return []

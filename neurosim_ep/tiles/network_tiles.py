@@ -117,11 +117,11 @@ class ChipTiles:
         rates: Sequence[Tensor],
         pre: Sequence[Tensor] | None = None,
     ) -> None:
-        """Write both terms of EP's rule: ``rate · Σ sign · ∂Φ/∂w(end)`` for each connection.
+        """Write the terms of a rule: ``rate · Σ sign · ∂Φ/∂w(end)`` for each connection.
 
-        x (B, C, H, W) images; ``ends``: sign and states of every layer (B, *shape); ``rates``: one per connection, with
-        the factors of the rule in them; ``pre``: states (B, *shape) that pre-synaptic factors are of, where these are
-        not those of each end.
+        x (B, C, H, W) images; ``ends``: sign and states of every layer (B, *shape), or errors; ``rates``: one per
+        connection, with the factors of the rule in them; ``pre``: states (B, *shape) that pre-synaptic factors are of,
+        where these are not those of each end.
         """
         for number, (array, devices) in enumerate(zip(self.arrays, self.devices, strict=True)):
             terms = [Term(sign, *synaptic_activity(self.network, number, x, states, pre)) for sign, states in ends]
@@ -158,12 +158,19 @@ class ChipTiles:
 
 
 def make_tiles(
-    network: Network, plan: TilePlan, section: HardwareSection, circuit: Circuit, off: float, seed: int
+    network: Network,
+    plan: TilePlan,
+    section: HardwareSection,
+    circuit: Circuit,
+    off: float,
+    seed: int,
+    *,
+    errors: bool = False,
 ) -> ChipTiles | None:
     """Tiles of ``network`` on the arrays of ``plan`` as ``section`` says; None where they are ideal.
 
-    ``off``: off over on conductance. Raises :class:`ScenarioError` where arrays and cells do not fit, and what the
-    files of device and cells raise.
+    ``off``: off over on conductance; ``errors``: what columns are driven with has no part of a state. Raises
+    :class:`ScenarioError` where arrays and cells do not fit, and what the files of device and cells raise.
     """
     if section.ideal:
         return None
@@ -198,7 +205,8 @@ def make_tiles(
         construction = generator(section.construction_seed, Stream.CONSTRUCTION, number)
         shape = (geometry.fan_in, geometry.channels)
         cells = Cells(encoding, section.cells, statistics, shape, construction)
-        tiles = TileArray(geometry, array, section, circuit, cells, _drivers(network, plan, section, number))
+        drivers = _drivers(network, plan, section, number, errors)
+        tiles = TileArray(geometry, array, section, circuit, cells, drivers)
         arrays.append(tiles)
         if model is not None:
             tiles.scale = _largest(connection) / section.device.weight_scaling_omega
@@ -207,15 +215,19 @@ def make_tiles(
     return ChipTiles(network, arrays, devices, seed)
 
 
-def _drivers(network: Network, plan: TilePlan, section: HardwareSection, connection: int) -> tuple[Drivers, Drivers]:
-    """Drivers of the rows and of the columns of a connection. Images, and states that grow beyond any bound, have no
-    range of their own; the latter are as they are where drivers are exact.
+def _drivers(
+    network: Network, plan: TilePlan, section: HardwareSection, connection: int, errors: bool
+) -> tuple[Drivers, Drivers]:
+    """Drivers of the rows and of the columns of a connection. Images, errors, and states that grow beyond any bound,
+    have no range of their own; the last are as they are where drivers are exact.
     """
     geometry = plan.geometries[connection]
     bounds = [None, *(one.bound if math.isfinite(one.bound) else 1.0 for one in network.activations)]
+    source, target = geometry.ends
+    ends = bounds[source + 1], None if errors else bounds[target + 1]
     rows, columns = (
         Drivers(section.converters, signed=signed, bound=bound, passes=plan.array.sign_passes)
-        for signed, bound in zip(geometry.signed, (bounds[end + 1] for end in geometry.ends), strict=True)
+        for signed, bound in zip(geometry.signed, ends, strict=True)
     )
     return rows, columns
 

@@ -31,12 +31,12 @@ def estimate_measured(scenario: Scenario, samples: int, device: str, threads: in
 
     What a teacher would show is left at 0, as it hardly changes how active the tiles are. ``threads`` is the number
     PyTorch computes with on the CPU (None: what fits machine and work). Raises :class:`UsageError`
-    for more samples than there are, or a rule that no tiles compute.
+    for more samples than there are, or a rule without nudge phases.
     """
     if not scenario.plasticity.on_tiles:
         raise UsageError(
-            f'plasticity.rule = "{scenario.plasticity.rule}": no chip of tiles computes this rule; estimate another '
-            "one with --set"
+            f'plasticity.rule = "{scenario.plasticity.rule}": only phases of equilibrium propagation are estimated; '
+            "choose another rule with --set, beside whose cost stands that of backpropagation on the same tiles"
         )
     training = scenario.training.model_copy(update={"batch_size": samples})
     experiment = Experiment.open(scenario.model_copy(update={"training": training}), device=device, blank=True)

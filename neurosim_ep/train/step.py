@@ -14,8 +14,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.feedforward import feed_forward_passes
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.presentation import EPGradients, Gradients, free_phases
+from neurosim_ep.scheduler.presentation import Gradients, free_phases
 from neurosim_ep.scheduler.rules import Presented, Rule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -96,7 +95,7 @@ class Step:
         return counter.result(len(batch.y))
 
     def _change_weights(self, optimiser: Optimiser, batch: Batch, result: Gradients, before: Sequence[Tensor]) -> None:
-        """By the optimiser, whose change devices get from the weights ``before``, or by pulses of both terms of EP."""
+        """By the optimiser, whose change devices get from the weights ``before``, or by pulses of each term."""
         tiles = self.model.tiles
         if tiles is None or not tiles.pulsed:
             optimiser.step(result.grads)
@@ -106,12 +105,8 @@ class Step:
             optimiser.step(result.grads)
             tiles.write_difference(before)
         else:
-            assert isinstance(result, EPGradients)
-            relaxation, (high, low) = self.scenario.relaxation, result.contrasted
+            assert result.terms is not None
             rates = optimiser.pulse_rates(result.grads)
             optimiser.step(result.grads, weights=False)
-            gains = self.engine.feedback
-            per_term = 1 / (len(NUDGES[relaxation.nudging]) * relaxation.beta * len(batch.y))
-            factors = [rate * (per_term * gains.of_gradient(n)) for n, rate in enumerate(rates)]
-            pre = result.free_phase.seen if gains.apart else None
-            tiles.write_terms(batch.x, [(1, high), (-1, low)], factors, pre)
+            factors = [rate * scale for rate, scale in zip(rates, result.terms.scales, strict=True)]
+            tiles.write_terms(batch.x, result.terms.ends, factors, result.terms.pre)

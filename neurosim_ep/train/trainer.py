@@ -58,7 +58,7 @@ class Trainer:
         rule = self.scenario.plasticity
         if not rule.on_tiles and self.scenario.telemetry.traffic_every:
             notes.append(
-                f"no traffic or cost is recorded: the chip that the tiles model does not compute rule = {rule.rule}"
+                f"no traffic or cost is recorded: phases of equilibrium propagation alone are, not rule = {rule.rule}"
             )
         tiles = self.model.tiles
         if tiles is not None and tiles.pulsed and not tiles.by_difference:

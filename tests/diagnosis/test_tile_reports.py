@@ -81,6 +81,7 @@ def test_the_diagnosis_of_real_tiles(
     missing = [column.name for column in fields(TileFigures) if found[column.name].isna().any()]
     assert missing == ["adc_step_transposed", "clipped_transposed"]  # of the last layer, which nothing reads back
     steps = found[["adc_step_forward", "adc_step_transposed"]].max(axis=1)
+    np.testing.assert_allclose(found["adc_step_nudge"], steps)
     np.testing.assert_allclose(found["nudge_per_step"], found["mean_abs_nudge_difference"] / steps)
     gross = (logged["pulses_up"] + logged["pulses_down"]).dropna()
     np.testing.assert_allclose(found["pulses_gross"], gross)
@@ -112,13 +113,14 @@ def test_resolution_by_hand() -> None:
         ("nudge", "forward"): Conversions(done=10, clipped=10, step=9.0, reads=1),
         ("nudge", "transposed"): Conversions(done=100, clipped=5, step=torch.tensor(0.1), reads=1),
     }
-    assert tile_reports.resolution(0.05, [own], [above]) == pytest.approx(
-        {
-            "adc_step_forward": 0.2, "clipped_forward": 0.02, "adc_step_transposed": 0.1, "clipped_transposed": 0.05,
-            "nudge_per_step": 0.25,
-        }
-    )  # fmt: skip
-    assert tile_reports.resolution(0.05, [{}], [{}]) == {}
+    steps = {"adc_step_forward": 0.2, "clipped_forward": 0.02, "clipped_transposed": 0.05}
+    assert tile_reports.resolution(0.05, [(own, 1.0)], [(above, 1.0)], True) == pytest.approx(
+        {**steps, "adc_step_transposed": 0.1, "adc_step_nudge": 0.2, "nudge_per_step": 0.25}
+    )
+    assert tile_reports.resolution(0.05, [(own, 1.0)], [(above, 0.1)], False) == pytest.approx(
+        {**steps, "adc_step_transposed": 0.01, "adc_step_nudge": 0.01, "nudge_per_step": 5.0}
+    )  # a sweep down with a gain of the feedback
+    assert tile_reports.resolution(0.05, [({}, 1.0)], [({}, 1.0)], True) == {}
 
 
 def test_devices_and_cancellation_by_hand(trained: Path) -> None:
@@ -263,6 +265,26 @@ def test_accuracy_against_bits_with_a_curve_per_update_and_ideal_tiles_at_the_en
     assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8", "inf"]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (10, 0.8)
+
+
+def test_accuracy_against_bits_with_a_curve_per_method_that_ends_on_ideal_tiles(tmp_path: Path) -> None:
+    runs = []
+    gains = "feedback = 0.1\nnudge_feedback = 1.0"
+    methods = ("relaxation", ""), ("plasticity", 'rule = "backprop"'), ("relaxation", gains)
+    for number, (section, keys) in enumerate(methods):
+        for bits, accuracy in (("4", 0.3), ("8", 0.6), ("0", 0.7)):
+            run = swept(tmp_path / f"{number}{bits}", accuracy + number / 100, adc_bits=bits, preset='"none"')
+            path, head = run.path / "scenario.toml", f"[{section}]\n"
+            own = path.read_text() + ("" if head in path.read_text() else head)
+            path.write_text(own.replace(head, head + keys + "\n"))
+            runs.append(open_run(run.path))
+    assert sweep.varied(runs) == sweep.Sweep("hardware.converters.adc_bits", method=True)
+    axes = sweep.draw(runs).axes[0]
+    found = {container.get_label(): container.lines[0].get_ydata().tolist() for container in axes.containers}
+    labels = ["LE, γ = 1, κ = 1", "backpropagation, LE", "LE, γ = 0.1, κ = 1"]
+    assert list(found) == labels
+    np.testing.assert_allclose(list(found.values()), np.add.outer([0, 0.01, 0.02], [0.3, 0.6, 0.7]))
+    assert axes.containers[0].lines[0].get_xdata().tolist() == [4, 8, 10]
 
 
 def test_accuracy_against_the_asymmetry_of_devices(tmp_path: Path) -> None:

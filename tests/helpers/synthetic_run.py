@@ -188,7 +188,8 @@ def tile_columns(layer: int, depth: int) -> dict[str, object]:
     }
     if layer < depth - 1:
         columns |= {"adc_step_transposed": 3e-3 * 1.2**layer, "clipped_transposed": 5e-4}
-    return columns
+    steps = (columns.get(f"adc_step_{direction}", 0.0) for direction in ("forward", "transposed"))
+    return {**columns, "adc_step_nudge": max(map(float, steps))}
 
 
 def _residual_rows(rng: np.random.Generator, epoch: int) -> list[dict[str, object]]:

@@ -27,6 +27,22 @@ def test_thresholds_bill_the_events_of_a_batch() -> None:
     assert len(result.logits) == 4
 
 
+@pytest.mark.parametrize("rule", ["contrastive", "backprop"])
+def test_many_bits_leave_an_update_as_it_is(rule: str) -> None:
+    from converter_bits import cosines, on_tiles, presented, signals_in_steps
+    from subject import random_subject
+
+    sets = (f"plasticity.rule={rule}", "signals.kind=none", "scheduler.policy=sweep", "network.activation=hard_tanh")
+    gains = ("relaxation.feedback=0.1", "relaxation.nudge_feedback=1", "relaxation.nudge_steps=1")
+    subject = random_subject(load_scenario("smoke", (*sets, *gains)), 10, 4, CPU)
+    exact, real = presented(subject), on_tiles(subject, 10)
+    found = presented(real)
+    few, many = (cosines(one, exact) for one in (presented(on_tiles(subject, 4)), found))
+    assert 0 < min(few) < min(many) and min(many) > 0.98 and cosines(exact, exact) == pytest.approx([1, 1, 1])
+    steps = signals_in_steps(real, found)
+    assert len(steps) == 2 and all(step > 0 for step in steps)
+
+
 def test_physics_compares_where_no_sample_settles() -> None:
     from physics import compare
     from relaxation import Product

@@ -40,7 +40,7 @@ def test_a_learning_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     with installed("A learning rule", "rules", "signs = signs_rule:Signs", tmp_path):
         assert main(["list"]) == 0 and "the sign of the contrast" in capsys.readouterr().out
         assert main(["schema", "plasticity"]) == 0 and "signs: the sign of the contrast" in capsys.readouterr().out
-        with pytest.raises(ScenarioError, match='must be "contrastive" on tiles that are not ideal'):
+        with pytest.raises(ScenarioError, match='must be "contrastive" or "backprop" on tiles that are not ideal'):
             load_scenario("smoke", ("plasticity.rule=signs", "hardware.converters.dac_bits=8"))
         section = custom(conv(4), linear(5))
         network = build_network(section, 3, (2, 6, 6), seed=0)

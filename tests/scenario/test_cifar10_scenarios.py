@@ -1,6 +1,6 @@
 """The quarter-width scenarios on CIFAR-10. Those of the published dynamics differ, within a network, in their signals
 alone, but for K: without signals it must let the error of the readout reach the first layer. Those with gains differ
-from one another in the network alone.
+from one another in the network alone, and those on real tiles from these in size and tiles.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ NAMES = sorted(name for name in resources.shipped_files("scenarios") if name.sta
 GAINS = [name for name in NAMES if name.endswith("_gains")]
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {*GAINS}))
+REAL = [name for name in NAMES if "_gains_" in name]
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*GAINS} - {*REAL}))
 def test_budgets_are_equal_within_a_network(name: str) -> None:
     plain = load_scenario(f"{name.rsplit('_', 1)[0]}_plain")
     mine = load_scenario(name)
@@ -43,6 +46,15 @@ def test_settings_with_gains_are_equal_for_all_networks(name: str) -> None:
     assert (mine.scheduler.policy, mine.relaxation.nudge_steps, mine.relaxation.nudge_feedback) == ("sweep", 1, 1.0)
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_settings_on_real_tiles_are_those_on_ideal_ones(name: str) -> None:
+    mine, ideal = load_scenario(name), load_scenario(name.rsplit("_", 1)[0])
+    assert mine.scenario.name == Path(name).name and not mine.hardware.ideal
+    size = ("network.width=0.125", "data.train_samples=8000", "data.test_samples=2000", "training.epochs=2")
+    smaller = load_scenario(name.rsplit("_", 1)[0], size)
+    assert mine.model_copy(update={"scenario": ideal.scenario, "hardware": ideal.hardware}) == smaller
+
+
 def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
     """Ticks until every layer has seen an error, of a signal or of the readout, with one layer per tick."""
     sources = [*taught, layers - 1]
@@ -52,5 +64,5 @@ def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
 def test_the_networks_of_the_results_are_there() -> None:
     assert [f"cifar10/{name}" for name in (
         "resnet13_gains", "vgg11_gains", "vgg11_kd", "vgg11_le", "vgg11_plain", "vgg13_gains", "vgg13_le",
-        "vgg13_plain", "vgg7_gains", "vgg7_kd", "vgg7_le", "vgg7_plain",
+        "vgg13_plain", "vgg7_gains", "vgg7_gains_8bit", "vgg7_gains_ecram", "vgg7_kd", "vgg7_le", "vgg7_plain",
     )] == NAMES  # fmt: skip

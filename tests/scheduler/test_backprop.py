@@ -196,7 +196,7 @@ def test_commands_about_phases_refuse_such_a_run(whole: Path, capsys: pytest.Cap
         assert main(words) == 2
         assert 'plasticity.rule = "backprop": this network is a feed-forward pass' in capsys.readouterr().err
     assert main(["estimate", "smoke", "--set", "plasticity.rule=backprop", "--set", "signals.kind=none"]) == 2
-    assert 'plasticity.rule = "backprop": no chip of tiles computes this rule' in capsys.readouterr().err
+    assert 'plasticity.rule = "backprop": only phases of equilibrium propagation' in capsys.readouterr().err
 
 
 def test_what_tiles_read_in_the_pass_is_exported(whole: Path, tmp_path: Path) -> None:

@@ -109,10 +109,15 @@ def with_arrays(rows: int, columns: int) -> Callable[[HardwareSection], Any]:
 
 
 @pytest.mark.parametrize(
-    "sets", [(), ("training.update_limit=0.01",), ("relaxation.nudging=one_sided_minus",)], ids=str
-)
+    "sets",
+    [
+        (), ("training.update_limit=0.01",), ("relaxation.nudging=one_sided_minus",),
+        ("plasticity.rule=backprop", "signals.kind=none", "training.learning_rate=0.3"),
+    ],
+    ids=str,
+)  # fmt: skip
 def test_fine_exact_pulses_make_the_step_of_sgd(tiny: Path, sets: tuple[str, ...]) -> None:
-    """Both terms of EP's rule, written by pulses, are the step -lr g of the ideal network from the same states."""
+    """The terms of a rule, written by pulses, are the step -lr g of the ideal network from the same states."""
     plain = (
         'network.layers=[{kind = "linear", size = 6}, {kind = "linear", size = 5}]', "training.update_limit=0",
         "training.momentum=0", "training.weight_decay=0", "training.batch_size=12", "training.schedule=constant",
@@ -162,6 +167,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "one sided": (*NOISY, "relaxation.nudging=one_sided_plus", "network.loss=squared_error", 'signals.kind=none'),
     "warm": (*NOISY, "relaxation.warm_start=memory", "relaxation.tolerance=0.05"),
+    "backprop": (*NOISY, "plasticity.rule=backprop", "signals.kind=none", "network.activation=hard_tanh"),
+    "sweep with gains": (
+        *CONVERTERS, "scheduler.policy=sweep", "relaxation.feedback=0.1", "relaxation.nudge_feedback=1",
+        "signals.kind=none", "network.activation=hard_tanh", "relaxation.nudge_steps=1",
+    ),
 }  # fmt: skip
 
 
@@ -484,8 +494,14 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         ("converters.dac_bits=8", "network.activation=relu"),
         'noise_management = "none": must be "absmax" with network.activation = relu, whose states have no bound',
     ),
-    "stdp": (("converters.dac_bits=8", "plasticity.rule=stdp"), 'must be "contrastive" on tiles that are not ideal'),
-    "bptt": (("cells.read_noise=0.1", "plasticity.rule=bptt"), 'must be "contrastive" on tiles that are not ideal'),
+    "stdp": (
+        ("converters.dac_bits=8", "plasticity.rule=stdp"),
+        'must be "contrastive" or "backprop" on tiles that are not ideal',
+    ),
+    "bptt": (
+        ("cells.read_noise=0.1", "plasticity.rule=bptt"),
+        'must be "contrastive" or "backprop" on tiles that are not ideal',
+    ),
     "precision": (
         ("device.preset=EcRam", "scheduler.precision=bfloat16"), 'must be "float32" or "auto" on tiles that are not',
     ),

@@ -211,7 +211,7 @@ def test_the_commands_say_what_a_designer_asks(capsys: pytest.CaptureFixture[str
     [
         (("estimate", "smoke", "--activity", "0.3"), "--activity and --events: give both"),
         (("estimate", "smoke", "--samples", "9999"), "--samples 9999: there are only"),
-        (("estimate", "smoke", "--set", "plasticity.rule=bptt"), 'plasticity.rule = "bptt": no chip of tiles'),
+        (("estimate", "smoke", "--set", "plasticity.rule=bptt"), 'plasticity.rule = "bptt": only phases'),
         (("hw", "show", "rram_32nm", "adk"), 'no section "adk" in rram_32nm; it has array,'),
         (("hw", "show", "rram_32"), "did you mean rram_32nm"),
         (("hw", "shew"), 'no such command "shew"'),

@@ -177,7 +177,7 @@ class PlasticitySection(Section):
 
     @property
     def on_tiles(self) -> bool:
-        """Whether the tiles of the chip compute the rule: equilibrium propagation, which nudges."""
+        """Whether what the tiles do is counted and billed: in equilibrium propagation, which nudges."""
         return bool(RULES[self.rule].nudges)
 
     @property

@@ -103,6 +103,12 @@ class Scenario(Section):
                 yield f"hardware.cells.{key}", "is for weights that are programmed; a device has its own; remove it"
 
     @property
+    def nudge_rises(self) -> bool:
+        """Whether layers see from below what the nudge has moved; not in a single sweep, which goes down."""
+        swept = getattr(POLICIES[self.scheduler.policy], "layer_by_layer", False)
+        return not (swept and self.relaxation.nudge_steps == 1)
+
+    @property
     def bptt_steps(self) -> int:
         """Free ticks that rule bptt goes back through."""
         return self.plasticity.bptt_steps or self.relaxation.nudge_steps
