@@ -128,14 +128,15 @@ def read_booksim(folder: Path) -> tuple[dict[str, str], dict[int, list[Packet]]]
             assert match[1] not in config
             config[match[1]] = match[2]
     assert (config["topology"], config["n"], config["routing_function"]) == ("mesh", "2", "dim_order")
-    assert (config["sim_type"], config["warmup_periods"], config["max_samples"]) == ("latency", "0", "1")
+    assert (config["sim_type"], config["warmup_periods"], config["max_samples"]) == ("latency", "1", "2")
     nodes = int(config["k"]) ** 2
-    traces, sizes = (config[name].strip("{}").split(",") for name in ("traffic", "packet_size"))
-    assert config["injection_process"] == config["traffic"]
-    assert len(traces) == len(sizes) == int(config["classes"]) and nodes >= 4
+    sizes = config["packet_size"].strip("{}").split(",")
+    traces = [f"trace({{packets_{size}.txt,{config['sample_period']}}})" for size in sizes]
+    assert config["traffic"] == (traces[0] if len(traces) == 1 else "{" + ",".join(traces) + "}")
+    assert config["injection_process"] == config["traffic"] and len(sizes) == int(config["classes"])
+    assert nodes >= 4
     found = {}
-    for trace, size in zip(traces, sizes, strict=True):
-        assert trace == f"trace(packets_{size}.txt)"
+    for size in sizes:
         path = folder / f"packets_{size}.txt"
         lines = lines_of(path) if path.stat().st_size else []
         assert all(re.fullmatch(r"\d+ \d+ \d+", line) for line in lines)

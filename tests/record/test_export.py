@@ -221,11 +221,11 @@ def test_booksim_gets_the_reader_that_it_needs(small: Path, tmp_path: Path) -> N
     assert injection.splitlines() == [
         '#include "trace_reader.hpp"',
         '#include "injection.hpp"',
-        '  if (process_name == "trace") { result = new TraceInjectionProcess(nodes, load, params.at(0)); } '
+        '  if (process_name == "trace") { result = new TraceInjectionProcess(nodes, load, params); } '
         'else if(process_name == "bernoulli") {',
         "  }",
     ]
-    assert 'new TraceTrafficPattern(nodes, params.at(0)); } else if(pattern_name == "bitcomp") {' in traffic
+    assert 'new TraceTrafficPattern(nodes, params); } else if(pattern_name == "bitcomp") {' in traffic
     assert (sources / "trace_reader.hpp").read_text() == (tmp_path / "out" / "trace_reader.hpp").read_text()
 
 

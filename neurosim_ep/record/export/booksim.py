@@ -100,7 +100,8 @@ def _config(side: int, sample: MeanSample, names: dict[int, str]) -> list[str]:
     def each(values: list[str]) -> str:
         return "{" + ",".join(values) + "}" if len(values) > 1 else values[0]
 
-    traces = each([f"trace({name})" for name in names.values()])
+    period = max(sample.cycles, 1)
+    traces = each([f"trace({{{name},{period}}})" for name in names.values()])
     return [
         "// One mean training sample; see README.md and export.json.",
         "topology = mesh;",
@@ -113,9 +114,10 @@ def _config(side: int, sample: MeanSample, names: dict[int, str]) -> list[str]:
         f"packet_size = {each([str(flits) for flits in names])};",
         f"channel_width = {sample.flit_bits};",
         "sim_type = latency;",
-        "warmup_periods = 0;",
-        "max_samples = 1;",
-        f"sample_period = {max(sample.cycles, 1)};",
+        "// nothing is measured in the first period; the trace starts with the second one",
+        "warmup_periods = 1;",
+        "max_samples = 2;",
+        f"sample_period = {period};",
         "latency_thres = 1000000000.0;",
         "include_queuing = 1;",
     ]

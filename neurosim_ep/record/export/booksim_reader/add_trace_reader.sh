@@ -11,8 +11,8 @@ for name in injection traffic; do
     sed -i.before \
       -e '1i\
 #include "trace_reader.hpp"' \
-      -e 's/if *(process_name == "bernoulli")/if (process_name == "trace") { result = new TraceInjectionProcess(nodes, load, params.at(0)); } else &/' \
-      -e 's/if *(pattern_name == "bitcomp")/if (pattern_name == "trace") { result = new TraceTrafficPattern(nodes, params.at(0)); } else &/' \
+      -e 's/if *(process_name == "bernoulli")/if (process_name == "trace") { result = new TraceInjectionProcess(nodes, load, params); } else &/' \
+      -e 's/if *(pattern_name == "bitcomp")/if (pattern_name == "trace") { result = new TraceTrafficPattern(nodes, params); } else &/' \
       "$source/$name.cpp"
   fi
 done

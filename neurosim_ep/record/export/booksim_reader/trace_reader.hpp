@@ -1,5 +1,6 @@
-// Packets from a file for BookSim 2: traffic = trace(FILE); injection_process = trace(FILE);
+// Packets from a file for BookSim 2: traffic = trace({FILE,START}); injection_process = trace({FILE,START});
 //
+// Cycle 0 of the file is BookSim's cycle START, which skips the period that BookSim does not measure.
 // Every line of the file is a packet, "source destination cycle", in the order of cycles. BookSim asks an injection
 // process once for every source and cycle, late where a source is held up; a packet leaves when it is asked for its
 // cycle or a later one, one packet per source and cycle. The file is read as the cycles pass and never held as a whole.
@@ -21,10 +22,14 @@
 
 class Trace {
 public:
-  static Trace * of(std::string const & path, int nodes) {
+  static Trace * of(std::vector<std::string> const & parameters, int nodes) {
+    if (parameters.size() != 2) {
+      std::cerr << "trace: takes a file and the cycle in which it starts, trace({FILE,START})" << std::endl;
+      exit(-1);
+    }
     static std::map<std::string, Trace *> opened;
-    Trace * & found = opened[path];
-    if (!found) found = new Trace(path, nodes);
+    Trace * & found = opened[parameters[0]];
+    if (!found) found = new Trace(parameters[0], atol(parameters[1].c_str()), nodes);
     return found;
   }
 
@@ -33,7 +38,7 @@ public:
     file.clear();
     file.open(path.c_str());
     if (!file) stop("cannot be opened");
-    asked.assign(nodes, -1);
+    asked.assign(nodes, -1 - start);
     waiting.assign(nodes, std::queue<Packet>());
     read_line();
   }
@@ -56,7 +61,8 @@ public:
 private:
   typedef std::pair<long, int> Packet;  // cycle and destination
 
-  Trace(std::string const & path, int nodes) : path(path), nodes(nodes), more(false), from(0), to(0), time(0) {
+  Trace(std::string const & path, long start, int nodes)
+    : path(path), start(start), nodes(nodes), more(false), from(0), to(0), time(0) {
     begin();
   }
 
@@ -74,6 +80,7 @@ private:
   }
 
   std::string path;
+  long start;
   int nodes;
   std::ifstream file;
   bool more;
@@ -85,8 +92,8 @@ private:
 
 class TraceInjectionProcess : public InjectionProcess {
 public:
-  TraceInjectionProcess(int nodes, double rate, std::string const & path)
-    : InjectionProcess(nodes, rate), trace(Trace::of(path, nodes)) {}
+  TraceInjectionProcess(int nodes, double rate, std::vector<std::string> const & parameters)
+    : InjectionProcess(nodes, rate), trace(Trace::of(parameters, nodes)) {}
   virtual void reset() { trace->begin(); }
   virtual bool test(int source) { return trace->leaves(source); }
 
@@ -96,7 +103,8 @@ private:
 
 class TraceTrafficPattern : public TrafficPattern {
 public:
-  TraceTrafficPattern(int nodes, std::string const & path) : TrafficPattern(nodes), trace(Trace::of(path, nodes)) {}
+  TraceTrafficPattern(int nodes, std::vector<std::string> const & parameters)
+    : TrafficPattern(nodes), trace(Trace::of(parameters, nodes)) {}
   virtual int dest(int source) { return trace->destination(source); }
 
 private:
