@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from neurosim_ep.diagnosis.at_rest import AtRest
 from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.record.export.common import Exporter
 from neurosim_ep.record.export.neurosim import COMMAND, NETWORK, LayerTrace, write_neurosim
 from neurosim_ep.registry import RULES
-from neurosim_ep.scenario.topology import per_layer
 from neurosim_ep.scheduler.rules import Presented
 from neurosim_ep.tiles.mapping import ConnectionGeometry
 
@@ -28,9 +27,8 @@ NOT_INCLUDED = (
     "the nudge phases",
 )
 UPDATE = (
-    "weightOld files have the last weights of the run, weight files those after one more update: the mean gradient of "
-    "the first training images, one batch or fewer, times training.learning_rate; neither momentum, decay, clipping "
-    "nor limits"
+    "weightOld files have the last weights of the run, weight files those after one more update, on the first training "
+    "images, with the momentum and the learning rate of the last one; without rounding to pulses"
 )
 WEIGHTS = (
     "divided by weight_unit, the largest weight of the connection, so that -1 to 1 and thus all of NeuroSim's "
@@ -76,33 +74,34 @@ class NeuroSim(Exporter[AtRest]):
 
 def _layers(found: AtRest) -> list[LayerTrace]:
     """Every connection with what it reads, and its weights before and after one more update."""
+    connections = found.run.model.network.connections
+    inputs = [found.inputs(number).contiguous().numpy() for number in range(len(connections))]
+    before = [connection.weight.detach().clone().numpy() for connection in connections]
+    update_once_more(found.run)
     return [
         LayerTrace(
             ConnectionGeometry.from_connection(connection),
-            (connection.weight.detach() + change).contiguous().numpy(),
             connection.weight.detach().contiguous().numpy(),
-            found.inputs(number).contiguous().numpy(),
+            old,
+            read,
             signed=connection.signed[0],
         )
-        for number, (connection, change) in enumerate(
-            zip(found.run.model.network.connections, one_more_update(found.run), strict=True)
-        )
+        for connection, old, read in zip(connections, before, inputs, strict=True)
     ]
 
 
-def one_more_update(run: Experiment) -> list[Tensor]:
-    """Change of the weights of every connection by a step of plain gradient descent on the first training images."""
-    scenario, network = run.scenario, run.model.network
+def update_once_more(run: Experiment) -> None:
+    """Change the weights of a run's network as its last update would have on the first training images."""
+    scenario, model, kept = run.scenario, run.model, run.checkpoint["trainer"]["optimiser"]
     batch = training_samples(run, min(scenario.training.batch_size, len(run.data.train_labels)))
     rule = RULES[scenario.plasticity.rule]
     found = rule.present(
         Presented(
-            scenario, run.engine(), batch.x, batch.labels, run.model.signals, run.alpha,
+            scenario, run.engine(), batch.x, batch.labels, model.signals, run.alpha,
             run.plain_targets(batch.places), batch.start, (), None,
         )
     )  # fmt: skip
-    rates = per_layer(scenario.training.learning_rate, network.layers, "training.learning_rate", "rate")
-    return [
-        -rates[connection.target] * found.grads[f"connections.{number}.weight"]
-        for number, connection in enumerate(network.connections)
-    ]
+    updates = math.ceil(len(run.data.train_labels) / scenario.training.batch_size) * scenario.training.epochs
+    optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
+    optimiser.load_state_dict({**kept, "done": max(int(kept["done"]) - 1, 0)})
+    optimiser.step(found.grads)
