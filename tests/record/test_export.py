@@ -49,6 +49,7 @@ from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
+from neurosim_ep.record.export.booksim import SOURCES
 from neurosim_ep.record.export.neurosim import bit_columns
 from neurosim_ep.record.export.noxim import clock
 from neurosim_ep.record.export.packets import Course, mean_sample, whole_numbers
@@ -227,6 +228,51 @@ def test_booksim_gets_the_reader_that_it_needs(small: Path, tmp_path: Path) -> N
     ]
     assert 'new TraceTrafficPattern(nodes, params); } else if(pattern_name == "bitcomp") {' in traffic
     assert (sources / "trace_reader.hpp").read_text() == (tmp_path / "out" / "trace_reader.hpp").read_text()
+
+
+READING = """
+#include <string>
+#include <vector>
+struct InjectionProcess {
+  InjectionProcess(int, double) {}
+  virtual ~InjectionProcess() {}
+  virtual void reset() {}
+  virtual bool test(int source) = 0;
+};
+struct TrafficPattern {
+  TrafficPattern(int) {}
+  virtual ~TrafficPattern() {}
+  virtual int dest(int source) = 0;
+};
+#include "trace_reader.hpp"
+int main() {
+  std::vector<std::string> parameters;
+  parameters.push_back("trace.txt");
+  parameters.push_back("10");
+  TraceInjectionProcess process(2, 0.1, parameters);
+  TraceTrafficPattern pattern(2, parameters);
+  process.reset();
+  for (int cycle = 0; cycle < 20; ++cycle)
+    for (int source = 0; source < 2; ++source)
+      if (process.test(source)) std::cout << cycle << ' ' << source << ' ' << pattern.dest(source) << std::endl;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_the_reader_of_booksim_gives_every_packet_at_its_cycle(tmp_path: Path) -> None:
+    """One per source and cycle, those of one cycle one after the other; the trace starts where it is told to."""
+    (tmp_path / "trace.txt").write_text("0 1 0\n0 1 3\n1 0 3\n1 0 3\n")
+    (tmp_path / "main.cpp").write_text(READING)
+    for name in ("injection.hpp", "traffic.hpp"):
+        (tmp_path / name).write_text("")
+    shutil.copy(SOURCES / "trace_reader.hpp", tmp_path)
+    subprocess.run(["c++", "-Wall", "-Werror", "-o", "read", "main.cpp"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "read"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["10 0 1", "13 0 1", "13 1 0", "14 1 0"]
+    (tmp_path / "trace.txt").write_text("0 7 0\n")
+    failed = subprocess.run([tmp_path / "read"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert failed.returncode != 0 and "names a router that is not there" in failed.stderr
 
 
 def test_a_source_mixes_its_destinations(small: Path, tmp_path: Path) -> None:
