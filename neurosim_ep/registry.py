@@ -207,7 +207,7 @@ ACTIONS: Registry[Any] = Registry(
 )  # fmt: skip
 EXPORTERS: ClassRegistry[Any] = ClassRegistry(
     "exporter", "neurosim_ep.exporters", "neurosim_ep.record.export", "neurosim_ep.diagnosis.neurosim_trace",
-    needs=["export", "told"],
+    "neurosim_ep.diagnosis.spice_tile", needs=["export", "told"],
 )  # fmt: skip
 SOURCES: ClassRegistry[Any] = ClassRegistry(
     "data source", "neurosim_ep.sources", "neurosim_ep.data.sources", needs=["takes", "read"]

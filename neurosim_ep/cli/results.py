@@ -44,13 +44,19 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, type=NameIn(EXPORTERS), help="What the files are for; see `list`.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder, new or empty.")
-def export(run_dir: Path, form: str, out: Path) -> None:
+@click.option(
+    "--style",
+    type=click.Choice(["event", "clocked", "settling"]),
+    help="Of packets: the chip that sends them; default event.",
+)
+@click.option("--tile", type=click.IntRange(min=0), help="Of spice: number of the tile in tiles.csv; default 0.")
+def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> None:
     """Write what a run recorded for another simulator.
 
-    The packets of one mean sample; for neurosim, the last weights and the states at rest on a test image.
+    The packets of one mean sample; for neurosim and spice, the last weights and the states at rest on a test image.
     """
-    exporter = EXPORTERS[form]()
-    for line in (*exporter.told(exporter.export(run_dir, out)), out):
+    exporter, chosen = EXPORTERS[form](), {name: value for name, value in choices.items() if value is not None}
+    for line in (*exporter.told(exporter.export(run_dir, out, **chosen)), out):
         click.echo(line)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from neurosim_ep.diagnosis.samples import Samples, choose_samples
-from neurosim_ep.errors import DivergenceError
+from neurosim_ep.diagnosis.at_rest import AtRest
+from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.record.export.common import Exporter
-from neurosim_ep.record.export.neurosim import NETWORK, LayerTrace, write_neurosim
-from neurosim_ep.record.rundir import versions
-from neurosim_ep.scenario.topology import IMAGE
-from neurosim_ep.scheduler.engine import Relaxation
+from neurosim_ep.record.export.neurosim import COMMAND, NETWORK, LayerTrace, write_neurosim
+from neurosim_ep.registry import RULES
+from neurosim_ep.scheduler.rules import Presented
 from neurosim_ep.tiles.mapping import ConnectionGeometry
 
 CODES = (
@@ -25,73 +24,84 @@ CODES = (
 NOT_INCLUDED = (
     "biases, readout, error signals and identities, which are digital",
     "transposed reads: NeuroSim reads forward only, and once, where relaxation reads in every tick",
-    "the nudge phases and the update",
-    "padding: H and W in NetWork.csv are those of the layer below; input files have all padded windows",
+    "the nudge phases",
 )
+UPDATE = (
+    "weightOld files have the last weights of the run, weight files those after one more update, on the first training "
+    "images, with the momentum and the learning rate of the last one; without rounding to pulses"
+)
+WEIGHTS = (
+    "divided by weight_unit, the largest weight of the connection, so that -1 to 1 and thus all of NeuroSim's "
+    "conductances are used; neither rounded to levels nor split into pairs"
+)
+PRECISION = "bits of weights and inputs stand in trace_command.sh; set cellBit in NeuroSim's Param.cpp to weight_bits"
 
 
-class NeuroSim(Exporter[tuple[Experiment, Samples, Relaxation]]):
-    """The last weights of a run, and the inputs of its connections at the free rest point of one test image."""
+class NeuroSim(Exporter[AtRest]):
+    """The last weights of a run, an update more, and the inputs of its connections at rest on one test image."""
 
     name = "neurosim"
-    sentence = "weights and inputs of DNN+NeuroSim: the last weights, and the states at rest on a test image"
-    files = (NETWORK, "weight_*.csv", "input_*.csv")
+    sentence = (
+        "weights, an update of them and inputs of DNN+NeuroSim: the last weights, and states at rest on a test image"
+    )
+    files = (NETWORK, COMMAND, "weight_*.csv", "weightOld_*.csv", "input_*.csv")
 
-    def read(self, run_dir: Path) -> tuple[Experiment, Samples, Relaxation]:
-        """The run, a test image and the free phase in which it came to rest.
+    def read(self, run_dir: Path, **choices: Any) -> AtRest:
+        """The run at rest; raises what :meth:`AtRest.of` does."""
+        return AtRest.of(run_dir)
 
-        Raises :class:`CheckpointError` or :class:`DataError` for a run that cannot be opened again,
-        :class:`DivergenceError` when states are not finite.
-        """
-        run = Experiment.open(run_dir, device="cpu")
-        image = choose_samples(run, 1)
-        free = run.rest(image.x, image.start)
-        if not all(state.isfinite().all() for state in free.states):
-            raise DivergenceError(
-                f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"
-            )
-        return run, image, free
-
-    def write(self, folder: Path, found: tuple[Experiment, Samples, Relaxation]) -> dict[str, Any]:
+    def write(self, folder: Path, found: AtRest) -> dict[str, Any]:
         """See :meth:`Exporter.write`."""
-        run, image, free = found
-        bits = int(run.model.hardware.digital.state_bits.value)
-        assert run.directory is not None
-        name, directory = run.scenario.scenario.name, run.directory.path.resolve().name
+        hardware = found.run.model.hardware
+        bits, weight_bits = int(hardware.digital.state_bits.value), hardware.weight_bits()
         return {
-            "format": self.name,
-            "run": {"name": name, "directory": directory, "epoch": run.epoch},
-            "versions": versions(),
-            "image": {"test_image": int(image.places[0]), "label": int(image.labels[0])},
-            "free_phase": _rest(free, run.scenario.relaxation.tolerance),
+            **found.document(self.name),
             "bits": bits,
+            "weight_bits": weight_bits,
             "codes": CODES,
+            "precision": PRECISION,
+            "weights": WEIGHTS,
+            "update": UPDATE,
             "rows": "Cin, Kh, Kw, with Kw fastest",
-            **write_neurosim(folder, _layers(run, image.x, free.seen), bits),
+            **write_neurosim(folder, _layers(found), input_bits=bits, weight_bits=weight_bits),
             "not_included": NOT_INCLUDED,
         }
 
-
-def _rest(free: Relaxation, tolerance: float) -> dict[str, Any]:
-    """How the image came to rest, or that it did not."""
-    residual = float(free.residual[0])
-    return {
-        "ticks": int(free.ticks[0]),
-        "residual": residual,
-        "tolerance": tolerance,
-        "at_rest": residual <= tolerance if tolerance else None,
-    }
+    def told(self, document: dict[str, Any]) -> list[str]:
+        """See :meth:`Exporter.told`."""
+        return [document["command"]]
 
 
-def _layers(run: Experiment, x: Tensor, seen: list[Tensor]) -> list[LayerTrace]:
-    """Every connection with what it reads of image ``x`` and of the states its neighbours know."""
+def _layers(found: AtRest) -> list[LayerTrace]:
+    """Every connection with what it reads, and its weights before and after one more update."""
+    connections = found.run.model.network.connections
+    inputs = [found.inputs(number).contiguous().numpy() for number in range(len(connections))]
+    before = [connection.weight.detach().clone().numpy() for connection in connections]
+    update_once_more(found.run)
     return [
         LayerTrace(
             ConnectionGeometry.from_connection(connection),
             connection.weight.detach().contiguous().numpy(),
-            pre[0].contiguous().numpy(),
+            old,
+            read,
             signed=connection.signed[0],
         )
-        for connection in run.model.network.connections
-        for pre in [x if connection.source == IMAGE else seen[connection.source]]
+        for connection, old, read in zip(connections, before, inputs, strict=True)
     ]
+
+
+def update_once_more(run: Experiment) -> None:
+    """Change the weights of a run's network as its last update would have on the first training images."""
+    scenario, model, kept = run.scenario, run.model, run.checkpoint["trainer"]["optimiser"]
+    batch = training_samples(run, min(scenario.training.batch_size, len(run.data.train_labels)))
+    rule = RULES[scenario.plasticity.rule]
+    found = rule.present(
+        Presented(
+            scenario, run.engine(), batch.x, batch.labels, model.signals, run.alpha,
+            run.plain_targets(batch.places), batch.start, (), None,
+        )
+    )  # fmt: skip
+    updates = math.ceil(len(run.data.train_labels) / scenario.training.batch_size) * scenario.training.epochs
+    optimiser = Optimiser(model.network, model.signals, scenario.training, updates)
+    optimiser.load_state_dict({**kept, "done": max(int(kept["done"]) - 1, 0)})
+    optimiser.step(found.grads)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from neurosim_ep.experiment.model import Model
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.registry import RULES
 from neurosim_ep.scenario.schema import Scenario
@@ -18,7 +19,6 @@ from neurosim_ep.scheduler.presentation import Gradients, free_phases
 from neurosim_ep.scheduler.rules import Presented, Rule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
-from neurosim_ep.train.optimiser import Optimiser
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
 from neurosim_ep.telemetry.resolution import watching
-from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.step import Batch, Step
 from neurosim_ep.train.warm import WarmStates
 

@@ -22,9 +22,9 @@ from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.optimiser import Optimiser
 from neurosim_ep.train.step import Batch
 
 SCENARIO = Path(__file__).with_name("vgg11_alive.toml")

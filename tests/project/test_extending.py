@@ -139,7 +139,7 @@ def test_an_exporter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     run_dir = synthetic_run(tmp_path / "run").path
     with installed("An exporter", "exporters", "matrix = packet_matrix:Matrix", tmp_path):
         assert main(["list"]) == 0 and "packets from each router (row)" in capsys.readouterr().out
-        assert main(["export", "--help"]) == 0 and "neurosim|matrix]" in capsys.readouterr().out
+        assert main(["export", "--help"]) == 0 and "spice|matrix]" in capsys.readouterr().out
         assert main(["export", str(run_dir), "--format", "matrix", "--out", str(tmp_path / "out")]) == 0
     document = json.loads((tmp_path / "out" / "export.json").read_text())
     packets = np.loadtxt(tmp_path / "out" / "packets.txt")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,13 @@ from trace_parsers import (
     read_neurosim,
     read_noxim,
     read_sonata,
+    solve_netlist,
 )
 
 from neurosim_ep.cli import main
+from neurosim_ep.diagnosis.at_rest import AtRest
 from neurosim_ep.diagnosis.samples import choose_samples
+from neurosim_ep.diagnosis.spice_tile import tile_reads
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.bill.latency import latencies_s
@@ -47,8 +50,12 @@ from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
-from neurosim_ep.record.export.common import largest_remainder, mean_sample, recording_of, spread
+from neurosim_ep.record.export.booksim import SOURCES
 from neurosim_ep.record.export.neurosim import bit_columns
+from neurosim_ep.record.export.noxim import clock
+from neurosim_ep.record.export.packets import Course, mean_sample, whole_numbers
+from neurosim_ep.record.export.spice import write_netlist
+from neurosim_ep.record.export.traffic import recording_of
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
 from neurosim_ep.record.whole_folder import new_folder
@@ -56,6 +63,7 @@ from neurosim_ep.registry import EXPORTERS, ClassRegistry
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.mapping import ArrayGeometry, plan_tiles
+from neurosim_ep.tiles.wires import ir_drop_iterative
 
 PAGE = DOCS / "traffic-format.md"
 SIGNALS = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)
@@ -84,8 +92,9 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthetic_run(tmp_path_factory.mktemp("runs") / "vgg", epochs=1).path
 
 
-def export(run_dir: Path, form: str, out: Path) -> dict[str, Any]:
-    assert main(["export", str(run_dir), "--format", form, "--out", str(out)]) == 0
+def export(run_dir: Path, form: str, out: Path, style: str | None = None) -> dict[str, Any]:
+    chosen = ["--style", str(style)] if style else []
+    assert main(["export", str(run_dir), "--format", form, "--out", str(out), *chosen]) == 0
     document: dict[str, Any] = json.loads((out / "export.json").read_text())
     assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {
         "export.json",
@@ -108,7 +117,7 @@ def exported(document: dict[str, Any]) -> dict[str, int]:
 
 
 def test_the_command_knows_every_format() -> None:
-    assert EXPORTERS.names() == ["booksim", "messages-csv", "noxim", "sonata", "neurosim"]
+    assert EXPORTERS.names() == ["booksim", "messages-csv", "noxim", "sonata", "neurosim", "spice"]
 
 
 def test_classes_are_found_in_the_source_of_their_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +152,7 @@ def test_nothing_is_lost(name: str, request: pytest.FixtureRequest) -> None:
         stays = mine.loc[mine.src == mine.dst, "messages"].sum() / samples
         assert phase.local == pytest.approx(stays, abs=len(mine))
         away = mine[mine.src != mine.dst].groupby(["src", "dst"]).messages.sum() / samples
-        pairs = sample.between(phase.messages.sum(1))
+        pairs = sample.between(phase.messages)
         found = {tuple(pair): count for pair, count in zip(sample.ends[0].tolist(), pairs, strict=True)}
         assert sum(found.values()) == pytest.approx(away.sum(), rel=0.01)
         for pair, count in away.items():
@@ -151,53 +160,126 @@ def test_nothing_is_lost(name: str, request: pytest.FixtureRequest) -> None:
         assert phase.ticks == len(recording.counts.sends[phase.name])
         assert (phase.tick_cycles > 0).all()
         sent = np.zeros((place.width * place.height, phase.ticks), np.int64)
-        np.add.at(sent, sample.flows["src"], phase.messages)
+        for tick, messages in enumerate(phase.sent()):
+            assert (messages >= 0).all()
+            np.add.at(sent[:, tick], sample.flows["src"], messages * sample.flits)
         assert (sent.max(0) <= phase.tick_cycles).all()
+        assert sum(phase.sent(7)).tolist() == phase.messages.tolist()
     assert [phase.name for phase in sample.phases] == list(READ_PHASES)
 
 
-@given(arrays.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 50)),
-       st.integers(1, 9))  # fmt: skip
-def test_the_largest_remainder_keeps_the_sum(totals: np.ndarray, samples: int) -> None:
-    whole = largest_remainder(totals, samples)
-    assert whole.sum() == round(totals.sum() / samples)
+@given(arrays.arrays(np.int64, st.integers(1, 12), elements=st.integers(0, 50)), st.integers(1, 9))
+def test_whole_numbers_keep_the_sum(totals: np.ndarray, samples: int) -> None:
+    whole = whole_numbers(totals, samples)
+    assert whole.sum() == (totals.sum() + samples // 2) // samples
     assert (np.abs(whole - totals / samples) < 1).all()
-    up, down = (totals % samples)[whole > totals // samples], (totals % samples)[whole == totals // samples]
-    assert up.min(initial=samples) >= down.max(initial=0) or not len(up)
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=8), st.lists(st.integers(0, 64), min_size=1, max_size=9))
-def test_spreading_keeps_sums_and_pace(amounts: list[int], present: list[int]) -> None:
-    weights = np.array([1, *present])
-    found = spread(np.array(amounts), weights)
-    assert found.sum(1).tolist() == amounts
-    assert (np.abs(found - np.outer(amounts, weights / weights.sum())) <= 1).all()
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=8), st.lists(st.integers(0, 64), min_size=1, max_size=9))
+def test_messages_follow_the_samples_that_move_or_the_events(amounts: list[int], present: list[int]) -> None:
+    weights, none = np.array([1, *present]), np.zeros(len(amounts), bool)
+    for sends, sender in ((weights[:, None], 0), (np.zeros((len(weights), 0), np.int64), -1)):
+        course = Course(sends, np.full(len(amounts), sender), np.cumsum(weights), none, np.array(amounts))
+        found = np.diff([course.by(tick) for tick in range(len(weights))], axis=0, prepend=0)
+        assert found.sum(0).tolist() == amounts
+        assert (np.abs(found - np.outer(weights / weights.sum(), amounts)) < 1 + 1e-6).all()
+    assert (
+        Course(sends, np.full(len(amounts), -1), np.cumsum(weights), ~none, np.array(amounts)).by(0) == amounts
+    ).all()
 
 
-def test_booksim_traces_conserve_packets(small: Path, tmp_path: Path) -> None:
-    document = export(small, "booksim", tmp_path / "out")
-    config, layers = read_booksim(tmp_path / "out")
-    packets = [packet for layer in layers.values() for packet in layer]
-    assert set(layers) == {0, 1, 2}
-    assert Counter(phase_of(document, packet.time) for packet in packets) == exported(document)
+@pytest.mark.parametrize("style", list(Style))
+def test_booksim_traces_conserve_packets(style: Style, small: Path, tmp_path: Path) -> None:
+    document = export(small, "booksim", tmp_path / "out", style)
+    assert document["style"] == style
+    config, sizes = read_booksim(tmp_path / "out")
+    packets = [packet for found in sizes.values() for packet in found]
+    assert Counter(phase_of(document, packet.time) for packet in packets) == Counter(exported(document))
     assert max(Counter((packet.src, packet.time) for packet in packets).values()) == 1  # one per source and cycle
     width = document["mesh"]["width"]
     assert int(config["k"]) == document["side"] == width
     assert all(max(src, dst) < width * document["mesh"]["height"] for src, dst, _ in packets)
-    assert document["packets_by_flits"].keys() > {"1"}  # targets are longer than a flit
-    assert int(config["packet_size"]) == 1
-    assert sum(document["packets_by_flits"].values()) == len(packets)
-    # the layers are those that pay: partial sums and states of a layer's own tiles
-    sample = mean_sample(recording_of(RunDirectory.open(small)))
-    messages = sum(phase.messages.sum(1) for phase in sample.phases)
-    by_layer = pd.Series(messages).groupby(sample.flows["layer"].to_numpy()).sum()
-    assert by_layer.to_dict() == {layer: len(found) for layer, found in layers.items()}
+    assert len(sizes) > 1  # targets are longer than a flit
+    assert document["packets_by_flits"] == {str(flits): len(found) for flits, found in sizes.items()}
+    sample = mean_sample(recording_of(RunDirectory.open(small)), style)
+    messages = sum(phase.messages for phase in sample.phases)
+    assert pd.Series(messages).groupby(sample.flits).sum().to_dict() == {
+        flits: len(found) for flits, found in sizes.items()
+    }
+
+
+def test_booksim_gets_the_reader_that_it_needs(small: Path, tmp_path: Path) -> None:
+    """The script changes the two places of BookSim's sources that choose by name, once."""
+    document = export(small, "booksim", tmp_path / "out")
+    assert "sh add_trace_reader.sh" in document["prepare"] and document["command"].endswith("mesh_config")
+    sources = tmp_path / "src"
+    sources.mkdir()
+    for name, kind in (("injection", "process_name"), ("traffic", "pattern_name")):
+        first = "bernoulli" if name == "injection" else "bitcomp"
+        (sources / f"{name}.cpp").write_text(f'#include "{name}.hpp"\n  if({kind} == "{first}") {{\n  }}\n')
+    for _ in range(2):
+        subprocess.run(["sh", tmp_path / "out" / "add_trace_reader.sh", sources], check=True)
+    injection, traffic = ((sources / f"{name}.cpp").read_text() for name in ("injection", "traffic"))
+    assert injection.splitlines() == [
+        '#include "trace_reader.hpp"',
+        '#include "injection.hpp"',
+        '  if (process_name == "trace") { result = new TraceInjectionProcess(nodes, load, params); } '
+        'else if(process_name == "bernoulli") {',
+        "  }",
+    ]
+    assert 'new TraceTrafficPattern(nodes, params); } else if(pattern_name == "bitcomp") {' in traffic
+    assert (sources / "trace_reader.hpp").read_text() == (tmp_path / "out" / "trace_reader.hpp").read_text()
+
+
+READING = """
+#include <string>
+#include <vector>
+struct InjectionProcess {
+  InjectionProcess(int, double) {}
+  virtual ~InjectionProcess() {}
+  virtual void reset() {}
+  virtual bool test(int source) = 0;
+};
+struct TrafficPattern {
+  TrafficPattern(int) {}
+  virtual ~TrafficPattern() {}
+  virtual int dest(int source) = 0;
+};
+#include "trace_reader.hpp"
+int main() {
+  std::vector<std::string> parameters;
+  parameters.push_back("trace.txt");
+  parameters.push_back("10");
+  TraceInjectionProcess process(2, 0.1, parameters);
+  TraceTrafficPattern pattern(2, parameters);
+  process.reset();
+  for (int cycle = 0; cycle < 20; ++cycle)
+    for (int source = 0; source < 2; ++source)
+      if (process.test(source)) std::cout << cycle << ' ' << source << ' ' << pattern.dest(source) << std::endl;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
+def test_the_reader_of_booksim_gives_every_packet_at_its_cycle(tmp_path: Path) -> None:
+    """One per source and cycle, those of one cycle one after the other; the trace starts where it is told to."""
+    (tmp_path / "trace.txt").write_text("0 1 0\n0 1 3\n1 0 3\n1 0 3\n")
+    (tmp_path / "main.cpp").write_text(READING)
+    for name in ("injection.hpp", "traffic.hpp"):
+        (tmp_path / name).write_text("")
+    shutil.copy(SOURCES / "trace_reader.hpp", tmp_path)
+    subprocess.run(["c++", "-Wall", "-Werror", "-o", "read", "main.cpp"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "read"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["10 0 1", "13 0 1", "13 1 0", "14 1 0"]
+    (tmp_path / "trace.txt").write_text("0 7 0\n")
+    failed = subprocess.run([tmp_path / "read"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert failed.returncode != 0 and "names a router that is not there" in failed.stderr
 
 
 def test_a_source_mixes_its_destinations(small: Path, tmp_path: Path) -> None:
     export(small, "booksim", tmp_path / "out")
-    layers = read_booksim(tmp_path / "out")[1]
-    packets = sorted((packet for layer in layers.values() for packet in layer), key=lambda packet: packet.time)
+    sizes = read_booksim(tmp_path / "out")[1]
+    packets = sorted((packet for found in sizes.values() for packet in found), key=lambda packet: packet.time)
     by_source: dict[int, list[Packet]] = {}
     for packet in packets:
         by_source.setdefault(packet.src, []).append(packet)
@@ -206,16 +288,30 @@ def test_a_source_mixes_its_destinations(small: Path, tmp_path: Path) -> None:
     assert runs < len(busiest) / 2
 
 
+@pytest.mark.parametrize("style", list(Style))
 @pytest.mark.parametrize("name", ["small", "vgg"])
-def test_noxim_tables_conserve_packets(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    document = export(request.getfixturevalue(name), "noxim", tmp_path / "out")
-    rates = read_noxim(tmp_path / "out" / "noxim.txt", document["mesh"]["width"] * document["mesh"]["height"])
+def test_noxim_tables_conserve_packets(name: str, style: Style, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    document = export(request.getfixturevalue(name), "noxim", tmp_path / "out", style)
+    config, rates = read_noxim(tmp_path / "out")
     assert len(rates) == document["entries"]
+    assert (config["mesh_dim_x"], config["mesh_dim_y"]) == (document["mesh"]["width"], document["mesh"]["height"])
+    stretch, reset = document["cycles_per_cycle"], config["reset_time"]
     for phase in document["phases"]:
-        mine = [rate for rate in rates if rate.t_on == phase["first_cycle"]]
-        assert {rate.t_off for rate in mine} == {phase["first_cycle"] + phase["cycles"]}
-        assert sum(rate.packets for rate in mine) == pytest.approx(phase["messages"]["exported"], rel=1e-9)
-    assert {rate.t_period for rate in rates} == {document["cycles"] + 1}
+        start = reset + stretch * phase["first_cycle"]
+        mine = [rate for rate in rates if rate.t_on == start - 1]  # it draws none in t_on itself
+        assert {rate.t_off for rate in mine} <= {start + stretch * phase["cycles"]}
+        packets = document["packets"][phase["name"]]
+        assert sum(rate.packets for rate in mine) == pytest.approx(packets, rel=1e-9)
+        assert packets >= phase["messages"]["exported"]
+    assert sum(rate.packets for rate in rates) == pytest.approx(sum(document["packets"].values()), rel=1e-9)
+    command = document["command"].split()
+    assert command == ["noxim", "-config", "config.yaml", "-power", "power.yaml", "-seed", "1"]
+
+
+def test_noxims_clock_does_not_overflow() -> None:
+    assert clock(2e-9, 10_000) == 2000
+    assert clock(0.0, 10_000) == 1000  # a network that takes no time
+    assert clock(2e-9, 10**7) * 10**7 < 2**31
 
 
 @pytest.mark.parametrize("name", ["small", "vgg"])
@@ -230,7 +326,7 @@ def test_sonata_files_load_with_libsonata(name: str, request: pytest.FixtureRequ
     triples = set(zip(spikes.ms.tolist(), spikes.src.tolist(), spikes.dst.tolist(), strict=True))
     assert len(triples) == len(spikes.ms) == document["entries"]
     sample = mean_sample(recording_of(RunDirectory.open(request.getfixturevalue(name))))
-    bits = sum((phase.messages.sum(1) * sample.flows["bits"]).sum() for phase in sample.phases)
+    bits = sum((phase.messages * sample.flows["bits"]).sum() for phase in sample.phases)
     assert spikes.bits.sum() == bits
 
     population = libsonata.SpikeReader(str(path))["tiles"]
@@ -265,7 +361,7 @@ def test_a_network_without_time_has_cycles_of_packets(tmp_path: Path) -> None:
     run_dir = small_run(tmp_path / "run", read_model("ideal").to_toml())
     document = export(run_dir, "booksim", tmp_path / "out")
     assert document["cycle_s"] is None and "takes no time" in document["cycle_note"]
-    packets = [packet for layer in read_booksim(tmp_path / "out")[1].values() for packet in layer]
+    packets = [packet for found in read_booksim(tmp_path / "out")[1].values() for packet in found]
     assert len(packets) == document["messages"]["exported"]
 
 
@@ -277,7 +373,7 @@ def test_the_placement_of_the_model_is_used(tmp_path: Path) -> None:
     plain = mean_sample(recording_of(RunDirectory.open(small_run(tmp_path / "plain"))))
     assert (sample.placement.x != plain.placement.x).any()
     lengths = [
-        int((one.hops(one.ends[0]) * one.between(sum(phase.messages.sum(1) for phase in one.phases))).sum())
+        int((one.hops(one.ends[0]) * one.between(sum(phase.messages for phase in one.phases))).sum())
         for one in (sample, plain)
     ]
     assert lengths[0] < lengths[1]
@@ -320,6 +416,11 @@ def test_what_is_refused(small: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     (bare / "traffic.h5").unlink()
     assert "no traffic was recorded there" in refused(bare, tmp_path / "out")
     assert "not one of" in refused(small, tmp_path / "out", "gem5")
+    command = ["export", str(small), "--out", str(tmp_path / "out"), "--format"]
+    assert main([*command, "noxim", "--tile", "1"]) == 2
+    assert "--tile: the format noxim has no such choice (--style)" in capsys.readouterr().err
+    assert main([*command, "spice", "--style", "clocked"]) == 2
+    assert "--style: the format spice has no such choice (--tile)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -351,24 +452,28 @@ def test_neurosim_reads_the_weights_and_the_states_at_rest(trained: Path, tmp_pa
     assert bits == read_model(str(trained / "hardware.toml")).model.digital.state_bits.value == 8
     names = [layer["name"] for layer in document["connections"]]
     assert names == ["conv1", "conv2", "fc1"]
-    conv1, conv2, fc1 = read_neurosim(tmp_path / "out", names, bits)
+    conv1, conv2, fc1 = read_neurosim(tmp_path / "out")
     state = torch.load(trained / "checkpoints" / "last.pt", weights_only=True)["trainer"]["network"]
     for place, found in enumerate((conv1, conv2, fc1)):
-        weight = state[f"connections.{place}.weight"]
-        np.testing.assert_allclose(found.weights, weight.reshape(len(weight), -1).T, atol=5.1e-6)
+        weight, unit = state[f"connections.{place}.weight"], document["connections"][place]["weight_unit"]
+        np.testing.assert_allclose(found.old * unit, weight.reshape(len(weight), -1).T, atol=5.1e-6 * unit)
+        assert max(np.abs(found.old).max(), np.abs(found.weights).max()) == 1  # all of the conductances
+        change = np.linalg.norm(found.weights - found.old) / np.linalg.norm(found.old)
+        assert 0 < change < 0.16  # training.update_limit of the scenario
     assert [layer["signed"] for layer in document["connections"]] == [True, False, False]
     assert [layer["full_scale"] for layer in document["connections"][1:]] == [1.0, 1.0]
     assert conv1.row[2:] == (3, 3, 3, 8, 1, 1) and conv2.row[2:] == (8, 3, 3, 16, 1, 1)
-    flat = math.prod(side // 2 for side in conv2.row[:2]) * conv2.row[5]
+    assert conv1.row[:2] == (34, 34) and conv2.row[:2] == (18, 18)  # with the padding
+    flat = 8 * 8 * conv2.row[5]
     assert fc1.row == (1, 1, flat, 1, 1, 32, 0, 1)
 
     # the windows are those of a convolution: reading them gives what PyTorch gives
     scale = document["connections"][0]["full_scale"] / 127
     signed = np.where(conv1.codes >= 128, conv1.codes - 256, conv1.codes) * scale
-    height, width = conv1.row[:2]
+    height, width = 32, 32
     image = signed.reshape(3, 3, 3, height, width)[:, 1, 1]  # the middle of every window
     weight = torch.from_numpy(conv1.weights.T.reshape(8, 3, 3, 3))
-    expected = F.conv2d(torch.from_numpy(image[None]), weight, padding=1)
+    expected = F.conv2d(torch.from_numpy(image[None].copy()), weight, padding=1)
     np.testing.assert_allclose((conv1.weights.T @ signed).reshape(8, height, width), expected[0], atol=1e-9)
 
     # what the upper connections read are the states at rest
@@ -377,13 +482,84 @@ def test_neurosim_reads_the_weights_and_the_states_at_rest(trained: Path, tmp_pa
     schedule = Schedule.of(opened.scenario.scheduler, relaxation)
     free = free_phase(opened.model.network, image.x, relaxation.free_steps, image.start, schedule=schedule)
     assert document["image"] == {"test_image": int(image.places[0]), "label": int(image.labels[0])}
-    middle = conv2.codes.reshape(8, 3, 3, *conv2.row[:2])[:, 1, 1]
+    middle = conv2.codes.reshape(8, 3, 3, 16, 16)[:, 1, 1]
     for codes, state in ((middle, free.states[0][0]), (fc1.codes, free.states[1][0])):
         np.testing.assert_allclose(codes.ravel() / 255, state.flatten(), atol=0.5001 / 255)
         assert codes.max() > 0
     rest = document["free_phase"]
     assert (rest["ticks"], rest["residual"]) == (int(free.ticks[0]), float(free.residual[0]))
     assert rest["at_rest"] is (rest["residual"] <= rest["tolerance"])
+
+
+@pytest.fixture(scope="module")
+def small_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose last maps are of 2 x 2, with a strided weighted skip and an identity, on tiles with wires."""
+    layers = (
+        'network.layers=[{kind="conv",size=4,stride=2,pool="max"},{kind="conv",size=4,stride=2,pool="max"},'
+        '{kind="conv",size=6,from=[{layer=1},{layer=0,kind="conv",kernel=1,stride=2,pool="max"}]},'
+        '{kind="conv",size=6,from=[{layer=2},{layer=2,kind="identity"}]},{kind="linear",size=8}]'
+    )
+    sizes = ("data.train_samples=48", "data.test_samples=40", "signals.layers=[0]", "hardware.cells.ir_drop=exact")
+    return tiny_run(tmp_path_factory.mktemp("runs") / "run", layers, *sizes)
+
+
+def test_every_format_takes_small_maps_and_skips(small_maps: Path, tmp_path: Path) -> None:
+    for form in EXPORTERS.names():
+        assert export(small_maps, form, tmp_path / form)["format"] == form
+    read_booksim(tmp_path / "booksim")
+    read_noxim(tmp_path / "noxim")
+    connections = read_neurosim(tmp_path / "neurosim")
+    assert len(connections) == 6 and [found.row[7] for found in connections] == [2, 2, 1, 2, 1, 1]
+    assert (4, 4) in [found.row[:2] for found in connections]  # 2 x 2 with the padding
+    assert all(found.windows >= 1 for found in connections)
+
+
+@pytest.mark.parametrize("tile", [0, 3])
+def test_netlists_give_the_currents_of_the_simulator(small_maps: Path, tile: int, tmp_path: Path) -> None:
+    """Solved by nodal analysis, they are those of the simulator's circuit, and of what its tiles multiply with."""
+    out = tmp_path / "out"
+    assert main(["export", str(small_maps), "--format", "spice", "--out", str(out), "--tile", str(tile)]) == 0
+    document, currents = json.loads((out / "export.json").read_text()), pd.read_csv(out / "currents.csv")
+    rest = AtRest.of(small_maps)
+    model = rest.run.model
+    placed = model.plan.tiles[tile]
+    r_ohm = model.hardware.wire.segment_resistance.value
+    reads = list(tile_reads(rest, placed))
+    assert [read.transposed for read in reads] == ([False] if tile == 0 else [False, True])
+    assert [f"{read.name}.cir" for read in reads] == document["files"][:-1]
+    assert r_ohm > 0 and document["command"] == f"ngspice -b {reads[0].name}.cir"
+    for read in reads:
+        solved = solve_netlist(out / f"{read.name}.cir")
+        side = "X" if read.transposed else "Y"
+        lines = read.G_S.shape[0 if read.transposed else 1]
+        found = np.array([solved[f"V{side}{line}"] for line in range(lines)])
+        exact = ir_drop_iterative(
+            read.G_S, read.driven_V, r_ohm, transposed=read.transposed, tolerance=1e-10
+        ).currents_A.numpy()
+        written = currents[currents["netlist"] == read.name]
+        assert np.abs(found).max() > 0 and (np.abs(found) > 1e-9 * np.abs(found).max()).any()
+        for expected in (exact, written["current_A"].to_numpy()):
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9 * np.abs(found).max())
+        assert written["source"].tolist() == [f"V{side}{line}" for line in range(lines)]
+        ideal = (read.G_S @ read.driven_V if read.transposed else read.driven_V @ read.G_S).numpy()
+        assert np.abs(found - ideal).max() > 1e-6 * np.abs(found).max()  # wires take something
+    assert model.tiles is not None
+    array, forward = model.tiles.arrays[placed.connection], reads[0]
+    pair = np.array([solve_netlist(out / f"{forward.name}.cir")[f"VY{line}"] for line in range(forward.G_S.shape[1])])
+    seen = array.matrix[0, : placed.rows, : placed.columns // 2].double().numpy()
+    per_unit = array.circuit.on_S * array.cells.encoding.unit
+    expected = forward.driven_V.numpy() @ seen * per_unit
+    np.testing.assert_allclose(pair[::2] - pair[1::2], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def test_wires_without_resistance_are_left_out(tmp_path: Path) -> None:
+    G_S, x = np.array([[1e-6, 0.0], [2e-6, 3e-6]]), np.array([0.2, 0.0])
+    write_netlist(tmp_path / "a.cir", "two by two", G_S, x, 0.0, False)
+    assert solve_netlist(tmp_path / "a.cir") == pytest.approx(
+        {"VX0": -2e-7, "VX1": 0.0, "VY0": 2e-7, "VY1": 0.0}, abs=1e-18
+    )
+    write_netlist(tmp_path / "b.cir", "two by two", G_S, x, 0.0, True)
+    assert solve_netlist(tmp_path / "b.cir")["VX1"] == pytest.approx(4e-7)
 
 
 def test_neurosim_needs_the_checkpoint(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -396,8 +572,8 @@ def test_neurosim_needs_the_checkpoint(trained: Path, tmp_path: Path, capsys: py
 
 def test_a_trained_run_exports_its_traffic(trained: Path, tmp_path: Path) -> None:
     document = export(trained, "noxim", tmp_path / "out")
-    rates = read_noxim(tmp_path / "out" / "noxim.txt", document["mesh"]["width"] * document["mesh"]["height"])
-    assert sum(rate.packets for rate in rates) == pytest.approx(document["messages"]["exported"], rel=1e-9)
+    _, rates = read_noxim(tmp_path / "out")
+    assert sum(rate.packets for rate in rates) == pytest.approx(sum(document["packets"].values()), rel=1e-9)
     assert document["messages"]["total"] == document["messages"]["exported"] + document["messages"]["local"] > 0
 
 

@@ -32,8 +32,8 @@ from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT, Routes
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
-from neurosim_ep.record.export.common import mean_sample
 from neurosim_ep.record.export.neurosim import LayerTrace
+from neurosim_ep.record.export.packets import mean_sample
 from neurosim_ep.record.recost import recost
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter, read_traffic
@@ -420,7 +420,7 @@ def test_traces_conserve_messages_and_bits(tmp_path: Path) -> None:
     counts = random_counts(plan) + random_counts(plan, seed=2)
     recording = Recording.of(counts, plan, MODEL)
     sample, table = mean_sample(recording), message_table(recording)
-    bits = sum(int((phase.messages.sum(1) * sample.flows["bits"]).sum()) for phase in sample.phases)
+    bits = sum(int((phase.messages * sample.flows["bits"]).sum()) for phase in sample.phases)
     place = sample.placement
     router = {tile: y * place.width + x for tile, (x, y) in enumerate(zip(place.x, place.y, strict=True))} | {PORT: 0}
     away = table[table.src.map(router) != table.dst.map(router)]
@@ -438,11 +438,10 @@ def test_neurosim_reads_the_windows_of_a_stride() -> None:
     assert (made.stride, made.kind) == (2, "conv")
     torch.nn.init.normal_(made.weight)
     inputs = torch.rand(1, *made.in_shape)
-    trace = LayerTrace(
-        ConnectionGeometry.from_connection(made), made.weight.detach().numpy(), inputs[0].numpy(), signed=False
-    )
-    assert trace.network_row == (6, 6, 4, 3, 3, 4, 0, 2)
-    result = trace.matrix.T @ trace.windows
+    weight = made.weight.detach().numpy()
+    trace = LayerTrace(ConnectionGeometry.from_connection(made), weight, weight, inputs[0].numpy(), signed=False)
+    assert trace.network_row == (8, 8, 4, 3, 3, 4, 0, 2)  # with the padding
+    result = trace.matrix(weight).T @ trace.windows
     expected = made.read(inputs, bias=False)[0].flatten(1)
     np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
 

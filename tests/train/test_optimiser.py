@@ -12,8 +12,8 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.errors import ScenarioError
+from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.scenario.schema import TrainingSection
-from neurosim_ep.train.optimiser import Optimiser
 
 
 def small_network(**options: Any) -> Network:

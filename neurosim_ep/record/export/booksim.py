@@ -1,11 +1,11 @@
-"""Packet traces of BookSim as SIAM patched it: ``src dst timestamp``, one file per layer.
+"""Packet traces for BookSim 2: ``src dst cycle``, one file per packet size, with a reader that BookSim lacks.
 
-Source: the trace generator and configuration of SIAM (Krishnan et al., ACM TECS 2021). BookSim 2 as published reads no
-traces.
+Source: ``trafficmanager.cpp``, ``injection.cpp`` and ``config.l`` of BookSim 2 (Jiang et al., ISPASS 2013).
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,104 +14,110 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.record.export.common import MeanSample, Phase, write_lines
+from neurosim_ep.record.export.common import write_lines
+from neurosim_ep.record.export.packets import MeanSample
 from neurosim_ep.record.export.traffic import TrafficExporter
 
-FOLDER = "Chiplet_0"
 CONFIG = "mesh_config"
+READER = ("README.md", "add_trace_reader.sh", "trace_reader.hpp")
+SOURCES = Path(__file__).with_name("booksim_reader")
 
 
 class BookSim(TrafficExporter):
-    """Packets with the cycle in which each leaves, layer by layer."""
+    """Packets with the cycle in which each leaves."""
 
     name = "booksim"
-    sentence = "packet traces of BookSim as SIAM patched it, one file per layer"
-    files = (CONFIG, "mesh_size.csv", f"{FOLDER}/trace_file_layer_*.txt")
+    sentence = "packet traces of BookSim 2, one file per packet size, with the reader that it needs"
+    files = (CONFIG, "packets_*.txt", *READER)
 
     def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
-        """Write traces, mesh size and configuration into ``folder``; returns what export.json says of them.
+        """Write traces, configuration and reader into ``folder``; returns what export.json says of them.
 
         BookSim's meshes are square: a side is the longer one of the chip's, and routers keep their numbers.
         """
-        side = max(sample.placement.width, sample.placement.height)
-        assert side == sample.placement.width
-        (folder / FOLDER).mkdir()
-        layer_of_flow = sample.flows["layer"].to_numpy()
-        files: dict[int, str] = {}
+        assert sample.placement.width >= sample.placement.height
+        side = max(sample.placement.width, 2)
+        messages = sum((phase.messages for phase in sample.phases), np.zeros(len(sample.flows), np.int64))
+        sizes = np.unique(sample.flits[messages > 0]).tolist() or [1]
+        names = {flits: f"packets_{flits}.txt" for flits in sizes}
+        counts = dict.fromkeys(sizes, 0)
         with ExitStack() as stack:
-            handles: dict[int, Any] = {}
+            files = {
+                flits: stack.enter_context((folder / name).open("w", encoding="utf-8")) for flits, name in names.items()
+            }
             for packets in _ticks(sample):
-                for layer, part in packets.groupby(layer_of_flow[packets["flow"]], sort=True):
-                    number = int(str(layer))
-                    if number not in handles:
-                        files[number] = f"{FOLDER}/trace_file_layer_{number}.txt"
-                        handles[number] = stack.enter_context((folder / files[number]).open("w", encoding="utf-8"))
-                    rows = part[["src", "dst", "timestamp"]]
-                    rows.to_csv(handles[number], sep=" ", header=False, index=False, lineterminator="\n")
-        write_lines(folder / "mesh_size.csv", [str(side)])
-        sizes = _packet_sizes(sample)
-        packet_size = max(sizes, key=lambda flits: sizes[flits], default=1)
-        write_lines(folder / CONFIG, _config(side, sample, packet_size, alike=len(sizes) < 2))
+                for flits in sizes:
+                    part = packets[packets["flits"] == flits]
+                    rows = part[["src", "dst", "cycle"]]
+                    rows.to_csv(files[flits], sep=" ", header=False, index=False, lineterminator="\n")
+                    counts[flits] += len(part)
+        write_lines(folder / CONFIG, _config(side, sample, names))
+        for name in READER:
+            shutil.copyfile(SOURCES / name, folder / name)
         return {
-            "files": [CONFIG, "mesh_size.csv", *(files[layer] for layer in sorted(files))],
+            "files": [CONFIG, *names.values(), *READER],
             "side": side,
-            "packet_size": packet_size,
-            "packets_by_flits": {str(flits): count for flits, count in sorted(sizes.items())},
-            "timestamps": "cycles from 0; all layers share one clock",
+            "packets_by_flits": {str(flits): count for flits, count in counts.items()},
+            "timestamps": "cycles from 0; all files share one clock",
+            "prepare": "sh add_trace_reader.sh booksim2/src && make -C booksim2/src",
+            "command": f"booksim2/src/booksim {CONFIG}",
+            "run_in": "this folder, with the sources of BookSim 2 in booksim2; see README.md",
         }
 
 
 def _ticks(sample: MeanSample) -> Iterator[pd.DataFrame]:
-    """Packets of every tick, in the order of their times: flow, src, dst, timestamp."""
+    """Packets of every tick, in the order of their cycles: src, dst, flits, cycle."""
     src, dst = sample.flows["src"].to_numpy(), sample.flows["dst"].to_numpy()
     for phase in sample.phases:
-        for tick, start in enumerate(phase.tick_starts):
-            flow, timestamp = departures(phase, tick, int(start), src)
-            yield pd.DataFrame({"flow": flow, "src": src[flow], "dst": dst[flow], "timestamp": timestamp})
+        for messages, start, cycles in zip(phase.sent(), phase.tick_starts, phase.tick_cycles, strict=True):
+            flow, cycle = departures(messages, src, sample.flits, int(start), int(cycles))
+            yield pd.DataFrame({"src": src[flow], "dst": dst[flow], "flits": sample.flits[flow], "cycle": cycle})
 
 
-def departures(phase: Phase, tick: int, start: int, src: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flow and cycle of every packet of a tick, in the order of cycles.
+def departures(
+    messages: np.ndarray, src: np.ndarray, flits: np.ndarray, start: int, cycles: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flow and cycle of every packet of a tick that begins at ``start``, in the order of cycles, of the ``messages``,
+    routers and sizes [flows].
 
-    A source sends at an even pace, one packet per cycle at most, and mixes its destinations evenly.
+    A source sends at an even pace, one flit per cycle at most, and mixes its destinations evenly.
     """
-    amounts = phase.messages[:, tick]
-    flow = np.arange(len(amounts)).repeat(amounts)
-    number = np.arange(len(flow)) - (np.cumsum(amounts) - amounts)[flow]
-    order = np.lexsort(((number + 0.5) / amounts[flow], src[flow]))
-    flow = flow[order]
+    flow = np.arange(len(messages)).repeat(messages)
+    number = np.arange(len(flow)) - (np.cumsum(messages) - messages)[flow]
+    flow = flow[np.lexsort(((number + 0.5) / messages[flow], src[flow]))]
     _, first, sent = np.unique(src[flow], return_index=True, return_counts=True)
-    turn = np.arange(len(flow)) - first.repeat(sent)
-    cycle = start + turn * phase.tick_cycles[tick] // sent.repeat(sent)
+    after = np.cumsum(flits[flow])
+    before = after - flits[flow]
+    of_source = (after[first + sent - 1] - before[first]).repeat(sent)
+    cycle = start + (before - before[first].repeat(sent)) * cycles // of_source
     by_time = np.argsort(cycle, kind="stable")
     return flow[by_time], cycle[by_time]
 
 
-def _packet_sizes(sample: MeanSample) -> dict[int, int]:
-    """Packets of each size in flits."""
-    sizes: dict[int, int] = {}
-    for phase in sample.phases:
-        for flits, count in zip(sample.flits, phase.messages.sum(1), strict=True):
-            if count:
-                sizes[int(flits)] = sizes.get(int(flits), 0) + int(count)
-    return sizes
+def _config(side: int, sample: MeanSample, names: dict[int, str]) -> list[str]:
+    """What BookSim must be told: a class of traffic per packet size, everything measured."""
 
+    def each(values: list[str]) -> str:
+        return "{" + ",".join(values) + "}" if len(values) > 1 else values[0]
 
-def _config(side: int, sample: MeanSample, packet_size: int, *, alike: bool) -> list[str]:
-    note = "all packets are of this size" if alike else "most packets are of this size; export.json counts the others"
+    period = max(sample.cycles, 1)
+    traces = each([f"trace({{{name},{period}}})" for name in names.values()])
     return [
-        "// One mean training sample; see export.json. Copy a file of Chiplet_0 to trace_file.txt, then run booksim.",
+        "// One mean training sample; see README.md and export.json.",
         "topology = mesh;",
-        f"k={side};",
-        "n=2;",
+        f"k = {side};",
+        "n = 2;",
         "routing_function = dim_order;",
-        "traffic = trace_based;",
-        "injection_process = trace_based;",
-        f"// {note}",
-        f"packet_size = {packet_size};",
-        f"channel_width = {sample.recording.chip.model.noc.flit_bits.value:g};",
+        f"classes = {len(names)};",
+        f"traffic = {traces};",
+        f"injection_process = {traces};",
+        f"packet_size = {each([str(flits) for flits in names])};",
+        f"channel_width = {sample.flit_bits};",
         "sim_type = latency;",
-        "warmup_periods = 0;",
-        "max_samples = 1;",
-        f"sample_period = {max(sample.cycles, 1)};",
+        "// nothing is measured in the first period; the trace starts with the second one",
+        "warmup_periods = 1;",
+        "max_samples = 2;",
+        f"sample_period = {period};",
+        "latency_thres = 1000000000.0;",
+        "include_queuing = 1;",
     ]

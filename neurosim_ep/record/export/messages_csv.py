@@ -5,6 +5,7 @@ Source: ``chip.cpp`` of SANA-FE (Boyle et al., IEEE TCAD 2025).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.hardware.chip.messages import tick_bin
-from neurosim_ep.record.export.common import MeanSample
+from neurosim_ep.record.export.packets import MeanSample
 from neurosim_ep.record.export.traffic import TrafficExporter
 
 FILE = "messages.csv"
@@ -33,10 +34,15 @@ class MessagesCsv(TrafficExporter):
 
     def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
         """Write the table into ``folder``; returns what export.json says of it."""
-        table = _table(sample)
-        table.reindex(columns=list(COLUMNS)).to_csv(folder / FILE, index=False, lineterminator="\n")
+        entries = 0
+        with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
+            file.write(",".join(COLUMNS) + "\n")
+            for rows in _bins(sample):
+                rows.insert(1, "mid", entries + np.arange(len(rows)))
+                rows.reindex(columns=list(COLUMNS)).to_csv(file, header=False, index=False, lineterminator="\n")
+                entries += len(rows)
         return {
-            "entries": len(table),
+            "entries": entries,
             "timestep": "first tick of the bin; the ticks of all phases are counted through from 1",
             "ticks_per_bin": {phase.name: tick_bin(phase.ticks) for phase in sample.phases},
             "hardware_units": "router.0: one core per router",
@@ -45,24 +51,22 @@ class MessagesCsv(TrafficExporter):
         }
 
 
-def _table(sample: MeanSample) -> pd.DataFrame:
-    """The known columns, in the order of time."""
+def _bins(sample: MeanSample) -> Iterator[pd.DataFrame]:
+    """The known columns of every bin of ticks, in the order of time."""
     pairs = sample.ends[0]
-    hops, parts, before = sample.hops(pairs), [], 0
+    hops, before = sample.hops(pairs), 0
     for phase in sample.phases:
-        starts = np.arange(0, phase.ticks, tick_bin(phase.ticks))
-        messages = np.add.reduceat(sample.between(phase.messages), starts, axis=1)
-        number, pair = np.nonzero(messages.T)
-        src, dst = (pd.Series(end).astype(str) + ".0" for end in pairs[pair].T)
-        columns = {
-            "timestep": 1 + before + starts[number],
-            "src_hw": src,
-            "dest_hw": dst,
-            "hops": hops[pair],
-            "spikes": messages[pair, number],
-        }
-        parts.append(pd.DataFrame(columns))
+        width = tick_bin(phase.ticks)
+        for number, sent in enumerate(phase.sent(width)):
+            messages = sample.between(sent)
+            (pair,) = np.nonzero(messages)
+            src, dst = (pd.Series(end).astype(str) + ".0" for end in pairs[pair].T)
+            columns = {
+                "timestep": 1 + before + number * width,
+                "src_hw": src,
+                "dest_hw": dst,
+                "hops": hops[pair],
+                "spikes": messages[pair],
+            }
+            yield pd.DataFrame(columns)
         before += phase.ticks
-    table = pd.concat(parts, ignore_index=True)
-    table.insert(1, "mid", np.arange(len(table)))
-    return table

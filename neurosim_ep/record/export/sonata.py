@@ -5,19 +5,28 @@ Source: SONATA developer guide, spike file (Dai et al., PLOS Computational Biolo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from neurosim_ep.record.export.common import MeanSample
+from neurosim_ep.record.export.packets import MeanSample
 from neurosim_ep.record.export.traffic import TrafficExporter
 
 FILE = "spikes.h5"
 POPULATION = "tiles"
 MAGIC, VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
+CHUNK = 65536
+COLUMNS = {
+    "timestamps": (np.float64, "ms", "time of the tick"),
+    "node_ids": (np.uint64, "", "router that sends"),
+    "payload": (np.int64, "message", "messages sent in the tick"),
+    "bits": (np.int64, "bit", "bits of these messages"),
+    "dst": (np.uint64, "", "router that receives"),
+}
 MILLISECOND = "one tick; the ticks of all phases are counted through from 0"
 
 
@@ -32,28 +41,27 @@ class Sonata(TrafficExporter):
         """Write the file into ``folder``, one entry per (source, destination, tick) with messages; returns what
         export.json says of it.
         """
-        columns = _columns(sample)
-        meanings = {
-            "timestamps": "time of the tick",
-            "node_ids": "router that sends",
-            "payload": "messages sent in the tick",
-            "bits": "bits of these messages",
-            "dst": "router that receives",
-        }
-        units = {"timestamps": "ms", "payload": "message", "bits": "bit"}
         with h5py.File(folder / FILE, "w") as file:
             file.attrs["magic"] = np.uint32(MAGIC)
             file.attrs["version"] = np.array(VERSION, np.uint32)
             group = file.create_group(f"spikes/{POPULATION}")
             group.attrs.create("sorting", SORTING["by_time"], dtype=h5py.enum_dtype(SORTING, basetype="i1"))
-            for name, values in columns.items():
-                dataset = group.create_dataset(name, data=values)  # libsonata's wheels cannot read compressed data
-                dataset.attrs["description"] = meanings[name]
-                if name in units:
-                    dataset.attrs["units"] = units[name]
+            for name, (kind, unit, description) in COLUMNS.items():
+                # uncompressed: libsonata's wheels cannot read compressed data
+                dataset = group.create_dataset(name, (0,), kind, maxshape=(None,), chunks=(CHUNK,))
+                dataset.attrs["description"] = description
+                if unit:
+                    dataset.attrs["units"] = unit
             group["timestamps"].attrs["one_ms_is"] = MILLISECOND
+            entries = 0
+            for columns in _ticks(sample):
+                added = len(columns["dst"])
+                for name, values in columns.items():
+                    group[name].resize((entries + added,))
+                    group[name][entries:] = values
+                entries += added
         return {
-            "entries": len(columns["timestamps"]),
+            "entries": entries,
             "population": POPULATION,
             "one_ms_is": MILLISECOND,
             "first_ms": dict(zip([phase.name for phase in sample.phases], _first_ticks(sample), strict=True)),
@@ -70,21 +78,17 @@ def _first_ticks(sample: MeanSample) -> list[int]:
     return (np.cumsum(ticks) - ticks).tolist()
 
 
-def _columns(sample: MeanSample) -> dict[str, np.ndarray]:
-    pairs, bits = sample.ends[0], sample.flows["bits"].to_numpy()[:, None]
-    parts = []
+def _ticks(sample: MeanSample) -> Iterator[dict[str, np.ndarray]]:
+    """The columns of every tick."""
+    pairs, bits = sample.ends[0], sample.flows["bits"].to_numpy()
     for phase, first in zip(sample.phases, _first_ticks(sample), strict=True):
-        messages = sample.between(phase.messages)
-        tick, pair = np.nonzero(messages.T)
-        sent_bits = sample.between(phase.messages * bits)
-        parts.append((first + tick, *pairs[pair].T, messages[pair, tick], sent_bits[pair, tick]))
-    tick, src, dst, messages, sent_bits = (
-        np.concatenate([part[place] for part in parts] or [np.zeros(0, np.int64)]) for place in range(5)
-    )
-    return {
-        "timestamps": tick.astype(np.float64),
-        "node_ids": src.astype(np.uint64),
-        "payload": messages,
-        "bits": sent_bits,
-        "dst": dst.astype(np.uint64),
-    }
+        for tick, sent in enumerate(phase.sent()):
+            messages = sample.between(sent)
+            (pair,) = np.nonzero(messages)
+            yield {
+                "timestamps": np.full(len(pair), first + tick, np.float64),
+                "node_ids": pairs[pair, 0],
+                "payload": messages[pair],
+                "bits": sample.between(sent * bits)[pair],
+                "dst": pairs[pair, 1],
+            }

@@ -1,0 +1,298 @@
+"""What the traces of all network simulators share: one mean sample of a run, as packets between routers.
+
+The messages of a style are summed over all recorded batches, divided by the recorded samples and rounded to whole
+packets. Ticks become cycles of the network, one phase after the other. A phase is never held as a whole: what every
+flow sends is found tick by tick, so that memory grows with the flows and not with the ticks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.components import Part
+from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.placement import Placement
+from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.routes import PORT
+from neurosim_ep.hardware.chip.styles import Style
+
+FLOW_COLUMNS = ["src", "dst", "layer", "component", "bits"]
+GOLDEN = 0.6180339887
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the messages of a phase are spread over its ticks.
+
+    ``sends``: int64 [ticks, senders] of all samples; ``sender``: int64 [flows], -1 where a flow is not counted tick by
+    tick and ``passed`` tells how much of it has been sent: int64 [ticks], (sample, tick) so far; ``once``: bool
+    [flows], those that are sent in the first tick; ``whole``: int64 [flows], messages of the mean sample in the phase.
+    """
+
+    sends: np.ndarray
+    sender: np.ndarray
+    passed: np.ndarray
+    once: np.ndarray
+    whole: np.ndarray
+
+    def by(self, tick: int) -> np.ndarray:
+        """Messages of every flow until ``tick`` has passed, int64 [flows].
+
+        Each adds up to its whole number. Flows begin at different points of their pace, so that rare messages do not
+        all fall into one tick.
+        """
+        done = np.where(self.sender < 0, self.passed[tick], self._sent[tick][self.sender])
+        total = np.where(self.sender < 0, self.passed[-1], self._sent[-1][self.sender])
+        start = (np.arange(len(total)) * GOLDEN % 1 * total).astype(np.int64)
+        found = (self.whole * done + start) // np.maximum(total, 1)
+        found[self.once] = self.whole[self.once]
+        return found
+
+    @cached_property
+    def _sent(self) -> np.ndarray:
+        """Events until each tick has passed, int64 [ticks, senders + 1]: the last column stands for no sender."""
+        return np.pad(np.cumsum(self.sends, axis=0), ((0, 0), (0, 1)))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of the mean sample.
+
+    ``course``: what crosses the network and when; ``local``: messages that stay at their router and are no packets;
+    ``tick_cycles``: int64 [ticks], cycles that each tick takes; ``first_cycle``: the cycle in which the phase begins.
+    """
+
+    name: str
+    course: Course
+    local: int
+    tick_cycles: np.ndarray
+    first_cycle: int
+
+    @property
+    def messages(self) -> np.ndarray:
+        """Messages of every flow in the whole phase, int64 [flows]."""
+        return self.course.whole
+
+    def sent(self, ticks: int = 1) -> Iterator[np.ndarray]:
+        """Messages of every flow in each tick, or in each bin of so many ``ticks``, int64 [flows]."""
+        before = np.zeros_like(self.messages)
+        for start in range(0, self.ticks, ticks):
+            now = self.course.by(min(start + ticks, self.ticks) - 1)
+            yield now - before
+            before = now
+
+    @property
+    def ticks(self) -> int:
+        """Ticks of the phase; where analog states settle, one for the whole phase."""
+        return len(self.tick_cycles)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of the phase."""
+        return int(self.tick_cycles.sum())
+
+    @property
+    def tick_starts(self) -> np.ndarray:
+        """First cycle of every tick, int64 [ticks]."""
+        return self.first_cycle + np.cumsum(self.tick_cycles) - self.tick_cycles
+
+    @property
+    def packets(self) -> int:
+        """Messages that cross the network."""
+        return int(self.messages.sum())
+
+
+@dataclass(frozen=True)
+class MeanSample:
+    """The packets of one mean sample of ``recording`` on a chip of ``style``.
+
+    ``flows``: what travels alike, one row per (src, dst, layer, component, bits) and sender: routers, the layer that
+    pays, and the bits of one message. Routers are numbered ``y * width + x``; the port is at router 0.
+    """
+
+    recording: Recording
+    style: Style
+    flows: pd.DataFrame
+    phases: tuple[Phase, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """Where the tiles lie."""
+        return self.recording.mesh.placement
+
+    @property
+    def flit_bits(self) -> int:
+        """Bits of a flit."""
+        return int(self.recording.chip.model.noc.flit_bits.value)
+
+    @property
+    def cycle_s(self) -> float:
+        """Seconds of a cycle, which is one hop; 0 where the network of the model takes no time."""
+        return self.recording.chip.model.noc.hop_time.value
+
+    @property
+    def hop_energy_J(self) -> float:
+        """One bit across one router and one link."""
+        return self.recording.chip.hop_energy_J
+
+    @cached_property
+    def flits(self) -> np.ndarray:
+        """Flits of one message of every flow, int64 [flows]."""
+        return flits_of(self.flows, self.flit_bits)
+
+    @cached_property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every pair (src, dst) with a flow, int64 [pairs, 2] in ascending order, and the pair of each flow."""
+        pairs, pair_of_flow = np.unique(self.flows[["src", "dst"]].to_numpy(), axis=0, return_inverse=True)
+        return pairs.reshape(-1, 2), pair_of_flow.reshape(-1)
+
+    def between(self, flow_values: np.ndarray) -> np.ndarray:
+        """Sums over the flows of each pair of :attr:`ends`, int64 [pairs], of values [flows]."""
+        pairs, pair_of_flow = self.ends
+        sums = np.zeros(len(pairs), np.int64)
+        np.add.at(sums, pair_of_flow, flow_values)
+        return sums
+
+    def hops(self, pairs: np.ndarray) -> np.ndarray:
+        """Links between the two routers of each pair, int64 [pairs]."""
+        y, x = np.divmod(pairs, self.placement.width)
+        return np.abs(np.diff(x, axis=1))[:, 0] + np.abs(np.diff(y, axis=1))[:, 0]
+
+    def busiest(self, pair_flits: np.ndarray) -> int:
+        """The most flits that cross a link, or leave or reach a router, of ``pair_flits`` [pairs], x first, then y."""
+        width, height = self.placement.width, self.placement.height
+        (sy, sx), (dy, dx) = (np.divmod(end, width) for end in self.ends[0].T)
+        most = [np.bincount(end, pair_flits, 1).max() for end in self.ends[0].T]
+        for line, start, stop, lines, along in ((sy, sx, dx, height, width), (dx, sy, dy, width, height)):
+            for first, after, goes in ((start, stop, stop > start), (stop, start, stop < start)):
+                steps = np.zeros((lines, along + 1), np.int64)
+                np.add.at(steps, (line[goes], first[goes]), pair_flits[goes])
+                np.subtract.at(steps, (line[goes], after[goes]), pair_flits[goes])
+                most.append(steps.cumsum(1).max(initial=0))
+        return int(max(most))
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of all phases."""
+        return sum(phase.cycles for phase in self.phases)
+
+    @property
+    def packets(self) -> int:
+        """Messages that cross the network."""
+        return sum(phase.packets for phase in self.phases)
+
+    @property
+    def local(self) -> int:
+        """Messages that stay at their router."""
+        return sum(phase.local for phase in self.phases)
+
+
+def mean_sample(recording: Recording, style: Style = Style.EVENT) -> MeanSample:
+    """One mean sample of what was recorded, as a chip of ``style`` sends it."""
+    flows = _flows(recording, style)
+    travels = (flows["src"] != flows["dst"]).to_numpy()
+    away = flows[travels].reset_index(drop=True)
+    flits = flits_of(away, int(recording.chip.model.noc.flit_bits.value))
+    phases: list[Phase] = []
+    for name in READ_PHASES:
+        if name in recording.counts.presentations:
+            course, stays = _course(recording, style, name, flows, travels)
+            start = phases[-1].first_cycle + phases[-1].cycles if phases else 0
+            cycles = _tick_cycles(recording, style, name)
+            phase = Phase(name, course, stays, cycles, start)
+            src = away["src"].to_numpy()
+            for tick, messages in enumerate(phase.sent()):
+                cycles[tick] = max(cycles[tick], _busiest_source(messages * flits, src))
+            phases.append(phase)
+    return MeanSample(recording, style, away, tuple(phases))
+
+
+def flits_of(flows: pd.DataFrame, flit_bits: int) -> np.ndarray:
+    """Flits of one message of each of ``flows``, int64 [flows]."""
+    return -(-flows["bits"].to_numpy() // flit_bits)
+
+
+def _flows(recording: Recording, style: Style) -> pd.DataFrame:
+    """All flows, local ones too, with the route of each: every route to every of its destinations."""
+    place, routes = recording.mesh.placement, recording.routes.all
+    router = np.append(place.y * place.width + place.x, 0)  # the last one stands for the port, tile -1
+    assert PORT == -1
+    fan = np.array([len(route.destinations) for route in routes])
+    columns = {
+        "src": router[[route.source for route in routes]].repeat(fan),
+        "dst": router[[tile for route in routes for tile in route.destinations]],
+        "layer": np.array([route.layer for route in routes]).repeat(fan),
+        "component": np.array([route.component.value for route in routes]).repeat(fan),
+        "bits": recording.routes.message_bits(recording.chip.model, style).repeat(fan),
+        "route": np.arange(len(routes)).repeat(fan),
+    }
+    return pd.DataFrame(columns)
+
+
+def _course(
+    recording: Recording, style: Style, phase: str, flows: pd.DataFrame, travels: np.ndarray
+) -> tuple[Course, int]:
+    """What crosses the network in a phase, and how many messages stay at their router."""
+    counts, states = recording.counts, len(recording.chip.plan.senders)
+    sends = _sends(recording, style, phase)
+    totals = recording.routes.messages(counts, phase, style)
+    totals[:states] = sends.sum(0)
+    route, component, layer = (flows[name].to_numpy() for name in ("route", "component", "layer"))
+    whole = whole_numbers(totals[route], counts.samples)
+    once = (component == Part.INPUT) | (component == Part.TARGET) | ((component == Part.PARTIAL_SUM) & (layer == 0))
+    sender = np.where(route < states, route, -1)
+    passed = np.cumsum(_present(recording, style, phase))
+    return Course(sends, sender[travels], passed, once[travels], whole[travels]), int(whole[~travels].sum())
+
+
+def _sends(recording: Recording, style: Style, phase: str) -> np.ndarray:
+    """States that every sender sends in each tick, over all samples, int64 [ticks, senders]: its events; clocked, all
+    its neurons whenever their layer works; settling, all of them at the end of a nudge phase, which is one tick.
+    """
+    counts, senders = recording.counts, recording.chip.plan.senders
+    if style is Style.EVENT:
+        return counts.sends[phase]
+    if style is Style.SETTLING:
+        return recording.routes.messages(counts, phase, style)[None, : len(senders)]
+    neurons = np.array([sender.neurons for sender in senders], np.int64)
+    return counts.presentations[phase][:, [sender.layer for sender in senders]] * neurons
+
+
+def _present(recording: Recording, style: Style, phase: str) -> np.ndarray:
+    """Samples that have not come to rest in each tick, int64 [ticks]."""
+    if style is Style.SETTLING:
+        return np.array([recording.counts.samples], np.int64)
+    return recording.counts.presentations[phase].max(1)
+
+
+def whole_numbers(totals: np.ndarray, samples: int) -> np.ndarray:
+    """``totals / samples`` in whole numbers whose sum is that of ``totals`` over ``samples``, rounded.
+
+    What one entry loses by rounding down the next ones get, so that every entry is within 1 of its exact value.
+    """
+    return np.diff((np.cumsum(totals, dtype=np.int64) + samples // 2) // samples, prepend=0)
+
+
+def _tick_cycles(recording: Recording, style: Style, phase: str) -> np.ndarray:
+    """Cycles of every tick, int64 [ticks]: its mean duration over all samples, 0 for those that are at rest already;
+    none where the model's network takes no time.
+    """
+    present = _present(recording, style, phase)
+    hop_s = recording.chip.model.noc.hop_time.value
+    if hop_s == 0:
+        return np.zeros(len(present), np.int64)
+    per_sample_tick_s = latencies_s(recording, style)[phase] / present.sum()
+    return np.ceil(per_sample_tick_s * present / recording.counts.samples / hop_s).astype(np.int64)
+
+
+def _busiest_source(flits: np.ndarray, src: np.ndarray) -> int:
+    """Flits of the router that sends most: it needs a cycle for each."""
+    sent = np.zeros(int(src.max(initial=0)) + 1, np.int64)
+    np.add.at(sent, src, flits)
+    return int(sent.max())
