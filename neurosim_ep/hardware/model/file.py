@@ -171,6 +171,8 @@ def choices(model: Strict, path: str = "") -> Iterator[tuple[str, str]]:
         key = f"{path}.{name}" if path else name
         if isinstance(value, str) and path not in ("", "model"):
             yield key, value
+        elif isinstance(value, tuple) and path == "core":
+            yield key, ", ".join(value) or "nothing"
         elif isinstance(value, Strict) and not isinstance(value, Quantity | Curve):
             yield from choices(value, key)
 
