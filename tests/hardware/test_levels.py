@@ -9,6 +9,7 @@ import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
 from hypothesis import given
 from hypothesis import strategies as st
+from neurosim_chip import vgg8_plan
 
 from neurosim_ep.errors import HardwareModelError
 from neurosim_ep.hardware.bill.backprop import backprop_bill, compare, for_backprop, ratio_ends
@@ -22,14 +23,17 @@ from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.levels import Levels, instances
+from neurosim_ep.hardware.chip.memory import BUFFERED
 from neurosim_ep.hardware.chip.packets import packed
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
+from neurosim_ep.hardware.model.adc import AdcPoint
 from neurosim_ep.hardware.model.file import load_hardware_model, merged, parse_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.tiles.mapping import plan_tiles
+from neurosim_ep.train.estimate import given_counts
 
 DOCUMENT = merged(shipped_files("hwmodels")["rram_32nm"])[0]
 
@@ -334,3 +338,72 @@ def test_a_file_without_levels_has_a_router_per_tile() -> None:
     assert chip.levels.nodes == len(PLAN.tiles) and model.core is None
     assert chip.static_power().tile_W == 9.98e-5
     assert spent(model, "line") == 0 and not ledger(COUNTS, PLAN, model).empty
+
+
+def test_the_interval_of_the_ratio_holds_other_sources() -> None:
+    """VGG-8, T = 20 and K = 8: the ratio without leakage, and that with the constants of NeuroSim's chip, lie in the
+    printed interval.
+    """
+    model = load_hardware_model("rram_32nm")
+    plan = vgg8_plan(model.array_geometry())
+    ticks = {"free": 20, "nudge_plus": 8, "nudge_minus": 8}
+    counts = given_counts(plan, ticks, 0.5, 0.1, 1, 32, writes=0.01)
+    whole = Recording.of(counts, plan, model)
+    clocked = compare(whole, bill(whole))[0]
+    bills = bill(whole, [Style.CLOCKED]), backprop_bill(for_backprop(whole))
+    bare = [table[table.component != "leakage"].energy_J.sum() for table in bills]
+    low_power = {"density": 2.1, "tile": 0.0}
+    theirs = model.model_copy(
+        update={
+            "adc": with_values(model, "adc", conversion_time=9e-9).model_copy(
+                update={"table": model.adc.priced.model_copy(update={"8": sar(model)})}
+            ),
+            "leakage": with_values(model, "leakage", **low_power),
+            "noc": with_values(model, "noc", router_energy=0.0, router_leakage=8e-8),
+            "registers": with_values(model, "registers", leakage=1.2e-11),
+            "buffer": with_values(model, "buffer", leakage=1.2e-12),
+        }
+    )
+    neurosim = Recording.of(counts, plan, theirs)
+    other = compare(neurosim, bill(neurosim))[0].ratio
+    assert clocked.ratio_low < bare[0] / bare[1] < clocked.ratio_high
+    assert clocked.ratio_low < other < clocked.ratio_high and other < 0.8 * clocked.ratio
+
+
+def with_values(model: HardwareModel, section: str, **values: float) -> Any:
+    """A section with other numbers, without intervals."""
+    old = getattr(model, section)
+    changes = {
+        name: getattr(old, name).model_copy(update={"value": value, "low": None, "high": None})
+        for name, value in values.items()
+    }
+    return old.model_copy(update=changes)
+
+
+def sar(model: HardwareModel) -> AdcPoint:
+    """NeuroSim's converter of 8 bits."""
+    point = model.adc.priced.model_extra["8"]
+    return point.model_copy(update={"energy": point.energy.model_copy(update={"value": 1.61e-13, "low": None})})
+
+
+def test_dynamic_memories_are_refreshed() -> None:
+    """Every bit of the buffers of each layer, at its power, as long as the phase takes; and nothing of registers."""
+    kept = model_with(core__tiles=2, buffer__refresh=1e-9)
+    found = recording(kept)
+    bits = sum(item.bits for item in found.chip.memory if item.item in BUFFERED)
+    seconds = latencies_s(found, Style.CLOCKED)["free"]
+    assert spent(kept, "refresh") == pytest.approx(1e-9 * bits * seconds)
+
+
+@pytest.mark.parametrize("name", ["isaac", "sram_digital_65nm"])
+def test_shipped_chips_with_levels_are_billed(name: str) -> None:
+    model = load_hardware_model(name)
+    plan = plan_tiles(GEOMETRIES, model.array_geometry())
+    found = Recording.of(random_counts(plan), plan, model, SIGNALS, READOUT)
+    table = bill(found)
+    assert np.isfinite(table.energy_J).all() and (table.energy_low_J <= table.energy_high_J).all()
+    assert table[table.component == "core_transfer"].energy_J.sum() > 0
+    assert found.chip.levels.cores < len(plan.tiles) and model.cluster is not None
+    assert ("refresh" in set(table.component)) == (name == "isaac")
+    for style in Style:
+        assert all(seconds >= 0 for seconds in latencies_s(found, style).values())
