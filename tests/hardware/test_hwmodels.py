@@ -174,6 +174,46 @@ def test_logic_follows_the_node_and_cells_do_not(document: dict[str, Any]) -> No
     assert at_32.digital.multiply_add_energy.node_nm == 32
 
 
+def volts(value: float) -> dict[str, Any]:
+    return {"value": value, "unit": "V", "source": "an example", "kind": "assumed", "node_nm": 32}
+
+
+def test_the_supply_voltage_has_a_law_for_every_component(document: dict[str, Any]) -> None:
+    """Energies go with V^2, static power with V and a decade and a tenth per volt, delays with V / (V - 0.3 V)^1.3."""
+    plain = parse_hardware_model(document, "x")
+    ends = {"nominal": volts(0.9), "lowest": volts(0.6), "highest": volts(1.0), "threshold": volts(0.3)}
+    document["voltage"] = {"supply": volts(0.6), **ends}
+    low = parse_hardware_model(document, "x")
+    for cost in (
+        lambda m: m.adc_cost().energy_J, lambda m: m.digital.add_energy.value, lambda m: m.noc.link_energy.value,
+        lambda m: m.buffer_energy_J_per_bit(1e5), lambda m: m.driver_energy_J(),
+    ):  # fmt: skip
+        assert cost(low) == pytest.approx(cost(plain) * (0.6 / 0.9) ** 2)
+    leaks = low.leakage.density.value / plain.leakage.density.value
+    assert leaks == pytest.approx(0.6 / 0.9 * 10 ** (-1.1 * 0.3))
+    slower = (0.6 / 0.3**1.3) / (0.9 / 0.6**1.3)
+    for time_s in (lambda m: m.adc.time_s, lambda m: m.noc.hop_time.value, lambda m: m.digital.neuron_time.value):
+        assert time_s(low) == pytest.approx(slower * time_s(plain)) and slower > 1
+    assert low.cell == plain.cell and low.dram == plain.dram and low.adc_cost().area_m2 == plain.adc_cost().area_m2
+    for supply, said in ((0.5, r"voltage: supply \(0.5 V\) lies outside of lowest"), (1.1, "lies outside of")):
+        document["voltage"]["supply"] = volts(supply)
+        with pytest.raises(HardwareModelError, match=said):
+            parse_hardware_model(document, "x")
+
+
+def test_cells_of_sram_follow_the_node() -> None:
+    """Energies of 28 nm cells as logic, their area as cells of SRAM: 600 F^2 at 7 nm."""
+    document = copy.deepcopy(merged(shipped_files("hwmodels")["sram_22nm"])[0])
+    document["model"]["node_nm"] = 7
+    at_7 = parse_hardware_model(document, "x")
+    logic = at_7.scaling.logic_energy
+    assert at_7.cell.read_energy is not None
+    assert at_7.cell.read_energy.value == pytest.approx(1.12e-15 * 0.094 / logic.at(28))
+    assert at_7.cell.area.value == pytest.approx(600 * 7e-9**2)
+    document["cell"]["scaling"] = "device"
+    assert parse_hardware_model(document, "x").cell.area.value == pytest.approx(160 * 22e-9**2)
+
+
 @given(st.floats(1, 1e9))
 def test_curves_pass_through_their_points_and_never_leave_their_range(x: float) -> None:
     curve = Curve(x=(10.0, 1e3, 1e6), y=(1.0, 5.0, 2.0), x_unit="bit", unit="J/bit", source="made up", kind="assumed")

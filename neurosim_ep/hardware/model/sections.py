@@ -23,6 +23,7 @@ from neurosim_ep.hardware.model.network import (
     SettlingSection,
 )
 from neurosim_ep.hardware.model.quantities import Bound, Quantity, Text, key
+from neurosim_ep.hardware.model.voltage import DELAYS, VoltageSection
 from neurosim_ep.strict import Strict
 from neurosim_ep.tiles.mapping import ArrayGeometry
 
@@ -80,6 +81,7 @@ class HardwareModel(Strict):
     core: CoreSection | None = None
     cluster: ClusterSection | None = None
     port: PortSection | None = None
+    voltage: VoltageSection | None = None
 
     def at(self, bound: Bound) -> HardwareModel:
         """The model with every number at the end of its interval that makes costs ``low`` or ``high``."""
@@ -155,29 +157,37 @@ class HardwareModel(Strict):
         return (self.array.levels.value - 1).bit_length()
 
 
-def scaled_to_node(model: HardwareModel) -> HardwareModel:
-    """``model`` with every number that follows the technology node carried to ``model.node_nm``.
+def scaled(model: HardwareModel) -> HardwareModel:
+    """``model`` with every number that follows the technology node carried to ``model.node_nm``, and those that follow
+    the voltage to its supply.
 
     Raises ValueError naming the number whose node the scaling tables do not reach.
     """
-    wanted_nm = model.model.node_nm
+    wanted_nm, voltage = model.model.node_nm, model.voltage
     rules = RULES | {f"adc.{key}": rule for key, rule in model.adc.rules().items()}
     if model.cell.scaling == "logic":
         rules |= CELLS_AS_LOGIC
 
     def rescale(part: Any, key: str) -> Any:
-        if key in rules and part is not None:
-            try:
-                factor = model.scaling.factor(rules[key], part.node_nm, wanted_nm)
-            except ValueError as problem:
-                raise ValueError(f"{key}: {problem}") from problem
-            return part.times(factor, wanted_nm)
+        if part is not None and (key in rules or key in DELAYS):
+            return _carried(part, key, rules.get(key))
         if not isinstance(part, Strict) or isinstance(part, Quantity | Curve):
             return part
         return part.model_copy(update={name: rescale(value, f"{key}.{name}".lstrip(".")) for name, value in part})
 
-    scaled: HardwareModel = rescale(model, "")
-    return scaled
+    def _carried(part: Any, key: str, rule: str | None) -> Any:
+        factor = 1.0
+        if rule is not None:
+            try:
+                factor = model.scaling.factor(rule, part.node_nm, wanted_nm)
+            except ValueError as problem:
+                raise ValueError(f"{key}: {problem}") from problem
+        if voltage is not None:
+            factor *= voltage.factor(rule)
+        return part.times(factor, part.node_nm if rule is None else wanted_nm) if rule or voltage else part
+
+    found: HardwareModel = rescale(model, "")
+    return found
 
 
 def _each(part: Any, change: Any) -> Any:
