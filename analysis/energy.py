@@ -23,8 +23,14 @@ COMPONENTS = {
     "cell_write": "array cells, written",
     "dac": "drivers (DAC)",
     "sample_hold": "sample-and-hold",
+    "line": "lines, charged",
     "adc": "ADC",
     "add": "adders",
+    "line_register": "registers of lines",
+    "drive_register": "registers of drives",
+    "input_buffer": "input buffers",
+    "core_transfer": "networks inside cores",
+    "cluster_transfer": "networks inside clusters",
     "partial_sum": "partial sums between tiles",
     "input": "input to tiles",
     "message": "states to tiles",
@@ -38,6 +44,7 @@ COMPONENTS = {
     "update_add": "update multiply-adds",
     "update_memory": "update accumulators",
     "leakage": "leakage",
+    "refresh": "refresh of memories",
 }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to record.")
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
+@click.option("--writes", type=click.FloatRange(0, 1), help="Share of weights pulsed per update, with --activity.")
 @set_option
 @machine_options
 def estimate(
@@ -29,6 +30,7 @@ def estimate(
     samples: int,
     activity: float | None,
     events: float | None,
+    writes: float | None,
     overrides: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -40,14 +42,18 @@ def estimate(
     loaded, _ = load(scenario, overrides)
     if (activity is None) != (events is None):
         raise UsageError("--activity and --events: give both, or neither to measure them")
+    if writes is not None and activity is None:
+        raise UsageError("--writes: goes with --activity and --events; without them writes are measured")
     from neurosim_ep.train.estimate import estimate_given, estimate_measured
     from neurosim_ep.train.inspect import classes_and_shape
 
     if activity is not None and events is not None:
-        if not (math.isfinite(activity) and math.isfinite(events)):
-            raise UsageError("--activity and --events: must be shares between 0 and 1")
+        if not all(math.isfinite(share) for share in (activity, events, writes or 0.0)):
+            raise UsageError("--activity, --events and --writes: must be shares between 0 and 1")
         shape = classes_and_shape(loaded.data, loaded.scenario.seed)
-        _print_bill(estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken")
+        found = estimate_given(loaded, activity, events, *shape, writes=writes or 0.0)
+        written = "given writes" if writes else "no programming pulses, so no wear: --writes gives them"
+        _print_bill(found, "given activity, every tick of T and K taken", written)
     else:
         _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network")
 

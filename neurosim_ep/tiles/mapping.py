@@ -32,8 +32,9 @@ class ArrayGeometry:
 
     ``rows`` x ``columns`` cells; ``cells_per_weight`` columns per weight (2 = differential pair); ``slices``
     arrays per tile; ``input_pulses`` pulses that carry one input value; ``levels`` programming pulses that
-    span the weight range; ``columns_per_conversion``: 2 where the currents of a pair are subtracted before conversion;
-    ``sign_passes``: 2 where lines carry no sign, so that values of either sign enter in two passes.
+    span the weight range; ``columns_per_conversion``, ``slices_per_conversion``: cells and slices of a weight whose
+    currents are merged before conversion in a forward read; ``sign_passes``: 2 where lines carry no sign, so that
+    values of either sign enter in two passes.
     """
 
     rows: int
@@ -43,6 +44,7 @@ class ArrayGeometry:
     input_pulses: int = 1
     levels: int = 128
     columns_per_conversion: int = 1
+    slices_per_conversion: int = 1
     sign_passes: int = 1
 
 
@@ -222,6 +224,12 @@ class TilePlan:
         """
         return np.stack([-(-self.columns // self.array.columns_per_conversion), self.rows])
 
+    @property
+    def sensed_slices(self) -> np.ndarray:
+        """Slices whose results are converted apart, int64 [direction, 1]."""
+        array = self.array
+        return np.array([[array.slices // array.slices_per_conversion], [array.slices]], dtype=np.int64)
+
     @cached_property
     def passes(self) -> np.ndarray:
         """Passes that one read of each tile takes, int64 [direction, tiles]: ``sign_passes`` of the array where what
@@ -233,7 +241,7 @@ class TilePlan:
     @cached_property
     def conversions(self) -> np.ndarray:
         """Results that one read of each tile converts, in all slices and passes, int64 [direction, tiles]."""
-        return self.sensed * self.array.slices * self.passes
+        return self.sensed * self.sensed_slices * self.passes
 
     @cached_property
     def outputs(self) -> np.ndarray:

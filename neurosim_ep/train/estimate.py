@@ -51,9 +51,16 @@ def estimate_measured(scenario: Scenario, samples: int, device: str, threads: in
     return Summary(experiment.model.recording(counts))
 
 
-def estimate_given(scenario: Scenario, activity: float, events: float, classes: int, image: tuple[int, ...]) -> Summary:
-    """The bill of all T and 2K ticks of one sample, with a share ``activity`` of all lines not zero and a share
-    ``events`` of all neurons sending in every tick.
+def estimate_given(
+    scenario: Scenario,
+    activity: float,
+    events: float,
+    classes: int,
+    image: tuple[int, ...],
+    writes: float = 0.0,
+) -> Summary:
+    """The bill of all T and 2K ticks of one sample, with a share ``activity`` of all lines not zero, a share ``events``
+    of all neurons sending in every tick, and a share ``writes`` of all weights getting a pulse in each update.
     """
     model = build_model(scenario, classes, image)
     relaxation = scenario.relaxation
@@ -65,7 +72,7 @@ def estimate_given(scenario: Scenario, activity: float, events: float, classes: 
         ticks = {phase: number * layers for phase, number in ticks.items()}
     counts = given_counts(
         model.plan, ticks, activity, events, layers if by_layer else policy.ticks, scenario.training.batch_size,
-        by_layer=by_layer,
+        by_layer=by_layer, writes=writes,
     )  # fmt: skip
     return Summary(model.recording(counts))
 
@@ -79,12 +86,13 @@ def given_counts(
     samples: int = 1,
     *,
     by_layer: bool = False,
+    writes: float = 0.0,
 ) -> TileCounts:
     """Counts of a batch of ``samples`` samples whose lines are active, and whose neurons send, at the same rate in
     every tick; layers are updated every ``step`` ticks, neighbouring ones in turn or, ``by_layer``, one in each tick,
     after which it sends. A tile is read in the event accounting when any of its lines
-    is active, independently of one another. Where anything is active, one weight in a hundred gets a pulse, and every
-    row one each way.
+    is active, independently of one another. A share ``writes`` of the weights gets a pulse, half of them each way, and
+    with that every row one each way.
     """
     counts = TileCounts.zeros(len(plan.tiles))
     reuse = np.array([tile.reuse for tile in plan.tiles])
@@ -120,8 +128,8 @@ def given_counts(
         counts.messages[phase] = np.zeros((number, len(neurons)), np.int64)
     weights = plan.rows * plan.outputs
     counts.update[0] = np.rint(counts.terms * samples * reuse * weights * activity**2)
-    if activity > 0:
-        counts.update[1] = counts.update[2] = np.rint(weights / 200)
+    if writes > 0:
+        counts.update[1] = counts.update[2] = np.rint(weights * writes / 2)
         counts.update[3] = 2 * plan.rows
         counts.update[4] = counts.update[1] + counts.update[2]
     counts.samples, counts.batches = samples, 1

@@ -9,8 +9,8 @@ from neurosim_ep.hardware.chip.components import Component, Follows, Part
 
 def test_every_component_has_its_sentence_and_what_it_follows() -> None:
     assert all(part.sentence and "\n" not in part.sentence for part in Part)
-    reads = {"cell_read", "dac", "sample_hold", "adc", "add"}
-    assert set(following(Follows.EVENTS)) == reads | {"partial_sum", "message"}
+    reads = {"cell_read", "line", "dac", "sample_hold", "adc", "add", "line_register", "drive_register", "input_buffer"}
+    assert set(following(Follows.EVENTS)) == reads | {"partial_sum", "message", "core_transfer", "cluster_transfer"}
     assert set(following(Follows.IMAGE)) == reads | {"pool"}
     assert following(Follows.SAMPLES) == ["input", "target", "dram"]
 

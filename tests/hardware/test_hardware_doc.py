@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from hardware_example import INTERVALS, LINES, MODEL, NETWORK_S, NEURON_S, READ_S, RECORDING, Line
+from hardware_example import (
+    CHANGES,
+    FLAT,
+    INTERVALS,
+    LINES,
+    MODEL,
+    NETWORK_S,
+    NEURON_S,
+    READ_S,
+    RECORDING,
+    Change,
+    Line,
+)
 from paths import DOCS
 
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.chip.area import tile_area_m2
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
@@ -32,9 +45,18 @@ def test_unit_energies_by_hand() -> None:
     unit = {line.component: line.billed.unit_energy_J for line in LINES if line.style == "clocked"}
     assert unit["cell_read"] == pytest.approx(0.5 * 0.5**2 * 5.5e-6 * 10e-9)
     assert unit["adc"] == pytest.approx(2e-3 / 1.28e9)
-    assert unit["message"] == pytest.approx(8.1e-14 + 4.05e-11 * RECORDING.chip.pitch_m)
-    assert unit["leakage"] == pytest.approx(99.8e-6 + 410e-6)
-    assert f"{RECORDING.chip.pitch_m * 1e6:.0f} um" in PAGE
+    assert unit["message"] == pytest.approx(8.1e-14 + 4.05e-11 * FLAT.chip.pitches_m[2])
+    assert f"{FLAT.chip.pitches_m[2] * 1e3:.3f} mm" in PAGE
+    areas, density = tile_area_m2(MODEL), MODEL.leakage.density.value
+    assert unit["leakage"] == pytest.approx(density * (sum(areas.values()) - areas["array"]))
+    assert f"{1e3 * density * 1e-6:.1f} mW/mm2" in PAGE
+    assert unit["line"] == pytest.approx(0.5 * 28e-18 * 0.5**2) and unit["dac"] == pytest.approx(0.5 * 3.9e-14)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.key}-{change.value}")
+def test_what_a_key_changes_by_hand_is_what_it_does_and_on_the_page(change: Change) -> None:
+    assert change.found == pytest.approx(change.by_hand)
+    assert change.row in PAGE
 
 
 def test_times_by_hand() -> None:

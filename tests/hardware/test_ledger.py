@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
-from neurosim_ep.hardware.bill.latency import latencies_s, read_time_s, stages
+from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import settling_time_s, tile_copies
 from neurosim_ep.hardware.bill.writing import endurance_table, write_time_s
 from neurosim_ep.hardware.chip.area import area_table, tile_area_m2
@@ -31,9 +32,6 @@ from neurosim_ep.record.recost import SHAPE, on_array
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 
 ENERGIES = ["energy_J", "energy_low_J", "energy_high_J"]
-RRAM = load_hardware_model("rram_32nm")
-PLAN = plan_tiles(GEOMETRIES, RRAM.array_geometry())
-READS = (Style.CLOCKED, Style.EVENT)
 
 
 def with_section(model: HardwareModel, section: str, **changes: object) -> HardwareModel:
@@ -45,6 +43,11 @@ def with_section(model: HardwareModel, section: str, **changes: object) -> Hardw
         for name, value in changes.items()
     }  # fmt: skip
     return model.model_copy(update={section: old.model_copy(update=new)})
+
+
+RRAM = with_section(load_hardware_model("rram_32nm"), "core", tiles=2)
+PLAN = plan_tiles(GEOMETRIES, RRAM.array_geometry())
+READS = (Style.CLOCKED, Style.EVENT)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +125,8 @@ def test_lines_of_every_tick(table: pd.DataFrame, counts: TileCounts) -> None:
 
 def test_lines_of_the_network_are_bits_times_links(table: pd.DataFrame, counts: TileCounts) -> None:
     recording = Recording.of(counts, PLAN, RRAM, SIGNALS, READOUT)
-    hop_J = RRAM.noc.router_energy.value + RRAM.noc.link_energy.value * math.sqrt(sum(tile_area_m2(RRAM).values()))
+    area_m2 = area_table(PLAN, RRAM, signals=SIGNALS, readout=READOUT).area_m2.sum()
+    hop_J = RRAM.noc.router_energy.value + RRAM.noc.link_energy.value * math.sqrt(area_m2 / 4)  # four cores
     for style in Style:
         for phase in READ_PHASES:
             crossings = recording.bits(phase, style) * recording.mesh.links
@@ -140,18 +144,27 @@ def test_average_pooling_adds_and_max_pooling_compares(table: pd.DataFrame) -> N
 
 
 def test_leakage_is_power_times_latency(table: pd.DataFrame, counts: TileCounts) -> None:
+    """Tiles by the area of what is not cells, four cores of two tiles with their bus, a router each, memories by bits,
+    units of signal and readout; settling has cores and routers for all copies.
+    """
     recording = Recording.of(counts, PLAN, RRAM, SIGNALS, READOUT)
+    assert RRAM.core is not None
     memory_W = sum(
         item.bits * (RRAM.buffer if item.item in BUFFERED else RRAM.registers).leakage.value
         for item in ep_memory(PLAN, RRAM, signals=SIGNALS, readout=READOUT)
         if item.item != CELLS
     )
-    tile_W = RRAM.leakage.tile.value + RRAM.noc.router_leakage.value
+    density, areas = RRAM.leakage.density.value, tile_area_m2(RRAM)
+    tile_W = density * (sum(areas.values()) - areas["array"])
+    shared_W = density * RRAM.core.area.value + RRAM.noc.router_leakage.value
+    units_W = 2 * density * areas["multiply_add"]
     for style in Style:
-        tiles = tile_copies(recording.chip).sum() if style is Style.SETTLING else len(PLAN.tiles)
+        tiles = int(tile_copies(recording.chip).sum()) if style is Style.SETTLING else len(PLAN.tiles)
         leaked = table[(table.component == "leakage") & (table["style"] == style)]
         seconds = sum(latencies_s(recording, style).values())
-        assert leaked.energy_J.sum() == pytest.approx((tiles * tile_W + memory_W) * seconds)
+        static_W = tiles * tile_W + -(-tiles // 2) * shared_W + units_W + memory_W
+        assert leaked.energy_J.sum() == pytest.approx(static_W * seconds)
+    assert "refresh" not in set(table.component)
 
 
 def test_a_bill_of_one_style_is_its_part_of_the_whole_bill(table: pd.DataFrame, counts: TileCounts) -> None:
@@ -194,7 +207,7 @@ def test_latency_is_that_of_the_slowest(counts: TileCounts) -> None:
     assert found.neuron_s <= stages(recording, "free", Style.CLOCKED).neuron_s
     units = [len(np.unique(PLAN.home_tiles(layer))) for layer in range(3)]
     busiest = max(28 * -(-g.neurons // n) for g, n in zip(GEOMETRIES, units, strict=True))
-    assert stages(recording, "free", Style.CLOCKED).neuron_s == pytest.approx(busiest * 7.8125e-10)
+    assert stages(recording, "free", Style.CLOCKED).neuron_s == pytest.approx(busiest * 1e-9)
     assert latencies_s(recording, Style.EVENT)["free"] == pytest.approx(sum(found))
     written_s = counts.updates("write_steps") * 50e-9 + counts.updates("accumulate_adds") * 1e-9 / 16
     assert latencies_s(recording, Style.EVENT)["update"] == pytest.approx(written_s.max())
@@ -314,7 +327,7 @@ def test_wear_grows_with_training(counts: TileCounts) -> None:
 def test_nothing_happening_leaves_only_leakage() -> None:
     table = ledger(idle_counts(PLAN), PLAN, RRAM, signals=SIGNALS, readout=READOUT)
     event = table[table["style"] == "event"]
-    once_per_sample = {"input", "dram", "pool", "register", "readout"}
+    once_per_sample = {"core_transfer", "input_buffer", "dram", "pool", "register", "readout"}
     assert set(event[event.energy_J > 0].component) == {"leakage"} | once_per_sample
     count = event.groupby(["phase", "component"])["count"].sum()
     assert count["nudge_plus", "register"] == 4 * 8 * sum(geometry.neurons for geometry in GEOMETRIES)
@@ -384,7 +397,7 @@ def in_other_units(model: HardwareModel, joule: float, second: float) -> Hardwar
     """``model`` with its numbers in units ``joule`` and ``second`` times smaller; volt, metre and bit stay."""
     powers = {
         "J": (1, 0), "J/bit": (1, 0), "J/bit/m": (1, 0), "s": (0, 1), "W": (1, -1), "W/bit": (1, -1), "S": (1, -1),
-        "F/m": (1, 0), "bit/s": (0, -1),
+        "F/m": (1, 0), "F": (1, 0), "bit/s": (0, -1), "W/m^2": (1, -1),
     }  # fmt: skip
 
     def change(part: Any) -> Any:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.messages import message_table, tick_bin
 from neurosim_ep.hardware.chip.noc import Mesh, busiest
 from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine, wire_cost
@@ -127,11 +128,13 @@ def test_annealing_shortens_wires_and_repeats_itself() -> None:
     assert (alone.x.tolist(), alone.y.tolist()) == ([0], [0])
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 1), (2, 2)], ids=["flat", "cores", "clusters"])
 @pytest.mark.parametrize("plan", PLANS[:2], ids=["128 x 128", "32 x 48"])
-def test_what_is_sent_equals_what_was_counted(plan: TilePlan) -> None:
+def test_what_is_sent_equals_what_was_counted(plan: TilePlan, sizes: tuple[int, int]) -> None:
+    levels = Levels(len(plan.tiles), *sizes)
     counts = random_counts(plan)
     signals = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)
-    routes = Routes(plan, signals)
+    routes = Routes(plan, levels, signals)
     for phase in READ_PHASES:
         for style in Style:
             messages = routes.messages(counts, phase, style)

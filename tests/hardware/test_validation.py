@@ -6,7 +6,7 @@ import re
 
 import pytest
 from paths import DOCS
-from published_chips import FIGURES, HEADER, LIMITS, Figure
+from published_chips import FIGURES, HEADER, Figure
 
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import stages
@@ -25,13 +25,13 @@ def title(figure: Figure) -> str:
 
 @pytest.mark.parametrize("figure", [figure for figure in FIGURES if figure.miss is None], ids=title)
 def test_published_figures_are_met(figure: Figure) -> None:
-    assert abs(figure.error_percent) <= LIMITS[figure.kind]
+    assert figure.met
 
 
 @pytest.mark.parametrize("figure", [figure for figure in FIGURES if figure.miss is not None], ids=title)
 def test_missed_figures_are_missed_and_explained(figure: Figure) -> None:
-    assert figure.kind in ("composed", "uncalibrated")
-    assert abs(figure.error_percent) > LIMITS[figure.kind], "met by now: drop its explanation"
+    assert figure.kind in ("composed", "uncalibrated", "twofold")
+    assert not figure.met, "met by now: drop its explanation"
     assert f"\n{figure.miss}. " in PAGE
 
 
@@ -43,7 +43,7 @@ def test_the_page_counts_what_is_met_and_missed() -> None:
     missed = sum(figure.miss is not None for figure in FIGURES)
     assert f"{len(FIGURES)} figures, {missed} beyond the limits" in PAGE
     explanations = re.findall(r"^(\d+)\. ", PAGE, re.MULTILINE)
-    assert sorted({str(figure.miss) for figure in FIGURES if figure.miss}) == explanations
+    assert sorted({figure.miss for figure in FIGURES if figure.miss}) == [int(number) for number in explanations]
 
 
 def test_titles_are_unique() -> None:
@@ -54,7 +54,8 @@ def test_titles_are_unique() -> None:
 def test_one_read_is_what_the_bill_says(name: str) -> None:
     model = load_hardware_model(name)
     read, table = one_read(model), bill(one_read_recording(model))
-    lines = table.query("style == 'clocked' and phase == 'free' and tile == 0 and component != 'leakage'")
+    lines = table.query("style == 'clocked' and phase == 'free' and tile == 0")
+    lines = lines[~lines.component.isin(["leakage", "input_buffer"])]  # what stands around the array
     assert {key: joule for key, joule in read.energy_J.items() if joule} == {
         key: pytest.approx(joule) for key, joule in lines.set_index("component").energy_J.items() if joule
     }

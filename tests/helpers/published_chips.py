@@ -3,27 +3,33 @@ docs/validation.md.
 
 Each figure says how it comes about: "given": the chip's file holds the number, and the model must give it back;
 "composed": it follows from other numbers of the chip by the rules of the model; "uncalibrated": it follows from numbers
-that have nothing to do with the chip; "calibrated": the same with a factor that others fitted to the chip.
+that have nothing to do with the chip; "calibrated": the same with a factor that others fitted to the chip; "twofold":
+uncalibrated, of a whole chip, where a factor of two is as near as such models come to each other.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import neurosim_chip
 import numpy as np
 
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.oneread import OneRead, one_read, one_read_recording
 from neurosim_ep.hardware.bill.writing import write_time_s, writing_actions
-from neurosim_ep.hardware.chip.area import tile_area_m2
-from neurosim_ep.hardware.chip.counts import TileCounts
-from neurosim_ep.hardware.chip.recording import Recording
-from neurosim_ep.hardware.model.file import load_hardware_model
+from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.memory import INPUTS
+from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.static import static_power
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.file import load_hardware_model, merged, parse_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.resources import shipped_files
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 
-LIMITS = {"given": 2.0, "composed": 15.0, "uncalibrated": 15.0, "calibrated": 2.0}
-"""Largest error in percent that needs no explanation."""
+LIMITS = {"given": 2.0, "composed": 15.0, "uncalibrated": 15.0, "calibrated": 2.0, "twofold": 100.0}
+"""Largest error in percent that needs no explanation, of the larger number over the smaller where a factor is meant."""
 
 
 class Figure(NamedTuple):
@@ -44,6 +50,14 @@ class Figure(NamedTuple):
     def error_percent(self) -> float:
         """How far the model is above the published number."""
         return 100 * (self.model / self.published - 1)
+
+    @property
+    def met(self) -> bool:
+        """Whether the error is within the limit of its kind."""
+        error = self.error_percent
+        if self.kind == "twofold" and error < 0:
+            error = 100 * (self.published / self.model - 1)
+        return abs(error) <= LIMITS[self.kind]
 
     @property
     def row(self) -> str:
@@ -67,13 +81,18 @@ def per_mac(read: OneRead, *components: str) -> float:
 
 
 def isaac() -> list[Figure]:
-    model = load_hardware_model("validation/isaac_tile")
+    model = load_hardware_model("validation/isaac_chip")
     read, source = one_read(model), "HWL, PUMA"
-    states, messages = isaac_unit(model)
-    hop = model.noc.router_energy.value
-    adc, dac, crossbar, add, edram, router, bus = 1.5625, 0.3906, 0.2344, 0.0195, 0.168, 0.085, 0.057
-    rows_J = 1e-12 * (adc + dac + crossbar + add + edram + router + bus)
-    tile_J = read.total_J / read.multiply_adds + states + hop
+    spent = isaac_unit(model)
+    adc, dac, crossbar, add, edram, router, bus, registers = 1.5625, 0.3906, 0.2344, 0.0195, 0.168, 0.085, 0.057, 0.143
+    rows_J = 1e-12 * (adc + dac + crossbar + add + edram + router + bus + registers)
+    network_J = spent["core_transfer"] + spent["cluster_transfer"]
+    kept_J = spent["line_register"] + spent["drive_register"]
+    tile_J = per_mac(read, "adc", "dac", "cell_read", "add") + spent["input_buffer"] + network_J + kept_J
+    areas, static_W = isaac_areas(model), isaac_static_W(model)
+    rate_per_s = ISAAC_TILES * 96 * read.multiply_adds / read.time_s
+    assert model.port is not None
+    chip_J = tile_J + (model.port.power.value + ISAAC_TILES * static_W) / rate_per_s
 
     def figure(what: str, unit: str, published: float, found: float, kind: str, miss: int | None = None) -> Figure:
         return Figure("ISAAC", what, unit, published, found, kind, source, miss)
@@ -84,32 +103,65 @@ def isaac() -> list[Figure]:
         figure("crossbar per 16-bit MAC", "pJ", crossbar, 1e12 * per_mac(read, "cell_read"), "given"),
         figure("shift and add per 16-bit MAC", "pJ", add, 1e12 * per_mac(read, "add"), "given"),
         figure("time of a read of 16 planes", "us", 1.6, 1e6 * read.time_s, "composed"),
-        figure("eDRAM per 16-bit MAC", "pJ", edram, 1e12 * states, "composed"),
-        figure("router per 16-bit MAC, one hop", "pJ", router, 1e12 * hop, "composed"),
-        figure("network per 16-bit MAC, one router per array", "pJ", router + bus, 1e12 * messages, "composed", 1),
+        figure("eDRAM per 16-bit MAC", "pJ", edram, 1e12 * spent["input_buffer"], "composed"),
+        figure("registers of inputs and results per 16-bit MAC", "pJ", registers, 1e12 * kept_J, "composed"),
+        figure("router per 16-bit MAC", "pJ", router, 1e12 * spent["cluster_transfer"], "composed"),
+        figure("bus per 16-bit MAC", "pJ", bus, 1e12 * spent["core_transfer"], "composed"),
+        figure("network per 16-bit MAC", "pJ", router + bus, 1e12 * network_J, "composed"),
         figure("tile per 16-bit MAC", "pJ", 1e12 * rows_J, 1e12 * tile_J, "composed"),
         figure("tile, throughput per watt", "GOPS/W", 2e-9 / rows_J, 2e-9 / tile_J, "composed"),
-        figure("chip, throughput per watt", "GOPS/W", 627, 2e-9 / tile_J, "composed", 2),
-        figure("crossbar, from V^2 G t of its cells", "pJ", crossbar, 1e12 * isaac_cells(model), "uncalibrated", 3),
+        figure("chip, throughput", "TOPS", 41.3, 2e-12 * rate_per_s, "composed"),
+        figure("chip, throughput per watt", "GOPS/W", 627, 2e-9 / chip_J, "composed"),
+        figure("tile, area", "mm2", 0.372, 1e6 * areas[0], "composed"),
+        figure("chip, area", "mm2", 85.4, 1e6 * areas[1], "composed"),
+        figure("tile, static power", "mW", 10.0, 1e3 * static_W, "twofold"),
+        figure("crossbar, from V^2 G t of its cells", "pJ", crossbar, 1e12 * isaac_cells(model), "uncalibrated", 1),
     ]
 
 
-def isaac_unit(model: HardwareModel) -> tuple[float, float]:
-    """States kept and sent, energy per multiply-add, when eight arrays read 1024 states of a layer for 100 ticks."""
+ISAAC_TILES = 168
+
+
+def isaac_unit(model: HardwareModel) -> dict[str, float]:
+    """Energy per multiply-add and component outside of the arrays, when twelve arrays of a tile read 1536 states that
+    the 96 arrays of the tile beside it send, for 100 ticks.
+    """
     ticks = 100
     layers = [
         ConnectionGeometry(f"fc{n}", "linear", (inputs,), (outputs,), (outputs,))
-        for n, inputs, outputs in ((1, 128, 1024), (2, 1024, 16))
+        for n, inputs, outputs in ((1, 128, 1536), (2, 1536, 16))
     ]
     plan = plan_tiles(layers, model.array_geometry())
     counts = TileCounts.zeros(len(plan.tiles))
+    where = (READ_PHASES.index("free"), ACCOUNTINGS.index("clocked"), DIRECTIONS.index("forward"))
+    counts.traffic[where][0, plan.tile_range(1)] = ticks
     counts.presentations["free"] = counts.needed["free"] = np.ones((ticks, 2), np.int64)
     counts.events["free"] = counts.messages["free"] = np.zeros((ticks, 2), np.int64)
     counts.sends["free"] = np.zeros((ticks, len(plan.senders)), np.int64)
     counts.samples = counts.batches = 1
-    table = bill(Recording.of(counts, plan, model)).query("style == 'clocked' and layer == 0")
-    energy = table.groupby("component").energy_J.sum() / (ticks * layers[1].weights)
-    return float(energy["register"]), float(energy["message"])
+    table = bill(Recording.of(counts, plan, model)).query("style == 'clocked' and phase == 'free'")
+    mine = table[(table.layer == 1) | table.component.isin(["cluster_transfer", "input_buffer"])]
+    energy: dict[str, float] = (mine.groupby("component").energy_J.sum() / (ticks * layers[1].weights)).to_dict()
+    return energy
+
+
+def isaac_areas(model: HardwareModel) -> tuple[float, float]:
+    """Area of a tile with its share of a router, and of a chip with its links to the outside, whose arrays are full."""
+    outputs = ISAAC_TILES * 96 * 16
+    plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (outputs,), (outputs,))], model.array_geometry())
+    chip = Chip(plan, model)
+    buffers = [item for item in chip.memory if item.item == INPUTS]
+    chip_m2 = sum(item.area_m2 for item in area_items(plan, model, buffers))
+    assert model.port is not None
+    return (chip_m2 - model.port.area.value) / ISAAC_TILES, chip_m2
+
+
+def isaac_static_W(model: HardwareModel) -> float:
+    """Static power of one tile, links to the outside and refresh of its eDRAM apart."""
+    plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (6144,), (6144,))], model.array_geometry())
+    buffers = [item for item in Chip(plan, model).memory if item.item == INPUTS]
+    found = static_power(plan, model.model_copy(update={"port": None}), buffers)
+    return (96 * 4 * found.tile_W + float(found.beside_W.sum())) / 4
 
 
 def isaac_cells(model: HardwareModel) -> float:
@@ -137,13 +189,21 @@ def jia() -> list[Figure]:
             Figure(chip, "array and ADC, 1 bit", "TOPS/W", tops_per_W, 2e-12 / macro_J, "composed", source),
             Figure(chip, "throughput, 1 bit", "TOPS", tops, read.operations_per_s / 1e12, timed, source),
         ]
+    faster, columns = jia_by_law(), 256
+    figures += [
+        Figure(
+            "Jia, 1.2 V", f"{what} per column, from 0.85 V by the law", "pJ", value,
+            1e12 * faster.energy_J[part] / columns, "uncalibrated", source,
+        )
+        for what, part, value in (("array", "cell_read", 20.4), ("ADC", "adc", 3.56), ("datapath", "add", 14.7))
+    ]  # fmt: skip
     model = load_hardware_model("validation/jia_850mV")
     fit = model.adc.model_copy(update={"kind": "fit"}).cost(model.model.node_nm)
     areas = {part: 1e6 * area for part, area in tile_area_m2(model).items()}
     fitted = [
-        ("ADC energy of the regression", "pJ", 1.79, 1e12 * fit.energy_J, "uncalibrated", 4),
+        ("ADC energy of the regression", "pJ", 1.79, 1e12 * fit.energy_J, "uncalibrated", 2),
         ("ADC energy of the regression x 0.275", "pJ", 1.79, 0.275e12 * fit.energy_J, "calibrated", None),
-        ("ADC area of the regression", "mm2", 0.497, 256e6 * fit.area_m2, "uncalibrated", 4),
+        ("ADC area of the regression", "mm2", 0.497, 256e6 * fit.area_m2, "uncalibrated", 2),
         ("ADC area of the regression x 0.4", "mm2", 0.497, 256e6 * 0.4 * fit.area_m2, "calibrated", None),
         ("array area", "mm2", 2.91, areas["array"], "given", None),
         ("macro area, with sparsity controller", "mm2", 4.296, sum(areas.values()), "composed", None),
@@ -153,6 +213,15 @@ def jia() -> list[Figure]:
     ]
 
 
+def jia_by_law() -> OneRead:
+    """A read of the array at 1.2 V with the numbers measured at 0.85 V."""
+    document = merged(shipped_files("hwmodels")["validation/jia_850mV"])[0]
+    about = {"unit": "V", "source": "Jia et al., JSSC 2020", "kind": "measured", "node_nm": 65}
+    volts = {"supply": 1.2, "nominal": 0.85, "lowest": 0.85, "highest": 1.2, "threshold": 0.4}
+    document["voltage"] = {name: {"value": value, **about} for name, value in volts.items()}
+    return one_read(parse_hardware_model(document, "Jia at 1.2 V"))
+
+
 def neurram() -> list[Figure]:
     figures, source = [], "CiMLoop"
     published = {
@@ -160,9 +229,9 @@ def neurram() -> list[Figure]:
         (8, 6): (0.4177, 8.257, 37.22, 52.48, 19.24), (10, 8): (0.2639, 6.437, 50.52, 75.86, 27.51),
     }  # fmt: skip
     misses = {
-        ("input pulses", 3, 1): 5, ("input pulses", 6, 4): 5, ("input pulses", 10, 8): 5,
-        ("word lines", 3, 1): 6, ("efficiency", 3, 1): 6,
-        ("sum, cells at half of on and off", 6, 4): 9, ("sum, cells at half of on and off", 10, 8): 9,
+        ("input pulses", 3, 1): 3, ("input pulses", 6, 4): 3, ("input pulses", 10, 8): 3,
+        ("word lines", 3, 1): 4, ("efficiency", 3, 1): 4,
+        ("sum, cells at half of on and off", 6, 4): 7, ("sum, cells at half of on and off", 10, 8): 7,
     }  # fmt: skip
     for bits, (tops, tops_per_W, lines, neurons, pulses) in published.items():
         model = load_hardware_model("validation/neurram_{}b_{}b".format(*bits))
@@ -240,7 +309,9 @@ def written(model: HardwareModel) -> Written:
     weights = plan.geometries[0].weights
     outer = model.write.scheme == "outer_product"
     counts.update[:, 0] = [2 * weights, 0, 0, 0, 0] if outer else [0, weights, 0, plan.array.rows, weights]
-    energy_J = sum(float((action.counts * action.unit_energy_J).sum()) for action in writing_actions(recording))
+    energy_J = sum(
+        float((action.counts * action.unit_energy_J).sum()) for action in writing_actions(recording, Style.CLOCKED)
+    )
     terms = 2 if outer else 1  # EP contrasts two states: two outer products for each sample
     return Written(energy_J / terms, write_time_s(recording) / terms)
 
@@ -255,7 +326,8 @@ def panther() -> list[Figure]:
         written(array.model_copy(update={"write": device.write.model_copy(update={"scheme": scheme})}))
         for scheme in ("accumulate", "outer_product")
     )
-    plane = one_read(changed(load_hardware_model("validation/isaac_tile"), "array", input_pulses=1))
+    one_bit = changed(load_hardware_model("validation/isaac_chip"), "digital", state_bits=1)
+    plane = one_read(changed(one_bit, "array", input_pulses=1))
     found = [
         ("product of matrix and vector", "pJ", 309, 1e12 * one_read(outer).total_J, "given", None),
         ("product of matrix and vector, with ISAAC's numbers", "pJ", 309, 1e12 * plane.total_J, "uncalibrated", None),
@@ -266,8 +338,8 @@ def panther() -> list[Figure]:
         ("serial : outer product, energy", "x", 27.6e3 / 88.8, by_row.energy_J / at_once.energy_J, "composed", None),
         ("serial : outer product, time", "x", 21.2e3 / 20, by_row.time_s / at_once.time_s, "composed", None),
         ("serial write, with the device of rram_32nm, energy", "nJ", 21.1, 1e9 * plain.energy_J, "uncalibrated", None),
-        ("serial write, with the device of rram_32nm, time", "us", 10.97, 1e6 * plain.time_s, "uncalibrated", 7),
-        ("outer product, with the device of rram_32nm, energy", "nJ", 0.0888, 1e9 * direct.energy_J, "uncalibrated", 8),
+        ("serial write, with the device of rram_32nm, time", "us", 10.97, 1e6 * plain.time_s, "uncalibrated", 5),
+        ("outer product, with the device of rram_32nm, energy", "nJ", 0.0888, 1e9 * direct.energy_J, "uncalibrated", 6),
     ]
     return [
         Figure("PANTHER", what, unit, wanted, value, kind, source, miss)
@@ -275,7 +347,15 @@ def panther() -> list[Figure]:
     ]
 
 
-FIGURES = [*isaac(), *jia(), *neurram(), *colonnade(), *panther()]
+def neurosim() -> list[Figure]:
+    found, source = neurosim_chip.modelled(), "run"
+    return [
+        Figure("NeuroSim, VGG-8", what, unit, value, found[what], "twofold", source, neurosim_chip.MISSES.get(what))
+        for what, (unit, value) in neurosim_chip.MEASURED.items()
+    ]
+
+
+FIGURES = [*isaac(), *jia(), *neurram(), *colonnade(), *panther(), *neurosim()]
 HEADER = "| chip | what | published | model | unit | error | kind | source |\n" + "| --- " * 8 + "|"
 
 

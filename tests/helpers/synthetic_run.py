@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
-from neurosim_ep.hardware.model.file import read_model
+from neurosim_ep.hardware.model.file import ModelFile, parse_hardware_model, read_model
 from neurosim_ep.record import logs
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
@@ -27,7 +28,16 @@ POOLED = (0, 1, 3, 5, 7)
 HIDDEN = (128, 128)
 SIGNALS = [Projection(1, 32 * 256, 10), Projection(3, 64 * 64, 10), Projection(7, 128, 10)]
 READOUT = Projection(len(CHANNELS) + len(HIDDEN) - 1, HIDDEN[-1], 10, learned=True)
-MODEL = read_model("rram_32nm")
+
+
+def flat_model() -> ModelFile:
+    """rram_32nm with a router for every tile, so that small networks have a mesh."""
+    file = read_model("rram_32nm")
+    document = {section: table for section, table in file.document.items() if section != "core"}
+    return replace(file, document=document, model=parse_hardware_model(document, "rram_32nm without cores"))
+
+
+MODEL = flat_model()
 HARDWARE = MODEL.model
 TICKS = {"free": 60, "nudge_plus": 15, "nudge_minus": 15}
 SCENARIO = """

@@ -16,6 +16,7 @@ import pandas as pd
 from neurosim_ep.hardware.bill.action import UPDATE, following
 from neurosim_ep.hardware.bill.cost import ENERGIES, bill
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
 from neurosim_ep.hardware.chip.components import Follows, Part
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.noc import Mesh
@@ -24,9 +25,6 @@ from neurosim_ep.hardware.chip.routes import first_nudge
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
 from neurosim_ep.tiles.mapping import TilePlan
-
-FORWARD, BACKWARD = READ_PHASES[:2]
-"""The two passes stand in the free and in the first nudge phase."""
 
 
 def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
@@ -59,18 +57,21 @@ def backprop_counts(counts: TileCounts, plan: TilePlan) -> TileCounts:
     return found
 
 
+def for_backprop(recording: Recording) -> Recording:
+    """The samples of ``recording`` trained by backpropagation, on the same tiles with the memories of that."""
+    chip = recording.chip.for_backprop
+    mesh = chip.serpentine
+    if recording.mesh is not recording.chip.serpentine:
+        mesh = Mesh(recording.mesh.placement, chip.routes.all)
+    return Recording(chip, backprop_counts(recording.counts, chip.plan), chip.routes, mesh)
+
+
 def backprop_bill(recording: Recording) -> pd.DataFrame:
-    """Ledger of backpropagation, clocked, with the lines of the states that it keeps from pass to pass, in a buffer per
-    layer.
+    """Ledger of a recording :func:`for_backprop`, clocked, with the lines of the states that it keeps from pass to
+    pass, in a buffer per layer.
     """
     chip, counts = recording.chip, recording.counts
-    bare = chip.without_signals
-    alone = recording.mesh is chip.serpentine
-    mesh = bare.serpentine if alone else Mesh(recording.mesh.placement, bare.routes.all)
-    alike = Recording(bare, backprop_counts(counts, chip.plan), bare.routes, mesh)
-    table = bill(alike, [Style.CLOCKED])
-    both_ways = (table["component"] == Part.MESSAGE) | _sums(table)  # states in one pass, errors in the other
-    table.loc[both_ways, ["count", *ENERGIES.values()]] /= 2
+    table = bill(recording, [Style.CLOCKED])
     bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
     accesses = 2 * counts.samples * bits
     units: dict[Bound, np.ndarray] = {
@@ -92,7 +93,8 @@ class Comparison(NamedTuple):
     """EP in one style against backpropagation, per training sample.
 
     ``energy_J``, of which ``ticking_J`` is proportional to the ``ticks`` of all phases and ``sending_J`` to the events;
-    ``latency_s``; and the energy of backpropagation, clocked. ``low`` and ``high`` are the ends of the intervals.
+    ``latency_s``; energy and time of backpropagation, clocked. ``low`` and ``high`` are the ends of the intervals;
+    ``ratio_low``, ``ratio_high``: see :func:`ratio_ends`.
     """
 
     style: str
@@ -108,6 +110,9 @@ class Comparison(NamedTuple):
     backprop_J: float
     backprop_low_J: float
     backprop_high_J: float
+    backprop_latency_s: float
+    ratio_low: float
+    ratio_high: float
 
     @property
     def ratio(self) -> float:
@@ -127,8 +132,10 @@ class Comparison(NamedTuple):
 
 def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
     """Who wins in each style, and what would make it a draw; ``ledger`` is the bill of ``recording``."""
-    samples = recording.counts.samples
-    backprop = (backprop_bill(recording)[list(ENERGIES.values())].sum() / samples).tolist()
+    samples, other = recording.counts.samples, for_backprop(recording)
+    theirs = backprop_bill(other)
+    backprop = (theirs[list(ENERGIES.values())].sum() / samples).tolist()
+    backprop.append(sum(latencies_s(other, Style.CLOCKED).values()) / samples)
     ticks = sum(table.max(1).sum() for table in recording.counts.presentations.values()) / samples
     by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
@@ -142,8 +149,38 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
         total, low, high = (lines[list(ENERGIES.values())].sum() / samples).tolist()
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
-        found.append(Comparison(style.value, total, low, high, ticking, sending, ticks, *times, *backprop))
+        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *ratio_ends(lines, theirs)]
+        found.append(Comparison(style.value, *figures))
     return found
+
+
+def ratio_ends(lines: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, float]:
+    """Least and largest ratio of the energies of two bills when every component lies anywhere in its interval, in both
+    at the same end: what is uncertain of a converter is so for either.
+
+    The ends of ``Σ a / Σ b`` are found by Dinkelbach's iteration: with a ratio r, every component takes the end at
+    which ``a − r b`` is least, or largest, until r stays.
+    """
+    columns = list(ENERGIES.values())
+    parts = [table.groupby("component")[columns].sum() for table in (lines, theirs)]
+    names = parts[0].index.union(parts[1].index)
+    ours, its = (part.reindex(names, fill_value=0.0).to_numpy() for part in parts)
+    if not its[:, 0].any():
+        return math.nan, math.nan
+    every, ends = np.arange(len(names)), []
+    for sign in (1, -1):
+        ratio = float(ours[:, 0].sum() / its[:, 0].sum())
+        for _ in range(MOST_STEPS):
+            pick = (sign * (ours - ratio * its)).argmin(1)
+            last, ratio = ratio, float(ours[every, pick].sum() / its[every, pick].sum())
+            if ratio == last:
+                break
+        ends.append(ratio)
+    return ends[0], ends[1]
+
+
+MOST_STEPS = 50
+"""Of the iteration, which takes a few."""
 
 
 def _sums(lines: pd.DataFrame) -> pd.Series:

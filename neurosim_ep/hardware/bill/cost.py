@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.hardware.bill.action import Action, Work
-from neurosim_ep.hardware.bill.digital import network_actions, projection_actions, projection_updates, tick_actions
-from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.bill.digital import projection_actions, projection_updates, tick_actions
+from neurosim_ep.hardware.bill.leakage import leakage_actions
+from neurosim_ep.hardware.bill.network import network_actions
 from neurosim_ep.hardware.bill.reads import read_actions
-from neurosim_ep.hardware.bill.settling import settling_actions, tile_copies
+from neurosim_ep.hardware.bill.settling import settling_actions
 from neurosim_ep.hardware.bill.writing import writing_actions
-from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
@@ -87,18 +87,6 @@ def actions(recording: Recording, style: Style, works: Iterable[Work]) -> Iterat
         yield from work.afterwards(recording, style)
 
 
-def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
-    """Seconds of each phase at the static power of tiles with their routers, and of the memories of each layer, those
-    of EP with one sample on the chip.
-    """
-    chip, memory_W = recording.chip, recording.chip.memory_leakage_W
-    copies = tile_copies(chip) if style is Style.SETTLING else np.ones(len(chip.plan.tiles))
-    tile_W = chip.model.leakage.tile.value + chip.model.noc.router_leakage.value
-    for phase, latency_s in latencies_s(recording, style).items():
-        yield Action(phase, Part.LEAKAGE, copies * latency_s, tile_W, per_tile=True)
-        yield Action(phase, Part.LEAKAGE, np.full(len(memory_W), latency_s), memory_W, per_tile=False)
-
-
 def _priced(
     recording: Recording, style: Style, bounds: Sequence[Bound], works: Sequence[Work]
 ) -> Iterator[tuple[Action, ...]]:
@@ -138,10 +126,10 @@ for _work in (
     Work("ticks", "neurons, pooling and registers in every tick", tick_actions, styles=CONVERTED),
     Work("network", "what is sent over the mesh and fetched from outside", network_actions),
     Work("projections", "readout and signals", projection_actions),
-    Work("writing", "weight changes", afterwards=lambda recording, style: writing_actions(recording)),
+    Work("writing", "weight changes", afterwards=writing_actions),
     Work(
         "learning", "updates of readout and signals", afterwards=lambda recording, style: projection_updates(recording)
     ),
-    Work("leakage", "static power", afterwards=leakage_actions),
+    Work("leakage", "static power, and refresh of dynamic memories", afterwards=leakage_actions),
 ):
     ACTIONS.add(_work)

@@ -1,6 +1,4 @@
-"""What stands beside the tiles and works in every tick: neurons, pooling, registers, readout and signals, and the
-network that carries states and sums.
-"""
+"""What stands beside the tiles and works in every tick: neurons, pooling, registers, readout and signals."""
 
 from __future__ import annotations
 
@@ -10,11 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.chip.backward import FORWARD
 from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
 from neurosim_ep.hardware.chip.projections import Projection
-from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 
 NUDGE_PHASES = READ_PHASES[1:]
@@ -41,7 +40,7 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
         for edge in chip.plan.edges:
             outputs[edge.ends[1]] += math.prod(edge.pre_pool_shape) if edge.pool == pool else 0
         yield act(Part.POOL, poolings * outputs, energy.value)
-    yield act(Part.ADD, ticks * neurons * _further_drives(chip), digital.add_energy.value)
+    yield act(Part.ADD, ticks * neurons * _further_drives(recording, phase), digital.add_energy.value)
     routed = np.zeros_like(neurons)
     for edge in chip.plan.edges[1:]:  # the routing of the static input never changes
         routed[edge.ends[1]] += ROUTING_BITS if edge.pool == "max" else 0
@@ -49,34 +48,17 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     yield act(Part.REGISTER, bits * neurons, chip.model.registers.access_energy.value)
 
 
-def _further_drives(chip: Chip) -> np.ndarray:
-    """Edges into and out of each layer beyond the first ones, int64 [layers + 1]."""
-    layers = len(chip.neurons)
-    ends = (np.array([edge.ends[end] for edge in chip.plan.edges[1:]], np.int64) for end in (0, 1))
-    return sum((np.maximum(np.bincount(end, minlength=layers) - 1, 0) for end in ends), np.zeros_like(chip.neurons))
-
-
-def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
-    """Bits times links of everything sent, layer by layer, and what comes from outside the chip."""
-    bits = recording.bits(phase, style)
-    crossings = bits * recording.mesh.links
-    layer = np.array([route.layer for route in recording.routes.all])
-    component = np.array([route.component for route in recording.routes.all])
-    size, hop_J = len(recording.chip.neurons), recording.chip.hop_energy_J
-
-    def per_layer(part: Component, amounts: np.ndarray) -> np.ndarray:
-        mine = component == part
-        found = np.zeros(size, np.int64)
-        np.add.at(found, layer[mine], amounts[mine])
-        return found
-
-    for part in (Part.MESSAGE, Part.PARTIAL_SUM, Part.INPUT, Part.TARGET):
-        yield Action(phase, part, per_layer(part, crossings), hop_J, per_tile=False)
-    fetched = per_layer(Part.TARGET, bits)
-    if phase == "free":
-        inputs = math.prod(recording.chip.plan.geometries[0].in_shape)
-        fetched[0] += recording.counts.samples * inputs * recording.chip.model.digital.state_bits.value
-    yield Action(phase, Part.DRAM, fetched, recording.chip.model.dram.access_energy.value, per_tile=False)
+def _further_drives(recording: Recording, phase: str) -> np.ndarray:
+    """Edges into and out of each layer beyond the first ones, int64 [layers + 1]; of backpropagation those into it in
+    the forward, and out of it in the backward pass.
+    """
+    chip = recording.chip
+    ends = ((1,) if phase == FORWARD else (0,)) if chip.backprop else (0, 1)
+    found = np.zeros_like(chip.neurons)
+    for end in ends:
+        edges = np.array([edge.ends[end] for edge in chip.plan.edges[1:]], np.int64)
+        found += np.maximum(np.bincount(edges, minlength=len(found)) - 1, 0)
+    return found
 
 
 def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:

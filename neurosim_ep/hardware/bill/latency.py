@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import UPDATE
-from neurosim_ep.hardware.bill.digital import network_actions, projection_actions
-from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.bill.digital import projection_actions
+from neurosim_ep.hardware.bill.network import network_time_s
+from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
-from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
-from neurosim_ep.hardware.chip.noc import busiest
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 
@@ -43,10 +42,10 @@ def latencies_s(recording: Recording, style: Style) -> dict[str, float]:
 def stages(recording: Recording, phase: str, style: Style) -> Stages:
     """Time of the stages of a read phase.
 
-    - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time; settling: the
-      settling time;
-    - network: images and targets from outside the chip, flits over the busiest link, and in every tick the way across
-      the mesh, by which the tick ends everywhere;
+    - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time, but for those
+      of a core that share drivers or converters; settling: the settling time;
+    - network: see :func:`~neurosim_ep.hardware.bill.network.network_time_s`; in every tick the way across the mesh, by
+      which the tick ends everywhere;
     - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
     - projection: the multiply-adds of the slowest readout or signal.
 
@@ -55,27 +54,19 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
     counts, chip = recording.counts, recording.chip
     if phase not in counts.presentations:
         return Stages(0.0, 0.0, 0.0, 0.0)
-    noc = chip.model.noc
-    flits = busiest(recording.mesh.loads(recording.flits(phase, style)))
-    fetched = sum(
-        int(one.counts.sum()) for one in network_actions(recording, phase, style) if one.component is Part.DRAM
-    )
-    fetch_s = fetched / chip.model.dram.bandwidth.value
     projection_s = projection_time_s(recording, phase, style)
     if style is Style.SETTLING:
-        ends = counts.samples * recording.mesh.placement.diameter * (phase != "free")
         return Stages(
             counts.samples * settling_time_s(chip),
-            fetch_s + (flits + ends) * noc.hop_time.value,
+            network_time_s(recording, phase, style, counts.samples * (phase != "free")),
             counts.samples * conversion_time_s(chip),
             projection_s,
         )
     ticks = int(counts.presentations[phase].max(1).sum())
-    network_s = fetch_s + (flits + ticks * recording.mesh.placement.diameter) * noc.hop_time.value
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
     neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
     read_s = float(read_times_s(recording, phase, style).max(1).sum())
-    return Stages(read_s, network_s, neuron_s, projection_s)
+    return Stages(read_s, network_time_s(recording, phase, style, ticks), neuron_s, projection_s)
 
 
 def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
@@ -95,11 +86,12 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
         "transposed": [np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)],
     }
     found = np.zeros((ticks, len(plan.geometries)))
-    for way in DIRECTIONS:
-        passes = plan.passes[DIRECTIONS.index(way)]
-        busy_s = counts.of(phase, style.accounting, way, "reads") * passes * read_time_s(recording.chip, way)
+    in_turn = recording.chip.model.shared("drivers") or recording.chip.model.shared("converters")
+    for way, tiles_s in zip(DIRECTIONS, busy_s(recording, phase, style), strict=True):
         for connection, weights in enumerate(when[way]):
-            slowest_s = float(busy_s[plan.tile_range(connection)].max())
+            mine = plan.tile_range(connection)
+            cores = recording.chip.levels.core_of[mine] if in_turn else np.arange(mine.stop - mine.start)
+            slowest_s = float(np.bincount(cores - cores.min(), weights=tiles_s[mine]).max())
             found[:, connection] += slowest_s * weights / max(weights.sum(), 1.0)
     return found
 
@@ -112,10 +104,10 @@ def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
 
 
 def neuron_time_s(chip: Chip) -> np.ndarray:
-    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn, each as long as a
-    conversion; the units are those of the tiles beside which the layer lives.
+    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn; the units are those of
+    the tiles beside which the layer lives, or of the cores of these where they are shared.
     """
-    plan, model = chip.plan, chip.model
-    homes = np.array([len(np.unique(plan.home_tiles(layer))) for layer in range(len(plan.layers))])
-    turns = np.ceil(chip.neurons[:-1] / (homes * model.digital.neuron_units.value))
-    return turns * model.adc.time_s
+    plan, digital = chip.plan, chip.model.digital
+    place = chip.levels.core_of if chip.model.shared("neurons") else np.arange(len(plan.tiles))
+    homes = np.array([len(np.unique(place[plan.home_tiles(layer)])) for layer in range(len(plan.layers))])
+    return np.ceil(chip.neurons[:-1] / (homes * digital.neuron_units.value)) * digital.neuron_time.value

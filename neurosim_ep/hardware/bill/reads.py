@@ -11,54 +11,95 @@ import numpy as np
 from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.inputs import fetched_bits
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 
 
 def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
-    """Cells, drivers, sample-and-holds, converters and adders of a read phase, tile by tile.
+    """Cells, lines, drivers, sample-and-holds, converters, adders and the registers of lines and drives of a read
+    phase, tile by tile.
 
     Slices in arrays of their own have drivers of their own. Those that lie side by side share them in a forward read,
     and are driven once each in a transposed one, as a line has one significance at a time. Where values of either sign
     take two passes, each line is driven in one of them, and all results are converted in both and subtracted.
     """
     counts, plan, model = recording.counts, recording.chip.plan, recording.chip.model
-    forward, transposed = (
-        {quantity: counts.of(phase, style.accounting, way, quantity) for quantity in QUANTITIES} for way in DIRECTIONS
+    lines, pulses = (
+        [counts.of(phase, style.accounting, way, quantity) for way in DIRECTIONS]
+        for quantity in ("active_lines", "dac_conversions")
     )
-    slices = model.array.slices.value
-    cells = forward["active_lines"] * plan.columns + transposed["active_lines"] * plan.rows
-    results = forward["adc_conversions"] + transposed["adc_conversions"]
-    conversions = results * model.conversions_per_result()
+    array, digital = model.array, model.digital
+    slices = array.slices.value
 
     def act(component: Component, per_tile: np.ndarray, unit_energy_J: float) -> Action:
         return Action(phase, component, per_tile, unit_energy_J, per_tile=True)
 
-    yield act(Part.CELL_READ, cells * slices * model.array.input_pulses.value, model.cell_read_energy_J())
-    drives = slices if model.array.slice_reads == "arrays" else 1
-    driven = drives * forward["dac_conversions"] + slices * transposed["dac_conversions"]
-    yield act(Part.DAC, driven, model.dac.pulse_energy.value)
+    crossings = (lines[0] * plan.columns + lines[1] * plan.rows) * slices * array.input_pulses.value
+    yield act(Part.CELL_READ, crossings, model.cell_read_energy_J())
+    yield act(Part.LINE, crossings, model.line_energy_J())
+    drives = slices if array.slice_reads == "arrays" else 1
+    yield act(Part.DAC, drives * pulses[0] + slices * pulses[1], model.driver_energy_J())
+    conversions = converted(recording, phase, style) * model.conversions_per_result()
     yield act(Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value)
     yield act(Part.ADC, conversions, model.adc_cost().energy_J)
-    yield act(Part.ADD, conversions, model.digital.add_energy.value)
+    yield act(Part.ADD, conversions, digital.add_energy.value)
+    register_J, fetched = model.registers.access_energy.value, fetched_bits(plan, model, counts, phase, style)
+    yield act(Part.LINE_REGISTER, 2 * fetched, register_J)
+    sums = (driven_groups(recording, phase, style) * plan.sensed).sum(0)
+    yield act(Part.DRIVE_REGISTER, 2 * sums * digital.partial_bits.value, register_J)
 
 
-QUANTITIES = ("active_lines", "adc_conversions", "dac_conversions")
+def line_groups(chip: Chip) -> np.ndarray:
+    """Groups of lines that a read drives one after the other, int64 [direction, tiles]; see ``array.rows_per_read``."""
+    lines, at_once = np.stack([chip.plan.rows, chip.plan.columns]), chip.model.array.rows_per_read
+    return np.ones_like(lines) if at_once is None else -(-lines // at_once.value)
+
+
+def driven_groups(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Groups of lines driven in all reads of a phase, int64 [direction, tiles]: all of every read, or in event style as
+    many as there are active lines at most.
+    """
+    counts, groups = recording.counts, line_groups(recording.chip)
+    reads, lines = (
+        np.stack([counts.of(phase, style.accounting, way, quantity) for way in DIRECTIONS])
+        for quantity in ("reads", "active_lines")
+    )
+    return np.minimum(reads * groups, np.maximum(lines, reads)) if style is Style.EVENT else reads * groups
+
+
+def converted(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Results converted in a phase by each tile, all slices and passes, int64 [tiles]."""
+    chip = recording.chip
+    per_group = chip.plan.sensed * chip.plan.sensed_slices * chip.passes
+    return (driven_groups(recording, phase, style) * per_group).sum(0)
 
 
 def read_time_s(chip: Chip, direction: str) -> np.ndarray:
     """Time of one pass of a read of each tile, float64 [tiles].
 
-    ``pulses t_read + n t_conversion``, ``n = ⌈sensed lines x slices / ADCs⌉``: all lines are driven at once, the ADCs
-    of a tile share its sensed lines (columns in a forward read, rows in a transposed one). Converted after each pulse:
-    ``pulses max(t_read, n t_conversion)``, as one pulse is converted while the next is driven. Slices that lie side by
-    side are driven one after the other in a transposed read.
+    ``pulses t_read + n t_conversion``, ``n = ⌈results / ADCs⌉``: all lines are driven at once, the ADCs of a tile share
+    its sensed lines (columns in a forward read, rows in a transposed one). Converted after each pulse: ``pulses
+    max(t_read, n t_conversion)``, as one pulse is converted while the next is driven. Slices that lie side by side are
+    driven one after the other in a transposed read, and so are groups of lines that may not be active at once.
     """
-    plan, model = chip.plan, chip.model
-    sensed = plan.sensed[DIRECTIONS.index(direction)]
-    slices, pulses, pulse_s = model.array.slices.value, model.array.input_pulses.value, model.cell.read_time.value
-    passes = slices if direction == "transposed" and model.array.slice_reads == "passes" else 1
-    converted_s = np.ceil(sensed * slices / passes / model.adc.per_tile.value) * model.adc.time_s
+    plan, model, way = chip.plan, chip.model, DIRECTIONS.index(direction)
+    pulses, pulse_s = model.array.input_pulses.value, model.cell.read_time.value
+    passes = model.array.slices.value if direction == "transposed" and model.array.slice_reads == "passes" else 1
+    results = plan.sensed[way] * plan.sensed_slices[way] / passes
+    converted_s = np.ceil(results / model.converters_per_tile()) * model.adc.time_s
+    turns = passes * line_groups(chip)[way]
     if model.array.conversions == "per_pulse":
-        return passes * pulses * np.maximum(pulse_s, converted_s)
-    return passes * (pulses * pulse_s + converted_s)
+        return turns * pulses * np.maximum(pulse_s, converted_s)
+    return turns * (pulses * pulse_s + converted_s)
+
+
+def busy_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Time that each tile is read in a phase, float64 [direction, tiles]."""
+    chip = recording.chip
+    return np.stack(
+        [
+            recording.counts.of(phase, style.accounting, way, "reads") * chip.passes[number] * read_time_s(chip, way)
+            for number, way in enumerate(DIRECTIONS)
+        ]
+    )

@@ -30,8 +30,7 @@ def settling_time_s(chip: Chip) -> float:
     settling, cell = chip.model.settling, chip.model.cell
     if settling.phase_time is not None:
         return settling.phase_time.value
-    mean_S = (cell.on_conductance.value + cell.off_conductance.value) / 2
-    line_s = settling.cell_pitch.value * settling.wire_capacitance.value / mean_S
+    line_s = settling.cell_pitch.value * settling.wire_capacitance.value / cell.mean_conductance_S
     return _depth(chip.plan) * settling.time_constants.value * max(line_s, settling.neuron_time.value)
 
 
@@ -63,8 +62,8 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     static = plan.layer_of_tile == 0  # driven by the image in every phase
     forward[static] = counts.of("free", "clocked", "forward", "active_lines")[static]
     cells = (forward * plan.columns + transposed * plan.rows) * share * model.array.slices.value
-    cell, mean_S = model.cell, (model.cell.on_conductance.value + model.cell.off_conductance.value) / 2
-    power_W = cell.input_duty.value * cell.read_voltage.value**2 * mean_S
+    cell = model.cell
+    power_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.mean_conductance_S
     yield Action(phase, Part.CELL_READ, cells * time_s, power_W, per_tile=True)
     passed = np.zeros_like(chip.neurons)
     for identity in plan.identities:
@@ -76,7 +75,7 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     if phase == "free":
         drives = model.array.slices.value if model.array.slice_reads == "arrays" else 1
         driven = drives * counts.of(phase, "clocked", "forward", "dac_conversions") * (plan.layer_of_tile == 0)
-        yield Action(phase, Part.DAC, driven, model.dac.pulse_energy.value, per_tile=True)
+        yield Action(phase, Part.DAC, driven, model.driver_energy_J(), per_tile=True)
     conversions = samples * chip.neurons
     yield Action(phase, Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value, per_tile=False)
     yield Action(phase, Part.ADC, conversions, model.adc_cost().energy_J, per_tile=False)
@@ -91,6 +90,6 @@ def conversion_time_s(chip: Chip) -> float:
     copies, slowest = tile_copies(chip), 0.0
     for number, layer in enumerate(chip.plan.layers):
         homes = np.unique(chip.plan.home_tiles(number))
-        converters = int(copies[homes].sum()) * chip.model.adc.per_tile.value
+        converters = int(copies[homes].sum()) * chip.model.converters_per_tile()
         slowest = max(slowest, -(-layer.neurons // converters) * chip.model.adc.time_s)
     return slowest

@@ -12,11 +12,10 @@ import pandas as pd
 from neurosim_ep.hardware.bill.action import UPDATE
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
+from neurosim_ep.hardware.bill.sanity import Sanity, sanity
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.writing import endurance_table
-from neurosim_ep.hardware.chip.area import area_table
 from neurosim_ep.hardware.chip.counts import READ_PHASES
-from neurosim_ep.hardware.chip.memory import ep_memory
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
@@ -45,14 +44,12 @@ class Summary:
         """Area of the chip, or an end of its interval; settling has tiles for every position."""
         chip = self.recording.at(bound).chip
         copies = tile_copies(chip) if style is Style.SETTLING else None
-        items = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout, copies=copies)
-        return float(items["area_m2"].sum())
+        return chip.area_m2(copies)
 
     @property
     def on_chip_bits(self) -> int:
         """All that EP keeps on the chip for one sample."""
-        chip = self.recording.chip
-        return sum(item.bits for item in ep_memory(chip.plan, chip.model, signals=chip.signals, readout=chip.readout))
+        return sum(item.bits for item in self.recording.chip.memory)
 
     def chip_rows(self) -> list[tuple[str, str]]:
         """Lines (label, value) about the chip."""
@@ -60,21 +57,39 @@ class Summary:
         areas = [1e6 * self.area_m2(Style.EVENT, bound) for bound in BOUNDS]
         once, low, high = (f"{area:.3g}" for area in (areas[0], min(areas), max(areas)))
         unrolled = f"{1e6 * self.area_m2(Style.SETTLING):.3g} mm^2"
-        worn = endurance_table(self.recording, samples=1e6)
-        pulses, used = float(worn["pulses_per_cell"].max()), float(worn["endurance_used"].max())
-        lasts = f", endurance reached after {1e6 / used:.2g}" if used > 0 else ""
         image = math.prod(chip.plan.geometries[0].in_shape) * chip.model.digital.state_bits.value
         off_chip = sum(signal.off_chip_bits for signal in chip.signals)
         targets = f", {format_bits(off_chip)} of stored targets" if off_chip else ""
         rows = [
             ("hardware", f"{chip.model.model.name}: {chip.model.model.description}"),
-            ("tiles", f"{len(chip.plan.tiles)} on a {place.width} x {place.height} mesh ({chip.model.noc.placement})"),
+            ("tiles", f"{self._parts} on a {place.width} x {place.height} mesh ({chip.model.noc.placement})"),
             ("area", f"{once} mm^2 ({low} - {high}); settling, with tiles for every position: {unrolled}"),
+            ("sanity", f"{self.sanity(Style.CLOCKED).line} (clocked)"),
+            ("energy goes to", f"{self.sanity(Style.CLOCKED).shares} (clocked)"),
             ("on chip", f"{format_bits(self.on_chip_bits)} for one sample"),
             ("hottest link", self._hottest_link()),
-            ("wear", f"{pulses:,.0f} pulses per cell in the hottest tile per 1e6 training samples{lasts}"),
+            ("wear", self._wear()),
         ]
         return [*rows, ("off chip", f"{format_bits(image)} of image{targets} per sample")]
+
+    @property
+    def _parts(self) -> str:
+        levels = self.recording.chip.levels
+        cores = f" in {levels.cores} cores" if levels.per_core > 1 else ""
+        clusters = f" of {levels.nodes} clusters" if levels.per_cluster > 1 else ""
+        return f"{levels.tiles}{cores}{clusters}"
+
+    def _wear(self) -> str:
+        worn = endurance_table(self.recording, samples=1e6)
+        pulses, used = float(worn["pulses_per_cell"].max()), float(worn["endurance_used"].max())
+        if not pulses:
+            return "no programming pulses"
+        lasts = f", endurance reached after {1e6 / used:.2g}" if used > 0 else ""
+        return f"{pulses:,.0f} pulses per cell in the hottest tile per 1e6 training samples{lasts}"
+
+    def sanity(self, style: Style) -> Sanity:
+        """See :func:`neurosim_ep.hardware.bill.sanity.sanity`."""
+        return sanity(self.recording, self.ledger[self.ledger["style"] == style], style)
 
     def _hottest_link(self) -> str:
         """The link that carries most in event style, over all phases."""
@@ -107,7 +122,7 @@ class Summary:
                     **apart,
                     "time": format_si(found.latency_s, "s"),
                     "time interval": f"{format_si(found.latency_low_s, 's')} - {format_si(found.latency_high_s, 's')}",
-                    "EP / backprop": f"{found.ratio:.3g}",
+                    "EP / backprop": f"{found.ratio:.3g} ({found.ratio_low:.3g} - {found.ratio_high:.3g})",
                     "even at ticks": "-" if found.break_even_ticks is None else f"{found.break_even_ticks:.3g}",
                     "even at events": "-" if not (share := found.break_even_events) or share > 1 else f"{share:.1%}",
                 }
@@ -119,11 +134,15 @@ class Summary:
         counts, found = self.recording.counts, self.comparisons[0]
         by_phase = [counts.presentations[phase].max(1).sum() for phase in READ_PHASES if phase in counts.presentations]
         apart = " + ".join(f"{ticks / counts.samples:.1f}" for ticks in by_phase)
+        doubts = [f"warning: {style} style: {doubt}" for style in Style for doubt in self.sanity(style).warnings]
         return [
+            *doubts,
             f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
             f"{found.ticks:.1f} ticks per sample ({apart})",
             f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
-            f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked",
+            f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked, "
+            f"in {format_si(found.backprop_latency_s, 's')}",
+            "interval of EP / backprop: every component anywhere in its interval, for both at the same end",
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
         ]

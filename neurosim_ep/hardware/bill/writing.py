@@ -17,32 +17,36 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.action import UPDATE, Action
 from neurosim_ep.hardware.bill.reads import read_time_s
+from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.styles import Style
 
 
-def writing_actions(recording: Recording) -> Iterator[Action]:
-    """Accumulation and programming of the synapses, tile by tile."""
+def writing_actions(recording: Recording, style: Style) -> Iterator[Action]:
+    """Accumulation and programming of the synapses, tile by tile; in the settling style every copy of a tile is
+    programmed, and one accumulator serves them all.
+    """
     chip, counts = recording.chip, recording.counts
-    model = chip.model
+    model, copies = chip.model, tile_copies(chip) if style is Style.SETTLING else 1
 
     def act(component: Component, per_tile: np.ndarray, unit_energy_J: float | np.ndarray) -> Action:
         return Action(UPDATE, component, per_tile, unit_energy_J, per_tile=True)
 
-    adds = counts.updates("accumulate_adds")
-    yield act(Part.CELL_WRITE, write_pulses(recording), model.cell_write_energy_J())
+    adds, driver_J = counts.updates("accumulate_adds"), model.dac.pulse_energy.value
+    yield act(Part.CELL_WRITE, write_pulses(recording) * copies, model.cell_write_energy_J())
     if model.write.parallel:
-        yield act(Part.DAC, _driven_lines(recording) * model.write.slots.value, model.dac.pulse_energy.value)
+        yield act(Part.DAC, _driven_lines(recording) * model.write.slots.value * copies, driver_J)
         return
     driven = counts.updates("write_steps") * (1 + chip.plan.columns) * model.array.slices.value
-    yield act(Part.DAC, driven, model.dac.pulse_energy.value)
+    yield act(Part.DAC, driven * copies, driver_J)
     sizes, which = np.unique(chip.accumulator_bits, return_inverse=True)
     bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in sizes])[which]
     yield act(Part.UPDATE_ADD, adds, model.digital.multiply_add_energy.value)
     yield act(Part.UPDATE_MEMORY, 2 * adds * model.digital.accumulator_bits.value, bit_J)
     if model.write.scheme == "row_verify":
-        cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns
+        cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns * copies
         cells = cells * model.array.slices.value
         yield act(Part.CELL_READ, cells * model.array.input_pulses.value, model.cell_read_energy_J())
         conversions = cells * model.conversions_per_result()
@@ -65,9 +69,9 @@ def write_pulses(recording: Recording) -> np.ndarray:
 
 
 def write_time_s(recording: Recording) -> float:
-    """Time of the update, of the slowest tile: its additions, by its multiply-add units, and pulses in a row, each
-    row's cells at once (and read, where verified); or the slots of all outer products of a tile, one position after
-    the other.
+    """Time of the update, of the slowest tile: its additions, by its multiply-add units or as fast as its memory reads
+    and writes, and pulses in a row, each row's cells at once (and read, where verified); or the slots of all outer
+    products of a tile, one position after the other.
     """
     counts, chip = recording.counts, recording.chip
     model, pulse_s = chip.model, chip.model.cell.write_time.value
@@ -78,8 +82,19 @@ def write_time_s(recording: Recording) -> float:
     step_s = np.full(len(steps), pulse_s)
     if model.write.scheme == "row_verify":
         step_s = step_s + model.write.verify_reads.value * read_time_s(chip, "forward")
-    add_s = model.digital.multiply_add_time.value / model.digital.multiply_add_units.value
-    return float((counts.updates("accumulate_adds") * add_s + steps * step_s).max())
+    return float((_accumulation_s(recording) + steps * step_s).max())
+
+
+def _accumulation_s(recording: Recording) -> np.ndarray:
+    """Time of the additions into the accumulator of each tile, or of its core where that is shared, float64 [tiles]."""
+    chip, adds = recording.chip, recording.counts.updates("accumulate_adds")
+    digital, buffer = chip.model.digital, chip.model.buffer
+    added_s = adds * digital.multiply_add_time.value / digital.multiply_add_units.value
+    moved_s = 2 * adds * digital.accumulator_bits.value * buffer.seconds_per_bit
+    return np.maximum(
+        chip.levels.summed(added_s, shared=chip.model.shared("multiply_adds")),
+        chip.levels.summed(moved_s, shared=chip.model.shared("accumulators")),
+    )
 
 
 def endurance_table(recording: Recording, samples: float) -> pd.DataFrame:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.chip.memory import ACCUMULATORS, BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.chip.levels import Levels, instances
+from neurosim_ep.hardware.chip.memory import ACCUMULATORS, BUFFERED, CELLS, INPUTS, MemoryItem, ep_memory
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import TilePlan
+
+SHARED_PARTS = {
+    "driver": "drivers", "adc": "converters", "add": "converters", "neuron": "neurons", "multiply_add": "multiply_adds",
+}  # fmt: skip
+"""Parts of a tile that the tiles of a core may share, by the word for them in ``core.shares``."""
 
 
 class AreaItem(NamedTuple):
@@ -26,30 +31,38 @@ class AreaItem(NamedTuple):
 
 
 def tile_area_m2(model: HardwareModel) -> dict[str, float]:
-    """Area of one tile by component, whole arrays as made, whatever of them is used.
+    """Area of one tile by component, whole arrays as made, whatever of them is used, memories and network apart.
 
     - array: ``rows x columns x slices`` cells;
     - driver: one per row and column of every array, as both read directions drive; sample_hold: one per line of the
-      longer side, or of both sides where the periphery is duplicated; adc and add: ``per_tile``, or twice that;
+      longer side, or of both sides where the periphery is duplicated; adc and add: those of a tile, or twice that;
     - neuron: ``neuron_units`` with a comparator for pooling each; multiply_add: ``multiply_add_units`` of the update
-      accumulator, where there is one; router: one.
+      accumulator, where there is one.
     """
     array, digital = model.array, model.digital
     rows, columns, slices = array.rows.value, array.columns.value, array.slices.value
     duplicated = array.periphery == "duplicated"
-    converters = model.adc.per_tile.value * (2 if duplicated else 1)
+    converters = model.converters_per_tile() * (2 if duplicated else 1)
     lines = (rows + columns) * slices if array.slice_reads == "arrays" else rows + columns * slices
     sensed = (rows + columns) if duplicated else max(rows, columns)
     return {
         "array": rows * columns * slices * model.cell.area.value,
-        "driver": lines * model.dac.area.value,
+        "driver": lines * model.dac.area.value * model.dac.widening,
         "sample_hold": sensed * slices * model.sample_hold.area.value,
         "adc": converters * model.adc_cost().area_m2,
         "add": converters * digital.add_area.value,
         "neuron": digital.neuron_units.value * (digital.neuron_area.value + digital.compare_area.value),
         "multiply_add": 0.0 if model.write.parallel else multiply_add_m2(model),
-        "router": model.noc.router_area.value,
     }
+
+
+def own_and_shared_m2(model: HardwareModel) -> tuple[dict[str, float], dict[str, float]]:
+    """The parts of :func:`tile_area_m2` that every tile has, and those that a core has once."""
+    own: dict[str, float] = {}
+    once: dict[str, float] = {}
+    for part, area in tile_area_m2(model).items():
+        (once if model.shared(SHARED_PARTS.get(part, "")) else own)[part] = area
+    return own, once
 
 
 def multiply_add_m2(model: HardwareModel) -> float:
@@ -65,28 +78,67 @@ def area_table(
     readout: Projection | None = None,
     copies: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Area of the chip, one row per :class:`AreaItem`: tiles, multiply-add units of every readout and signal, and the
-    memories that EP needs for one sample, small ones as registers, large ones as buffers (accumulators: one per tile).
+    """Area of the chip, one row per :class:`AreaItem` of :func:`area_items`, with the memories that EP needs for one
+    sample.
+    """
+    memory = ep_memory(plan, model, signals=signals, readout=readout)
+    return pd.DataFrame(area_items(plan, model, memory, signals, readout, copies))
+
+
+def area_items(
+    plan: TilePlan,
+    model: HardwareModel,
+    memory: Sequence[MemoryItem],
+    signals: Sequence[Projection] = (),
+    readout: Projection | None = None,
+    copies: np.ndarray | None = None,
+) -> list[AreaItem]:
+    """Tiles, what cores and clusters have, multiply-add units of every readout and signal, ``memory``, small items as
+    registers, large ones as buffers (accumulators and inputs: one per tile, or core), and the links to the outside.
 
     ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
     """
-    copies = np.ones(len(plan.tiles), np.int64) if copies is None else copies
     names = [*(layer.name for layer in plan.layers), "readout"]
-    items = []
-    for number, edge in enumerate(plan.geometries):
-        tiles = int(copies[plan.tile_range(number)].sum())
-        items += [
-            AreaItem(edge.ends[1], edge.name, part, tiles, tiles * area) for part, area in tile_area_m2(model).items()
-        ]
     units = [signal.layer for signal in signals] + ([len(plan.layers)] if readout is not None else [])
     count = model.digital.multiply_add_units.value
-    items += [AreaItem(layer, names[layer], "multiply_add", count, multiply_add_m2(model)) for layer in units]
-    accumulators = (math.prod(plan.grid(number)) for number in range(len(plan.geometries)))
-    for item in ep_memory(plan, model, signals=signals, readout=readout):
+    items = [AreaItem(layer, names[layer], "multiply_add", count, multiply_add_m2(model)) for layer in units]
+    items += _level_items(plan, model, copies)
+    items += _memory_items(plan, model, memory)
+    if model.port is not None:
+        items.append(AreaItem(0, names[0], "port", 1, model.port.area.value))
+    return items
+
+
+def _level_items(plan: TilePlan, model: HardwareModel, copies: np.ndarray | None) -> list[AreaItem]:
+    """Tiles, cores and clusters with their routers, where their first tile is."""
+    levels, core, cluster = Levels.of(len(plan.tiles), model), model.core, model.cluster
+    own, once = own_and_shared_m2(model)
+    if core is not None:
+        once["core"] = core.area.value
+    node = {"router": model.noc.router_area.value}
+    if cluster is not None:
+        node["cluster"] = cluster.area.value
+    per_node = levels.per_core * levels.per_cluster
+    return [
+        AreaItem(edge.ends[1], edge.name, part, int(number), int(number) * area)
+        for members, parts in ((1, own), (levels.per_core, once), (per_node, node))
+        for edge, number in zip(plan.geometries, instances(plan, members, copies), strict=True)
+        for part, area in parts.items()
+    ]
+
+
+def _memory_items(plan: TilePlan, model: HardwareModel, memory: Sequence[MemoryItem]) -> list[AreaItem]:
+    per_core = Levels.of(len(plan.tiles), model).per_core
+    pieces = {
+        item: iter(instances(plan, per_core if model.shared(word) else 1))
+        for item, word in ((ACCUMULATORS, "accumulators"), (INPUTS, "inputs"))
+    }
+    items = []
+    for item in memory:
         if item.item in BUFFERED:
-            pieces = next(accumulators) if item.item == ACCUMULATORS else 1
-            area_m2 = pieces * model.buffer_area_m2(item.bits / pieces)
-            items.append(AreaItem(item.layer, item.name, "buffer", pieces, area_m2))
+            number = max(int(next(pieces[item.item])), 1) if item.item in pieces else 1
+            area_m2 = number * model.buffer_area_m2(item.bits / number)
+            items.append(AreaItem(item.layer, item.name, "buffer", number, area_m2))
         elif item.item != CELLS:
             items.append(AreaItem(item.layer, item.name, "register", item.bits, item.bits * model.registers.area.value))
-    return pd.DataFrame(items)
+    return items

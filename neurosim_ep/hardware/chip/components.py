@@ -46,11 +46,27 @@ class Part(Component):
         READ,
     )
     DAC = "dac", "pulses on lines, those of every slice's array; in the update the drivers of the scheme", READ
+    LINE = "line", "pulses on lines x crossing cells that they charge", READ
     SAMPLE_HOLD = "sample_hold", "samples, one per conversion", READ
     ADC = "adc", "conversions, one per sensed line, slice and read, or per input pulse where each is converted", READ
     ADD = "add", "one per conversion (pair difference, slices, pulses, col2im), and sums of several drives", READ
-    PARTIAL_SUM = "partial_sum", "bits x links of results to where they are gathered", Follows.EVENTS
-    MESSAGE = "message", "bits x links of states to the tiles that they drive", Follows.EVENTS
+    LINE_REGISTER = (
+        "line_register",
+        "bits of the states that drive lines, written and read at each read of a tile; event: of those that changed",
+        READ,
+    )
+    DRIVE_REGISTER = (
+        "drive_register", "bits of the sums of a tile, read and written for each result that is added", READ,
+    )  # fmt: skip
+    INPUT_BUFFER = "input_buffer", "bits of states that arrive at tiles, and that their lines take", READ
+    CORE_TRANSFER = "core_transfer", "bits x transfers over the networks inside cores", Follows.EVENTS
+    CLUSTER_TRANSFER = "cluster_transfer", "bits x transfers over the networks inside clusters", Follows.EVENTS
+    PARTIAL_SUM = (
+        "partial_sum",
+        "bits x links of sums, with headers, on the way to where they are gathered",
+        Follows.EVENTS,
+    )
+    MESSAGE = "message", "bits x links of states, with headers, to the tiles that they drive", Follows.EVENTS
     INPUT = "input", "bits x links of the static input from the chip's port", Follows.SAMPLES
     TARGET = "target", "bits x links of stored targets from the chip's port", Follows.SAMPLES
     DRAM = "dram", "bits of images and stored targets that come from outside the chip", Follows.SAMPLES
@@ -76,6 +92,9 @@ class Part(Component):
     UPDATE_ADD = "update_add", "multiply-adds of the accumulators of weight changes"
     UPDATE_MEMORY = "update_memory", "bits of these accumulators, read and written"
     LEAKAGE = (
-        "leakage", "tile-seconds, and seconds of the memories of a layer (tile -1), with unit energy in W",
-    )  # fmt: skip
+        "leakage",
+        "seconds of tiles, those that wait counted by leakage.idle_share, and of what stands beside them in a layer "
+        "(tile -1): memories, routers, what cores and clusters share; unit energy in W",
+    )
+    REFRESH = "refresh", "seconds of the dynamic memories of a layer, with unit energy in W"
     STORED_STATE = "stored_state", "state bits that backpropagation keeps from its forward to its backward pass"

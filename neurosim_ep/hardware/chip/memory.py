@@ -11,8 +11,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
+from neurosim_ep.hardware.chip.inputs import input_buffer_bits
+from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ConnectionGeometry, StateLayer, TilePlan
@@ -20,7 +23,8 @@ from neurosim_ep.tiles.mapping import ConnectionGeometry, StateLayer, TilePlan
 ROUTING_BITS = 2  # which of the 2 x 2 inputs of a max-pooled output is the largest
 CELLS = "synapse cells"
 ACCUMULATORS = "update accumulators"
-BUFFERED = frozenset({ACCUMULATORS, "projections", "readout", "stored states", "stored routing"})
+INPUTS = "input buffers"
+BUFFERED = frozenset({ACCUMULATORS, INPUTS, "projections", "readout", "stored states", "stored routing"})
 """Items too large for register files: kept in buffers."""
 
 
@@ -139,6 +143,7 @@ def _common(
     - state registers: ``b neurons state_bits``; drive registers: ``b neurons partial_bits``, the sums a tick
       forms while all states still hold;
     - update accumulators: ``(weights + channels) accumulator_bits``, one per parameter, summed over samples;
+    - input buffers: see :func:`~neurosim_ep.hardware.chip.inputs.input_buffer_bits`;
     - input registers: ``b inputs state_bits``, and input drive: ``b neurons partial_bits`` of layer 0, which
       is computed once per presentation;
     - readout: ``2 features classes accumulator_bits`` (weights and accumulators); its target:
@@ -163,6 +168,7 @@ def _common(
         ),
         *_per_connection(plan, method, {ACCUMULATORS: lambda g: (g.weights + g.channels) * wide}),
     ]
+    items += _input_buffers(plan, model, method)
     first = plan.geometries[0]
     inputs = batch * math.prod(first.in_shape) * state_bits
     items.append(MemoryItem(method, 0, first.name, "input registers", inputs))
@@ -172,6 +178,19 @@ def _common(
         items.append(MemoryItem(method, layer, "readout", "readout", 2 * readout.weights * wide))
         items.append(MemoryItem(method, layer, "readout", "targets", batch * readout.classes * state_bits))
     return items
+
+
+def _input_buffers(plan: TilePlan, model: HardwareModel, method: str) -> list[MemoryItem]:
+    """One row per connection: the buffers of its tiles, or of the cores that begin in it."""
+    levels = Levels.of(len(plan.tiles), model)
+    owned = np.zeros(len(plan.tiles), np.int64)
+    owners = levels.owners(shared=model.shared("inputs"))
+    owned[owners] = input_buffer_bits(plan, model, levels)[owners]
+    sizes = [int(owned[plan.tile_range(number)].sum()) for number in range(len(plan.geometries))]
+    return [
+        MemoryItem(method, geometry.ends[1], geometry.name, INPUTS, bits)
+        for geometry, bits in zip(plan.geometries, sizes, strict=True)
+    ]
 
 
 def _per_layer(plan: TilePlan, method: str, items: dict[str, Callable[[StateLayer], int]]) -> list[MemoryItem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ COOLEST = 1e-3
 
 @dataclass(frozen=True)
 class Placement:
-    """Coordinates ``x``, ``y`` (int64 [tiles]) of every tile on a mesh of ``width`` x ``height`` routers.
+    """Coordinates ``x``, ``y`` (int64 [tiles]) of the router of every tile on a mesh of ``width`` x ``height`` routers.
 
     The chip's port to the outside is at the router (0, 0).
     """
@@ -29,6 +29,10 @@ class Placement:
     def diameter(self) -> int:
         """Links between opposite corners."""
         return self.width + self.height - 2
+
+    def of(self, node_of: np.ndarray) -> Placement:
+        """The placement of the tiles whose clusters ``node_of`` lie as here."""
+        return replace(self, x=self.x[node_of], y=self.y[node_of])
 
 
 def serpentine(tiles: int) -> Placement:

@@ -9,14 +9,21 @@ from functools import cached_property
 
 import numpy as np
 
-from neurosim_ep.hardware.chip.area import tile_area_m2
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
-from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.chip.area import area_items
+from neurosim_ep.hardware.chip.backward import PassRoutes
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.inputs import input_buffer_bits
+from neurosim_ep.hardware.chip.levels import Levels
+from neurosim_ep.hardware.chip.memory import MemoryItem, bptt_memory, ep_memory
 from neurosim_ep.hardware.chip.noc import Mesh
+from neurosim_ep.hardware.chip.packets import Packed, packed
 from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.routes import PORT, Routes
+from neurosim_ep.hardware.chip.static import StaticPower, static_power
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.chip.transfers import Transfers
+from neurosim_ep.hardware.model.network import LevelSection
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import TilePlan
@@ -24,12 +31,17 @@ from neurosim_ep.tiles.mapping import TilePlan
 
 @dataclass(frozen=True)
 class Chip:
-    """Tiles of ``plan`` with the digital matrices of ``signals`` and ``readout`` beside them, priced by ``model``."""
+    """Tiles of ``plan`` with the digital matrices of ``signals`` and ``readout`` beside them, priced by ``model``.
+
+    ``backprop``: it trains by backpropagation: it has the memories of that, states go up in the first pass, and errors,
+    which have a sign whatever states have, down in the second.
+    """
 
     plan: TilePlan
     model: HardwareModel
     signals: tuple[Projection, ...] = ()
     readout: Projection | None = None
+    backprop: bool = False
 
     @cached_property
     def neurons(self) -> np.ndarray:
@@ -37,44 +49,95 @@ class Chip:
         return np.array([*(layer.neurons for layer in self.plan.layers), 0], dtype=np.int64)
 
     @cached_property
-    def pitch_m(self) -> float:
-        """Side of a tile, and length of a link of the mesh."""
-        return math.sqrt(sum(tile_area_m2(self.model).values()))
+    def levels(self) -> Levels:
+        """Which tiles make cores and clusters."""
+        return Levels.of(len(self.plan.tiles), self.model)
+
+    @cached_property
+    def memory(self) -> list[MemoryItem]:
+        """What it keeps for one sample."""
+        if self.backprop:
+            return bptt_memory(self.plan, self.model, "backprop", 1, readout=self.readout)
+        return ep_memory(self.plan, self.model, signals=self.signals, readout=self.readout)
+
+    def area_m2(self, copies: np.ndarray | None = None) -> float:
+        """Area of the chip, tiles being there ``copies`` times."""
+        items = area_items(self.plan, self.model, self.memory, self.signals, self.readout, copies)
+        return sum(item.area_m2 for item in items)
+
+    @cached_property
+    def pitches_m(self) -> tuple[float, float, float]:
+        """Sides of a mean tile, core and cluster, with everything that stands beside them."""
+        inside = self.area_m2() - (self.model.port.area.value if self.model.port else 0.0)
+        levels = self.levels
+        return tuple(math.sqrt(inside / parts) for parts in (levels.tiles, levels.cores, levels.nodes))  # type: ignore[return-value]
 
     @property
     def hop_energy_J(self) -> float:
-        """One bit across one router and one link."""
-        return self.model.noc.router_energy.value + self.model.noc.link_energy.value * self.pitch_m
+        """One bit across one router of the mesh and the link to the next."""
+        return self.model.noc.router_energy.value + self.model.noc.link_energy.value * self.pitches_m[2]
+
+    @property
+    def transfer_energies_J(self) -> tuple[float, float]:
+        """One bit over the network of a core, and over that of a cluster."""
+        tile_m, core_m, node_m = self.pitches_m
+        levels, wire_J = self.levels, self.model.noc.link_energy.value
+
+        def energy_J(level: LevelSection | None, parts: int, part_m: float, side_m: float) -> float:
+            if level is None:
+                return 0.0
+            if level.transfer_energy is not None:
+                return level.transfer_energy.value
+            return wire_J * (parts * part_m if level.network == "bus" else side_m)
+
+        return (
+            energy_J(self.model.core, levels.per_core, tile_m, core_m),
+            energy_J(self.model.cluster, levels.per_cluster, core_m, node_m),
+        )
 
     @cached_property
     def accumulator_bits(self) -> np.ndarray:
-        """Size of the update accumulator of each tile, int64 [tiles]."""
-        return self.plan.rows * self.plan.outputs * self.model.digital.accumulator_bits.value
+        """Size of the update accumulator of each tile, or of its core, int64 [tiles]."""
+        own = self.plan.rows * self.plan.outputs * self.model.digital.accumulator_bits.value
+        return self.levels.summed(own, shared=self.model.shared("accumulators")).astype(np.int64)
 
     @cached_property
-    def memory_leakage_W(self) -> np.ndarray:
-        """Static power of the memories of each layer, with one sample on the chip, float64 [layers + 1]."""
-        found = np.zeros(len(self.neurons))
-        for item in ep_memory(self.plan, self.model, signals=self.signals, readout=self.readout):
-            if item.item != CELLS:
-                memories = self.model.buffer if item.item in BUFFERED else self.model.registers
-                found[item.layer] += item.bits * memories.leakage.value
-        return found
+    def input_buffer_bits(self) -> np.ndarray:
+        """Size of the input buffer of each tile, or of its core, int64 [tiles]."""
+        return input_buffer_bits(self.plan, self.model, self.levels)
+
+    def static_power(self, copies: np.ndarray | None = None) -> StaticPower:
+        """What it draws while nothing happens."""
+        projections = [*self.signals, *([self.readout] if self.readout is not None else [])]
+        return static_power(self.plan, self.model, self.memory, projections, copies)
 
     @cached_property
-    def without_signals(self) -> Chip:
-        """The same tiles and readout alone."""
-        return replace(self, signals=())
+    def passes(self) -> np.ndarray:
+        """Passes that one read of each tile takes, int64 [direction, tiles]; see :attr:`TilePlan.passes`."""
+        if not self.backprop:
+            return self.plan.passes
+        errors = np.full(len(self.plan.tiles), self.plan.array.sign_passes)
+        return np.stack([self.plan.passes[DIRECTIONS.index("forward")], errors])
+
+    @cached_property
+    def for_backprop(self) -> Chip:
+        """The same tiles and readout, made for backpropagation."""
+        return replace(self, signals=(), backprop=True)
 
     @cached_property
     def routes(self) -> Routes:
         """Who sends what to whom on it."""
-        return Routes(self.plan, self.signals)
+        return (PassRoutes if self.backprop else Routes)(self.plan, self.levels, self.signals)
 
     @cached_property
     def serpentine(self) -> Mesh:
-        """Its mesh with the tiles one after the other."""
-        return Mesh(serpentine(len(self.plan.tiles)), self.routes.all)
+        """Its mesh with the clusters one after the other."""
+        return Mesh(serpentine(self.levels.nodes).of(self.levels.node_of), self.routes.all)
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """What crosses the networks inside its cores and clusters."""
+        return Transfers(self.routes, self.model)
 
     def at(self, bound: Bound) -> Chip:
         """The same with every number of the model at an end of its interval."""
@@ -82,7 +145,10 @@ class Chip:
 
     @cached_property
     def _ends(self) -> dict[Bound, Chip]:
-        return {bound: replace(self, model=self.model.at(bound)) for bound in BOUNDS if bound != "value"}
+        found: dict[Bound, Chip] = {b: replace(self, model=self.model.at(b)) for b in BOUNDS if b != "value"}
+        for end in found.values():  # what a chip consists of has no interval
+            end.__dict__.update(routes=self.routes, serpentine=self.serpentine, transfers=self.transfers)
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,6 +163,7 @@ class Recording:
     routes: Routes
     mesh: Mesh
     latencies: dict[Style, dict[str, float]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _sent: dict[tuple[str, Style], Packed] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -114,7 +181,7 @@ class Recording:
     def on(cls, chip: Chip, counts: TileCounts) -> Recording:
         """``counts`` on ``chip``, its tiles placed as the model says."""
         annealed = chip.model.noc.placement != "serpentine"
-        mesh = Mesh(_annealed(chip, counts), chip.routes.all) if annealed else chip.serpentine
+        mesh = Mesh(_annealed(chip, counts).of(chip.levels.node_of), chip.routes.all) if annealed else chip.serpentine
         return cls(chip, counts, chip.routes, mesh)
 
     def at(self, bound: Bound) -> Recording:
@@ -123,7 +190,10 @@ class Recording:
 
     @cached_property
     def _ends(self) -> dict[Bound, Recording]:
-        return {bound: replace(self, chip=self.chip.at(bound)) for bound in BOUNDS if bound != "value"}
+        found: dict[Bound, Recording] = {b: replace(self, chip=self.chip.at(b)) for b in BOUNDS if b != "value"}
+        for end in found.values():  # widths and packets have no interval
+            end.__dict__["_sent"] = self._sent
+        return found
 
     def samples(self, phase: str) -> int:
         """Samples that went through a phase: all, or none where it did not take place."""
@@ -137,27 +207,30 @@ class Recording:
         layers = len(self.chip.plan.layers)
         return np.append(tables.get(phase, np.zeros((0, layers), np.int64)).sum(0), 0)
 
-    def flits(self, phase: str, style: Style) -> np.ndarray:
-        """Flits sent along every route in a phase, int64 [routes]: a message fills whole flits."""
-        flit = self.chip.model.noc.flit_bits.value
-        sizes = -(-self.routes.message_bits(self.chip.model, style) // flit)
-        return self.routes.messages(self.counts, phase, style) * sizes
+    def sent(self, phase: str, style: Style) -> Packed:
+        """What goes along every route in a phase."""
+        if (phase, style) not in self._sent:
+            routes, model = self.routes, self.chip.model
+            messages = routes.messages(self.counts, phase, style)
+            width = routes.message_bits(model, style)
+            self._sent[phase, style] = packed(messages, routes.bursts(style), width, model.noc)
+        return self._sent[phase, style]
 
     def bits(self, phase: str, style: Style) -> np.ndarray:
-        """Bits sent along every route in a phase, int64 [routes]."""
-        return self.routes.messages(self.counts, phase, style) * self.routes.message_bits(self.chip.model, style)
+        """Bits sent along every route in a phase, with headers, int64 [routes]."""
+        return self.sent(phase, style).bits
 
 
 def _annealed(chip: Chip, counts: TileCounts) -> Placement:
-    """Tiles placed for the bits that the event style sends between them."""
-    routes, tiles = chip.routes, len(chip.plan.tiles)
+    """Clusters placed for the bits that the event style sends between them."""
+    routes, node = chip.routes, chip.levels.node_of
     width = routes.message_bits(chip.model, Style.EVENT)
     bits = sum((routes.messages(counts, phase, Style.EVENT) * width for phase in READ_PHASES), np.zeros_like(width))
     talk = [
-        (route.source, tile, int(amount))
+        (node[route.source], node[tile], int(amount))
         for route, amount in zip(routes.all, bits, strict=True)
         if route.source != PORT and amount
         for tile in route.destinations
     ] or [(0, 0, 0)]
     pairs = np.array(talk, dtype=np.int64)
-    return annealed(tiles, pairs[:, :2], pairs[:, 2])
+    return annealed(chip.levels.nodes, pairs[:, :2], pairs[:, 2])

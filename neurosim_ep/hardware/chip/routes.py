@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
 from neurosim_ep.hardware.model.sections import HardwareModel
-from neurosim_ep.tiles.mapping import Tile, TilePlan
+from neurosim_ep.tiles.mapping import TilePlan
 
 PORT = -1
 """Stands for the chip's port to the outside where a tile is expected."""
@@ -37,11 +39,12 @@ class Route:
 
 @dataclass(frozen=True)
 class Routes:
-    """All routes of ``plan``: states to the tiles they drive, partial sums to where they are gathered, the static input
-    and the stored targets of ``signals`` from the port to where they are used.
+    """All routes of ``plan`` on a chip with ``levels``: states to the tiles they drive, partial sums to where they are
+    added up, the static input and the stored targets of ``signals`` from the port to where they are used.
     """
 
     plan: TilePlan
+    levels: Levels
     signals: tuple[Projection, ...] = ()
 
     @cached_property
@@ -58,28 +61,19 @@ class Routes:
 
     @cached_property
     def _forward_sums(self) -> list[Route]:
-        """Results of forward reads go to the tiles beside which the channels of their columns live: for the first
-        connection into a layer that of row block 0 in their column block.
-        """
-        plan = self.plan
-        first_columns = [plan.column_blocks(connection)[:, 0] for connection in range(len(plan.geometries))]
-        return [
-            route
-            for tile in plan.tiles
-            for route in _sums(tile, plan.home_tiles(tile.layer)[first_columns[tile.connection] == tile.col_block])
-        ]
+        return self._sums(forward_groups(self.plan))
 
     @cached_property
     def _transposed_sums(self) -> list[Route]:
-        """Results of transposed reads go to the tiles beside which the neurons of their rows live."""
-        plan, routes = self.plan, []
-        for connection, geometry in enumerate(plan.geometries[1:], 1):
-            blocks, homes = plan.row_blocks(connection), plan.home_tiles(geometry.ends[0])
-            homes = np.broadcast_to(homes.repeat(blocks.shape[-1] // len(homes)), blocks.shape)
-            homes_of_block = [homes[blocks == block] for block in range(plan.grid(connection)[0])]
-            for tile in plan.tiles[plan.tile_range(connection)]:
-                routes += _sums(tile, homes_of_block[tile.row_block])
-        return routes
+        return self._sums(transposed_groups(self.plan))
+
+    def _sums(self, groups: Iterable[tuple[np.ndarray, int, int]]) -> list[Route]:
+        tiles, levels = self.plan.tiles, self.levels
+        return [
+            Route(Part.PARTIAL_SUM, tiles[source].layer, source, (target,), share)
+            for sources, home, share in groups
+            for source, target in steps_to(home, sources.tolist(), levels)
+        ]
 
     @cached_property
     def _inputs(self) -> list[Route]:
@@ -112,8 +106,8 @@ class Routes:
 
     def messages(self, counts: TileCounts, phase: str, style: Style) -> np.ndarray:
         """Messages along every route in a phase, int64 [routes]: events, or, clocked, all states in every tick, or,
-        settling, all states at the end of a nudge phase; results of reads (none when settling); inputs and targets once
-        per sample.
+        settling, all states at the end of a nudge phase; results of reads (none when settling), each tile sending one
+        sum for each of its reads, with what it got from others; inputs and targets once per sample.
         """
         sums = np.zeros(2 * len(self.plan.tiles), np.int64)
         if style is not Style.SETTLING:
@@ -132,7 +126,7 @@ class Routes:
         )
 
     def _state_messages(self, counts: TileCounts, phase: str, style: Style) -> np.ndarray:
-        neurons = _shares(self._states)
+        neurons = self._state_shares
         if phase not in counts.presentations:
             return np.zeros_like(neurons)
         if style is Style.EVENT:
@@ -142,11 +136,60 @@ class Routes:
             return counts.presentations[phase].sum(0)[layers] * neurons
         return counts.samples * neurons * (phase != "free")
 
+    def bursts(self, style: Style) -> np.ndarray:
+        """Messages that are sent together and packed into packets, int64 [routes]: all neurons of a sender in a tick,
+        or single events; all results of a read; all inputs.
+        """
+        states = np.ones_like(self._state_shares) if style is Style.EVENT else self._state_shares
+        sums = _shares([*self._forward_sums, *self._transposed_sums, *self._inputs])
+        return np.maximum(np.concatenate([states, sums, np.ones(len(self._targets), np.int64)]), 1)
+
+    @cached_property
+    def layer(self) -> np.ndarray:
+        """Layer that pays for each route, int64 [routes]."""
+        return np.array([route.layer for route in self.all], dtype=np.int64)
+
+    @cached_property
+    def component(self) -> np.ndarray:
+        """Component of the ledger of each route, [routes]."""
+        return np.array([route.component for route in self.all], dtype=object)
+
+    def arrivals(self, *, shared: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Route and tile of every delivery of states and inputs into an input buffer, int64 [deliveries] each; where
+        the tiles of a core have ``shared`` one, the first of those that a route leads to.
+        """
+        return self._shared_arrivals if shared else self._own_arrivals
+
+    @cached_property
+    def _own_arrivals(self) -> tuple[np.ndarray, np.ndarray]:
+        rows = [
+            (number, tile)
+            for number, route in enumerate(self.all)
+            if route.component in (Part.MESSAGE, Part.INPUT)
+            for tile in route.destinations
+        ]
+        route, tile = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        return route, tile
+
+    @cached_property
+    def _shared_arrivals(self) -> tuple[np.ndarray, np.ndarray]:
+        route, tile = self._own_arrivals
+        _, first = np.unique(np.stack([route, self.levels.core_of[tile]]), axis=1, return_index=True)
+        return route[first], tile[first]
+
+    @cached_property
+    def _state_shares(self) -> np.ndarray:
+        return _shares(self._states)
+
+    @cached_property
+    def _address_bits(self) -> np.ndarray:
+        address = [(layer.neurons - 1).bit_length() for layer in self.plan.layers]
+        return np.array([address[route.layer] for route in self._states], dtype=np.int64)
+
     def message_bits(self, model: HardwareModel, style: Style) -> np.ndarray:
         """Bits of one message along every route, int64 [routes]: an event carries the address of its neuron."""
         state, partial = model.digital.state_bits.value, model.digital.partial_bits.value
-        address = [(layer.neurons - 1).bit_length() for layer in self.plan.layers]
-        states = [state + (address[route.layer] if style is Style.EVENT else 0) for route in self._states]
+        states = (state + (self._address_bits if style is Style.EVENT else 0 * self._address_bits)).tolist()
         sums = [partial] * (len(self._forward_sums) + len(self._transposed_sums))
         return np.array(
             [*states, *sums, *[state] * len(self._inputs), *(route.share for route in self._targets)], dtype=np.int64
@@ -156,14 +199,6 @@ class Routes:
 def first_nudge(counts: TileCounts) -> str | None:
     """The nudge phase before which targets are sent to their layers; None where nothing was nudged."""
     return next((phase for phase in READ_PHASES[1:] if phase in counts.presentations), None)
-
-
-def _sums(tile: Tile, homes: np.ndarray) -> list[Route]:
-    """Results of a read of ``tile``, one for each line with the home in ``homes``, to these homes."""
-    return [
-        Route(Part.PARTIAL_SUM, tile.layer, tile.index, (int(home),), int(share))
-        for home, share in zip(*np.unique(homes, return_counts=True), strict=True)
-    ]
 
 
 def _shares(routes: Sequence[Route]) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, create_model, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, FigureOfMerit, Joule, Number, Second, SquareMetre
+from neurosim_ep.hardware.model.quantities import Coefficient, FigureOfMerit, Joule, Number, Second, SquareMetre, key
 from neurosim_ep.registry import CONVERTERS
 from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.strict import Strict
@@ -60,11 +60,17 @@ class Adc(Strict, ABC):
         return dict(self.at_node)
 
 
+Energy = Annotated[Joule, key("one conversion", "adc")]
+StepEnergy = Annotated[Joule, key("one step of a conversion", "adc")]
+Area = Annotated[SquareMetre, key("one converter", "area", "leakage")]
+Fitted = Annotated[Coefficient, key("coefficient of the formulas of the regression", "adc", "area")]
+
+
 class AdcPoint(Strict):
     """A published converter of one resolution."""
 
-    energy: Joule
-    area: SquareMetre
+    energy: Energy
+    area: Area
 
 
 class AdcTable(Adc):
@@ -117,8 +123,8 @@ class AdcWalden(Adc):
     sentence = "FoM_W 2^bits, and one area"
     at_node: ClassVar = PER_STEP
 
-    energy_per_step: Joule
-    area: SquareMetre
+    energy_per_step: StepEnergy
+    area: Area
 
     def cost(self, bits: int, rate_per_s: float, node_nm: float) -> AdcCost:
         """``FoM_W · 2^bits``."""
@@ -132,8 +138,8 @@ class AdcSchreier(Adc):
     sentence = "1/2 10^((SNDR - FoM_S)/10) with SNDR = 6.02 bits + 1.76 dB, bandwidth half the rate, and one area"
     at_node: ClassVar = {"area": AREA}
 
-    figure_of_merit: FigureOfMerit
-    area: SquareMetre
+    figure_of_merit: Annotated[FigureOfMerit, key("Schreier's figure of merit", "adc")]
+    area: Area
 
     def cost(self, bits: int, rate_per_s: float, node_nm: float) -> AdcCost:
         """``½ · 10^((SNDR − FoM_S)/10)``."""
@@ -152,17 +158,17 @@ class AdcFit(Adc):
     name = "fit"
     sentence = "a regression over published converters, by bits, rate and node"
 
-    speed_offset: Coefficient
-    speed_slope: Coefficient
-    bits_offset: Coefficient
-    bits_slope: Coefficient
-    energy_offset: Coefficient
-    energy_node: Coefficient
-    energy_bits: Coefficient
-    area_offset: Coefficient
-    area_node: Coefficient
-    area_rate: Coefficient
-    area_energy: Coefficient
+    speed_offset: Fitted
+    speed_slope: Fitted
+    bits_offset: Fitted
+    bits_slope: Fitted
+    energy_offset: Fitted
+    energy_node: Fitted
+    energy_bits: Fitted
+    area_offset: Fitted
+    area_node: Fitted
+    area_rate: Fitted
+    area_energy: Fitted
 
     def cost(self, bits: int, rate_per_s: float, node_nm: float) -> AdcCost:
         """By the formulas above."""
@@ -196,10 +202,10 @@ class AdcSerial(Adc):
     sentence = "one energy and time per step, a step per bit unless their number is given, and one area"
     at_node: ClassVar = PER_STEP
 
-    energy_per_step: Joule
-    time_per_step: Second
-    area: SquareMetre
-    steps: Number | None = None
+    energy_per_step: StepEnergy
+    time_per_step: Annotated[Second, key("one step of a conversion", "time")]
+    area: Area
+    steps: Annotated[Number | None, key("steps of a conversion; default: one per bit", "adc", "time")] = None
 
     def cost(self, bits: int, rate_per_s: float, node_nm: float) -> AdcCost:
         """``steps · E_step``."""
@@ -214,17 +220,27 @@ class AdcSerial(Adc):
 
 
 class AdcSection(Strict):
-    """Converters: the ``kind`` of cost, resolution, time of a conversion (serial: what it takes beside its steps), and
-    converters that share a tile's lines; and a table with the numbers of each kind that the model has.
-    """
+    """Converters, and a table with the numbers of each ``kind`` that the model has."""
 
-    kind: Annotated[str, OneOf(CONVERTERS)]
-    bits: Number
-    per_tile: Number
-    conversion_time: Second
+    kind: Annotated[str, OneOf(CONVERTERS), key("what a conversion costs: the table of this name", "adc", "area")]
+    bits: Annotated[Number, key("resolution of a conversion", "adc", "area", "time")]
+    per_tile: Annotated[
+        Number | None,
+        key("converters of a tile, all its slices together; or give columns_each", "time", "area", "leakage"),
+    ] = None
+    columns_each: Annotated[
+        Number | None, key("columns that share a converter, in place of per_tile", "time", "area", "leakage")
+    ] = None
+    conversion_time: Annotated[
+        Second, key("time of a conversion; serial: what it takes beside its steps", "time", "adc")
+    ]
 
     @model_validator(mode="after")
     def _kind_is_given(self) -> Self:
+        if (self.per_tile is None) == (self.columns_each is None):
+            raise ValueError(
+                "give per_tile, converters of a tile, or columns_each, columns of a converter, and not both"
+            )
         if self.bits.value > MOST_BITS:
             raise ValueError(f"bits ({self.bits.value}) must not exceed {MOST_BITS}")
         if getattr(self, self.kind) is None:
@@ -259,6 +275,13 @@ class AdcSection(Strict):
         """The way that its ``kind`` names."""
         found: Adc = getattr(self, self.kind)
         return found
+
+    def converters(self, columns: int) -> int:
+        """Converters of a tile with ``columns`` columns in all its slices."""
+        if self.columns_each is not None:
+            return -(-columns // self.columns_each.value)
+        assert self.per_tile is not None
+        return self.per_tile.value
 
     @property
     def time_s(self) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, Text
+from neurosim_ep.hardware.model.quantities import Coefficient, Text, key
 from neurosim_ep.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
@@ -79,22 +79,25 @@ class SizeAreaCurve(SizeCurve):
 class ScalingSection(Strict):
     """How numbers given for one technology node are carried to another.
 
-    ``logic_energy``, ``logic_area``, ``leakage`` and ``wire_energy`` are curves; converters follow powers of the node.
-    Cells of non-volatile devices do not scale: their voltages, times and conductances are those of the device.
+    Curves, and for converters powers of the node. Cells of non-volatile devices do not scale: their voltages, times and
+    conductances are those of the device.
     """
 
-    logic_energy: NodeCurve
-    logic_area: NodeCurve
-    leakage: NodeCurve
-    wire_energy: NodeCurve
-    adc_energy_exponent: Coefficient
-    adc_area_exponent: Coefficient
+    logic_energy: Annotated[NodeCurve, key("energy of logic and memories")]
+    logic_area: Annotated[NodeCurve, key("area of logic and memories")]
+    leakage: Annotated[NodeCurve, key("static power of the same circuit")]
+    wire_energy: Annotated[NodeCurve, key("energy of a bit along a metre of wire")]
+    adc_energy_exponent: Annotated[Coefficient, key("power of the node that the energy of a converter follows")]
+    adc_area_exponent: Annotated[Coefficient, key("power of the node that the area of a converter follows")]
+    sram_area: Annotated[NodeCurve | None, key("area of a cell of SRAM; default: that of logic")] = None
 
     def factor(self, rule: str, given_nm: float, wanted_nm: float) -> float:
         """What a number given for ``given_nm`` is multiplied by at ``wanted_nm``. Raises ValueError beyond a curve."""
         if given_nm == wanted_nm:
             return 1.0
-        law = getattr(self, rule)
+        if rule == "leakage_density":
+            return self.factor("leakage", given_nm, wanted_nm) / self.factor("logic_area", given_nm, wanted_nm)
+        law = self.sram_area or self.logic_area if rule == "sram_area" else getattr(self, rule)
         if isinstance(law, Coefficient):
             return float((wanted_nm / given_nm) ** law.value)
         for node_nm in (given_nm, wanted_nm):

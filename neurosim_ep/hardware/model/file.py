@@ -19,7 +19,7 @@ from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, listed, nearest
 from neurosim_ep.hardware.model.curves import Curve
 from neurosim_ep.hardware.model.quantities import Quantity
-from neurosim_ep.hardware.model.sections import HardwareModel, scaled_to_node
+from neurosim_ep.hardware.model.sections import HardwareModel, scaled
 from neurosim_ep.strict import Strict, broken_rule
 
 Document = dict[str, Any]
@@ -151,7 +151,7 @@ def parse_hardware_model(document: Document, source: str) -> HardwareModel:
     if isinstance(name, dict) and name.get("abstract") is True:
         raise HardwareModelError(f"{source}: is there for other models to build on, with base; choose one of those")
     try:
-        return scaled_to_node(HardwareModel.model_validate(document))
+        return scaled(HardwareModel.model_validate(document))
     except ValidationError as error:
         problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
     except ValueError as problem:
@@ -175,6 +175,8 @@ def choices(model: Strict, path: str = "") -> Iterator[tuple[str, str]]:
         key = f"{path}.{name}" if path else name
         if isinstance(value, str) and path not in ("", "model"):
             yield key, value
+        elif isinstance(value, tuple) and path == "core":
+            yield key, ", ".join(value) or "nothing"
         elif isinstance(value, Strict) and not isinstance(value, Quantity | Curve):
             yield from choices(value, key)
 

@@ -8,7 +8,7 @@ A number is a TOML table ``{ value, unit, source, kind, node_nm, low, high }``: 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,20 @@ Bound = Literal["value", "low", "high"]
 LARGEST = 1e15
 """Of all numbers: beyond any of them, and products of a few are still finite."""
 BOUNDS: tuple[Bound, ...] = ("value", "low", "high")
+
+
+class Key(NamedTuple):
+    """What a key of a section means, and the ``lines`` it enters: components of the bill, or "time", "area", "memory",
+    "static power", "wear". Stands in the annotation of the key, whose type tells unit and range.
+    """
+
+    meaning: str
+    lines: tuple[str, ...] = ()
+
+
+def key(meaning: str, *lines: str) -> Key:
+    """See :class:`Key`."""
+    return Key(meaning, lines)
 
 
 class Quantity(Strict):
@@ -38,6 +52,12 @@ class Quantity(Strict):
         if not low <= self.value <= high:
             raise ValueError(f"value ({self.value:g}) must lie between low ({low:g}) and high ({high:g})")
         return self
+
+    @classmethod
+    def default(cls, value: float, reason: str) -> Self:
+        """The number of a key that a model file leaves out."""
+        unit = get_args(cls.model_fields["unit"].annotation)[0]
+        return cls(value=value, unit=unit, source=f"default: {reason}", kind="assumed", node_nm=32)
 
     def at(self, bound: Bound) -> float:
         """The number itself, or the end of its interval."""
@@ -73,6 +93,21 @@ class Coefficient(Quantity):
     high: None = None
 
 
+class Factor(Quantity):
+    """A factor without a unit, with an interval."""
+
+    unit: Literal["1"]
+
+
+class Bits(Quantity):
+    """A whole number of bits of a design, possibly none."""
+
+    value: Annotated[int, Field(ge=0)]
+    unit: Literal["bit"]
+    low: None = None
+    high: None = None
+
+
 class Fraction(Quantity):
     """A share between 0 and 1."""
 
@@ -81,15 +116,17 @@ class Fraction(Quantity):
     high: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class FigureOfMerit(Quantity):
-    """A figure of merit: the higher it is, the lower the cost."""
-
-    unit: Literal["dB"]
+class Merit(Quantity):
+    """A number that is the better the higher it is: its ``high`` makes costs low."""
 
     def fixed(self, bound: Bound) -> Self:
         """See :meth:`Quantity.fixed`."""
         opposite: dict[Bound, Bound] = {"low": "high", "high": "low", "value": "value"}
         return super().fixed(opposite[bound])
+
+
+class FigureOfMerit(Merit):
+    unit: Literal["dB"]
 
 
 class Volt(Quantity):
@@ -120,6 +157,10 @@ class SquareMetrePerBit(Quantity):
     unit: Literal["m^2/bit"]
 
 
+class Farad(Quantity):
+    unit: Literal["F"]
+
+
 class FaradPerMetre(Quantity):
     unit: Literal["F/m"]
 
@@ -144,5 +185,9 @@ class WattPerBit(Quantity):
     unit: Literal["W/bit"]
 
 
-class BitPerSecond(Quantity):
+class WattPerSquareMetre(Quantity):
+    unit: Literal["W/m^2"]
+
+
+class BitPerSecond(Merit):
     unit: Literal["bit/s"]

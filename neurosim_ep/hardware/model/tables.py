@@ -9,6 +9,8 @@ from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.resources import shipped_files
 
 Rows = list[dict[str, str]]
+DEFAULT = "(default)"
+"""Stands for the file of a number that no file gives."""
 
 
 def list_rows() -> Rows:
@@ -38,7 +40,7 @@ def show_rows(name: str, section: str | None = None) -> Rows:
     rows = [
         {
             "key": key, "value": word, "low": "", "high": "", "unit": "", "given": "", "kind": "choice",
-            "file": file.origins.get(key, ""), "source": "",
+            "file": file.origins.get(key, DEFAULT), "source": "",
         }
         for key, word in choices(file.model)
     ]  # fmt: skip
@@ -52,11 +54,14 @@ def show_rows(name: str, section: str | None = None) -> Rows:
 
 
 def _number_row(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, str]:
-    given = file.given(key)
-    row = {"key": key, "unit": number.unit, "kind": number.kind, "file": file.origins[key], "source": number.source}
+    row = {
+        "key": key, "unit": number.unit, "kind": number.kind, "file": file.origins.get(key, DEFAULT),
+        "source": number.source,
+    }  # fmt: skip
     if isinstance(number, Curve):
         points = f"{len(number.x)} points, {min(number.y):.3g} to {max(number.y):.3g}"
         return {**row, "value": points, "low": "", "high": "", "given": ""}
+    given = file.given(key) if key in file.origins else {"value": number.value}
     at_node = f"{given['value']:.4g} at {given['node_nm']:g} nm" if given["value"] != number.value else ""
     ends = {
         bound: "" if getattr(number, bound) is None else f"{getattr(number, bound):.4g}" for bound in ("low", "high")

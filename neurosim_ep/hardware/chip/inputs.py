@@ -1,0 +1,56 @@
+"""Input buffers: what a tile holds of the states that drive its lines, and how often its lines take them from there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.levels import Levels
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.tiles.mapping import Tile, TilePlan
+
+
+def input_buffer_bits(plan: TilePlan, model: HardwareModel, levels: Levels) -> np.ndarray:
+    """Size of the input buffer that each tile reads from, int64 [tiles]: its own, or the one of its core.
+
+    A tile holds, of the channels in its rows, as many rows of the map as its taps span (of a linear connection all its
+    inputs), and for transposed reads the states of its columns at one position. A shared buffer holds what several
+    tiles take from the same rows or columns once, or is as large as the model says.
+    """
+    bits = model.digital.state_bits.value
+    forward = np.array([_held_inputs(plan, tile) for tile in plan.tiles], dtype=np.int64) * bits
+    transposed = plan.outputs * (plan.layer_of_tile > 0) * bits
+    if not model.shared("inputs"):
+        return np.maximum(forward + transposed, 1)
+    assert model.core is not None
+    if model.core.buffer_bits is not None:
+        return np.full(len(plan.tiles), model.core.buffer_bits.value, np.int64)
+    sizes = np.zeros(levels.cores, np.int64)
+    for held, block in ((forward, "row_block"), (transposed, "col_block")):
+        places = np.array([(levels.core_of[t.index], t.connection, getattr(t, block)) for t in plan.tiles])
+        _, first = np.unique(places, axis=0, return_index=True)
+        np.add.at(sizes, levels.core_of[first], held[first])
+    return np.maximum(sizes, 1)[levels.core_of]
+
+
+def _held_inputs(plan: TilePlan, tile: Tile) -> int:
+    geometry = plan.geometries[tile.connection]
+    if geometry.kind != "conv":
+        return tile.rows
+    channels, width = geometry.in_shape[0], geometry.in_shape[2]
+    taps = -(-tile.rows // channels)
+    return min(channels, tile.rows) * min(geometry.kernel[0], -(-taps // geometry.kernel[1])) * width
+
+
+def fetched_bits(plan: TilePlan, model: HardwareModel, counts: TileCounts, phase: str, style: Style) -> np.ndarray:
+    """Bits that the lines of each tile take from its input buffer in a phase, float64 [tiles]: at every read the states
+    of all its rows, or channels, in event style those that have changed. The cells of a weight are driven by one state.
+    """
+    if style is Style.EVENT:
+        forward, transposed = (counts.of(phase, "event", way, "active_lines") for way in ("forward", "transposed"))
+        states = forward + transposed / plan.array.cells_per_weight
+    else:
+        forward, transposed = (counts.of(phase, "clocked", way, "reads") for way in ("forward", "transposed"))
+        states = forward * plan.rows + transposed * plan.outputs
+    return states * float(model.digital.state_bits.value)

@@ -1,0 +1,409 @@
+"""Cores and clusters, packets, shared parts, and how every key of arrays and levels moves the bill, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
+from hypothesis import given
+from hypothesis import strategies as st
+from neurosim_chip import vgg8_plan
+
+from neurosim_ep.errors import HardwareModelError
+from neurosim_ep.hardware.bill.backprop import backprop_bill, compare, for_backprop, ratio_ends
+from neurosim_ep.hardware.bill.cost import bill, ledger
+from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.bill.network import carried_bits
+from neurosim_ep.hardware.bill.reads import busy_s, read_time_s
+from neurosim_ep.hardware.bill.sanity import sanity
+from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.writing import write_time_s
+from neurosim_ep.hardware.chip.area import tile_area_m2
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.levels import Levels, instances
+from neurosim_ep.hardware.chip.memory import BUFFERED
+from neurosim_ep.hardware.chip.packets import packed
+from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
+from neurosim_ep.hardware.model.adc import AdcPoint
+from neurosim_ep.hardware.model.file import load_hardware_model, merged, parse_hardware_model
+from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.resources import shipped_files
+from neurosim_ep.tiles.mapping import plan_tiles
+from neurosim_ep.train.estimate import given_counts
+
+DOCUMENT = merged(shipped_files("hwmodels")["rram_32nm"])[0]
+
+
+def model_with(**changes: Any) -> HardwareModel:
+    """rram_32nm with other values, by dotted key with __ for the dot; a number keeps its interval's ends in step."""
+    document = {section: dict(table) for section, table in DOCUMENT.items()}
+    for key, value in changes.items():
+        section, name = key.split("__")
+        old = document[section].get(name)
+        document[section][name] = {**old, "value": value} if isinstance(old, dict) else value
+        if isinstance(old, dict) and "low" in old:
+            document[section][name] |= {"low": value, "high": value}
+    return parse_hardware_model(document, "test")
+
+
+def number(value: float, unit: str = "1") -> dict[str, Any]:
+    return {"value": value, "unit": unit, "source": "an example", "kind": "assumed", "node_nm": 32}
+
+
+BASE = model_with(core__tiles=2)
+PLAN = plan_tiles(GEOMETRIES, BASE.array_geometry())
+COUNTS = random_counts(PLAN)
+
+
+def recording(model: HardwareModel) -> Recording:
+    return Recording.of(COUNTS, plan_tiles(GEOMETRIES, model.array_geometry()), model, SIGNALS, READOUT)
+
+
+def spent(model: HardwareModel, component: str, style: Style = Style.CLOCKED, phase: str = "free") -> float:
+    table = bill(recording(model), [style])
+    return float(table[(table.component == component) & (table.phase == phase)].energy_J.sum())
+
+
+@given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 5), st.data())
+def test_every_sum_reaches_its_home_once(tiles: int, per_core: int, per_cluster: int, data: st.DataObject) -> None:
+    levels = Levels(tiles, per_core, per_cluster)
+    sources = sorted(data.draw(st.sets(st.integers(0, tiles - 1), min_size=1)))
+    home = data.draw(st.integers(0, tiles - 1))
+    steps = steps_to(home, sources, levels)
+    target = dict(steps)
+    assert sorted(source for source, _ in steps) == sorted({*sources}), "every tile sends once"
+    for tile in sources:
+        crossed = 0
+        while tile != home:
+            crossed += levels.node_of[tile] != levels.node_of[target[tile]]
+            tile = target[tile]
+        assert crossed <= max(levels.nodes - 1, 0).bit_length()  # a tree over clusters
+    leaving = [levels.core_of[source] for source, to in steps if levels.core_of[source] != levels.core_of[to]]
+    assert len(leaving) == len(set(leaving)), "one sum leaves a core"
+
+
+def test_sums_of_reads_are_grouped_by_what_they_add_to() -> None:
+    for groups in (forward_groups(PLAN), transposed_groups(PLAN)):
+        for tiles, home, share in groups:
+            connections = {PLAN.tiles[tile].connection for tile in tiles}
+            assert len(connections) == 1 and share > 0 and 0 <= home < len(PLAN.tiles)
+
+
+def test_cores_and_clusters_are_filled_in_order() -> None:
+    levels = Levels(9, 2, 2)
+    assert levels.core_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert (levels.cores, levels.nodes, levels.node_of.tolist()) == (5, 3, [0, 0, 0, 0, 1, 1, 1, 1, 2])
+    assert levels.summed(np.arange(9), shared=True).tolist() == [1, 1, 5, 5, 9, 9, 13, 13, 8]
+    assert instances(PLAN, 2).sum() == -(-len(PLAN.tiles) // 2)
+    assert instances(PLAN, 1).tolist() == [np.prod(PLAN.grid(n)) for n in range(3)]
+
+
+def test_packets_by_hand() -> None:
+    """40 states of 8 bits are 320 bits: a packet of 8 x 32 bits carries 240 beside its header of 16, the next one the
+    other 80 in three flits.
+    """
+    noc = load_hardware_model("rram_32nm").noc
+    found = packed(np.array([120]), np.array([40]), np.array([8]), noc)
+    assert [part.item() for part in found] == [960, 3 * (320 + 2 * 16), 3 * (8 + 3)]
+    one = packed(np.array([7]), np.array([1]), np.array([13]), noc)  # events of 13 bits, one by one
+    assert [part.item() for part in one] == [91, 7 * 29, 7]
+    with pytest.raises(HardwareModelError, match=r"header_bits \(64\) fill the 64 bits of a packet"):
+        model_with(noc__header_bits=64, noc__packet_flits=2)
+
+
+def test_wider_flits_take_fewer_of_them_and_the_same_bits() -> None:
+    times, energies = [], []
+    for bits, flits in ((16, 16), (32, 8), (256, 1)):  # packets of 256 bits throughout
+        model = model_with(core__tiles=1, noc__flit_bits=bits, noc__packet_flits=flits)
+        found = recording(model)
+        times.append(int(found.sent("free", Style.CLOCKED).flits.sum()))
+        energies.append(spent(model, "message"))
+        hop_s = stages(found, "free", Style.CLOCKED).network_s
+        assert hop_s > 0
+    assert times[0] > times[1] > times[2]
+    assert times[0] == pytest.approx(2 * times[1], rel=0.1)
+    assert energies[0] == pytest.approx(energies[1]) == pytest.approx(energies[2])
+    assert spent(model_with(noc__header_bits=32, core__tiles=1), "message") > energies[1]
+
+
+def test_converters_share_the_lines_of_a_tile() -> None:
+    shared = model_with(core__tiles=2, adc__per_tile=4)
+    apart_s, shared_s = (read_time_s(Chip(PLAN, model), "forward")[0] for model in (BASE, shared))
+    columns = PLAN.columns[0]
+    assert apart_s - shared_s == pytest.approx((columns - -(-columns // 4)) * 7.8125e-10)
+    assert spent(shared, "adc") == spent(BASE, "adc")
+    assert tile_area_m2(shared)["adc"] == 4 * tile_area_m2(BASE)["adc"]
+    document = {**DOCUMENT, "adc": {key: value for key, value in DOCUMENT["adc"].items() if key != "per_tile"}}
+    document["adc"] = {**document["adc"], "columns_each": number(8)}
+    assert parse_hardware_model(document, "x").converters_per_tile() == 16
+    document["adc"]["per_tile"] = number(1)
+    with pytest.raises(HardwareModelError, match="give per_tile, converters of a tile, or columns_each"):
+        parse_hardware_model(document, "x")
+
+
+def test_rows_per_read_convert_every_group() -> None:
+    """128 rows of which 32 may be active at once: four groups, each converted."""
+    grouped = model_with(core__tiles=2, array__rows_per_read=number(32))
+    groups = [-(-PLAN.rows // 32), -(-PLAN.columns // 32)]
+    reads = [COUNTS.of("free", "clocked", way, "reads") for way in DIRECTIONS]
+    expected = sum((n * r * s).sum() for n, r, s in zip(groups, reads, PLAN.sensed, strict=True))
+    assert spent(grouped, "adc") == pytest.approx(expected * 2e-3 / 1.28e9)
+    assert spent(grouped, "cell_read") == spent(BASE, "cell_read") and spent(grouped, "dac") == spent(BASE, "dac")
+    chips = [Chip(PLAN, model) for model in (BASE, grouped)]
+    for way, number_of in zip(DIRECTIONS, groups, strict=True):
+        assert read_time_s(chips[1], way) == pytest.approx(number_of * read_time_s(chips[0], way))
+    once, often = (spent(model, "adc", Style.EVENT) for model in (BASE, grouped))
+    assert once <= often <= 4 * once
+
+
+def test_merged_columns_are_converted_together() -> None:
+    sliced = model_with(array__slices=4, array__levels=16)
+    merged_all = model_with(array__slices=4, array__levels=16, array__merged_columns=number(4))
+    plans = [plan_tiles(GEOMETRIES, model.array_geometry()) for model in (sliced, merged_all)]
+    assert (plans[0].conversions[0] == 4 * PLAN.columns).all()
+    assert (plans[1].conversions[0] == 2 * -(-PLAN.columns // 2)).all()  # both columns of a pair, and two slices
+    assert (plans[1].conversions[1] == plans[0].conversions[1]).all()
+    with pytest.raises(HardwareModelError, match=r"merged_columns \(3\) must be a divisor of the 2 cells"):
+        model_with(array__merged_columns=number(3))
+
+
+def test_gating_leaves_the_idle_share() -> None:
+    gated = model_with(core__tiles=2, leakage__idle_share=0.25)
+    found = recording(BASE)
+    latency_s, busy = latencies_s(found, Style.CLOCKED)["free"], busy_s(found, "free", Style.CLOCKED).sum(0)
+    saved = (0.75 * (latency_s - np.minimum(busy, latency_s))).sum() * found.chip.static_power().tile_W
+    assert spent(BASE, "leakage") - spent(gated, "leakage") == pytest.approx(saved)
+    assert latencies_s(recording(gated), Style.CLOCKED) == latencies_s(found, Style.CLOCKED)
+
+
+def test_duty_drives_cells_and_drivers_and_lines() -> None:
+    double = model_with(core__tiles=2, cell__input_duty=1.0)
+    for component in ("cell_read", "dac", "line"):
+        assert spent(double, component) == pytest.approx(2 * spent(BASE, component)) and spent(BASE, component) > 0
+    mean = model_with(core__tiles=2, dac__pulses="mean")
+    assert spent(mean, "dac") == pytest.approx(2 * spent(BASE, "dac"))
+    assert spent(double, "adc") == spent(BASE, "adc")
+
+
+def test_drivers_of_more_bits_grow_by_the_step() -> None:
+    wide = model_with(dac__bits=4)
+    assert wide.driver_energy_J() == pytest.approx(8 * BASE.driver_energy_J())
+    assert tile_area_m2(wide)["driver"] == pytest.approx(8 * tile_area_m2(BASE)["driver"])
+
+
+def test_lines_are_charged_by_c_v_squared() -> None:
+    lines = [COUNTS.of("free", "clocked", way, "active_lines") for way in DIRECTIONS]
+    crossings = (lines[0] * PLAN.columns + lines[1] * PLAN.rows).sum() * 8
+    assert spent(BASE, "line") == pytest.approx(crossings * 0.5 * 2.8e-17 * 0.5**2)
+
+
+def test_every_read_takes_its_inputs_and_leaves_its_sums() -> None:
+    reads = [COUNTS.of("free", "clocked", way, "reads") for way in DIRECTIONS]
+    states = reads[0] * PLAN.rows + reads[1] * PLAN.outputs  # both columns of a pair are driven by one state
+    register_J = BASE.registers.access_energy.value
+    assert spent(BASE, "line_register") == pytest.approx(2 * 8 * states.sum() * register_J)
+    sums = (reads[0] * PLAN.columns + reads[1] * PLAN.rows).sum()
+    assert spent(BASE, "drive_register") == pytest.approx(2 * 16 * sums * register_J)
+    table = bill(recording(BASE), [Style.CLOCKED]).query("component == 'input_buffer' and phase == 'nudge_plus'")
+    nudged = [COUNTS.of("nudge_plus", "clocked", way, "reads") for way in DIRECTIONS]
+    taken = 8 * (nudged[0] * PLAN.rows + nudged[1] * PLAN.outputs).sum()
+    arriving = sum(8 * 4 * 3 * sender.neurons * len(sender.destinations) for sender in PLAN.senders)
+    assert table["count"].sum() == taken + arriving
+
+
+def test_what_a_core_shares_is_there_once() -> None:
+    apart, shared = BASE, model_with(core__tiles=2, core__shares=["converters", "neurons", "inputs", "accumulators"])
+    areas = [recording(model).chip for model in (apart, shared)]
+    assert areas[1].area_m2() < areas[0].area_m2()
+    cores, tiles = areas[0].levels.cores, len(PLAN.tiles)
+    assert (tiles - cores) * tile_area_m2(BASE)["adc"] < areas[0].area_m2() - areas[1].area_m2()
+    assert (areas[1].accumulator_bits >= areas[0].accumulator_bits).all()
+    reads = [stages(recording(model), "free", Style.CLOCKED).read_s for model in (apart, shared)]
+    assert reads[0] < reads[1] <= 2 * reads[0] * (1 + 1e-12)  # two tiles of a core in turn
+    assert spent(shared, "core_transfer") > 0
+    turns = [write_time_s(recording(model_with(core__tiles=2, core__shares=s))) for s in ([], ["multiply_adds"])]
+    assert turns[0] < turns[1] <= 2 * turns[0]
+
+
+def test_fewer_bits_leave_larger_cores() -> None:
+    crossings = []
+    for tiles in (1, 2, 8):
+        found = recording(model_with(core__tiles=tiles))
+        sent = found.sent("free", Style.CLOCKED)
+        crossings.append(int((sent.bits * found.mesh.links).sum()))
+        assert (carried_bits(found, "free", Style.CLOCKED).core_by_layer.sum() > 0) == (tiles > 1)
+    assert crossings[0] > crossings[1] > crossings[2] == 0  # all eight tiles in one core
+
+
+def test_clusters_share_a_router() -> None:
+    document = {**DOCUMENT, "core": {**DOCUMENT["core"], "tiles": number(2)}}
+    document["cluster"] = {"cores": number(2), "width_bits": number(64), "network": "htree"}
+    model = parse_hardware_model(document, "x")
+    chip = recording(model).chip
+    assert (chip.levels.nodes, chip.levels.cores) == (-(-chip.levels.cores // 2), -(-len(PLAN.tiles) // 2))
+    side = chip.pitches_m[2]
+    assert chip.transfer_energies_J[1] == pytest.approx(model.noc.link_energy.value * side)
+    assert spent(model, "cluster_transfer") > 0
+
+
+def test_a_memory_is_no_faster_than_its_port() -> None:
+    adds = COUNTS.updates("accumulate_adds").max()
+    narrow = model_with(core__tiles=2, buffer__port_bits=64)
+    steps = COUNTS.updates("write_steps")
+    expected = (COUNTS.updates("accumulate_adds") * 64 / 64 * 1e-9 + steps * 50e-9).max()
+    assert adds > 0 and write_time_s(recording(narrow)) == pytest.approx(expected)
+    assert write_time_s(recording(BASE)) == pytest.approx(
+        (COUNTS.updates("accumulate_adds") / 16 * 1e-9 + steps * 50e-9).max()
+    )
+    width = 1024 / 64
+    assert BASE.buffer.port_share == pytest.approx((0.7 * width + 0.3) / width)
+
+
+def test_backpropagation_is_billed_as_ep_is() -> None:
+    """Errors need both passes where values of either sign do; what is sent goes up in one pass and down in the other,
+    in time as in energy; memories are its own; settling writes every copy of a weight.
+    """
+    signed = model_with(core__tiles=2, array__signed_inputs="two_passes")
+    found = for_backprop(recording(signed))
+    backward = READ_PHASES[1]
+    one, two = (busy_s(for_backprop(recording(m)), backward, Style.CLOCKED)[1] for m in (BASE, signed))
+    assert two == pytest.approx(2 * one)
+    states = [
+        int(found.routes.messages(found.counts, phase, Style.CLOCKED)[: len(found.routes._states)].sum())
+        for phase in READ_PHASES[:2]
+    ]
+    plain = recording(signed).routes
+    ups = sum(
+        sender.neurons
+        for sender in PLAN.senders
+        if any(PLAN.tiles[t].layer > sender.layer for t in sender.destinations)
+    )
+    assert states[0] == COUNTS.samples * ups and states[1] > 0
+    assert sum(states) <= 2 * COUNTS.samples * plain._state_shares.sum()
+    assert {item.item for item in found.chip.memory} >= {"stored states", "error states"}
+    assert "saved free state" not in {item.item for item in found.chip.memory}
+    lines = bill(recording(BASE)).query("component == 'cell_write'").groupby("style")["count"].sum()
+    pulses = COUNTS.updates("pulses_up") + COUNTS.updates("pulses_down")
+    assert lines["clocked"] == pulses.sum()
+    assert lines["settling"] == (pulses * tile_copies(recording(BASE).chip)).sum()
+
+
+def test_the_interval_of_the_ratio_holds_every_corner() -> None:
+    """Of all ends that components can take, the same in both bills, none gives a ratio outside."""
+    ours, theirs = bill(recording(BASE), [Style.CLOCKED]), backprop_bill(for_backprop(recording(BASE)))
+    low, high = ratio_ends(ours, theirs)
+    columns = ["energy_J", "energy_low_J", "energy_high_J"]
+    parts = [table.groupby("component")[columns].sum() for table in (ours, theirs)]
+    names = parts[0].index.union(parts[1].index)
+    mine, its = (part.reindex(names, fill_value=0.0).to_numpy() for part in parts)
+    rng, every = np.random.default_rng(0), np.arange(len(names))
+    for _ in range(500):
+        pick = rng.integers(0, 3, len(names))
+        assert low <= mine[every, pick].sum() / its[every, pick].sum() <= high
+    for one in compare(recording(BASE), bill(recording(BASE))):
+        assert one.ratio_low <= one.ratio <= one.ratio_high
+
+
+def test_the_sanity_of_a_bill() -> None:
+    found = recording(BASE)
+    table = bill(found)
+    seen = sanity(found, table[table["style"] == "clocked"], Style.CLOCKED)
+    seconds = sum(latencies_s(found, Style.CLOCKED).values())
+    total = table[table["style"] == "clocked"].energy_J.sum()
+    assert seen.power_W == pytest.approx(total / seconds)
+    assert seen.static_W == pytest.approx(found.chip.static_power().chip_W(len(PLAN.tiles)))
+    assert sum(seen.levels.values()) == pytest.approx(1) and 0 < seen.cells_used < 1 and not seen.warnings
+    cold = seen._replace(area_m2=seen.area_m2 * 1e-4, bit_operations_per_J=1e15)
+    assert [warning.split(":")[1].strip()[:5] for warning in cold.warnings] == ["chips", "the l", "measu"]
+
+
+def test_a_file_without_levels_has_a_router_per_tile() -> None:
+    """What runs recorded before there were levels still loads: keys that are missing take their defaults."""
+    new = {
+        "noc": ("header_bits", "packet_flits"), "dac": ("bits", "growth", "pulses"), "digital": ("neuron_time",),
+        "buffer": ("port_bits", "cycle_time", "energy_scale", "refresh"), "wire": ("cell_capacitance",),
+    }  # fmt: skip
+    document = {
+        section: {key: value for key, value in table.items() if key not in new.get(section, ())}
+        for section, table in DOCUMENT.items()
+        if section not in ("core", "leakage")
+    }
+    document["leakage"] = {"tile": number(9.98e-5, "W")}
+    model = parse_hardware_model(document, "old")
+    chip = recording(model).chip
+    assert chip.levels.nodes == len(PLAN.tiles) and model.core is None
+    assert chip.static_power().tile_W == 9.98e-5
+    assert spent(model, "line") == 0 and not ledger(COUNTS, PLAN, model).empty
+
+
+def test_the_interval_of_the_ratio_holds_other_sources() -> None:
+    """VGG-8, T = 20 and K = 8: the ratio without leakage, and that with the constants of NeuroSim's chip, lie in the
+    printed interval.
+    """
+    model = load_hardware_model("rram_32nm")
+    plan = vgg8_plan(model.array_geometry())
+    ticks = {"free": 20, "nudge_plus": 8, "nudge_minus": 8}
+    counts = given_counts(plan, ticks, 0.5, 0.1, 1, 32, writes=0.01)
+    whole = Recording.of(counts, plan, model)
+    clocked = compare(whole, bill(whole))[0]
+    bills = bill(whole, [Style.CLOCKED]), backprop_bill(for_backprop(whole))
+    bare = [table[table.component != "leakage"].energy_J.sum() for table in bills]
+    low_power = {"density": 2.1, "tile": 0.0}
+    theirs = model.model_copy(
+        update={
+            "adc": with_values(model, "adc", conversion_time=9e-9).model_copy(
+                update={"table": model.adc.priced.model_copy(update={"8": sar(model)})}
+            ),
+            "leakage": with_values(model, "leakage", **low_power),
+            "noc": with_values(model, "noc", router_energy=0.0, router_leakage=8e-8),
+            "registers": with_values(model, "registers", leakage=1.2e-11),
+            "buffer": with_values(model, "buffer", leakage=1.2e-12),
+        }
+    )
+    neurosim = Recording.of(counts, plan, theirs)
+    other = compare(neurosim, bill(neurosim))[0].ratio
+    assert clocked.ratio_low < bare[0] / bare[1] < clocked.ratio_high
+    assert clocked.ratio_low < other < clocked.ratio_high and other < 0.8 * clocked.ratio
+
+
+def with_values(model: HardwareModel, section: str, **values: float) -> Any:
+    """A section with other numbers, without intervals."""
+    old = getattr(model, section)
+    changes = {
+        name: getattr(old, name).model_copy(update={"value": value, "low": None, "high": None})
+        for name, value in values.items()
+    }
+    return old.model_copy(update=changes)
+
+
+def sar(model: HardwareModel) -> AdcPoint:
+    """NeuroSim's converter of 8 bits."""
+    point = model.adc.priced.model_extra["8"]
+    return point.model_copy(update={"energy": point.energy.model_copy(update={"value": 1.61e-13, "low": None})})
+
+
+def test_dynamic_memories_are_refreshed() -> None:
+    """Every bit of the buffers of each layer, at its power, as long as the phase takes; and nothing of registers."""
+    kept = model_with(core__tiles=2, buffer__refresh=1e-9)
+    found = recording(kept)
+    bits = sum(item.bits for item in found.chip.memory if item.item in BUFFERED)
+    seconds = latencies_s(found, Style.CLOCKED)["free"]
+    assert spent(kept, "refresh") == pytest.approx(1e-9 * bits * seconds)
+
+
+@pytest.mark.parametrize("name", ["isaac", "sram_digital_65nm"])
+def test_shipped_chips_with_levels_are_billed(name: str) -> None:
+    model = load_hardware_model(name)
+    plan = plan_tiles(GEOMETRIES, model.array_geometry())
+    found = Recording.of(random_counts(plan), plan, model, SIGNALS, READOUT)
+    table = bill(found)
+    assert np.isfinite(table.energy_J).all() and (table.energy_low_J <= table.energy_high_J).all()
+    assert table[table.component == "core_transfer"].energy_J.sum() > 0
+    assert found.chip.levels.cores < len(plan.tiles) and model.cluster is not None
+    assert ("refresh" in set(table.component)) == (name == "isaac")
+    for style in Style:
+        assert all(seconds >= 0 for seconds in latencies_s(found, style).values())
