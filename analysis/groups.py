@@ -32,8 +32,8 @@ class Group:
 
     @property
     def method(self) -> str:
-        """How it learns, in the paper's words: the kinds of its error signals, whether the feedback has gains and, where
-        it is not EP, the rule.
+        """How it learns, in the paper's words: the kinds of its error signals, the rule where it is not EP, and whether
+        the feedback has gains.
         """
         kinds = self.runs[0].setting("signals", "kind")
         kinds = kinds if isinstance(kinds, list) else [kinds]
