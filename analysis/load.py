@@ -67,6 +67,7 @@ class Run:
 
     def label_in(self, directory: str) -> str:
         """:attr:`label` with another name for the directory."""
+        directory = directory.encode(errors="backslashreplace").decode()  # names of folders need not be text
         return directory if self.name in directory else f"{self.name} ({directory})"
 
     def setting(self, section: str, key: str) -> Any:
@@ -174,7 +175,7 @@ def open_run(path: Path) -> Run:
     """The run directory at ``path``; raises :class:`CheckpointError` when it is none this version reads."""
     run = RunDirectory.open(path)
     info = run.info()
-    if "name" not in info:
+    if not isinstance(info.get("name"), str):
         raise CheckpointError(f"{run.run_json}: lacks the name of the run; was it edited?")
     return Run(path, info["name"], _scenario(path / "scenario.toml"), info)
 

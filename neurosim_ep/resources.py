@@ -19,6 +19,7 @@ from neurosim_ep.errors import NeurosimError
 PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
+HUGE = "holds a whole number of more than 64 bits, which TOML has not"
 LONGEST, DEEPEST = 2**26, 32
 """Bytes of a text, and levels of tables and lists in one."""
 
@@ -70,8 +71,10 @@ def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, An
         document = tomllib.loads(text)
     except RecursionError as problem:
         raise error(f"{path}: its values are nested too deeply; {DEEPEST} levels are allowed") from problem
-    except ValueError as problem:
+    except tomllib.TOMLDecodeError as problem:
         raise error(f"{path}: {_explain_syntax(str(problem), text)}") from problem
+    except ValueError as problem:  # of the interpreter, which reads no more than some thousand digits
+        raise error(f"{path}: {HUGE}") from problem
     if broken := broken_value(document):
         raise error(f"{path}: {broken}")
     return document
@@ -89,7 +92,7 @@ def broken_value(document: dict[str, Any]) -> str:
         elif isinstance(value, list):
             waiting += [(key, inner, depth + 1) for inner in value]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return f"{key}: holds a whole number of more than 64 bits, which TOML has not"
+            return f"{key}: {HUGE}"
         elif isinstance(value, str) and "\0" in value:
             return f"{key}: holds a NUL, which no name or path has"
     return ""
@@ -111,7 +114,7 @@ def _explain_syntax(message: str, text: str) -> str:
     number = int(line[1]) if line else len(lines)
     if reason.startswith(("Cannot overwrite a value", "Cannot declare")):
         reason += "; each key and section may appear only once"
-    return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()}"
+    return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()[:200]}"
 
 
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:

@@ -15,11 +15,12 @@ import torch
 
 _cudnn, _matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 _BOTH, _NEW = {True: True, False: False}, {True: "tf32", False: "ieee"}
-_CONVOLUTIONS: list[tuple[Any, str, dict[bool, Any]]] = [(_cudnn, "allow_tf32", _BOTH)]
-_PRODUCTS: list[tuple[Any, str, dict[bool, Any]]] = [(_matmul, "allow_tf32", _BOTH)]
-if hasattr(_cudnn, "conv"):  # since PyTorch 2.9; recurrent layers go along, as else the older setting cannot be read
-    _CONVOLUTIONS += [(owner, "fp32_precision", _NEW) for owner in (_cudnn.conv, _cudnn.rnn)]
-    _PRODUCTS = [(_matmul, "fp32_precision", _NEW)]
+_CONVOLUTIONS: list[tuple[Any, str, dict[bool, Any]]] = [
+    (_cudnn, "allow_tf32", _BOTH),
+    (_cudnn.conv, "fp32_precision", _NEW),
+    (_cudnn.rnn, "fp32_precision", _NEW),  # they go along, as else the older setting cannot be read
+]
+_PRODUCTS: list[tuple[Any, str, dict[bool, Any]]] = [(_matmul, "fp32_precision", _NEW)]
 
 
 def set_tf32(convolutions: bool, products: bool = False) -> None:

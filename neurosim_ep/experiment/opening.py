@@ -98,7 +98,9 @@ class Experiment:
         """``run.json``; raises :class:`CheckpointError` where the block looks for what a run writes there in vain."""
         try:
             yield self.run.info()
-        except (KeyError, TypeError) as problem:
+        except NeurosimError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:
             raise CheckpointError(
                 f"{self.run.run_json}: lacks what a run writes there ({problem}); "
                 "restore the file from a copy, or start the run again"
@@ -228,7 +230,9 @@ class Experiment:
         """Raise :class:`CheckpointError` unless ``source`` is the teacher that the run started with."""
         if self.directory is None:
             return
-        if source.teacher_digest != (self.directory.info().get("teacher") or {}).get("digest"):
+        with self.reading() as info:
+            known = (info.get("teacher") or {}).get("digest")
+        if source.teacher_digest != known:
             raise CheckpointError(
                 f"{teacher_folder(self.scenario)}: holds another teacher than the one this run started with; "
                 "restore it, or start a new run"

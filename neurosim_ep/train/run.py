@@ -163,30 +163,32 @@ def resume(
 def _report(experiment: Experiment) -> RunResult:
     """How a finished run ended."""
     with experiment.reading() as info:
-        return RunResult(
+        result = RunResult(
             experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
             teacher=info.get("teacher"),
         )  # fmt: skip
+        result.summary()  # which needs all that a run writes there
+    return result
 
 
 def _go_on(
     experiment: Experiment, threads: int | None, reporter: Reporter, plots: bool, overrides: Sequence[str]
 ) -> RunResult:
     """See :func:`resume`; the directory is locked."""
-    directory, state, epoch = experiment.run, experiment.checkpoint, experiment.epoch
+    directory, state = experiment.run, experiment.checkpoint
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
-    if overrides and epoch >= whole.training.epochs:
-        raise UsageError(
-            f"training.epochs = {whole.training.epochs}: {epoch} epochs are finished; set more of them to go on"
-        )
     with experiment.reading() as info:
-        asked, changes = _threads(info) if threads is None else threads, info.get("changes") or []
+        asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
     used = experiment.use_threads(asked, whole.training.batch_size)
     if threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
     telemetry = whole.telemetry.model_copy(update={"plots": whole.telemetry.plots and plots})
     scenario = whole.model_copy(update={"telemetry": telemetry})
-    trainer = Trainer(experiment)
+    trainer, epoch = Trainer(experiment), experiment.epoch
+    if overrides and epoch >= whole.training.epochs:
+        raise UsageError(
+            f"training.epochs = {whole.training.epochs}: {epoch} epochs are finished; set more of them to go on"
+        )
     if "kept" not in state:
         raise CheckpointError(
             f"{directory.checkpoints}: saved by an earlier version, which kept no digests of the run's files; resume "
@@ -263,7 +265,8 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
     with interruptible():
         try:
             begin()
-            before = float(directory.info().get("seconds") or 0.0)
+            noted = directory.info().get("seconds")
+            before = float(noted) if isinstance(noted, int | float) else 0.0
             said = _start(running, first)
             for epoch in range(first, running.scenario.training.epochs):
                 metrics = _one_epoch(running, epoch, metrics)
@@ -278,9 +281,12 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             with closing():
                 status, error = _ending(problem, directory)
                 close(status, *([] if status == "interrupted" else [str(error) or repr(error)]))
-            if error is problem:
-                raise
-            raise error from problem
+            try:
+                if error is problem:
+                    raise
+                raise error from problem
+            finally:
+                del error  # whose traceback holds this frame, and with it all files of the run
         with closing():
             close("done")
     info = directory.info()

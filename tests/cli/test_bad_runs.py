@@ -207,7 +207,7 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
         "training.epochs = 20, which was 2; put back what it was, or change it for the epochs to come with "
         "`neurosim-ep resume",
     ),
-    "another rate": (replace("scenario.toml", "learning_rate = ", "learning_rate = 1"), "training.learning_rate = 1"),
+    "another rate": (replace("scenario.toml", "learning_rate = ", "learning_rate = 1"), "learning_rate = 1"),
     "hardware changed": (replace("hardware.toml", "value = 1", "value = 2"), "hardware.toml: damaged or edited"),
     "no epochs": (remove("epochs.csv"), "epochs.csv: missing: not what the run's checkpoint knows of; restore"),
     "no layers": (remove("layers.csv"), "layers.csv: missing"),

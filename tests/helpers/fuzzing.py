@@ -10,15 +10,13 @@ from pathlib import Path
 
 import torch
 from data_files import cifar10_binary, cifar10_python, cifar100_python, folder_images, idx_files, load, pack
-from new_run import unseal
+from new_run import reseal, unseal
 
 from neurosim_ep.analysis.load import open_run
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.checkpoint import load_checkpoint
-from neurosim_ep.record.rundir import RunDirectory
-from neurosim_ep.record.sealed import sealed
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
@@ -29,7 +27,7 @@ from neurosim_ep.teacher.store import StoreKey, TargetStore, write_store
 from neurosim_ep.tiles.devices.file import load_device
 from neurosim_ep.tiles.devices.measurements import read_measurements
 from neurosim_ep.tiles.statistics import load_cells
-from neurosim_ep.train.run import run
+from neurosim_ep.train.run import _report, run
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=1", "relaxation.free_steps=2",
@@ -65,22 +63,24 @@ def kinds(base: Path) -> dict[str, Kind]:
         ),
         "traffic": Kind(out, "traffic.h5", lambda folder: read_traffic(folder / "traffic.h5")),
         "traffic of an earlier version": Kind(old, "traffic.h5", lambda folder: read_traffic(folder / "traffic.h5")),
-        "run.json": Kind(out, "run.json", lambda folder: (open_run(folder).classes, RunDirectory.open(folder).info())),
+        "run.json": Kind(out, "run.json", _run_json),
         "scenario of a run": Kind(out, "scenario.toml", lambda folder: Experiment.open(folder, device="cpu").epoch),
         "hardware of a run": Kind(out, "hardware.toml", lambda folder: Experiment.open(folder, device="cpu").epoch),
         "table": Kind(out, "layers.csv", lambda folder: open_run(folder).table("layers.csv", ("epoch", "mean_abs_dW"))),
     }
-    found["checkpoint with a digest of its own"] = Kind(
-        out, "checkpoints/last.pt", lambda folder: load_checkpoint(_sealed(folder / "checkpoints/last.pt"), CPU)
-    )
+    found["checkpoint with a digest of its own"] = Kind(out, "checkpoints/last.pt", _meant)
     return found | _settings(base) | _images(base) | _others(base)
 
 
-def _sealed(path: Path) -> Path:
-    """Give the changed file a digest that is right, as somebody would who means it; its folder."""
-    unseal(path)
-    path.write_bytes(sealed(path.read_bytes()))
-    return path.parent
+def _run_json(folder: Path) -> object:
+    """What pictures and a finished run take from it."""
+    return open_run(folder).classes, _report(Experiment.open(folder, device="cpu")).summary()
+
+
+def _meant(folder: Path) -> object:
+    """The checkpoint with a digest that is right, as somebody would give it who means its changes."""
+    reseal(folder / "checkpoints/last.pt")
+    return load_checkpoint(folder / "checkpoints", CPU)
 
 
 def _settings(base: Path) -> dict[str, Kind]:

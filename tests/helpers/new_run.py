@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neurosim_ep.record.rundir import RunDirectory
-from neurosim_ep.record.sealed import LENGTH, is_sealed
+from neurosim_ep.record.sealed import LENGTH, is_sealed, sealed
 
 
 def new_run(path: Path, name: str) -> RunDirectory:
@@ -13,6 +13,12 @@ def new_run(path: Path, name: str) -> RunDirectory:
     with RunDirectory.claimed(path) as run:
         run.begin(name)
     return RunDirectory(path)
+
+
+def reseal(path: Path) -> None:
+    """Give the file at ``path``, which was edited, a digest that is right again."""
+    unseal(path)
+    path.write_bytes(sealed(path.read_bytes()))
 
 
 def unseal(path: Path) -> None:

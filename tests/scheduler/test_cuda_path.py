@@ -393,7 +393,6 @@ def test_only_ticks_are_rounded_to_tf32_whatever_the_process_does(
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (True, True)
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="PyTorch 2.9 has the newer settings")
 def test_programs_may_use_either_of_pytorchs_settings() -> None:
     """PyTorch refuses to tell the older one once convolutions and recurrent layers differ in the newer one."""
     before = torch.backends.cudnn.conv.fp32_precision

@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from new_run import reseal
 
 from neurosim_ep.cli import main
 from neurosim_ep.data.dataset import load_data
@@ -174,10 +175,12 @@ def test_a_run_with_a_teacher_resumes(tmp_path: Path, monkeypatch: pytest.Monkey
     with h5py.File(tmp_path / "teacher" / "targets.h5", "r+") as store:
         digest = store.attrs["teacher_digest"]
         store.attrs["teacher_digest"] = "another"
+    reseal(tmp_path / "teacher" / "targets.h5")
     with pytest.raises(CheckpointError, match="holds another teacher than the one this run started with"):
         resume(tmp_path / "cut", device="cpu")
     with h5py.File(tmp_path / "teacher" / "targets.h5", "r+") as store:
         store.attrs["teacher_digest"] = digest
+    reseal(tmp_path / "teacher" / "targets.h5")
     monkeypatch.chdir("/")
     again = resume(tmp_path / "cut", device="cpu")
     ours, theirs = ((result.out / "layers.csv").read_bytes() for result in (again, whole))
@@ -326,7 +329,11 @@ def test_without_a_teacher_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds no teacher"):
         run(scenario(tmp_path / "teacher", "signals.live=true"), tmp_path / "run", device="cpu")
     (tmp_path / "teacher").mkdir()
-    (tmp_path / "teacher" / "targets.h5").write_bytes(b"no HDF5")
+    store = tmp_path / "teacher" / "targets.h5"
+    store.write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match=r"has no digest at its end: cut short, or of an earlier version; write"):
+        run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu")
+    reseal(store)
     with pytest.raises(DataError, match="cannot be read as a target store"):
         run(scenario(tmp_path / "teacher"), tmp_path / "run", device="cpu")
     with pytest.raises(UsageError, match="is not an empty folder and holds no teacher"):
@@ -434,7 +441,7 @@ def test_damaged_targets_are_noticed(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"targets\.h5: is damaged .*; write it again with `neurosim-ep teach`"):
+    with pytest.raises(DataError, match=r"targets\.h5: damaged: its bytes .*; write it again with `neurosim-ep teach`"):
         run(scenario(tmp_path / "teacher", "teacher.epochs=1"), tmp_path / "run", device="cpu")
 
 
