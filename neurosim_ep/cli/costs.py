@@ -47,15 +47,16 @@ def estimate(
     from neurosim_ep.train.estimate import estimate_given, estimate_measured
     from neurosim_ep.train.inspect import classes_and_shape
 
+    exact = ["tiles compute exactly, whatever the bits of the conversions billed"] if loaded.hardware.ideal else []
     if activity is not None and events is not None:
         if not all(math.isfinite(share) for share in (activity, events, writes or 0.0)):
             raise UsageError("--activity, --events and --writes: must be shares between 0 and 1")
         shape = classes_and_shape(loaded.data, loaded.scenario.seed)
         found = estimate_given(loaded, activity, events, *shape, writes=writes or 0.0)
         written = "given writes" if writes else "no programming pulses, so no wear: --writes gives them"
-        _print_bill(found, "given activity, every tick of T and K taken", written)
+        _print_bill(found, "given activity, every tick of T and K taken", written, *exact)
     else:
-        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network")
+        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network", *exact)
 
 
 @cli.command()

@@ -26,6 +26,7 @@ from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.settling import settling_time_s
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.memory import ep_memory, memory_table
 from neurosim_ep.hardware.chip.messages import message_table
 from neurosim_ep.hardware.chip.recording import Recording
@@ -176,7 +177,7 @@ def test_a_strided_image_is_sent_where_it_is_read() -> None:
     read = np.zeros((5, 6), bool)
     read[::2, ::2] = True
     assert (found[:, read] == 2).all() and (found[:, ~read] == 0).all()  # two column blocks, one row block
-    sent = [route for route in Routes(plan).all if route.component == "input"]
+    sent = [route for route in Routes(plan, Levels(len(plan.tiles))).all if route.component == "input"]
     assert sum(route.share * len(route.destinations) for route in sent) == found.sum()
     assert all(route.source == PORT and route.destinations for route in sent)
 
