@@ -140,7 +140,9 @@ def test_converters_share_the_lines_of_a_tile() -> None:
     document = {**DOCUMENT, "adc": {key: value for key, value in DOCUMENT["adc"].items() if key != "per_tile"}}
     document["adc"] = {**document["adc"], "columns_each": number(8)}
     assert parse_hardware_model(document, "x").converters_per_tile() == 16
-    document["adc"]["per_tile"] = number(1)
+    document["adc"]["per_tile"] = number(1)  # of a base
+    assert parse_hardware_model(document, "x").converters_per_tile() == 16
+    document["adc"] = {key: value for key, value in document["adc"].items() if key not in ("per_tile", "columns_each")}
     with pytest.raises(HardwareModelError, match="give per_tile, converters of a tile, or columns_each"):
         parse_hardware_model(document, "x")
 

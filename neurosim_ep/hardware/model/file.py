@@ -56,8 +56,11 @@ class ModelFile:
             part = document
             for section in path:
                 part = part[section]
-            number = isinstance(part.get(name), dict)
-            part[name] = {**part[name], "value": value, "source": source} if number else value
+            if isinstance(value, str):
+                part[name] = value
+            else:
+                about = part.get(name, {"unit": "1", "kind": "assumed", "node_nm": document["model"]["node_nm"]})
+                part[name] = {**about, "value": value, "source": source}
         return replace(self, document=document, model=parse_hardware_model(document, f"{self.path}, {source}"))
 
     def given(self, key: str) -> Document:
