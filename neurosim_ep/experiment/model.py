@@ -164,6 +164,7 @@ def chip_model(section: HardwareSection) -> ModelFile:
     if converters.dac_bits:
         serial = converters.dac_coding == "bit_serial"
         changes["array.input_pulses"] = converters.dac_bits if serial else 1
+        changes["dac.bits"] = 1 if serial else converters.dac_bits
         changes["array.conversions"] = "per_pulse" if serial else "per_read"
     device = section.device
     if not device.ideal and device.update == "difference" and file.model.write.parallel:

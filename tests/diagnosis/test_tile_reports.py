@@ -281,7 +281,7 @@ def test_accuracy_against_bits_with_a_curve_per_method_that_ends_on_ideal_tiles(
     assert sweep.varied(runs) == sweep.Sweep("hardware.converters.adc_bits", method=True)
     axes = sweep.draw(runs).axes[0]
     found = {container.get_label(): container.lines[0].get_ydata().tolist() for container in axes.containers}
-    labels = ["LE, γ = 1, κ = 1", "backpropagation, LE", "LE, γ = 0.1, κ = 1"]
+    labels = ["LE, γ = 1, κ = 1", "backpropagation, LE", "LE with gains, γ = 0.1, κ = 1"]
     assert list(found) == labels
     np.testing.assert_allclose(list(found.values()), np.add.outer([0, 0.01, 0.02], [0.3, 0.6, 0.7]))
     assert axes.containers[0].lines[0].get_xdata().tolist() == [4, 8, 10]

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurosim_ep.errors import HardwareModelError
-from neurosim_ep.hardware.model.adc import AdcFit, signal_to_noise_dB
+from neurosim_ep.hardware.chip.components import Part
+from neurosim_ep.hardware.model.adc import AdcFit, AdcPoint, signal_to_noise_dB
 from neurosim_ep.hardware.model.curves import Curve
 from neurosim_ep.hardware.model.file import load_hardware_model, merged, numbers, parse_hardware_model, read_model
+from neurosim_ep.hardware.model.quantities import Key
 from neurosim_ep.hardware.model.sections import RULES, HardwareModel
+from neurosim_ep.registry import CONVERTERS
 from neurosim_ep.resources import shipped_files
 
 MODELS = sorted(
@@ -172,6 +175,20 @@ def test_logic_follows_the_node_and_cells_do_not(document: dict[str, Any]) -> No
     # Horowitz's 0.3 pJ at 45 nm, carried to 32 nm
     assert at_32.digital.multiply_add_energy.value == pytest.approx(0.66 * 3e-13)
     assert at_32.digital.multiply_add_energy.node_nm == 32
+
+
+def test_every_key_says_what_it_means_and_where_it_enters() -> None:
+    """Each key of each section carries its meaning, and lines of the bill that there are."""
+    beside = {"time", "area", "memory", "wear"}
+    sections = {name: HardwareModel.part(name) for name in HardwareModel.model_fields}
+    kinds = {f"adc.{name}": CONVERTERS[name] for name in CONVERTERS.own if name != "table"}
+    for section, part in {**sections, **kinds, "adc.table.8": AdcPoint}.items():
+        for name, field in part.model_fields.items():
+            said = [one for one in field.metadata if isinstance(one, Key)]
+            assert len(said) == 1 and len(said[0].meaning) > 5, f"{section}.{name}"
+            assert set(said[0].lines) <= {*Part, *beside}, f"{section}.{name}"
+            without_lines = section in ("model", "scaling") or name in ("segment_resistance", "lowest", "highest")
+            assert bool(said[0].lines) != without_lines or section in ("core", "cluster"), f"{section}.{name}"
 
 
 def volts(value: float) -> dict[str, Any]:

@@ -75,8 +75,8 @@ class Summary:
     @property
     def _parts(self) -> str:
         levels = self.recording.chip.levels
-        cores = f" in {levels.cores} cores" if levels.per_core > 1 else ""
-        clusters = f" of {levels.nodes} clusters" if levels.per_cluster > 1 else ""
+        cores = f" in {levels.cores} cores of {levels.per_core}" if levels.per_core > 1 else ""
+        clusters = f" and {levels.nodes} clusters of {levels.per_cluster}" if levels.per_cluster > 1 else ""
         return f"{levels.tiles}{cores}{clusters}"
 
     def _wear(self) -> str:
@@ -94,6 +94,8 @@ class Summary:
     def _hottest_link(self) -> str:
         """The link that carries most in event style, over all phases."""
         recording = self.recording
+        if recording.chip.levels.nodes == 1:
+            return "none: one router"
         bits = sum(recording.bits(phase, Style.EVENT) for phase in READ_PHASES)
         side, load = max(recording.mesh.loads(np.asarray(bits)).items(), key=lambda item: int(item[1].max()))
         y, x = np.unravel_index(int(load.argmax()), load.shape)

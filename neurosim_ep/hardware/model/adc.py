@@ -229,7 +229,10 @@ class AdcSection(Strict):
         key("converters of a tile, all its slices together; or give columns_each", "time", "area", "leakage"),
     ] = None
     columns_each: Annotated[
-        Number | None, key("columns that share a converter, in place of per_tile", "time", "area", "leakage")
+        Number | None,
+        key(
+            "columns that share a converter; where it is given, per_tile is not looked at", *("time", "area", "leakage")
+        ),
     ] = None
     conversion_time: Annotated[
         Second, key("time of a conversion; serial: what it takes beside its steps", "time", "adc")
@@ -237,10 +240,8 @@ class AdcSection(Strict):
 
     @model_validator(mode="after")
     def _kind_is_given(self) -> Self:
-        if (self.per_tile is None) == (self.columns_each is None):
-            raise ValueError(
-                "give per_tile, converters of a tile, or columns_each, columns of a converter, and not both"
-            )
+        if self.per_tile is None and self.columns_each is None:
+            raise ValueError("give per_tile, converters of a tile, or columns_each, columns of a converter")
         if self.bits.value > MOST_BITS:
             raise ValueError(f"bits ({self.bits.value}) must not exceed {MOST_BITS}")
         if getattr(self, self.kind) is None:

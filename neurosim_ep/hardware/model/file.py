@@ -59,9 +59,11 @@ class ModelFile:
                 part = part[section]
             if value is None:
                 part.pop(name, None)
-                continue
-            number = isinstance(part.get(name), dict) and not isinstance(value, dict)
-            part[name] = {**part[name], "value": value, "source": source} if number else value
+            elif isinstance(value, int):
+                about = part.get(name, {"unit": "1", "kind": "assumed", "node_nm": document["model"]["node_nm"]})
+                part[name] = {**about, "value": value, "source": source}
+            else:
+                part[name] = value
         return replace(self, document=document, model=parse_hardware_model(document, f"{self.path}, {source}"))
 
     def given(self, key: str) -> Document:
