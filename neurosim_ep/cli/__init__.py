@@ -38,14 +38,19 @@ def _told(problem: BaseException) -> int:
         problem.show()
         return problem.exit_code
     if isinstance(problem, NeurosimError):
-        click.echo(f"error: {problem}", err=True)
+        _complain(str(problem))
         return problem.exit_code
     if isinstance(problem, KeyboardInterrupt | click.Abort) or interrupted():
         click.echo("interrupted", err=True)
         return EXIT_CODE
     if (sentence := explained(problem)) is not None:
-        click.echo(f"error: {sentence}", err=True)
+        _complain(sentence)
         return 2
     traceback.print_exception(problem)
     click.echo("this is a bug in neurosim-ep; please report it with the lines above", err=True)
     return 1
+
+
+def _complain(sentence: str) -> None:
+    """Say ``sentence``, in which names may stand that are no text, on stderr."""
+    click.echo(f"error: {sentence.encode(errors='backslashreplace').decode()}", err=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-_cudnn, _matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+_cudnn: Any = torch.backends.cudnn
+_matmul = torch.backends.cuda.matmul
 _BOTH, _NEW = {True: True, False: False}, {True: "tf32", False: "ieee"}
 _CONVOLUTIONS: list[tuple[Any, str, dict[bool, Any]]] = [
     (_cudnn, "allow_tf32", _BOTH),

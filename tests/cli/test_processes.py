@@ -29,8 +29,9 @@ PROGRAM = [sys.executable, "-m", "neurosim_ep"]
 # A process whose command, faked, ends where it says: it sends itself the signals that it is told.
 FAKED = """
 import os, signal, sys
+from types import ModuleType
 from neurosim_ep import __main__
-from neurosim_ep.train import run
+run = sys.modules["neurosim_ep.train.run"] = ModuleType("run")
 def work(*args, **kwargs):
     try:
         for number in {during}:

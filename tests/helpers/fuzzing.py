@@ -12,7 +12,7 @@ import torch
 from data_files import cifar10_binary, cifar10_python, cifar100_python, folder_images, idx_files, load, pack
 from new_run import reseal, unseal
 
-from neurosim_ep.analysis.load import open_run
+from neurosim_ep.analysis.load import NothingToDraw, open_run
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.model.file import read_model
@@ -200,7 +200,7 @@ def tried(kind: Kind, seed: int, work: Path) -> str:
     path.write_bytes(changed(right, random.Random(seed)))
     try:
         kind.read(work)
-    except NeurosimError as problem:
+    except (NeurosimError, NothingToDraw) as problem:
         assert str(problem).strip()
         return "refused"
     except (OSError, MemoryError, RuntimeError, UnicodeEncodeError) as problem:
