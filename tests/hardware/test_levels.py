@@ -15,6 +15,7 @@ from neurosim_ep.hardware.bill.latency import latencies_s, stages
 from neurosim_ep.hardware.bill.network import carried_bits
 from neurosim_ep.hardware.bill.reads import busy_s, read_time_s
 from neurosim_ep.hardware.bill.sanity import sanity
+from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
@@ -234,6 +235,11 @@ def test_the_sanity_of_a_bill() -> None:
     assert seen.power_W == pytest.approx(total / seconds)
     assert seen.static_W == pytest.approx(found.chip.static_power().chip_W(len(PLAN.tiles)))
     assert sum(seen.levels.values()) == pytest.approx(1) and 0 < seen.cells_used < 1 and not seen.warnings
+    weights, positions = PLAN.rows * PLAN.outputs, tile_copies(found.chip)
+    once = 2 * 4 * 3 * (weights * positions * (1 + (PLAN.layer_of_tile > 0))).sum()  # samples, phases
+    settled = table[table["style"] == "settling"]
+    reads_J = settled[settled.phase != "update"].energy_J.sum()
+    assert sanity(found, settled, Style.SETTLING).operations_per_J == pytest.approx(once / reads_J)
     cold = seen._replace(area_m2=seen.area_m2 * 1e-4, bit_operations_per_J=1e15)
     assert [warning.split(":")[1].strip()[:5] for warning in cold.warnings] == ["chips", "the l", "measu"]
 
