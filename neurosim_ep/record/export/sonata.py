@@ -13,6 +13,7 @@ import numpy as np
 
 from neurosim_ep.record.export.common import MeanSample
 from neurosim_ep.record.export.traffic import TrafficExporter
+from neurosim_ep.record.hdf5 import new_image
 
 FILE = "spikes.h5"
 POPULATION = "tiles"
@@ -41,7 +42,7 @@ class Sonata(TrafficExporter):
             "dst": "router that receives",
         }
         units = {"timestamps": "ms", "payload": "message", "bits": "bit"}
-        with h5py.File(folder / FILE, "w") as file:
+        with new_image(FILE) as file:  # a full disk is no matter for HDF5
             file.attrs["magic"] = np.uint32(MAGIC)
             file.attrs["version"] = np.array(VERSION, np.uint32)
             group = file.create_group(f"spikes/{POPULATION}")
@@ -52,6 +53,8 @@ class Sonata(TrafficExporter):
                 if name in units:
                     dataset.attrs["units"] = units[name]
             group["timestamps"].attrs["one_ms_is"] = MILLISECOND
+            file.flush()
+            (folder / FILE).write_bytes(file.id.get_file_image())
         return {
             "entries": len(columns["timestamps"]),
             "population": POPULATION,
