@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable, Sequence
 
@@ -116,11 +117,12 @@ def explained(problem: BaseException) -> str | None:
     if isinstance(problem, UnicodeEncodeError):  # of a path that a file or a name is made of
         around = problem.object[max(problem.start - 40, 0) : problem.end + 20]
         return f"{around!r}: is not UTF-8 text; rename it"
-    if not isinstance(problem, OSError):
+    within = _IN_TEXT.search(str(problem)) if isinstance(problem, OSError | RuntimeError) else None
+    if within is not None:
+        number, name, reason = int(within[1]), "", os.strerror(int(within[1]))
+    elif isinstance(problem, OSError):
+        number, name = problem.errno, "" if problem.filename is None else f"{problem.filename}: "
+        reason = problem.strerror or " ".join(str(problem).split()) or type(problem).__name__
+    else:
         return None
-    number = problem.errno
-    if number is None and (found := _IN_TEXT.search(str(problem))):
-        number = int(found[1])
-    name = "" if problem.filename is None else f"{problem.filename}: "
-    reason = problem.strerror or " ".join(str(problem).split()) or type(problem).__name__
     return f"{name}{reason}{f'; {_REMEDIES[number]}' if number in _REMEDIES else ''}"

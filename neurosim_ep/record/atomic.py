@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+ROOM = 2**18
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -65,6 +69,14 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Raise OSError, as a disk that is full does, unless ``folder`` has room for ``size`` bytes and what a file takes
+    beside them: HDF5 does not survive that it runs out while it writes.
+    """
+    if shutil.disk_usage(folder).free < 1.2 * size + ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 def file_digest(path: Path) -> str:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from neurosim_ep.data.dataset import Data
 from neurosim_ep.errors import CheckpointError, DataError, UsageError
-from neurosim_ep.record.atomic import file_digest, replace_atomic, temporary_of
+from neurosim_ep.record.atomic import ROOM, file_digest, replace_atomic, temporary_of
 from neurosim_ep.record.hdf5 import require_plain
 from neurosim_ep.record.sealed import require_seal, seal_of
 from neurosim_ep.scenario.describe import show
@@ -124,7 +124,7 @@ def write_store(
     precision, temporary = section.precision, temporary_of(path)
     temporary.unlink(missing_ok=True)  # what a killed command left
     free = shutil.disk_usage(path.parent).free
-    if bits / 8 > free:
+    if bits / 8 + ROOM > free:  # HDF5 does not survive that it runs out while it writes
         raise UsageError(
             f"{path}: {samples:,} samples x {views} views need {format_bits(bits)}, but only {format_bits(8 * free)} "
             "are free; store fewer views (data.crop_step), fewer bits (teacher.precision) or fewer layers"

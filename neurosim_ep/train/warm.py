@@ -7,6 +7,7 @@ safe. A resumed run therefore starts from the very states the uninterrupted run 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.record.atomic import file_digest
+from neurosim_ep.record.atomic import file_digest, require_room
 from neurosim_ep.record.growing import RESTORE
 
 
@@ -116,6 +117,7 @@ class WarmStates:
         return datasets
 
     def _create(self, path: Path) -> list[h5py.Dataset]:
+        require_room(self.folder, 2 * self.samples * sum(math.prod(shape) for shape in self.shapes))
         file = h5py.File(path, "w")
         self._files.append(file)
         return [

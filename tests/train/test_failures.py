@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -72,6 +73,16 @@ def test_a_disk_that_fills_up_loses_no_finished_epoch(
     monkeypatch.undo()
     assert resume(out).status == "done"
     assert outcome(out) == outcome(whole)
+
+
+def test_states_of_samples_are_not_begun_where_there_is_no_room_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 would bring the process down when it runs out of room."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**18 + 10_000))
+    with pytest.raises(MachineError, match="checkpoints: No space left on device; make room on the disk"):
+        run(load_scenario("smoke", [*SMALL, "relaxation.warm_start=hdf5"]), tmp_path / "out")
+    assert status(tmp_path / "out") == "failed"
 
 
 @pytest.mark.parametrize(

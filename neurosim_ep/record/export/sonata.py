@@ -14,6 +14,7 @@ import numpy as np
 
 from neurosim_ep.record.export.packets import MeanSample
 from neurosim_ep.record.export.traffic import TrafficExporter
+from neurosim_ep.record.hdf5 import new_image
 
 FILE = "spikes.h5"
 POPULATION = "tiles"
@@ -41,7 +42,7 @@ class Sonata(TrafficExporter):
         """Write the file into ``folder``, one entry per (source, destination, tick) with messages; returns what
         export.json says of it.
         """
-        with h5py.File(folder / FILE, "w") as file:
+        with new_image(FILE) as file:  # a full disk is no matter for HDF5
             file.attrs["magic"] = np.uint32(MAGIC)
             file.attrs["version"] = np.array(VERSION, np.uint32)
             group = file.create_group(f"spikes/{POPULATION}")
@@ -60,6 +61,8 @@ class Sonata(TrafficExporter):
                     group[name].resize((entries + added,))
                     group[name][entries:] = values
                 entries += added
+            file.flush()
+            (folder / FILE).write_bytes(file.id.get_file_image())
         return {
             "entries": entries,
             "population": POPULATION,
