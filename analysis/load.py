@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.registry import RULES
 
 TRAFFIC_FILES = {"cost.csv", "comparison.csv", "traffic.h5"}
@@ -113,22 +113,19 @@ class Run:
         Raises :class:`NothingToDraw` without recorded traffic and :class:`CheckpointError` for a broken file.
         """
         path = self.existing("traffic.h5")
-        try:
-            with h5py.File(path) as file:
-                epochs = file["batches/epoch"][:]
-                if not len(epochs):
-                    raise NothingToDraw(f"{path} holds no batch yet; it grows at the end of an epoch")
-                last = epochs == epochs[-1]
-                samples = file["batches/samples"][last].sum()
-                neurons = file["layers/neurons"][:]
-                names = file["layers/name"].asstr()[:].tolist()
-                rates = {
-                    phase: _event_rates(counts["events"][last], counts["presentations"][last], samples * neurons)
-                    for phase, counts in file["phases"].items()
-                    if "events" in counts
-                }
-        except (KeyError, OSError) as problem:
-            raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
+        with open_traffic(path) as file:
+            epochs = file["batches/epoch"][:]
+            if not len(epochs):
+                raise NothingToDraw(f"{path} holds no batch yet; it grows at the end of an epoch")
+            last = epochs == epochs[-1]
+            samples = file["batches/samples"][last].sum()
+            neurons = file["layers/neurons"][:]
+            names = file["layers/name"].asstr()[:].tolist()
+            rates = {
+                phase: _event_rates(counts["events"][last], counts["presentations"][last], samples * neurons)
+                for phase, counts in file["phases"].items()
+                if "events" in counts
+            }
         return rates, names, int(epochs[-1])
 
     def existing(self, file: str) -> Path:

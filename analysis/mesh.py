@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import INK, SEQUENTIAL, canvas
-from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.units import format_si
 
 STEPS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
@@ -48,17 +47,14 @@ def draw(run: Run) -> Figure:
 def _read(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, int]:
     """Places with the layer of each tile, links summed over phases, J of each tile, and recorded samples."""
     path = run.existing("traffic.h5")
-    try:
-        with h5py.File(path) as file:
-            places = pd.DataFrame({key: file[f"places/{key}"][:] for key in ("x", "y")})
-            places["layer"] = file["tiles/layer"][:]
-            links = pd.DataFrame({key: file[f"links/{key}"][:] for key in ("x", "y", "bits")})
-            links["side"] = file["links/side"].asstr()[:]
-            cost = pd.DataFrame({key: file[f"cost/{key}"][:] for key in ("tile", "energy_J")})
-            cost["style"] = file["cost/style"].asstr()[:]
-            samples = int(file["batches/samples"][:].sum())
-    except (KeyError, OSError) as problem:
-        raise CheckpointError(f"{path}: cannot be read as recorded traffic ({problem})") from problem
+    with open_traffic(path) as file:
+        places = pd.DataFrame({key: file[f"places/{key}"][:] for key in ("x", "y")})
+        places["layer"] = file["tiles/layer"][:]
+        links = pd.DataFrame({key: file[f"links/{key}"][:] for key in ("x", "y", "bits")})
+        links["side"] = file["links/side"].asstr()[:]
+        cost = pd.DataFrame({key: file[f"cost/{key}"][:] for key in ("tile", "energy_J")})
+        cost["style"] = file["cost/style"].asstr()[:]
+        samples = int(file["batches/samples"][:].sum())
     mine = cost[(cost["style"] == "event") & (cost["tile"] >= 0)]
     energy_J = np.bincount(mine["tile"], weights=mine["energy_J"], minlength=len(places))
     return places, links.groupby(["side", "x", "y"], as_index=False)[["bits"]].sum(), energy_J, samples

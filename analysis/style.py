@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
 
 from neurosim_ep.errors import UsageError
+from neurosim_ep.record.atomic import write_atomic
 
 # Okabe & Ito, "Color Universal Design" (2008), without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5F5F5F")
@@ -124,10 +127,13 @@ def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
         _lay_out(figure)
         canvas.draw()
         pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # every picture is opaque
+        vectors, raster = io.BytesIO(), io.BytesIO()
+        figure.savefig(vectors, format="svg", metadata={"Date": None})
+        pixels.save(raster, "PNG", dpi=(figure.dpi,) * 2, compress_level=3)
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(paths[0], metadata={"Date": None})
-            pixels.save(paths[1], dpi=(figure.dpi,) * 2, compress_level=3)
+            for path, drawn in zip(paths, (vectors, raster), strict=True):
+                write_atomic(path, drawn.getvalue(), path.with_name(f".{path.name}.{os.getpid()}.tmp"))
         except OSError as problem:
             raise UsageError(
                 f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"

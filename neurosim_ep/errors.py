@@ -6,6 +6,7 @@
       HardwareModelError     2    a hardware model file that is not understood
       DataError              2    input images that are missing or malformed
       CheckpointError        2    a checkpoint or run directory that cannot be used
+      MachineError           2    disk, memory or permissions that the machine does not grant
       DivergenceError        3    the physics left the range of numbers
       RunInterrupted         130  stopped by the user; a checkpoint was saved
 
@@ -15,6 +16,8 @@ User errors derive from ``ValueError``; anything else that escapes is a bug and 
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -54,6 +57,12 @@ class CheckpointError(NeurosimError, ValueError):
     exit_code = 2
 
 
+class MachineError(NeurosimError):
+    """Disk, memory or a file that the machine does not grant; nothing is wrong with the program."""
+
+    exit_code = 2
+
+
 class DivergenceError(NeurosimError, ArithmeticError):
     """States, loss or weights stopped being finite numbers."""
 
@@ -78,3 +87,37 @@ def listed(source: str, problems: Sequence[str]) -> str:
     lines = list(dict.fromkeys(problems))
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return "\n  ".join([f"{source}: {count}", *lines])
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EACCES: "it needs permissions that this user lacks",
+    errno.EPERM: "it needs permissions that this user lacks",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOENT: "it was moved or deleted, or never was there",
+    errno.ENOTDIR: "something in its path is no folder",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "it was replaced on its server",
+}  # fmt: skip
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|std::bad_alloc", re.IGNORECASE)
+_IN_TEXT = re.compile(r"errno = (\d+)")  # how HDF5 says it
+
+
+def explained(problem: BaseException) -> str | None:
+    """One sentence about what the machine refused, with a remedy; None where ``problem`` is not of this kind."""
+    if isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and _NO_MEMORY.search(str(problem))):
+        reason = " ".join(str(problem).split())[:160]
+        return f"not enough memory{f' ({reason})' if reason else ''}; make network, batch or data smaller, or free some"
+    if not isinstance(problem, OSError):
+        return None
+    number = problem.errno
+    if number is None and (found := _IN_TEXT.search(str(problem))):
+        number = int(found[1])
+    name = "" if problem.filename is None else f"{problem.filename}: "
+    reason = problem.strerror or " ".join(str(problem).split()) or type(problem).__name__
+    return f"{name}{reason}{f'; {_REMEDIES[number]}' if number in _REMEDIES else ''}"

@@ -5,6 +5,7 @@ They are ``neurosim_ep.scenarios`` and ``neurosim_ep.hwmodels``: inside the pack
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import tomllib
@@ -18,6 +19,12 @@ from neurosim_ep.errors import NeurosimError
 PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""What texts that are not plain UTF-8 begin with; the mark of UTF-32 begins with that of UTF-16."""
+
 
 def shipped_files(folder: str) -> dict[str, Path]:
     """Shipped ``*.toml`` files of ``folder`` ("scenarios", "hwmodels", "hwmodels/devices", ...), keyed by name: "smoke"
@@ -30,14 +37,27 @@ def shipped_files(folder: str) -> dict[str, Path]:
     return {name: path for name, path in names.items() if folder != "hwmodels" or name.split("/")[0] not in PARTS}
 
 
-def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, Any]:
-    """The tables of the TOML file at ``path``; raises ``error(message)`` where it cannot be read."""
+def read_text(path: Path, error: Callable[[str], NeurosimError]) -> str:
+    """The text at ``path``, in UTF-8 or in what its byte order mark says, lines ended by a line feed; raises
+    ``error(message)`` where it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}") from problem
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
     except UnicodeDecodeError as problem:
-        raise error(f"{path}: is not UTF-8 text (byte {problem.start}); save it as UTF-8") from problem
+        raise error(f"{path}: is not {encoding.upper()} text (byte {problem.start}); save it as UTF-8") from problem
+    if "\0" in text:
+        raise error(f"{path}: is not text (byte {text.index(chr(0))} is 0); save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, Any]:
+    """The tables of the TOML file at ``path``; raises ``error(message)`` where it cannot be read."""
+    text = read_text(path, error)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:

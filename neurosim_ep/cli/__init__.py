@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ import click
 
 from neurosim_ep.cli import costs, devices, results, running, scenarios
 from neurosim_ep.cli.group import cli
-from neurosim_ep.errors import NeurosimError
+from neurosim_ep.errors import NeurosimError, explained
+from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
 
 FAMILIES = (running, scenarios, results, costs, devices)  # imported for the commands that they add
 
@@ -19,26 +19,33 @@ FAMILIES = (running, scenarios, results, costs, devices)  # imported for the com
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (see :mod:`neurosim_ep.errors`)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        with cli.make_context("neurosim-ep", list(words), obj=["neurosim-ep", *words]) as context:
-            cli.invoke(context)
-        sys.stdout.flush()
-    except click.exceptions.Exit as finished:
-        return finished.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except NeurosimError as error:
-        click.echo(f"error: {error}", err=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        return 130
-    except BrokenPipeError:  # the reader of stdout has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception:
-        traceback.print_exc()
-        click.echo("this is a bug in neurosim-ep; please report it with the lines above", err=True)
-        return 1
+    with interruptible():
+        try:
+            with cli.make_context("neurosim-ep", list(words), obj=["neurosim-ep", *words]) as context:
+                cli.invoke(context)
+            sys.stdout.flush()
+        except BaseException as problem:
+            with closing():
+                return _told(problem)
     return 0
+
+
+def _told(problem: BaseException) -> int:
+    """Say on stderr what ended a command; its exit code."""
+    if isinstance(problem, click.exceptions.Exit):
+        return problem.exit_code
+    if isinstance(problem, click.ClickException):
+        problem.show()
+        return problem.exit_code
+    if isinstance(problem, NeurosimError):
+        click.echo(f"error: {problem}", err=True)
+        return problem.exit_code
+    if isinstance(problem, KeyboardInterrupt | click.Abort) or interrupted():
+        click.echo("interrupted", err=True)
+        return EXIT_CODE
+    if (sentence := explained(problem)) is not None:
+        click.echo(f"error: {sentence}", err=True)
+        return 2
+    traceback.print_exception(problem)
+    click.echo("this is a bug in neurosim-ep; please report it with the lines above", err=True)
+    return 1

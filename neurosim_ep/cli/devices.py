@@ -17,11 +17,13 @@ from neurosim_ep.errors import UsageError
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml", help="Device file to write."
 )
-def fit_device_command(data: Path, model: str, out: Path) -> None:
+@click.option("--force", is_flag=True, help="Write the device file of a bad fit, too.")
+def fit_device_command(data: Path, model: str, out: Path, force: bool) -> None:
     """Fit a memory device to measured pulses, as a device file.
 
-    CSV has a row per reading: pulse, direction (up or down), conductance_S or weight, and cycle and device where there
-    are several. A picture of data and fit is drawn beside the file; nothing is overwritten.
+    CSV has a row per reading: pulse, direction (up or down), conductance_S (or _uS, _nS) or weight, and cycle and
+    device where there are several. A picture of data and fit is drawn beside the file; nothing is overwritten, and
+    what a bad fit gives is not written without --force.
     """
     from neurosim_ep.analysis import devices, style
     from neurosim_ep.tiles.devices.fit import fit_device, refuse_existing
@@ -31,6 +33,8 @@ def fit_device_command(data: Path, model: str, out: Path) -> None:
     refuse_existing(out, out.with_suffix(".svg"), out.with_suffix(".png"))
     found = fit_device(data, model)
     click.echo(table(found.rows()))
+    if found.doubts and not force:
+        raise UsageError(f"{data}: {'; '.join(found.doubts)}; nothing was written (--force writes it all the same)")
     sweeps = [devices.FittedSweep(s.raising, s.pulses, s.w, found.predicted(s)) for s in found.data.sweeps]
     subtitle = (
         f"{found.data.readings} readings of {data.name}, residual {50 * found.chosen.residual:.2g} % of the range"

@@ -50,17 +50,29 @@ def run_command(
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
+@set_option
 @no_plots_option
 @run_options
-def resume(run_dir: Path, no_plots: bool, device: str, threads: int | None, as_json: bool, quiet: bool) -> None:
+def resume(
+    run_dir: Path,
+    overrides: tuple[str, ...],
+    no_plots: bool,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Continue the interrupted run in RUN_DIR.
 
-    With the number of threads it began with, unless told otherwise.
+    With the number of threads it began with, unless told otherwise. --set changes the scenario for the epochs to come,
+    as --set training.epochs=20 adds epochs to a finished run; run.json keeps what was changed.
     """
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:
-        result = resume(run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots)
+        result = resume(
+            run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots, overrides=overrides
+        )
     _print_result(result, as_json, quiet)
 
 

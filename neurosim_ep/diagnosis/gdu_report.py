@@ -14,8 +14,9 @@ from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_upd
 from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.errors import DivergenceError, UsageError
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.record.atomic import write_json
 from neurosim_ep.record.logs import write_table
-from neurosim_ep.record.rundir import iso_time, versions, write_json
+from neurosim_ep.record.rundir import iso_time, versions
 from neurosim_ep.record.whole_folder import new_folder, refuse_filled
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario

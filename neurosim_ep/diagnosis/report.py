@@ -18,8 +18,9 @@ from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.record.atomic import write_json
 from neurosim_ep.record.logs import write_table
-from neurosim_ep.record.rundir import versions, write_json
+from neurosim_ep.record.rundir import versions
 from neurosim_ep.record.whole_folder import replaced_folder, unwritable
 
 FORMAT, MARK = 1, "diagnosis.json"

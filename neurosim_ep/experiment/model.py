@@ -24,7 +24,7 @@ from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.scenario.schema import HardwareSection, RelaxationSection, Scenario, TeacherSection
 from neurosim_ep.tiles.crossbar import Circuit
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
-from neurosim_ep.tiles.network_tiles import ChipTiles, make_tiles
+from neurosim_ep.tiles.network_tiles import ChipTiles, device_conductances, make_tiles
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,17 @@ def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ..
 
 
 def chip_model(section: HardwareSection) -> ModelFile:
-    """The hardware model of a scenario, with the converters and the way of writing of tiles that are not ideal."""
+    """The hardware model of a scenario, with the converters and the way of writing of tiles that are not ideal, and
+    with the conductances of a device whose file says them.
+    """
     file, converters = read_model(section.model), section.converters
     if section.ideal:
         return file
-    changes: dict[str, int | str] = {"array.subtraction": "analog"}
+    changes: dict[str, Any] = {"array.subtraction": "analog"}
+    if (found := device_conductances(section.device)) is not None:
+        for key, given in (("cell.on_conductance", found.maximum_S), ("cell.off_conductance", found.minimum_S)):
+            changes[key] = {**given.model_dump(), "unit": "S", "node_nm": file.given(key)["node_nm"]}
+        changes["cell.read_energy"] = None  # of cells of other conductances
     if converters.adc_bits:
         changes["adc.bits"] = converters.adc_bits
     if converters.dac_bits:

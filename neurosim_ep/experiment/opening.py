@@ -14,10 +14,12 @@ from torch import Tensor
 
 from neurosim_ep.data.dataset import Data, load_data
 from neurosim_ep.ep.signals import alpha_at
-from neurosim_ep.errors import CheckpointError, DataError, UsageError
+from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, UsageError
+from neurosim_ep.experiment.copies import require, with_copies
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.record.checkpoint import load_checkpoint
+from neurosim_ep.record.kept import SCENARIO, require_kept
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
@@ -35,8 +37,6 @@ from neurosim_ep.teacher.targets import (
     teacher_folder,
 )
 from neurosim_ep.threads import use_threads
-
-SCENARIO, HARDWARE = "scenario.toml", "hardware.toml"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ class Experiment:
         exact: bool = False,
         blank: bool = False,
     ) -> Self:
-        """``target`` is a scenario, or a run directory, whose scenario ``overrides`` change; see the class.
+        """``target`` is a scenario, or a run directory, whose scenario ``overrides`` change; see the class. What a run
+        takes from files about hardware comes from its own copies.
 
         Raises :class:`CheckpointError` where the directory or its checkpoint cannot be used, :class:`UsageError` for a
         device that this machine lacks.
@@ -75,13 +76,15 @@ class Experiment:
         if isinstance(target, Scenario):
             return cls(target, select_device(device), exact=exact, blank=blank)
         directory = RunDirectory.open(Path(target))
-        for name in (SCENARIO,) if exact else (SCENARIO, HARDWARE):
-            if not (directory.path / name).is_file():
-                raise CheckpointError(
-                    f"{directory.path}: has no {name}; restore it from a copy, or start the run again"
-                )
+        require(directory.path, SCENARIO)
         scenario, place = load_scenario(directory.path / SCENARIO, overrides), select_device(device)
+        if not exact:
+            hardware = with_copies(scenario.hardware, directory.path)
+            scenario = scenario.model_copy(update={"hardware": hardware})
         checkpoint = load_checkpoint(directory.checkpoints, place)
+        if known := checkpoint.get("kept"):  # not of earlier versions
+            as_it_is = load_scenario(directory.path / SCENARIO)
+            require_kept(directory.path, as_it_is, known | {"files": {}} if exact else known, overrides)
         return cls(scenario, place, directory, checkpoint, bool(overrides), exact, blank)
 
     @property
@@ -109,6 +112,8 @@ class Experiment:
             what, remedy = "the scenario", "leave network and signals as the run had them"
         try:
             yield
+        except NeurosimError:
+            raise
         except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
             reason = " ".join(line.strip() for line in str(problem).splitlines()[:2])
             raise CheckpointError(
@@ -133,16 +138,13 @@ class Experiment:
 
     @cached_property
     def model(self) -> Model:
-        """Network, signals and tiles on the device; those of a run are built on its own copy of the hardware model.
+        """Network, signals and tiles on the device.
 
         Raises :class:`ScenarioError` or :class:`HardwareModelError` for parts that do not fit together.
         """
-        data, hardware = self.data, self.scenario.hardware
+        data, scenario = self.data, self.scenario
         if self.exact:
-            hardware = HardwareSection()
-        elif self.directory is not None:
-            hardware = hardware.model_copy(update={"model": str(self.directory.path / HARDWARE)})
-        scenario = self.scenario.model_copy(update={"hardware": hardware})
+            scenario = scenario.model_copy(update={"hardware": HardwareSection()})
         model = build_model(scenario, data.num_classes, data.image_shape)
         if self.directory is not None:
             with self.fitting():

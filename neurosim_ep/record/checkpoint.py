@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.record.rundir import write_atomic
+from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.record.sealed import is_sealed, opened, sealed
 
 FORMAT = 1
 NAME = "last.pt"
@@ -22,26 +22,30 @@ def save_checkpoint(folder: Path, state: dict[str, Any], name: str = NAME) -> No
     """Write ``state`` (tensors and plain values) to ``folder``; a kill leaves the old checkpoint or the new one."""
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    write_atomic(folder / name, buffer.getvalue())
+    write_atomic(folder / name, sealed(buffer.getvalue()))
 
 
 def load_checkpoint(folder: Path, device: torch.device, name: str = NAME, again: str = AGAIN) -> dict[str, Any]:
     """The checkpoint in ``folder``. Raises :class:`CheckpointError` when it is missing, damaged or of another format;
     the error says that one may ``again``.
 
-    Only tensors and plain values are read: a checkpoint cannot run code.
+    Nothing is read before the bytes have been found to be those that were written; only tensors and plain values are
+    then: a checkpoint cannot run code.
     """
     path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path}: no checkpoint there; {again}")
-    if not _is_whole(path):
-        raise CheckpointError(f"{path}: damaged or cut short; restore the file from a copy, or {again}")
+    remedy = f"restore the file from a copy, or {again}"
+    content = path.read_bytes()
+    body = opened(content, path, remedy)
+    if not is_sealed(content) and not _is_whole(body):
+        raise CheckpointError(f"{path}: damaged or cut short; {remedy}")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
+        state = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    except Exception as problem:  # whatever reading a foreign file raises
         raise CheckpointError(
             f"{path}: holds something else than tensors and plain values ({type(problem).__name__}), which is never "
-            f"loaded; restore the file from a copy, or {again}"
+            f"loaded; {remedy}"
         ) from problem
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
@@ -52,10 +56,10 @@ def load_checkpoint(folder: Path, device: torch.device, name: str = NAME, again:
     return state
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether ``path`` is a zip archive, as checkpoints are, whose checksums all hold: ``torch.load`` checks none."""
+def _is_whole(content: bytes) -> bool:
+    """Whether ``content``, of an earlier version, is a zip archive whose checksums hold: `torch.load` checks none."""
     try:
-        with ZipFile(path) as archive:
+        with ZipFile(io.BytesIO(content)) as archive:
             return archive.testzip() is None
-    except (OSError, EOFError, BadZipFile):
+    except Exception:  # damaged archives raise almost any exception
         return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
-from neurosim_ep.errors import CheckpointError
-from neurosim_ep.record.rundir import write_atomic
+from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.record.growing import GrowingFile
 
 EPOCH_COLUMNS = (
     "epoch", "loss", "train_accuracy", "test_accuracy", "alpha", "learning_rate",
@@ -50,62 +49,24 @@ COST_COLUMNS = (
 MEMORY_COLUMNS = ("method", "layer", "name", "item", "bits")
 
 
-class CsvTable:
+class CsvTable(GrowingFile):
     """A CSV file that grows by the rows of one epoch at a time; its first column is ``epoch``.
 
-    Append an epoch's rows before its checkpoint is saved. A run killed in between has rows of an epoch it
-    will compute again: :meth:`truncate_to` drops them, and a torn last line, before the run goes on.
+    Append an epoch's rows before its checkpoint is saved.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.path = path
+        super().__init__(path)
         self.columns = tuple(columns)
 
-    def append(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Add ``rows``; a missing or None value is an empty cell. The header comes with the first rows."""
+    def add(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Append ``rows``; a missing or None value is an empty cell. The header comes with the first rows."""
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        if not self.path.exists():
+        if not self.length:
             writer.writeheader()
         writer.writerows(rows)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-
-    def truncate_to(self, epoch: int) -> None:
-        """Drop the rows of epochs after ``epoch``, atomically; the remaining bytes stay as they are.
-
-        Raises :class:`CheckpointError` when the file is not a table of these columns.
-        """
-        if not self.path.exists():
-            return
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        except UnicodeDecodeError as problem:
-            raise CheckpointError(
-                f"{self.path}: is not UTF-8 text (byte {problem.start}); restore the file or start a new run"
-            ) from problem
-        header = ",".join(self.columns) + "\n"
-        whole = [line for line in lines if line.endswith("\n")]
-        if not whole:
-            self.path.unlink()
-            return
-        if whole[0] != header:
-            raise CheckpointError(
-                f"{self.path}: its first line is {whole[0].strip()!r}: must be {header.strip()!r}; "
-                "restore the file or start a new run"
-            )
-        kept = [line for line in whole[1:] if self._epoch(line) <= epoch]
-        write_atomic(self.path, (header + "".join(kept)).encode())
-
-    def _epoch(self, line: str) -> int:
-        first = line.split(",", 1)[0]
-        if not first.isdecimal():
-            raise CheckpointError(
-                f"{self.path}: epoch = {first.strip()!r}: must be a whole number; restore the file or start a new run"
-            )
-        return int(first)
+        self.append(text.getvalue().encode())
 
 
 def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:

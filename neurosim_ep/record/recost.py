@@ -14,8 +14,9 @@ from neurosim_ep.hardware.chip.area import AreaItem, area_table
 from neurosim_ep.hardware.chip.counts import PROGRAMMING, READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.model.file import ModelFile, read_model
+from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.logs import COST_COLUMNS, write_table
-from neurosim_ep.record.rundir import RunDirectory, write_atomic
+from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.tiles.mapping import TilePlan, plan_tiles

@@ -1,8 +1,9 @@
-"""The run directory: where it is, how it is opened, and files that are either old or new, never half.
+"""The run directory: where it is, how it comes into being, and how it is opened.
 
     run.json          what ran, on what, and how it ended (fields below)
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
     hardware.toml     the hardware model it was priced with
+    device.toml cells.toml                             copies of the files its memory devices and cells are from
     epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
     tiles.csv pulses.csv cost.csv memory.csv           written whole, see ``logs``
     traffic.h5        exact tile counts, see ``traffic``
@@ -18,13 +19,11 @@ or process) and ``metrics``.
 from __future__ import annotations
 
 import json
-import math
-import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -32,21 +31,25 @@ from typing import Any, Self
 
 from neurosim_ep import __version__
 from neurosim_ep.errors import CheckpointError, UsageError
+from neurosim_ep.record.atomic import json_bytes, write_atomic
+from neurosim_ep.record.lock import LOCK, folder_of, locked
 
 SCHEMA_VERSION = 1
+NOBODYS = {LOCK, "lost+found"}
+"""What may lie in a folder that counts as empty."""
+BEGUN = {
+    "checkpoints", "plots", "scenario.toml", "source.toml", "hardware.toml", "device.toml", "cells.toml", "memory.csv",
+    "area.csv", "tiles.csv", "pulses.csv",
+}  # fmt: skip
+"""What a command that was killed before its first epoch may leave beside :data:`NOBODYS`, without a run.json."""
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """An existing run directory."""
+    """A run directory; ``lock``: the descriptor of its lock, where this command has it."""
 
     path: Path
-
-    @classmethod
-    def create(cls, out: Path | None, scenario_name: str, run_id: str) -> Self:
-        """Make the directory that :meth:`target` names, with a ``run.json`` of status "running"."""
-        path = cls.target(out, scenario_name, run_id)
-        return cls._make(path, path, scenario_name)
+    lock: int | None = None
 
     @staticmethod
     def target(out: Path | None, scenario_name: str, run_id: str) -> Path:
@@ -55,45 +58,51 @@ class RunDirectory:
         Raises :class:`UsageError` when something is there already; an empty directory is taken over.
         """
         path = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario_name}_{run_id}"
-        try:
+        with _making(path):
             if path.exists():
                 _require_empty(path)
-        except OSError as problem:
-            raise _cannot_be_made(path, problem) from problem
         return path
 
     @classmethod
     @contextmanager
-    def staged(cls, path: Path, scenario_name: str) -> Iterator[Self]:
-        """A new run directory that appears at ``path`` whole, when the block ends without an exception.
+    def claimed(cls, path: Path) -> Iterator[Self]:
+        """The empty directory at ``path``, made where it is missing, for this command alone while the block lasts.
 
-        It is prepared under a hidden name beside ``path``; a kill leaves that behind, and the next attempt clears it.
+        It becomes a run with :meth:`begin`, to which everything must be there: where that does not happen, nothing of
+        it stays. Raises :class:`UsageError` where it cannot be made, is not empty or another command has it.
         """
-        staging = path.with_name(f".{path.name}.new")
-        try:
-            shutil.rmtree(staging, ignore_errors=True)
-            yield cls._make(staging, path, scenario_name)
-            staging.replace(path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with ExitStack() as stack:
+            with _making(path):
+                missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+                path.mkdir(parents=True, exist_ok=True)
+                _require_empty(path)
+                run = cls(path, stack.enter_context(locked(path)))
+                _require_empty(path)
+                _clear(path)
+                stack.callback(run._forget, missing)
+                run.checkpoints.mkdir()
+                run.plots.mkdir()
+            yield run
 
-    @classmethod
-    def _make(cls, path: Path, shown: Path, scenario_name: str) -> Self:
-        run = cls(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            run.checkpoints.mkdir()
-            run.plots.mkdir()
-            document = {
-                "schema_version": SCHEMA_VERSION,
-                "status": "running",
-                "name": scenario_name,
-                "started": iso_time(datetime.now(UTC)),
-            }
-            write_json(run.run_json, document)
-        except OSError as problem:
-            raise _cannot_be_made(shown, problem) from problem
-        return run
+    def _forget(self, made: Sequence[Path]) -> None:
+        """Leave nothing of a run that has not begun, nor the folders that were ``made`` for it."""
+        if self.run_json.exists():
+            return
+        with suppress(OSError):
+            _clear(self.path)
+            (self.path / LOCK).unlink()
+            for folder in made:
+                folder.rmdir()
+
+    def begin(self, scenario_name: str, **fields: Any) -> None:
+        """Make a run of the directory: ``run.json`` with the status "running" and ``fields``."""
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "status": "running",
+            "name": scenario_name,
+            "started": iso_time(datetime.now(UTC)),
+        }
+        write_atomic(self.run_json, json_bytes(document | fields))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -139,7 +148,23 @@ class RunDirectory:
 
     def update_run_json(self, **fields: Any) -> None:
         """Replace these fields of ``run.json`` and keep the others."""
-        write_json(self.run_json, {**self.info(), **fields})
+        write_atomic(self.run_json, json_bytes({**self.info(), **fields}))
+
+    def settle(self, messages: Sequence[str], **fields: Any) -> None:
+        """Say how the run ended, in ``run.log`` and ``run.json``, as well as the machine allows: where no new file
+        fits, in the place that the old one has; where the directory was moved meanwhile, there.
+        """
+        run = self if self.lock is None else replace(self, path=folder_of(self.lock, self.path))
+        with suppress(OSError, CheckpointError):
+            content = json_bytes({**run.info(), **fields})
+            try:
+                write_atomic(run.run_json, content)
+            except OSError:
+                with run.run_json.open("r+b") as file:
+                    file.write(content)
+                    file.truncate()
+            for message in messages:
+                run.log(message)
 
     def log(self, message: str) -> None:
         """Append ``message`` to ``run.log`` with the time."""
@@ -147,18 +172,41 @@ class RunDirectory:
             file.write(f"{iso_time(datetime.now(UTC))} {message}\n")
 
 
-def _cannot_be_made(path: Path, problem: OSError) -> UsageError:
-    return UsageError(f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out")
+@contextmanager
+def _making(path: Path) -> Iterator[None]:
+    """Raises :class:`UsageError` where the system refuses to make ``path``."""
+    try:
+        yield
+    except OSError as problem:
+        raise UsageError(
+            f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out"
+        ) from problem
 
 
 def _require_empty(path: Path) -> None:
-    """Raise :class:`UsageError` unless ``path`` is an empty directory."""
+    """Raise :class:`UsageError` unless ``path`` is a directory that holds nothing, or what :func:`_clear` removes."""
     if not path.is_dir():
         raise UsageError(f"{path}: exists and is not a directory; choose another --out")
     if (path / "run.json").exists():
         raise UsageError(f"{path}: already holds a run; choose another --out or use `neurosim-ep resume {path}`")
-    if any(path.iterdir()):
+    names = {entry.name for entry in path.iterdir()}
+    if names - NOBODYS - (_begun(path) if LOCK in names else set()):
         raise UsageError(f"{path}: is not empty and holds no run that `neurosim-ep resume` reads; choose another --out")
+
+
+def _begun(path: Path) -> set[str]:
+    """What a command that was killed before the run began has left, half-written files included."""
+    names = {entry.name for entry in path.iterdir()}
+    return names & (BEGUN | {f".{name}.tmp" for name in (*BEGUN, "run.json")})
+
+
+def _clear(path: Path) -> None:
+    """Remove what :func:`_begun` finds."""
+    for name in _begun(path):
+        if (path / name).is_dir():
+            shutil.rmtree(path / name)
+        else:
+            (path / name).unlink()
 
 
 def iso_time(moment: datetime) -> str:
@@ -174,44 +222,3 @@ def versions() -> dict[str, str]:
         "torch": metadata.version("torch"),
         "numpy": metadata.version("numpy"),
     }
-
-
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write ``document`` atomically. Numbers that are not finite become null, as JSON has none."""
-    text = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, (text + "\n").encode())
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a crash at any moment leaves the old file or the new one."""
-    temporary = temporary_of(path)
-    temporary.write_bytes(content)
-    replace_atomic(temporary, path)
-
-
-def temporary_of(path: Path) -> Path:
-    """Where the next version of ``path`` is prepared: beside it, so that renaming is atomic."""
-    return path.with_name(f".{path.name}.tmp")
-
-
-def replace_atomic(temporary: Path, path: Path) -> None:
-    """Put the finished ``temporary`` in the place of ``path``: fsync, rename, fsync of the directory."""
-    _fsync(temporary)
-    temporary.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,7 +39,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.errors import CheckpointError
+from neurosim_ep.errors import CheckpointError, NeurosimError
 from neurosim_ep.hardware.chip.counts import (
     ACCOUNTINGS,
     DIRECTIONS,
@@ -50,12 +50,13 @@ from neurosim_ep.hardware.chip.counts import (
     TileCounts,
 )
 from neurosim_ep.hardware.chip.projections import Projection
-from neurosim_ep.record.rundir import replace_atomic, temporary_of
+from neurosim_ep.record.growing import RESTORE
+from neurosim_ep.record.hdf5 import image, new_image, require_plain
+from neurosim_ep.record.sealed import finish_changes, read_through, write_changes
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 
 SCHEMA_VERSION = 2
 RECORDED_GROUPS = ("batches", "phases")
-SUMMARIES = ("noc", "cost", "places", "links")
 
 _DESCRIPTIONS = {
     "batches/epoch": ("epoch", "epoch of the recorded batch"),
@@ -129,7 +130,8 @@ class Recorded(NamedTuple):
 class TrafficWriter:
     """Appends the counts of recorded batches to the file at ``path``, epoch by epoch.
 
-    Each epoch is added to a copy that then replaces the file, so a kill at any moment leaves a whole file.
+    What an epoch adds is written into the file through a journal (see ``sealed``), so a kill at any moment leaves a
+    whole file, and an epoch costs as many bytes early and late.
     """
 
     def __init__(
@@ -145,16 +147,20 @@ class TrafficWriter:
     ) -> None:
         self.path, self.plan, self.signals, self.readout = path, plan, signals, readout
         self.meta = {"scenario": scenario_name, "seed": seed, "event_threshold": event_threshold}
+        self.length = path.stat().st_size if path.exists() else 0
 
     def append(
         self, epoch: int, batches: Sequence[tuple[int, TileCounts]], summaries: Mapping[str, pd.DataFrame]
     ) -> None:
         """Add the recorded batches of ``epoch``: (number within the epoch, counts of that batch alone), and put the
         tables ``summaries`` ("noc", "cost", "places" and "links") in the place of the last ones.
+
+        Raises :class:`CheckpointError` where the file is no longer as it was left.
         """
         if not batches:
             return
-        with _rewrite(self.path) as file:
+        self.check()
+        with self._editing() as file:
             if "meta" not in file:
                 self._write_plan(file, batches[0][1].applied)
             recorded = len(file["batches/epoch"]) if "batches" in file else 0
@@ -170,25 +176,52 @@ class TrafficWriter:
                 _extend(file, f"phases/{phase}/{name}", recorded, [getattr(one, name)[phase] for one in counts])
             for name, table in summaries.items():
                 for column, values in table.items():
-                    _write(file, f"{name}/{column}", values.to_numpy())
+                    _replace(file, f"{name}/{column}", values.to_numpy())
+
+    def check(self) -> None:
+        """Raise :class:`CheckpointError` where the file is longer or shorter than it was left."""
+        if (self.path.stat().st_size if self.path.exists() else 0) != self.length:
+            what = "changed" if self.path.exists() else "moved or deleted"
+            raise CheckpointError(f"{self.path}: was {what} while a command wrote to it; {RESTORE}")
+
+    def require(self, epoch: int, counts: TileCounts) -> None:
+        """Raise :class:`CheckpointError` unless the file has the batches up to ``epoch`` that ``counts`` sums up."""
+        if not counts.batches:
+            return
+        if not self.path.exists():
+            raise CheckpointError(f"{self.path}: missing: not what the run's checkpoint knows of; {RESTORE}")
+        with open_traffic(self.path) as file:
+            found = _counts(file, self.plan, int((file["batches/epoch"][:] <= epoch).sum()))
+        same = [np.array_equal(getattr(found, name), getattr(counts, name)) for name in ("traffic", "update")]
+        if not all(same) or (found.samples, found.batches) != (counts.samples, counts.batches):
+            raise CheckpointError(f"{self.path}: holds other counts than the run's checkpoint knows of; {RESTORE}")
 
     def truncate_to(self, epoch: int) -> None:
         """Drop the batches of epochs after ``epoch``. Raises :class:`CheckpointError` for a broken file."""
         if not self.path.exists():
             return
-        try:
-            with h5py.File(self.path) as file:
-                epochs = file["batches/epoch"][:]
-                if (epochs <= epoch).all():
-                    return
-            with _rewrite(self.path) as file:  # the next epoch writes the summaries anew
-                kept = int((epochs <= epoch).sum())
-                for group in RECORDED_GROUPS:
-                    file[group].visititems(
-                        lambda _, node: node.resize(kept, axis=0) if isinstance(node, h5py.Dataset) else None
-                    )
-        except (OSError, KeyError) as problem:
-            raise _broken(self.path, problem) from problem
+        with open_traffic(self.path) as file:
+            epochs = file["batches/epoch"][:]
+        if (epochs <= epoch).all():
+            finish_changes(self.path)
+            self.length = self.path.stat().st_size
+            return
+        with self._editing() as file:  # the next epoch writes the summaries anew
+            kept = int((epochs <= epoch).sum())
+            for group in RECORDED_GROUPS:
+                file[group].visititems(
+                    lambda _, node: node.resize(kept, axis=0) if isinstance(node, h5py.Dataset) else None
+                )
+
+    @contextmanager
+    def _editing(self) -> Iterator[h5py.File]:
+        """The file in memory; what was changed of it is written when the block ends without an exception."""
+        with image(read_through(self.path, RESTORE), writable=True) if self.length else new_image("traffic") as file:
+            yield file
+            file.flush()
+            content = file.id.get_file_image()
+        write_changes(self.path, content)
+        self.length = self.path.stat().st_size
 
     def _write_plan(self, file: h5py.File, applied: bool) -> None:
         file.attrs["schema_version"] = SCHEMA_VERSION
@@ -212,6 +245,22 @@ class TrafficWriter:
             _write(file, f"projections/{column}", [getattr(one, column) for _, one in roles])
 
 
+@contextmanager
+def open_traffic(path: Path) -> Iterator[h5py.File]:
+    """The traffic file at ``path`` for reading. Raises :class:`CheckpointError` where the file, or what the block looks
+    for in it, is damaged.
+    """
+    try:
+        with image(read_through(path, RESTORE)) as file:
+            yield require_plain(file)
+    except NeurosimError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError) as problem:
+        raise CheckpointError(
+            f"{path}: cannot be read as recorded traffic ({problem}); restore the file or start a new run"
+        ) from problem
+
+
 def read_traffic(path: Path) -> Recorded:
     """The counts of all recorded batches of the file at ``path``, added up.
 
@@ -221,18 +270,15 @@ def read_traffic(path: Path) -> Recorded:
         raise CheckpointError(
             f"{path}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
         )
-    try:
-        with h5py.File(path) as file:
-            if (found := file.attrs["schema_version"]) != SCHEMA_VERSION:
-                raise CheckpointError(
-                    f"{path}: schema_version = {found}: this version reads {SCHEMA_VERSION} only; "
-                    "use the neurosim-ep version that wrote it, or run the scenario again"
-                )
-            if not len(file["batches/samples"]):
-                raise CheckpointError(f"{path}: holds no batch yet; go on with the run, or start it again")
-            return _recorded(file)
-    except (OSError, KeyError, ValueError, TypeError) as problem:
-        raise _broken(path, problem) from problem
+    with open_traffic(path) as file:
+        if (found := file.attrs["schema_version"]) != SCHEMA_VERSION:
+            raise CheckpointError(
+                f"{path}: schema_version = {found}: this version reads {SCHEMA_VERSION} only; "
+                "use the neurosim-ep version that wrote it, or run the scenario again"
+            )
+        if not len(file["batches/samples"]):
+            raise CheckpointError(f"{path}: holds no batch yet; go on with the run, or start it again")
+        return _recorded(file)
 
 
 def _recorded(file: h5py.File) -> Recorded:
@@ -243,17 +289,7 @@ def _recorded(file: h5py.File) -> Recorded:
     geometries = [_geometry(text, signed) for text, signed in zip(shapes, signs, strict=True)]
     others = file["layers/identities"].asstr()[:] if "layers/identities" in file else []
     plan = plan_tiles(geometries, array, [_geometry(text) for text in others])
-    counts = TileCounts.zeros(len(plan.tiles))
-    for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
-        places, names = zip(*axes, strict=True)
-        counts.traffic[places] = file["/".join(("phases", *names))][:].sum(0)
-    for place, quantity in enumerate(UPDATE_QUANTITIES):
-        counts.update[place] = file[f"phases/update/{quantity}"][:].sum(0)
-    for phase, name in product(READ_PHASES, TICK_TABLES):
-        if name in file[f"phases/{phase}"]:
-            getattr(counts, name)[phase] = file[f"phases/{phase}/{name}"][:].sum(0)
-    counts.applied = bool(meta["pulses_applied"])
-    counts.samples, counts.batches = int(file["batches/samples"][:].sum()), len(file["batches/samples"])
+    counts = _counts(file, plan, len(file["batches/samples"]))
     columns = {column: file[f"projections/{column}"][:].tolist() for column in Projection._fields}
     roles = file["projections/role"].asstr()[:].tolist()
     projections = [
@@ -262,6 +298,22 @@ def _recorded(file: h5py.File) -> Recorded:
     signals = tuple(one for role, one in zip(roles, projections, strict=True) if role == "signal")
     readout = next((one for role, one in zip(roles, projections, strict=True) if role == "readout"), None)
     return Recorded(counts, plan, signals, readout)
+
+
+def _counts(file: h5py.File, plan: TilePlan, batches: int) -> TileCounts:
+    """The counts of the first recorded ``batches``, added up."""
+    counts = TileCounts.zeros(len(plan.tiles))
+    for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
+        places, names = zip(*axes, strict=True)
+        counts.traffic[places] = file["/".join(("phases", *names))][:batches].sum(0)
+    for place, quantity in enumerate(UPDATE_QUANTITIES):
+        counts.update[place] = file[f"phases/update/{quantity}"][:batches].sum(0)
+    for phase, name in product(READ_PHASES, TICK_TABLES):
+        if name in file[f"phases/{phase}"]:
+            getattr(counts, name)[phase] = file[f"phases/{phase}/{name}"][:batches].sum(0)
+    counts.applied = bool(file["meta"].attrs["pulses_applied"])
+    counts.samples, counts.batches = int(file["batches/samples"][:batches].sum()), batches
+    return counts
 
 
 def _unlike_a_chain(number: int, shape: dict[str, Any]) -> dict[str, Any]:
@@ -280,34 +332,22 @@ def _geometry(text: str, signed: Sequence[bool] | None = None) -> ConnectionGeom
     return ConnectionGeometry(**(fields | shapes))
 
 
-def _broken(path: Path, problem: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: cannot be read as recorded traffic ({problem}); restore the file or start a new run"
-    )
-
-
-@contextmanager
-def _rewrite(path: Path) -> Iterator[h5py.File]:
-    """A copy of the file without its summaries, which replaces ``path`` when the block ends without an exception."""
-    temporary = temporary_of(path)
-    try:
-        with h5py.File(temporary, "w") as file:
-            if path.exists():
-                with h5py.File(path) as old:
-                    file.attrs.update(old.attrs)
-                    for name in old:
-                        if name not in SUMMARIES:
-                            old.copy(name, file)
-            yield file
-        replace_atomic(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write(file: h5py.File, name: str, values: Sequence[object] | np.ndarray) -> None:
     """A dataset that never grows."""
     text = isinstance(values, np.ndarray) and values.dtype == object
     _describe(file.create_dataset(name, data=values, dtype=h5py.string_dtype() if text else None))
+
+
+def _replace(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """``values`` in the place of those that a dataset has, if there is one, where they differ."""
+    if name in file and file[name].shape == values.shape:
+        old = file[name].asstr()[:] if values.dtype == object else file[name][:]
+        if not np.array_equal(old, values):
+            file[name][...] = values
+        return
+    if name in file:
+        del file[name]
+    _write(file, name, values)
 
 
 def _extend(file: h5py.File, name: str, start: int, rows: Sequence[np.ndarray | np.int64]) -> None:

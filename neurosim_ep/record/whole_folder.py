@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from neurosim_ep.errors import UsageError
+from neurosim_ep.record.lock import locked
 
 DOCUMENT = "export.json"
 """Says beside every export what it is."""
@@ -34,25 +37,37 @@ def new_folder(out: Path, deed: str = "written") -> Iterator[Path]:
 def replaced_folder(out: Path, deed: str = "written") -> Iterator[Path]:
     """A folder to fill, which takes the place of ``out`` when the block ends without an exception.
 
-    It is prepared under a hidden name beside ``out``; what a kill leaves behind is cleared by the next attempt. Raises
-    :class:`UsageError`, that the folder cannot be ``deed``, where the system refuses.
+    It is prepared under a hidden name of its own beside ``out``; what a kill leaves behind is cleared by the next
+    attempt. Raises :class:`UsageError`, that the folder cannot be ``deed``, where the system refuses.
     """
     place = out.resolve()
-    staging, old = (place.with_name(f".{place.name}.{which}") for which in ("new", "old"))
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        yield staging
-        _swap(staging, place, old)
+        with suppress(FileExistsError):
+            place.parent.mkdir(parents=True)
+        _clear_abandoned(place)
+        temporary = TemporaryDirectory(prefix=_prefix(place), dir=place.parent, ignore_cleanup_errors=True)
+        with temporary as own, locked(Path(own)):
+            staging = Path(own) / "new"
+            staging.mkdir()
+            yield staging
+            _swap(staging, place, Path(own) / "old")
     except OSError as problem:
         raise unwritable(out, problem, deed) from problem
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _prefix(place: Path) -> str:
+    return f".{place.name}.neurosim-ep."
+
+
+def _clear_abandoned(place: Path) -> None:
+    """Remove what commands that were killed have left beside ``place``; those that go on hold a lock."""
+    for folder in place.parent.glob(f"{escape(_prefix(place))}*"):
+        with suppress(UsageError, OSError), locked(folder):
+            shutil.rmtree(folder)
 
 
 def _swap(staging: Path, place: Path, old: Path) -> None:
     """Put ``staging`` in the ``place`` of a folder, or leave that where it is."""
-    shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         place.replace(old)
     try:
@@ -61,7 +76,6 @@ def _swap(staging: Path, place: Path, old: Path) -> None:
         if old.exists():
             old.replace(place)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def unwritable(out: Path, problem: OSError, deed: str = "written") -> UsageError:

@@ -20,7 +20,8 @@ class Teacher(nn.Module):
     """Feed-forward network of the given layers: convolution, batch normalisation, ReLU, pooling; linear, ReLU; logits.
 
     ``layers[n]`` computes layer n, of shape ``shapes[n]``; ``largest_flops`` are the floating-point operations of the
-    largest one on one image. Modules are named ``conv1``, ``bn1``, ..., ``fc1``, ..., ``out``.
+    largest one on one image; ``needs_two`` names a convolution whose maps of 1x1 are normalised over the batch alone.
+    Modules are named ``conv1``, ``bn1``, ..., ``fc1``, ..., ``out``.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Teacher(nn.Module):
         self.layers: list[list[nn.Module]] = []
         self.shapes: list[tuple[int, ...]] = []
         self.largest_flops = 0
+        self.needs_two: str | None = None
         shape, convs, linears = tuple(image_shape), 0, 0
         for plan in plans:
             if plan.kind == "conv":
@@ -38,6 +40,8 @@ class Teacher(nn.Module):
                 sides = [side + 2 * plan.padding - plan.kernel + 1 for side in shape[1:]]
                 weights, positions = plan.size * shape[0] * plan.kernel**2, math.prod(sides)
                 shape = (plan.size, *(side // 2 if plan.pool else side for side in sides))
+                if batch_norm and positions == 1:
+                    self.needs_two = f"conv{convs}"
             else:
                 linears += 1
                 layer = [nn.Flatten(), self._named(f"fc{linears}", nn.Linear(math.prod(shape), plan.size)), nn.ReLU()]

@@ -6,7 +6,8 @@
                           attrs name, shape, unit, description
     /scales/<layer>       int8 only: activation of one step               [samples, views]
 
-Datasets are chunked by sample and view, with a checksum (Fletcher-32) per chunk. Only activations are stored, so the
+Datasets are chunked by sample and view, with a checksum (Fletcher-32) per chunk, and the file ends in the SHA-256 of
+the rest (see ``record/sealed``), so that damage is found before it is read as HDF5. Only activations are stored, so the
 temperature can be chosen later. The chip reads one view of each sample per epoch; the teacher itself is never on it.
 """
 
@@ -26,8 +27,10 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.dataset import Data
-from neurosim_ep.errors import DataError, UsageError
-from neurosim_ep.record.rundir import replace_atomic, temporary_of
+from neurosim_ep.errors import CheckpointError, DataError, UsageError
+from neurosim_ep.record.atomic import file_digest, replace_atomic, temporary_of
+from neurosim_ep.record.hdf5 import require_plain
+from neurosim_ep.record.sealed import require_seal, seal_of
 from neurosim_ep.scenario.describe import show
 from neurosim_ep.scenario.schema import DataSection, TeacherSection
 from neurosim_ep.units import format_bits
@@ -142,6 +145,8 @@ def write_store(
                     scales = file.create_dataset(f"scales/{layer}", (samples, views), "float32", fletcher32=True)
                     scales.attrs.update(unit="1", description="activation of one step of the stored integers")
             yield StoreWriter(file, precision)
+        with temporary.open("ab") as written:
+            written.write(seal_of(file_digest(temporary)))
         replace_atomic(temporary, path)
     except OSError as problem:
         raise UsageError(
@@ -173,8 +178,13 @@ class TargetStore:
         if not path.is_file():
             raise DataError(f"{path}: no target store there; write one with `neurosim-ep teach` on this scenario")
         try:
-            self.file = h5py.File(path, "r")
+            require_seal(path, "write it again with `neurosim-ep teach`")
+            self.file = require_plain(h5py.File(path, "r"))
             self._check(key, samples, views, section)
+        except CheckpointError as problem:
+            raise DataError(str(problem)) from problem
+        except DataError:
+            raise
         except (OSError, KeyError, TypeError, IndexError, AttributeError, ValueError) as problem:
             raise DataError(f"{path}: cannot be read as a target store ({problem}); write it again") from problem
 

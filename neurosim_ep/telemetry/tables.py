@@ -52,6 +52,7 @@ class RunTables:
             signals=model.signal_projections,
             readout=model.readout_projection,
         )
+        self.growing = {table.path.name: table for table in (self.epochs, self.layers, self.residual)}
         self.tiles = model.plan.to_frame()
         self.counts = TileCounts.zeros(len(self.tiles))
         self.priced: tuple[Recording, pd.DataFrame] | None = None
@@ -78,13 +79,9 @@ class RunTables:
                 "places": place_table(recording), "links": link_table(recording),
             }  # fmt: skip
             self.traffic.append(epoch, record.traffic, tables)
-            comparison = [one._asdict() for one in compare(recording, cost)]
-            write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
-        self.layers.append(self._layer_rows(epoch, record, test, counts))
-        self.residual.append({"epoch": epoch, **row} for row in record.residuals)
-        if self.counts.batches:
-            self._write_tiles()
-            write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
+            self._write_bill(recording, cost)
+        self.layers.add(self._layer_rows(epoch, record, test, counts))
+        self.residual.add({"epoch": epoch, **row} for row in record.residuals)
         row = {
             "epoch": epoch,
             "loss": record.loss,
@@ -95,8 +92,13 @@ class RunTables:
             **record.settling,
             "seconds": seconds,
         }
-        self.epochs.append([row])
+        self.epochs.add([row])
         return row
+
+    def check(self) -> None:
+        """Raise :class:`CheckpointError` where a table that grew is no longer as it was left."""
+        for table in (*self.growing.values(), self.traffic):
+            table.check()
 
     def cost_per_sample(self) -> dict[str, float]:
         """Energy and latency of one training sample in every style, from all recorded batches up to the last
@@ -112,13 +114,20 @@ class RunTables:
             costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
         return costs
 
-    def truncate_to(self, epoch: int) -> None:
-        """Drop what was written after ``epoch``, which will be computed again."""
-        for table in (self.epochs, self.layers, self.residual, self.traffic):
-            table.truncate_to(epoch)
+    def go_on_after(self, epoch: int) -> None:
+        """Drop what was written after ``epoch``, which will be computed again, and write anew what follows from the
+        counts.
+        """
+        for table in self.growing.values():
+            table.cut()
+        self.traffic.truncate_to(epoch)
+        self.open()
+        if self.counts.batches:
+            recording = self.model.recording(self.counts)
+            self._write_bill(recording, bill(recording))
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts so far, as tensors and plain values."""
+        """The counts so far, as tensors and plain values, and how far the tables have grown."""
         counts = self.counts
         return {
             "traffic": torch.from_numpy(counts.traffic),
@@ -129,10 +138,13 @@ class RunTables:
             },
             "samples": counts.samples,
             "batches": counts.batches,
+            "grown": {name: table.state_dict() for name, table in self.growing.items()},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`. Raises ValueError when the counts belong to other tiles."""
+    def load_state_dict(self, state: dict[str, Any], epoch: int) -> None:
+        """Continue from the :meth:`state_dict` after ``epoch``; nothing is written. Raises ValueError when the counts
+        belong to other tiles, :class:`CheckpointError` when a table is not what the state knows of.
+        """
         if state["traffic"].shape != self.counts.traffic.shape:
             raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
         tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
@@ -140,6 +152,15 @@ class RunTables:
             state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
             samples=state["samples"], batches=state["batches"], terms=self.counts.terms, applied=self.counts.applied,
         )  # fmt: skip
+        for name, table in self.growing.items():
+            table.load_state_dict(state["grown"][name])
+        self.traffic.require(epoch, self.counts)
+
+    def _write_bill(self, recording: Recording, cost: pd.DataFrame) -> None:
+        comparison = [one._asdict() for one in compare(recording, cost)]
+        write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
+        write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
+        self._write_tiles()
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)

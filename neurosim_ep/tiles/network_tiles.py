@@ -21,7 +21,7 @@ from neurosim_ep.tiles.conductance import Encoding
 from neurosim_ep.tiles.converters import Drivers
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.devices.base import DeviceModel
-from neurosim_ep.tiles.devices.file import load_device
+from neurosim_ep.tiles.devices.file import Conductances, load_device, read_device_file
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.tiles.pulsed_update import Devices, PulseCounts, Term
 from neurosim_ep.tiles.statistics import CellStatistics, load_cells
@@ -31,8 +31,9 @@ class ChipTiles:
     """Tile arrays of all connections of ``network``, which read them instead of their weights from now on, unless that
     is the same.
 
-    Without a device the weights of the network are a digital copy, which :meth:`program` writes into the cells. With
-    one they are what the devices hold, and only :meth:`write_difference` and :meth:`write_terms` change them.
+    Without a device the weights of the network are a digital copy, which :meth:`program` writes into the cells: the
+    largest weight of a connection takes their whole range. With one they are what the devices hold, and only
+    :meth:`write_difference` and :meth:`write_terms` change them.
     """
 
     def __init__(self, network: Network, arrays: Sequence[TileArray], devices: Sequence[Devices], seed: int) -> None:
@@ -98,9 +99,7 @@ class ChipTiles:
                 connection.weight.copy_(array.lines.weight(weights) * array.scale)
                 array.hold(weights.to(connection.weight.dtype))
                 continue
-            largest = float(connection.weight.abs().max())
-            if largest > array.scale:  # a new unit: every cell is programmed anew
-                array.scale = largest / array.section.device.weight_scaling_omega
+            array.scale = _largest(connection)
             array.hold(array.normalised(connection.weight))
 
     def write_difference(self, before: Sequence[Tensor]) -> None:
@@ -200,9 +199,9 @@ def make_tiles(
         shape = (geometry.fan_in, geometry.channels)
         cells = Cells(encoding, section.cells, statistics, shape, construction)
         tiles = TileArray(geometry, array, section, circuit, cells, _drivers(network, plan, section, number))
-        tiles.scale = _unit(connection, section)
         arrays.append(tiles)
         if model is not None:
+            tiles.scale = _largest(connection) / section.device.weight_scaling_omega
             start = tiles.normalised(connection.weight.detach())
             devices.append(Devices(model, section.device, tiles.lines, start, construction))
     return ChipTiles(network, arrays, devices, seed)
@@ -232,6 +231,16 @@ def _statistics(section: CellsSection) -> CellStatistics | None:
     return found
 
 
+def device_conductances(section: DeviceSection) -> Conductances | None:
+    """What the weights -1 and 1 of the devices stand for, where their file says so. Raises :class:`HardwareModelError`
+    for a file that is not understood.
+    """
+    if section.ideal:
+        return None
+    with _naming("hardware.device.preset", section.preset):
+        return read_device_file(section.preset).conductance
+
+
 def _device(section: DeviceSection) -> DeviceModel | None:
     if section.ideal:
         return None
@@ -250,6 +259,6 @@ def _naming(key: str, value: object) -> Iterator[None]:
         raise HardwareModelError(f"{key} = {value}: " + str(problem).removeprefix(f"{value}: ")) from problem
 
 
-def _unit(connection: Connection, section: HardwareSection) -> float:
-    """The weight that 1 stands for: the largest initial one is ``weight_scaling_omega`` of it."""
-    return max(float(connection.weight.detach().abs().max()), 1e-12) / section.device.weight_scaling_omega
+def _largest(connection: Connection) -> float:
+    """The largest weight of a connection, without its sign, above 0."""
+    return max(float(connection.weight.detach().abs().max()), 1e-12)

@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosim_ep.errors import DivergenceError
 from neurosim_ep.scenario.schema import DeviceSection
 from neurosim_ep.tiles.converters import rounded
 from neurosim_ep.tiles.devices.array import DeviceArray
 from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.lines import Lines
-from neurosim_ep.tiles.pulses import Trains, coincidences, extents, make_trains
+from neurosim_ep.tiles.pulses import LOWER, Trains, coincidences, extents, make_trains
 
+MOST_RANGES = 1000  # a device is at its bound long before
 TRAINS_AT_ONCE = 2**24  # numbers of trains that are kept while the device is asked about all of them
 
 
@@ -78,6 +80,7 @@ class Devices:
             self.fast.program(self.rest)
         self.waiting = torch.zeros_like(start)
         self.batches = 0
+        self.range = float((self.slow.constants["w_max"] - self.slow.constants["w_min"]).max())
         self.counts = PulseCounts(torch.zeros_like(start), torch.zeros_like(start))
 
     @property
@@ -105,9 +108,16 @@ class Devices:
         self.counts = PulseCounts(self.counts.up.to(device), self.counts.down.to(device))
 
     def write_difference(self, change: Tensor, random: torch.Generator) -> None:
-        """Write ``change`` (rows, columns), in units of the device, as whole pulses of ``dw_min``."""
+        """Write ``change`` (rows, columns), in units of the device, as whole pulses of ``dw_min``.
+
+        Raises :class:`DivergenceError` where that is many times what takes a device through its whole range.
+        """
         self._begin()
         wanted = change / self.model.dw_min
+        if not float(change.abs().max()) < MOST_RANGES * self.range:
+            raise DivergenceError(
+                f"diverged: a device is to change by more than {MOST_RANGES} times its range; {LOWER}"
+            )
         if self.section.accumulator == "digital":
             self.waiting += wanted
             pulses = self.waiting.trunc()

@@ -10,6 +10,7 @@ every slot, and so have all d above ``desired / K`` of the largest, which are cl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,10 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neurosim_ep.errors import DivergenceError
 from neurosim_ep.scenario.schema import DeviceSection
 
 PRODUCTS_AT_ONCE = 2**22
 DRAWS_AT_ONCE = 2**18
+LOWER = "lower training.learning_rate, network.weight_scale or relaxation.beta, or set training.update_limit"
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,15 @@ class Extent(NamedTuple):
 
 
 def extents(trains: Sequence[Trains]) -> list[Extent]:
-    """Those of all ``trains``, each of at least one outer product, in one question to the device."""
+    """Those of all ``trains``, each of at least one outer product, in one question to the device.
+
+    Raises :class:`DivergenceError` where they are not of finite numbers.
+    """
     signed = [(one.rows < 0).any() | (one.columns < 0).any() for one in trains]
     slots = torch.stack([one.slots.max() for one in trains])
     found = torch.stack([slots, torch.stack(signed).to(slots.dtype)], 1).tolist()
+    if not all(math.isfinite(most) for most, _ in found):
+        raise DivergenceError(f"diverged: states or errors that are to be written are not finite; {LOWER}")
     return [Extent(int(most), bool(some)) for most, some in found]
 
 

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from neurosim_ep import resources
-from neurosim_ep.data.sources.base import ROOT_VARIABLE
 from neurosim_ep.data.views import count_views
-from neurosim_ep.errors import DivergenceError, HardwareModelError, RunInterrupted
+from neurosim_ep.errors import (
+    CheckpointError,
+    DivergenceError,
+    MachineError,
+    NeurosimError,
+    RunInterrupted,
+    UsageError,
+    explained,
+)
+from neurosim_ep.experiment.copies import HARDWARE, copies
 from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
-from neurosim_ep.experiment.opening import HARDWARE, SCENARIO, Experiment
+from neurosim_ep.experiment.opening import SCENARIO, Experiment
+from neurosim_ep.interrupts import closing, interrupted, interruptible
 from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
-from neurosim_ep.record.rundir import RunDirectory, iso_time, versions, write_atomic
-from neurosim_ep.registry import SOURCES
-from neurosim_ep.scenario.load import dump_scenario
-from neurosim_ep.scenario.schema import Scenario, Section
+from neurosim_ep.record.kept import SOURCE, kept
+from neurosim_ep.record.lock import locked
+from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
+from neurosim_ep.scenario.load import dump_scenario, load_scenario
+from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
-from neurosim_ep.teacher.targets import teacher_folder
 from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
+from neurosim_ep.train.pinned import pinned, pinned_data
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.trainer import Trainer
 
@@ -67,30 +73,37 @@ def run(
         ScenarioError, HardwareModelError, DataError, CheckpointError: parts of the scenario that do not fit together,
             or images or a teacher that are missing or broken; nothing is written then.
         DivergenceError: states, loss or weights stopped being finite numbers.
-        RunInterrupted: Ctrl-C or SIGTERM; the last finished epoch is saved, and :func:`resume` goes on.
+        MachineError: disk or memory ran out, or a file was taken away; the last finished epoch is saved.
+        RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the last finished epoch is saved, and :func:`resume` goes on.
     """
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
-    experiment = Experiment.open(scenario, device=device)
-    used = experiment.use_threads(threads, scenario.training.batch_size)
-    trainer, data = Trainer(experiment), experiment.data
-    resolved = dump_scenario(_pinned(scenario)).encode()
-    hardware = chip_model(scenario.hardware)
-    with RunDirectory.staged(path, scenario.scenario.name) as directory:
-        write_atomic(directory.path / SCENARIO, resolved)
-        write_atomic(directory.path / "source.toml", source.read_bytes() if source else resolved)
-        write_atomic(directory.path / HARDWARE, hardware.to_toml().encode())
-        directory.update_run_json(
-            seed=scenario.scenario.seed, versions=versions(), device=device_name(trainer.device),
-            threads=used, precision=trainer.engine.precision,
-            argv=list(argv), data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
-            teacher=_teacher(trainer), metrics={},
-        )  # fmt: skip
-        tables = RunTables(directory, scenario, trainer.model)
-        tables.open()
-        _save(directory, trainer, tables, 0, {})
-    directory = RunDirectory(path)
-    tables = RunTables(directory, scenario, trainer.model)
-    return _train(directory, scenario, trainer, tables, reporter or QuietReporter(), 0, {})
+    with RunDirectory.claimed(path) as directory:
+        experiment = Experiment.open(scenario, device=device)
+        used = experiment.use_threads(threads, scenario.training.batch_size)
+        trainer, data, whole = Trainer(experiment), experiment.data, pinned(scenario)
+        resolved = dump_scenario(whole).encode()
+        files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
+        running = _Running(
+            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or QuietReporter()
+        )
+
+        def begin() -> None:
+            write_atomic(directory.path / SCENARIO, resolved)
+            write_atomic(directory.path / SOURCE, source.read_bytes() if source else resolved)
+            for name, content in files.items():
+                write_atomic(directory.path / name, content)
+            running.known = kept(directory.path, whole)
+            running.tables.open()
+            trainer.keep_warm_states(directory.checkpoints)
+            running.save(0, {})
+            directory.begin(
+                scenario.scenario.name, seed=scenario.scenario.seed, versions=versions(),
+                device=device_name(trainer.device), threads=used, precision=trainer.engine.precision, argv=list(argv),
+                data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
+                teacher=_teacher(trainer), metrics={},
+            )  # fmt: skip
+
+        return _train(running, begin, 0, {})
 
 
 def _teacher(trainer: Trainer) -> dict[str, object] | None:
@@ -107,39 +120,6 @@ def _teacher(trainer: Trainer) -> dict[str, object] | None:
     }  # fmt: skip
 
 
-def _pinned(scenario: Scenario) -> Scenario:
-    """``scenario`` with its files named so that it repeats the run from any directory."""
-    changes: dict[str, Section] = {}
-    root = scenario.data.root or os.environ.get(ROOT_VARIABLE, "")
-    if "root" in SOURCES[scenario.data.kind].takes:
-        changes["data"] = scenario.data.model_copy(update={"root": str(Path(root).expanduser().resolve())})
-    if scenario.signals.taught():
-        folder = str(teacher_folder(scenario).resolve())
-        changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})
-    hardware = scenario.hardware
-    changes["hardware"] = hardware.model_copy(
-        update={
-            "model": _path(hardware.model, "hwmodels"),
-            "converters": _with_path(hardware.converters, "preset", "hwmodels/converters"),
-            "cells": _with_path(hardware.cells, "statistics", "hwmodels/cells"),
-            "device": _with_path(hardware.device, "preset", "hwmodels/devices"),
-        }
-    )
-    return scenario.model_copy(update=changes)
-
-
-def _with_path(section: Section, key: str, folder: str) -> Section:
-    return section.model_copy(update={key: _path(getattr(section, key), folder)})
-
-
-def _path(name: str, folder: str) -> str:
-    """``name`` of a shipped file of ``folder`` as it is, that of any other as a whole path."""
-    if name == "none":
-        return name
-    path, shipped = resources.resolve(name, folder, HardwareModelError)
-    return name if shipped else str(path.resolve())
-
-
 def resume(
     run_dir: Path | str,
     *,
@@ -147,6 +127,7 @@ def resume(
     threads: int | None = None,
     reporter: Reporter | None = None,
     plots: bool = True,
+    overrides: Sequence[str] = (),
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
 
@@ -158,48 +139,84 @@ def resume(
         threads: None: as many as the run began with, as another number sums in another order.
         reporter: as of :func:`run`.
         plots: whether the final pictures are drawn where the scenario asks for them.
+        overrides: ``section.key=value`` each, of the scenario for the epochs to come, such as more of them; kept in
+            ``run.json`` as ``changes``.
 
     Returns:
         How the run ended, as :func:`run` does.
 
     Raises:
-        CheckpointError, DataError: directory or checkpoint cannot be used, or teacher or images are others; and as run.
+        CheckpointError, DataError: a file of the directory is damaged, missing or not what the run left, or teacher or
+            images are others; and as run.
     """
-    experiment = Experiment.open(run_dir, device=device)
-    directory, scenario = experiment.run, experiment.scenario
-    if not plots:
-        silent = scenario.telemetry.model_copy(update={"plots": False})
-        scenario = scenario.model_copy(update={"telemetry": silent})
+    directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or QuietReporter()
-    with experiment.reading() as info:
-        status = info["status"]
-        asked = _threads(info) if threads is None else threads
-    if status == "done":
+    if directory.info().get("status") == "done" and not overrides:
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
+        return _report(Experiment.open(run_dir, device=device))
+    with locked(directory.path) as lock:
+        experiment = Experiment.open(run_dir, device=device, overrides=overrides)
+        experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
+        return _go_on(experiment, threads, reporter, plots, overrides)
+
+
+def _report(experiment: Experiment) -> RunResult:
+    """How a finished run ended."""
+    with experiment.reading() as info:
         return RunResult(
-            directory.path,
-            "done",
-            info["metrics"],
-            scenario.training.epochs,
-            info["seconds"],
+            experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
             teacher=info.get("teacher"),
+        )  # fmt: skip
+
+
+def _go_on(
+    experiment: Experiment, threads: int | None, reporter: Reporter, plots: bool, overrides: Sequence[str]
+) -> RunResult:
+    """See :func:`resume`; the directory is locked."""
+    directory, state, epoch = experiment.run, experiment.checkpoint, experiment.epoch
+    whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
+    if overrides and epoch >= whole.training.epochs:
+        raise UsageError(
+            f"training.epochs = {whole.training.epochs}: {epoch} epochs are finished; set more of them to go on"
         )
-    used = experiment.use_threads(asked, scenario.training.batch_size)
+    with experiment.reading() as info:
+        asked, changes = _threads(info) if threads is None else threads, info.get("changes") or []
+    used = experiment.use_threads(asked, whole.training.batch_size)
     if threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
-    trainer, state = Trainer(experiment), experiment.checkpoint
-    tables = RunTables(directory, scenario, trainer.model)
+    telemetry = whole.telemetry.model_copy(update={"plots": whole.telemetry.plots and plots})
+    scenario = whole.model_copy(update={"telemetry": telemetry})
+    trainer = Trainer(experiment)
+    if "kept" not in state:
+        raise CheckpointError(
+            f"{directory.checkpoints}: saved by an earlier version, which kept no digests of the run's files; resume "
+            "with the version that run.json names, or start the run again"
+        )
+    running = _Running(
+        directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter,
+        kept(directory.path, whole),
+    )  # fmt: skip
+    trainer.keep_warm_states(directory.checkpoints)
     with experiment.fitting():
         trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
-        tables.load_state_dict(state["tables"])
+        running.tables.load_state_dict(state["tables"], epoch)
         metrics = dict(state["metrics"])
-    epoch = experiment.epoch
-    tables.truncate_to(epoch)
-    directory.update_run_json(
-        status="running", versions=versions(), device=device_name(trainer.device), threads=used,
-        precision=trainer.engine.precision,
-    )  # fmt: skip
-    return _train(directory, scenario, trainer, tables, reporter, epoch, metrics)
+        if trainer.warm is not None:
+            trainer.warm.require(epoch, state["warm"])
+
+    def begin() -> None:
+        now = {"epoch": epoch, "set": list(overrides), "time": iso_time(datetime.now(UTC))}
+        directory.update_run_json(
+            status="running", versions=versions(), device=device_name(trainer.device), threads=used,
+            precision=trainer.engine.precision, **({"changes": [*changes, now]} if overrides else {}),
+        )  # fmt: skip
+        running.tables.go_on_after(epoch)
+        if overrides:
+            directory.log(f"changed after epoch {epoch}: {', '.join(overrides)}")
+            write_atomic(directory.path / SCENARIO, dump_scenario(whole).encode())
+            running.save(epoch, metrics)
+
+    return _train(running, begin, epoch, metrics)
 
 
 def _threads(info: Mapping[str, Any]) -> int | None:
@@ -208,59 +225,94 @@ def _threads(info: Mapping[str, Any]) -> int | None:
     return named if type(named) is int and 1 <= named <= MOST else None
 
 
-def _train(
-    directory: RunDirectory,
-    scenario: Scenario,
-    trainer: Trainer,
-    tables: RunTables,
-    reporter: Reporter,
-    first: int,
-    metrics: dict[str, float | None],
-) -> RunResult:
-    """Train the epochs from ``first`` on, book each of them, and close the run directory."""
-    epochs = scenario.training.epochs
-    before, started = float(directory.info().get("seconds", 0.0)), time.perf_counter()
+Metrics = dict[str, float | None]
 
-    def seconds() -> float:
-        return before + time.perf_counter() - started
 
-    reporter.start(f"{scenario.scenario.name}: {epochs} epochs into {directory.path}", epochs, trainer.batches)
+@dataclass
+class _Running:
+    """A run that goes on. ``known``: what of its directory the checkpoints keep, see ``record/kept``."""
+
+    directory: RunDirectory
+    scenario: Scenario
+    trainer: Trainer
+    tables: RunTables
+    reporter: Reporter
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, epoch: int, metrics: Metrics) -> None:
+        """Checkpoint after ``epoch`` finished epochs."""
+        warm = self.trainer.warm
+        state = {
+            "epoch": epoch, "metrics": metrics, "trainer": self.trainer.state_dict(),
+            "tables": self.tables.state_dict(), "kept": dict(self.known),
+            "warm": None if warm is None else warm.digest(epoch),
+        }  # fmt: skip
+        save_checkpoint(self.directory.checkpoints, state)
+
+
+def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Metrics) -> RunResult:
+    """Train the epochs from ``first`` on after ``begin`` has readied the run directory; close that however it ends."""
+    directory, started, before = running.directory, time.perf_counter(), 0.0
+
+    def close(status: str, *messages: str) -> None:
+        directory.settle(
+            (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
+            seconds=before + time.perf_counter() - started,
+        )  # fmt: skip
+
+    with interruptible():
+        try:
+            begin()
+            before = float(directory.info().get("seconds") or 0.0)
+            said = _start(running, first)
+            for epoch in range(first, running.scenario.training.epochs):
+                metrics = _one_epoch(running, epoch, metrics)
+                said = _say_new(running, said)
+                directory.update_run_json(
+                    metrics=metrics, seconds=before + time.perf_counter() - started,
+                    peak_memory=peak_memory(running.trainer.device),
+                )  # fmt: skip
+            plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
+            running.tables.check()
+        except BaseException as problem:
+            with closing():
+                status, error = _ending(problem, directory)
+                close(status, *([] if status == "interrupted" else [str(error) or repr(error)]))
+            if error is problem:
+                raise
+            raise error from problem
+        with closing():
+            close("done")
+    info = directory.info()
+    return RunResult(
+        directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher")
+    )
+
+
+def _start(running: _Running, first: int) -> list[str]:
+    """Say what begins, or goes on; returns the notes that were said."""
+    trainer, epochs = running.trainer, running.scenario.training.epochs
+    title = f"{running.scenario.scenario.name}: {epochs} epochs into {running.directory.path}"
+    running.reporter.start(title, epochs, trainer.batches)
     computed = f"on {trainer.device}, threads: {torch.get_num_threads()}, {trainer.engine.precision}"
-    directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
-    trainer.keep_warm_states(directory.checkpoints)
-    try:
-        with _terminate_as_interrupt():
-            said = _say_new(trainer.notes, [], directory, reporter)
-            for epoch in range(first, epochs):
-                metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
-                said = _say_new(trainer.notes, said, directory, reporter)
-                directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
-            plots = _draw(directory, reporter) if scenario.telemetry.plots else []
-    except KeyboardInterrupt:
-        _close(directory, "interrupted", seconds(), metrics)
-        raise RunInterrupted(
-            f"interrupted; finished epochs are saved, go on with: neurosim-ep resume {directory.path}"
-        ) from None
-    except DivergenceError as problem:
-        directory.log(str(problem))
-        _close(directory, "diverged", seconds(), metrics)
-        raise
-    except Exception as problem:
-        directory.log(f"failed: {problem!r}")
-        _close(directory, "failed", seconds(), metrics)
-        raise
-    _close(directory, "done", seconds(), metrics)
-    return RunResult(directory.path, "done", metrics, epochs, seconds(), plots, directory.info().get("teacher"))
+    running.directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
+    return _say_new(running, [])
 
 
-def _one_epoch(
-    directory: RunDirectory,
-    trainer: Trainer,
-    tables: RunTables,
-    reporter: Reporter,
-    epoch: int,
-    metrics: dict[str, float | None],
-) -> dict[str, float | None]:
+def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseException]:
+    """The status of a run that ``problem`` ends, and what is said of it."""
+    going_on = f"go on with: neurosim-ep resume {directory.path}"
+    if isinstance(problem, DivergenceError):
+        return "diverged", problem
+    if isinstance(problem, KeyboardInterrupt) or (interrupted() and not isinstance(problem, NeurosimError)):
+        return "interrupted", RunInterrupted(f"interrupted; finished epochs are saved, {going_on}")
+    if (sentence := explained(problem)) is not None:
+        return "failed", MachineError(f"{sentence}; finished epochs are saved, {going_on}")
+    return "failed", problem
+
+
+def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
+    directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
     began = time.perf_counter()
 
     def warn(message: str) -> None:
@@ -275,7 +327,7 @@ def _one_epoch(
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
     metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **tables.cost_per_sample()}
-    _save(directory, trainer, tables, epoch + 1, metrics)
+    running.save(epoch + 1, metrics)
     if trainer.warm is not None:
         trainer.warm.forget_all_but(epoch + 1)
     reporter.epoch(row)
@@ -298,12 +350,14 @@ def _say_new(notes: list[str], said: list[str], directory: RunDirectory, reporte
     return notes
 
 
-def _save(
-    directory: RunDirectory, trainer: Trainer, tables: RunTables, epoch: int, metrics: dict[str, float | None]
-) -> None:
-    """Checkpoint after ``epoch`` finished epochs."""
-    state = {"epoch": epoch, "metrics": metrics, "trainer": trainer.state_dict(), "tables": tables.state_dict()}
-    save_checkpoint(directory.checkpoints, state)
+def _say_new(running: _Running, said: list[str]) -> list[str]:
+    """Report those of the trainer's notes that are not in ``said``; returns all of them."""
+    notes = running.trainer.notes
+    for note in notes:
+        if note not in said:
+            running.reporter.note(note)
+            running.directory.log(note)
+    return notes
 
 
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
@@ -311,25 +365,3 @@ def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
 
     reporter.note("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)
-
-
-def _close(directory: RunDirectory, status: str, seconds: float, metrics: dict[str, float | None]) -> None:
-    directory.log(status)
-    directory.update_run_json(status=status, finished=iso_time(datetime.now(UTC)), seconds=seconds, metrics=metrics)
-
-
-@contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM, as batch systems send it, like Ctrl-C while the block runs."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +30,17 @@ from neurosim_ep.data.feed import Feed
 from neurosim_ep.data.views import count_views, draw_views, show
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.errors import CheckpointError, DivergenceError, UsageError
+from neurosim_ep.errors import CheckpointError, DivergenceError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import Reporter
+from neurosim_ep.record.atomic import temporary_of, write_atomic, write_json
 from neurosim_ep.record.checkpoint import load_checkpoint, save_checkpoint
+from neurosim_ep.record.lock import LOCK, locked
 from neurosim_ep.record.logs import CsvTable
-from neurosim_ep.record.rundir import versions, write_atomic, write_json
+from neurosim_ep.record.rundir import versions
 from neurosim_ep.registry import SIGNALS
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
-from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.schema import Scenario, TeacherSection
 from neurosim_ep.teacher.classifier import Teacher, build_teacher, matching_layers
 from neurosim_ep.teacher.foreign import read_foreign
 from neurosim_ep.teacher.store import StoreKey, target_bytes, write_store
@@ -102,12 +106,34 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
     pairs = matching_layers(scenario, student, teacher)
     mean, std = teacher_colours(scenario.teacher, data)
     foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
-    _claim(folder, _pinned(scenario))
+    if foreign is None:
+        _refuse_single_images(scenario.teacher, teacher, len(data.train_labels))
+    with _claimed(folder, _pinned(scenario)):
+        taught = _fill(folder, experiment, teacher, foreign, (pairs, mean, std), reporter)
+    if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
+        reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
+    return taught
+
+
+def _fill(
+    folder: Path,
+    experiment: Experiment,
+    teacher: Teacher,
+    foreign: dict[str, Tensor] | None,
+    matching: tuple[dict[int, int], Tensor, Tensor],
+    reporter: Reporter,
+) -> Taught:
+    """Train ``teacher``, or give it the weights ``foreign``, and leave it with its store in ``folder``.
+
+    ``matching``: layers of student and teacher, mean and deviation of the colours.
+    """
+    scenario, data, device, student = experiment.scenario, experiment.data, experiment.device, experiment.model.network
+    pairs, mean, std = matching
     if foreign is not None:
         teacher.load_state_dict(foreign)
     else:
-        _train(scenario, teacher, data, target, folder, reporter)
-    accuracy = test_accuracy(teacher, data, mean, std, target)
+        _train(scenario, teacher, data, device, folder, reporter)
+    accuracy = test_accuracy(teacher, data, mean, std, device)
     if accuracy < NEAR_CHANCE / data.num_classes:
         reporter.warn(
             f"the teacher is right on {accuracy:.1%} of the test images, which is close to chance; train it for longer "
@@ -118,7 +144,7 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
     shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
     bits = sum(scenario.teacher.sample_bits(math.prod(shape)) for _, shape in shapes.values())
     sizes = target_bytes(bits, len(data.train_labels), views)
-    _store(scenario, LiveTargets(teacher, pairs, mean, std), data, target, folder / STORE, accuracy, shapes, reporter)
+    _store(scenario, LiveTargets(teacher, pairs, mean, std), data, device, folder / STORE, accuracy, shapes, reporter)
     write_json(
         folder / "teacher.json",
         {
@@ -127,8 +153,6 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
             **sizes, "versions": versions(),
         },
     )  # fmt: skip
-    if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
-        reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
     return Taught(folder, accuracy, views, **sizes)
 
 
@@ -149,24 +173,36 @@ def _identity(scenario: Scenario) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _claim(folder: Path, scenario: Scenario) -> None:
-    """Make ``folder`` this scenario's, or go on in it when it was begun for one with the same teacher."""
-    mark = folder / SCENARIO
-    try:
-        if mark.exists():
-            begun, wanted = _identity(load_scenario(mark)), _identity(scenario)
-            if different := [name for name in wanted if begun[name] != wanted[name]]:
-                raise UsageError(
-                    f"{folder}: holds a teacher of another scenario ({' and '.join(different)} differ, see {mark}); "
-                    "choose another --out, or move it away"
-                )
-            return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder}: is not an empty folder and holds no teacher; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(mark, dump_scenario(scenario).encode())
-    except OSError as problem:
-        raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
+@contextmanager
+def _claimed(folder: Path, scenario: Scenario) -> Iterator[None]:
+    """Make ``folder`` this scenario's, or go on in it when it was begun for one with the same teacher; inside the block
+    no other command writes to it.
+    """
+    with ExitStack() as stack:
+        try:
+            if folder.exists() and not (folder / SCENARIO).exists():
+                _require_empty(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+            mark = folder / SCENARIO
+            if mark.exists():
+                begun, wanted = _identity(load_scenario(mark)), _identity(scenario)
+                if different := [name for name in wanted if begun[name] != wanted[name]]:
+                    raise UsageError(
+                        f"{folder}: holds a teacher of another scenario ({' and '.join(different)} differ, see "
+                        f"{mark}); choose another --out, or move it away"
+                    )
+            else:
+                _require_empty(folder)
+                write_atomic(mark, dump_scenario(scenario).encode())
+        except OSError as problem:
+            raise UsageError(f"{folder}: cannot be written ({problem.strerror}); choose a writable --out") from problem
+        yield
+
+
+def _require_empty(folder: Path) -> None:
+    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {LOCK, temporary_of(folder / SCENARIO).name}:
+        raise UsageError(f"{folder}: is not an empty folder and holds no teacher; choose another --out")
 
 
 class _Lessons:
@@ -185,7 +221,7 @@ class _Lessons:
         )  # fmt: skip
         self.cosine = torch.optim.lr_scheduler.CosineAnnealingLR(self.sgd, self.batches * self.section.epochs)
 
-    def load(self, folder: Path) -> int:
+    def load(self, folder: Path, table: CsvTable) -> int:
         """Go on where :meth:`save` was called last in ``folder``; the number of finished epochs."""
         if not (folder / TRAINING).is_file():
             return 0
@@ -196,17 +232,24 @@ class _Lessons:
             self.teacher.load_state_dict(state["weights"])
             self.sgd.load_state_dict(state["sgd"])
             self.cosine.load_state_dict(state["cosine"])
+            table.load_state_dict(state["table"])
             return int(state["epoch"])
+        except NeurosimError:
+            raise
         except (KeyError, RuntimeError, TypeError, AttributeError) as problem:
             raise CheckpointError(
                 f"{folder / TRAINING}: cannot be continued ({type(problem).__name__}); "
                 "remove the folder and teach again"
             ) from problem
 
-    def save(self, folder: Path, epochs: int) -> None:
+    def save(self, folder: Path, epochs: int, table: CsvTable) -> None:
         """Keep what :meth:`load` needs after ``epochs`` of them."""
-        progress = {"sgd": self.sgd.state_dict(), "cosine": self.cosine.state_dict(), "epoch": epochs}
-        progress["train_digest"] = self.data.train_digest
+        progress: dict[str, object] = {
+            "sgd": self.sgd.state_dict(),
+            "cosine": self.cosine.state_dict(),
+            "epoch": epochs,
+        }
+        progress |= {"train_digest": self.data.train_digest, "table": table.state_dict()}
         save_checkpoint(folder, {"weights": self.teacher.state_dict(), **progress}, TRAINING)
 
     def epoch(self, epoch: int, reporter: Reporter) -> dict[str, float]:
@@ -246,16 +289,28 @@ def _train(
 ) -> None:
     """Teach as many epochs as are missing in ``folder``."""
     lessons, epochs = _Lessons(scenario, teacher, data, device), scenario.teacher.epochs
-    table, first = CsvTable(folder / "teacher.csv", COLUMNS), lessons.load(folder)
-    table.truncate_to(first)
+    table = CsvTable(folder / "teacher.csv", COLUMNS)
+    first = lessons.load(folder, table)
+    table.cut()
     reporter.start(f"teacher of {scenario.scenario.name}: {epochs} epochs into {folder}", epochs, lessons.batches)
     for epoch in range(first, epochs):
         row = lessons.epoch(epoch, reporter)
-        table.append([row])
-        lessons.save(folder, epoch + 1)
+        table.add([row])
+        lessons.save(folder, epoch + 1, table)
         reporter.note(
             f"teacher epoch {epoch + 1}/{epochs}  loss {row['loss']:.4f}  train {row['train_accuracy']:.1%}  "
             f"test {row['test_accuracy']:.1%}  {row['seconds']:.1f} s"
+        )
+
+
+def _refuse_single_images(section: TeacherSection, teacher: Teacher, samples: int) -> None:
+    """Raise :class:`ScenarioError` where a batch of one image leaves nothing to normalise over."""
+    smallest = min(len(batch) for batch in batches_of(torch.arange(samples), section.batch_size))
+    if smallest < 2 and teacher.needs_two:
+        key = f"teacher.batch_size = {section.batch_size}" if samples > 1 else "data.train_samples = 1"
+        raise ScenarioError(
+            f"{key}: {teacher.needs_two} of the teacher has maps of 1x1, whose batch normalisation needs two images at "
+            "once; raise it, or set teacher.batch_norm = false"
         )
 
 

@@ -105,7 +105,8 @@ class Trainer:
                 warn(message)
             telemetry.updated(number, self.step.apply_update(self.optimiser, batch, result, counter))
             on_batch(number + 1)
-        weights = torch.stack([tensor.abs().max() for tensor in self.optimiser.parameters.values()])
+        kept = (*self.optimiser.parameters.values(), *self.optimiser.momenta.values())
+        weights = torch.stack([tensor.abs().max() for tensor in kept])
         if not (math.isfinite(telemetry.means()[0]) and bool(weights.isfinite().all())):
             raise diverged(epoch, self.batches)
         for message in telemetry.warnings():

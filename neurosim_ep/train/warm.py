@@ -19,6 +19,8 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.atomic import file_digest
+from neurosim_ep.record.growing import RESTORE
 
 
 class WarmStates:
@@ -39,11 +41,20 @@ class WarmStates:
         """The file that ``epoch`` (from 0) starts from."""
         return self.folder / f"warm-{epoch}.h5"
 
+    def digest(self, epoch: int) -> str | None:
+        """SHA-256 of the file that ``epoch`` (from 0) starts from; None for the first, which starts from none."""
+        return file_digest(self.path(epoch)) if epoch else None
+
+    def require(self, epoch: int, digest: str | None) -> None:
+        """Raise :class:`CheckpointError` unless ``epoch`` (from 0) starts from the states with this :meth:`digest`."""
+        if epoch and not self.path(epoch).is_file():
+            raise CheckpointError(f"{self.path(epoch)}: the states of the samples are missing; {RESTORE}")
+        if self.digest(epoch) != digest:
+            raise CheckpointError(f"{self.path(epoch)}: damaged: not the states that the run left; {RESTORE}")
+
     def begin(self, epoch: int) -> WarmStates:
-        """Get ready for ``epoch`` (from 0). Raises :class:`CheckpointError` when the states it starts from are gone."""
+        """Get ready for ``epoch`` (from 0). Raises :class:`CheckpointError` for states of another network."""
         self.epoch = epoch
-        if epoch > 0 and not self.path(epoch).is_file():
-            raise CheckpointError(f"{self.path(epoch)}: the states of the samples are missing; restore the file")
         if epoch == 0:
             self._old = None
         elif not self.in_memory or self._old is None:
@@ -99,9 +110,9 @@ class WarmStates:
             datasets = [self._files[-1][f"layer{n}"] for n in range(len(self.shapes))]
             shapes = [dataset.shape for dataset in datasets]
         except (OSError, KeyError) as problem:
-            raise CheckpointError(f"{path}: damaged or of another network ({problem}); restore the file") from problem
+            raise CheckpointError(f"{path}: damaged or of another network ({problem}); {RESTORE}") from problem
         if shapes != [(self.samples, *shape) for shape in self.shapes]:
-            raise CheckpointError(f"{path}: holds the states of another network or data set; restore the file")
+            raise CheckpointError(f"{path}: holds the states of another network or data set; {RESTORE}")
         return datasets
 
     def _create(self, path: Path) -> list[h5py.Dataset]:

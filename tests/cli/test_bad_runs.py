@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import h5py
 import pytest
 import torch
 from bad_data import BROKEN_CIFAR, BROKEN_IDX, Malicious, broken_cifar, broken_idx
@@ -111,10 +112,18 @@ def update(**fields: object) -> Change:
     return change
 
 
-def flip_one_bit(run_dir: Path) -> None:
-    content = bytearray((run_dir / CHECKPOINT).read_bytes())
-    content[len(content) // 2] ^= 1
-    (run_dir / CHECKPOINT).write_bytes(content)
+def flip(name: str) -> Change:
+    def change(run_dir: Path) -> None:
+        content = bytearray((run_dir / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (run_dir / name).write_bytes(content)
+
+    return change
+
+
+def other_traffic(run_dir: Path) -> None:
+    with h5py.File(run_dir / "traffic.h5", "r+") as file:
+        file["phases/free/clocked/forward/reads"][0, 0] += 1
 
 
 def foreign_zip(run_dir: Path) -> None:
@@ -160,16 +169,22 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "no scenario": (remove("scenario.toml"), "has no scenario.toml; restore it from a copy, or start the run again"),
     "scenario not TOML": (write("scenario.toml", b"[network"), "scenario.toml: line 1 is not valid TOML"),
     "scenario of other keys": (replace("scenario.toml", "image_size", "image_sise"), "did you mean data.image_size?"),
-    "wider network": (replace("scenario.toml", "size = 4", "size = 5"), "size mismatch for connections.0.weight"),
+    "wider network": (
+        replace("scenario.toml", "size = 4", "size = 5"),
+        "scenario.toml: is not what the run was last saved with: network.layers = [{",
+    ),
     "deeper network": (
         replace("scenario.toml", "layers = [\n", 'layers = [\n{ kind = "conv", size = 4 },\n'),
-        "does not fit scenario.toml (Error(s) in loading state_dict for Network: Missing key(s)",
+        "scenario.toml: is not what the run was last saved with: network.layers = [{",
     ),
-    "other signals": (replace("scenario.toml", "    0,\n", "    1,\n"), "state_dict for Signals: Missing key(s)"),
+    "other signals": (
+        replace("scenario.toml", "    0,\n", "    1,\n"),
+        "signals.layers = [1], which was [0]; put",
+    ),
     "no checkpoint": (remove(CHECKPOINT), "last.pt: no checkpoint there"),
     "empty checkpoint": (write(CHECKPOINT, b""), "last.pt: damaged or cut short"),
     "checkpoint cut short": (halve(CHECKPOINT), "last.pt: damaged or cut short"),
-    "checkpoint with a flipped bit": (flip_one_bit, "last.pt: damaged or cut short"),
+    "checkpoint with a flipped bit": (flip(CHECKPOINT), "last.pt: damaged: its bytes are not those"),
     "checkpoint of text": (write(CHECKPOINT, b"<html>404 not found</html>"), "last.pt: damaged or cut short"),
     "checkpoint a foreign archive": (foreign_zip, "holds something else than tensors and plain values"),
     "checkpoint with code": (save({"format": 1, "trainer": Malicious()}), "(UnpicklingError), which is never loaded"),
@@ -180,13 +195,27 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "checkpoint with a number for weights": (update(trainer=3), "does not fit scenario.toml ('int' object"),
     "checkpoint with a number for counts": (update(tables={"traffic": 3}), "does not fit scenario.toml ('int' object"),
     "checkpoint of other tiles": (update(tables={"traffic": torch.zeros(1)}), "(counts of 1 tiles, not"),
-    "other columns": (replace("epochs.csv", "loss", "cost"), "its first line is 'epoch,cost,"),
+    "other columns": (replace("epochs.csv", "loss", "cost"), "epochs.csv: damaged or edited: not what"),
     "epoch not a number": (
         replace("layers.csv", "\n1,", "\none,"),
-        "epoch = 'one': must be a whole number",
+        "layers.csv: damaged or edited: not what",
     ),
-    "table not text": (write("layers.csv", b"\xff\n"), "layers.csv: is not UTF-8 text (byte 0)"),
+    "table not text": (write("layers.csv", b"\xff\n"), "layers.csv: damaged or edited: not what"),
     "traffic not HDF5": (write("traffic.h5", b"no"), "traffic.h5: cannot be read as recorded traffic"),
+    "more epochs by hand": (
+        replace("scenario.toml", "epochs = 2", "epochs = 20"),
+        "training.epochs = 20, which was 2; put back what it was, or change it for the epochs to come with "
+        "`neurosim-ep resume",
+    ),
+    "another rate": (replace("scenario.toml", "learning_rate = ", "learning_rate = 1"), "training.learning_rate = 1"),
+    "hardware changed": (replace("hardware.toml", "value = 1", "value = 2"), "hardware.toml: damaged or edited"),
+    "no epochs": (remove("epochs.csv"), "epochs.csv: missing: not what the run's checkpoint knows of; restore"),
+    "no layers": (remove("layers.csv"), "layers.csv: missing"),
+    "layers cut short": (halve("layers.csv"), "layers.csv: damaged or edited"),
+    "no traffic": (remove("traffic.h5"), "traffic.h5: missing"),
+    "traffic cut short": (halve("traffic.h5"), "traffic.h5: cannot be read as recorded traffic"),
+    "traffic with a flipped bit": (flip("traffic.h5"), "traffic.h5: damaged: its bytes are not those"),
+    "traffic of another run": (other_traffic, "traffic.h5: holds other counts than the run's checkpoint knows of"),
     "other images": (other_images, "not the images this run started with"),
     "no images": (lambda run_dir: use_data(run_dir, run_dir / "gone"), "no such file or directory; it must hold"),
 }
@@ -194,7 +223,8 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
 # Those of tables and counts, which a diagnosis does not read.
 BROKEN_TABLES = {
     "checkpoint with a number for counts", "checkpoint of other tiles", "other columns", "epoch not a number",
-    "table not text", "traffic not HDF5",
+    "table not text", "traffic not HDF5", "no epochs", "no layers", "layers cut short", "no traffic",
+    "traffic cut short", "traffic with a flipped bit", "traffic of another run",
 }  # fmt: skip
 
 # The same for `plot`.

@@ -351,4 +351,4 @@ def test_python_m_survives_a_reader_that_leaves() -> None:
     process.stdout.close()
     with process.stderr as stream:
         assert stream.read() == b""
-    assert process.wait() == 1
+    assert process.wait() == 0

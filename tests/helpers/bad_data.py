@@ -77,7 +77,7 @@ BROKEN_CIFAR = {
     "malicious pickle": "touch, which no image file needs",
     "pickled list": "holds a list, not a dictionary",
     "no data": "no entry data",
-    "float data": "data is not a uint8 array",
+    "float data": "its array is not one of uint8",
     "text labels": "labels are not a list of integers",
     "too few labels": "1 labels for 2 images",
     "label out of range": "label 10 is not a class",
@@ -102,7 +102,8 @@ BROKEN_IDX = [
     ("train-labels-idx1-ubyte", idx_bytes(np.zeros(11)), "11 labels for 12 train images"),
     ("train-labels-idx1-ubyte", idx_bytes(np.zeros(12))[:-1], "19 bytes, its header announces 20"),
     ("train-labels-idx1-ubyte", b"", "starts with 0x,"),
-    ("t10k-labels-idx1-ubyte", idx_bytes(np.full(8, 9)), "label 9 is not a class"),
+    ("t10k-labels-idx1-ubyte", idx_bytes(np.full(8, 9)), "no training image has the label 9"),
+    ("train-labels-idx1-ubyte", idx_bytes(np.full(12, 3)), "all training images have the label 3"),
     ("t10k-labels-idx1-ubyte.gz", gzip.compress(idx_bytes(np.zeros(8)), mtime=0)[:-9], "cannot be read"),
     ("t10k-images-idx3-ubyte", idx_bytes(np.zeros((8, 20, 20))), "differ in size .28x28 and 20x20"),
 ]

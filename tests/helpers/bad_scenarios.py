@@ -137,10 +137,14 @@ BAD_FILES = {
     ),
     "mlp without hidden": (
         '[network]\npreset = "mlp"',
-        'network.hidden = []: lists the layer sizes of preset = "mlp"',
+        'network.hidden = []: must list at least one layer with preset = "mlp"',
     ),
     "hidden without mlp": ("[network]\nhidden = [64]", "network.hidden = [64]: lists the layer sizes"),
-    "custom without layers": ('[network]\npreset = "custom"', "network.layers = []: lists the layers of"),
+    "custom without layers": ('[network]\npreset = "custom"', "network.layers = []: must list at least one layer with"),
+    "nothing but a class layer": (
+        '[network]\npreset = "custom"\nloss = "squared_error"',
+        'network.layers = []: must list at least one layer with preset = "custom", whatever the loss',
+    ),
     "signals without layers": (
         '[signals]\nkind = "le"',
         "signals.layers = []: must list the layers that get a signal",

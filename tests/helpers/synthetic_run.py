@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from new_run import new_run
 
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill
@@ -106,14 +107,14 @@ def synthetic_run(
     """
     rng = np.random.default_rng(0)
     plan = vgg11_plan()
-    run = RunDirectory.create(path, name, "0000")
+    run = new_run(path, name)
     (run.path / "scenario.toml").write_text(
         SCENARIO.format(traffic_every=100 if traffic else 0, seed=seed, signals=signals, data=data)
         + REAL_TILES * real_tiles
     )
     (run.path / "hardware.toml").write_text(MODEL.to_toml())
     names = [geometry.name for geometry in plan.geometries]
-    logs.CsvTable(run.path / "epochs.csv", logs.EPOCH_COLUMNS).append(_epoch_rows(seed, epochs, signals))
+    logs.CsvTable(run.path / "epochs.csv", logs.EPOCH_COLUMNS).add(_epoch_rows(seed, epochs, signals))
     layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
     residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
     digital = {"signals": SIGNALS, "readout": READOUT}
@@ -122,8 +123,8 @@ def synthetic_run(
     counts = TileCounts.zeros(len(plan.tiles))
     for epoch in range(1, epochs + 1):
         rows = _layer_rows(rng, names, epoch, epochs, valley)
-        layers.append([row | tile_columns(layer, len(names)) for layer, row in enumerate(rows)] if real_tiles else rows)
-        residual.append(_residual_rows(rng, epoch))
+        layers.add([row | tile_columns(layer, len(names)) for layer, row in enumerate(rows)] if real_tiles else rows)
+        residual.add(_residual_rows(rng, epoch))
         if traffic:
             batches = [(number, _counts(rng, plan)) for number in (0, 100)]
             counts += batches[0][1] + batches[1][1]

@@ -28,6 +28,7 @@ ALLOWED = {
     "units": set(),
     "registry": {"errors"},
     "progress": {"units"},
+    "interrupts": set(),
     "threads": {"errors"},
     "resources": {"errors"},
     "scenario": FILES,
@@ -40,7 +41,7 @@ ALLOWED = {
     "teacher": FILES | {"ep", "record", "data"},
     "experiment": COMPUTING,
     "telemetry": COMPUTING | {"experiment"},
-    "train": COMPUTING | {"experiment", "telemetry", "progress", "analysis"},
+    "train": COMPUTING | {"experiment", "telemetry", "progress", "interrupts", "analysis"},
     "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
     "analysis": BASE | {"record", "threads"},
 }

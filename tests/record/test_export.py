@@ -22,6 +22,7 @@ from chips import GEOMETRIES, READOUT, random_counts
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from new_run import new_run
 from paths import DOCS
 from synthetic_run import MODEL, synthetic_run
 from tiny_run import tiny_run
@@ -63,7 +64,7 @@ SIGNALS = (Projection(1, 80, 80, direct=True, off_chip_bits=1283),)
 def small_run(path: Path, model: str = MODEL.to_toml(), samples: int = 4) -> Path:
     """A run of three connections on tiles of 32 x 48 cells, with stored targets longer than a flit."""
     plan = plan_tiles(GEOMETRIES, ArrayGeometry(32, 48, 2))
-    run = RunDirectory.create(path, "small", "0")
+    run = new_run(path, "small")
     (path / "hardware.toml").write_text(model)
     writer = TrafficWriter(
         path / "traffic.h5", plan, scenario_name="small", seed=0, event_threshold=0, signals=SIGNALS, readout=READOUT

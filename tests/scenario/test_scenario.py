@@ -224,7 +224,7 @@ def write(folder: Path, content: bytes) -> Path:
             "line 3 is not valid TOML: Cannot declare ('data',) twice; each key",
         ),
         (b"[scenario]\nname = 'caf\xe9'", "is not UTF-8 text (byte 22); save it as UTF-8"),
-        (b"PK\x03\x04\x00\x00", "line 1 is not valid TOML"),
+        (b"PK\x03\x04\x00\x00", "is not text (byte 4 is 0); save it as UTF-8"),
     ],
 )
 def test_a_file_that_is_not_toml_is_refused_with_its_line(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -249,7 +249,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ScenarioError, match="cannot be read: Permission denied"):
         load_scenario(write(tmp_path, b""))
 

@@ -22,8 +22,8 @@ from neurosim_ep.cli import main
 from neurosim_ep.data.dataset import load_data
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, ScenarioError, UsageError
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.record.atomic import temporary_of
 from neurosim_ep.record.checkpoint import load_checkpoint
-from neurosim_ep.record.rundir import temporary_of
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.classifier import build_teacher
@@ -474,3 +474,22 @@ def test_a_run_with_a_teacher_is_examined_with_its_own(
     words = [*words[:-1], str(tmp_path / "gdu2")] if command == "gdu" else words
     assert main(words) == 2
     assert "holds another teacher than the one this run started with" in capsys.readouterr().err
+
+
+SIX = ",".join(['{kind="conv",size=4,pool="max"}'] * 5 + ['{kind="conv",size=4}'])
+
+
+@pytest.mark.parametrize("samples", [20, 1])
+def test_batches_of_one_on_a_map_of_one_pixel_are_refused(tmp_path: Path, samples: int) -> None:
+    """The last of six layers sees 32 / 2^5 = 1 pixel: batch normalisation has nothing to normalise over."""
+    sets = (
+        f"network.layers=[{SIX}]", "network.preset=custom", "signals.kind=kd", "signals.layers=[0]",
+        "signals.learned=false", f"data.train_samples={samples}", "data.test_samples=10", "teacher.epochs=1",
+    )  # fmt: skip
+    said = "teacher.batch_size = 1: conv6" if samples > 1 else "data.train_samples = 1: conv6"
+    with pytest.raises(ScenarioError, match=rf"{said} of the teacher has maps of 1x1, whose batch normalisation"):
+        taught(tmp_path / "one", *sets, "teacher.batch_size=1")
+    assert not (tmp_path / "one").exists()
+    taught(tmp_path / "two", *sets, "teacher.batch_size=1", "teacher.batch_norm=false")
+    if samples > 1:
+        taught(tmp_path / "three", *sets, "teacher.batch_size=2")

@@ -17,6 +17,7 @@ from brute_force import BATCH, BruteForce, column_vectors, mask, route, row_vect
 from chips import TICKS, random_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from new_run import new_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.ep.network import Network, initialise
@@ -378,7 +379,7 @@ def test_memory_counts_connections_layers_and_pooled_edges() -> None:
 def recorded_run(path: Path) -> tuple[RunDirectory, TilePlan]:
     """A run of the residual network with two recorded batches."""
     plan = plan_of(network_of(RESIDUAL, (3, 6, 6)), MODEL.array_geometry())
-    run = RunDirectory.create(path, "residual", "0")
+    run = new_run(path, "residual")
     (path / "hardware.toml").write_text(FILE.to_toml())
     writer = TrafficWriter(path / "traffic.h5", plan, scenario_name="residual", seed=0, event_threshold=0)
     writer.append(1, [(0, random_counts(plan)), (1, random_counts(plan, seed=2))], {})

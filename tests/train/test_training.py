@@ -156,7 +156,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) ->
         whole = outcome(run(scenario, place / "out").out)
     resumed = 0
     for copy in sorted(copies.iterdir())[::3]:
-        if (copy / "out").exists():  # else killed before the run began: nothing there, nothing in the way
+        if (copy / "out/run.json").exists():  # else killed before the run began: nothing is in the way of another
             assert resume(copy / "out").status == "done"
             assert outcome(copy / "out") == whole, copy.name
             resumed += 1

@@ -55,7 +55,7 @@ class _PythonArchive(_Archive):
     def pixels_and_labels(self, content: bytes, source: str) -> Split:
         batch = unpickle(content, source)
         pixels, labels = (_entry(batch, key, source) for key in ("data", self.label_key))
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
+        if not isinstance(pixels, np.ndarray) or pixels.shape[1:] != (PIXELS,):
             raise DataError(f"{source}: data is not a uint8 array of {PIXELS} columns; {FETCH}")
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
             raise DataError(f"{source}: labels are not a list of integers; {FETCH}")

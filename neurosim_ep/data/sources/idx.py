@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, check_labels, data_root
+from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, data_root
 from neurosim_ep.data.sources.files import read_bytes
 from neurosim_ep.errors import DataError
 
@@ -29,7 +29,7 @@ class Idx(Source):
     sentence = "MNIST-style IDX files"
 
     def read(self, seed: int) -> ImageSet:
-        """One-channel images (N, 1, H, W) of the four IDX files; classes are 0 to the largest label.
+        """One-channel images (N, 1, H, W) of the four IDX files; classes are the labels of training images, in order.
 
         Raises DataError for files that are missing, of another format, cut short, or do not fit together.
         """
@@ -39,10 +39,17 @@ class Idx(Source):
         if train_images.shape[1:] != test_images.shape[1:]:
             sizes = " and ".join("x".join(map(str, images.shape[2:])) for images in (train_images, test_images))
             raise DataError(f"{path}: training and test images differ in size ({sizes}); fetch the files again")
-        classes = int(train_labels.max()) + 1
-        check_labels(test_labels, classes, f"{path}: t10k-labels-idx1-ubyte")
-        class_names = [str(label) for label in range(classes)]
-        return ImageSet(train_images, train_labels, test_images, test_labels, class_names, f"idx: {path}")
+        known = np.unique(train_labels)
+        if len(known) < 2:
+            raise DataError(f"{path}: all training images have the label {known[0]}; at least 2 classes are needed")
+        if len(unknown := np.setdiff1d(test_labels, known)):
+            raise DataError(
+                f"{path}: t10k-labels-idx1-ubyte: no training image has the label {unknown[0]}; "
+                "the files are of different data sets: fetch them again"
+            )
+        train_labels, test_labels = (np.searchsorted(known, labels) for labels in (train_labels, test_labels))
+        source = f"idx: {path}, {len(known)} classes, labels {known[0]} to {known[-1]}"
+        return ImageSet(train_images, train_labels, test_images, test_labels, [str(one) for one in known], source)
 
     @property
     def usual(self) -> Size:

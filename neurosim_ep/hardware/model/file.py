@@ -45,8 +45,9 @@ class ModelFile:
         """One file that says all of it, numbers as given, without a base."""
         return tomli_w.dumps(self.document)
 
-    def changed(self, values: Mapping[str, int | str], source: str) -> ModelFile:
-        """The model with other ``values`` of numbers and choices, by dotted key, which ``source`` asks for.
+    def changed(self, values: Mapping[str, int | str | Document | None], source: str) -> ModelFile:
+        """The model with other ``values`` of numbers and choices, by dotted key, which ``source`` asks for; whole
+        numbers with a source of their own are tables, None what the model is to do without.
 
         Raises :class:`HardwareModelError` when the model does not take them.
         """
@@ -56,7 +57,10 @@ class ModelFile:
             part = document
             for section in path:
                 part = part[section]
-            number = isinstance(part.get(name), dict)
+            if value is None:
+                part.pop(name, None)
+                continue
+            number = isinstance(part.get(name), dict) and not isinstance(value, dict)
             part[name] = {**part[name], "value": value, "source": source} if number else value
         return replace(self, document=document, model=parse_hardware_model(document, f"{self.path}, {source}"))
 

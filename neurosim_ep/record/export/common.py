@@ -25,7 +25,8 @@ from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
-from neurosim_ep.record.rundir import RunDirectory, versions, write_json
+from neurosim_ep.record.atomic import write_json
+from neurosim_ep.record.rundir import RunDirectory, versions
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.record.whole_folder import DOCUMENT, new_folder, refuse_filled
 

@@ -139,10 +139,11 @@ class NetworkSection(Section):
     )
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
-        if (self.preset == "mlp") != bool(self.hidden):
-            yield "hidden", 'lists the layer sizes of preset = "mlp"; give it with that preset and no other'
-        if (self.preset == "custom") != bool(self.layers):
-            yield "layers", 'lists the layers of preset = "custom"; give it with that preset and no other'
+        for key, preset, what in (("hidden", "mlp", "layer sizes"), ("layers", "custom", "layers")):
+            if self.preset == preset and not getattr(self, key):
+                yield key, f'must list at least one layer with preset = "{preset}", whatever the loss'
+            elif self.preset != preset and getattr(self, key):
+                yield key, f'lists the {what} of preset = "{preset}"; remove it, or choose that preset'
         kinds = [layer.kind for layer in self.layers]
         if kinds != sorted(kinds):
             yield "layers", "conv layers must come before linear layers"

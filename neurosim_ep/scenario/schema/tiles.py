@@ -88,7 +88,11 @@ class CellsSection(Section):
     """How the conductances of the cells differ from the weights they stand for; as shipped they do not."""
 
     levels: int = described(
-        0, "conductances a cell can be set to, 0: any; with bit slices the hardware model decides", ge=0, le=65536
+        0,
+        "conductances L a cell can be set to, 0: any; the largest weight takes the whole range, so that a pair holds "
+        "2 L - 1 weights and a single cell L; with bit slices the hardware model decides",
+        ge=0,
+        le=65536,
     )
     programming_noise: float = described(
         0.0, "deviation of a programmed conductance, of the range between off and on", ge=0, le=1

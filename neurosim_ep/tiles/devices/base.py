@@ -63,8 +63,9 @@ class DeviceModel(Strict, ABC):
     ``preset``: the device's own name. ``w_max``, ``w_min``: bounds of the weight, ``w_max (1 + w_max_dtod N)`` in
     each device. ``write_noise_std``: noise of what a read sees, in units of ``dw_min``. ``lifetime``: updates after
     which a weight has decayed towards ``reset + reset_dtod N`` by 1/e (0: never), ``lifetime (1 + lifetime_dtod
-    N)`` in each device. ``diffusion``: standard deviation that one update without pulses adds.
-    ``corrupt_devices_prob``: share of stuck devices. What is left out does not happen.
+    N)``, at least 1, in each device. ``diffusion``: standard deviation that one update without pulses adds.
+    ``corrupt_devices_prob``: share of stuck devices, whose weights lie within ``corrupt_devices_range`` of 0 and within
+    their bounds. What is left out does not happen.
     """
 
     name: ClassVar[str]
@@ -88,6 +89,7 @@ class DeviceModel(Strict, ABC):
     diffusion: Spread = 0.0
     diffusion_dtod: Spread = 0.0
     corrupt_devices_prob: Share = 0.0
+    corrupt_devices_range: Spread = 1e3
 
     if TYPE_CHECKING:
 
@@ -121,7 +123,7 @@ class DeviceModel(Strict, ABC):
         """Constants of ``up``, ``down`` and of the bounds for devices of this shape; ``random`` None: their means.
 
         The bounds are ``w_max`` >= 0 and ``w_min`` <= 0 where the mean bounds enclose 0; a stuck device has two equal
-        ones, drawn uniformly from its range.
+        ones, drawn uniformly.
         """
         draws = Draws(tuple(shape), random)
         upper = draws.normal(self.w_max, abs(self.w_max) * self.w_max_dtod)
@@ -132,15 +134,16 @@ class DeviceModel(Strict, ABC):
         constants = {"w_max": upper, "w_min": lower}
         self.draw_steps(constants, draws)
         if self.corrupt_devices_prob > 0 and random is not None:
-            self._stick(constants, draws)
+            most = self.corrupt_devices_range
+            self._stick(constants, lower.clamp(-most, most), upper.clamp(-most, most), draws)
         return constants
 
-    def _stick(self, constants: Constants, draws: Draws) -> None:
-        upper, lower = constants["w_max"], constants["w_min"]
+    def _stick(self, constants: Constants, lower: Tensor, upper: Tensor, draws: Draws) -> None:
+        """Give some devices equal bounds between ``lower`` and ``upper``."""
         stuck = draws.uniform() < self.corrupt_devices_prob
         value = lower + (upper - lower) * draws.uniform()
-        constants["w_max"] = torch.where(stuck, value, upper)
-        constants["w_min"] = torch.where(stuck, value, lower)
+        for bound in ("w_max", "w_min"):
+            constants[bound] = torch.where(stuck, value, constants[bound])
 
     def draw_retention(self, shape: Sequence[int], random: torch.Generator) -> Constants:
         """``decay`` per update, ``reset`` (where it decays to) and ``diffusion`` of devices of this shape."""
@@ -149,7 +152,7 @@ class DeviceModel(Strict, ABC):
             decay = draws.number(1.0)
         else:
             lifetime = draws.normal(self.lifetime, self.lifetime * self.lifetime_dtod)
-            decay = 1 - 1 / lifetime.abs().clamp_min(1)
+            decay = 1 - 1 / lifetime.clamp_min(1)
         return {
             "decay": decay,
             "reset": draws.normal(self.reset, self.reset_dtod),

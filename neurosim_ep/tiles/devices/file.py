@@ -9,7 +9,7 @@
     [constants]                     # those of the model; what is left out does not happen
     dw_min = { value = 0.002, source = "Fig. 3 of ...", kind = "measured" }
 
-    [conductance]                   # optional: what weights -1 and 1 stand for
+    [conductance]                   # optional: what weights -1 and 1 stand for; wires and the bill go by it then
     minimum_S = { value = 1e-6, source = "smallest value of the data", kind = "measured" }
     maximum_S = { value = 1e-5, source = "largest value of the data", kind = "measured" }
 

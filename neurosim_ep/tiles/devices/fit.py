@@ -34,6 +34,8 @@ POINTS = 32
 EVALUATIONS = 40
 SMALLEST_RESIDUAL = 1e-9
 """Standard deviation below which residuals are rounding, so that AIC does not rank rounding errors."""
+LARGEST_RESIDUAL = 0.2
+"""Of a range of 2: a model that leaves more over does not describe the data."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,29 @@ class DeviceFit:
             for candidate in self.candidates
         ]
 
+    @property
+    def doubts(self) -> list[str]:
+        """What speaks against the fit; nothing where it is a good one."""
+        wrong = [
+            f'pulses "{"up" if raising else "down"}" {"lower" if raising else "raise"} what is read; is the column '
+            "direction right?"
+            for raising in (True, False)
+            if (_net_change(self.data.sweeps, raising) > 0) != raising
+        ]
+        if self.chosen.residual > LARGEST_RESIDUAL:
+            wrong.append(
+                f"model {self.chosen.kind} leaves {50 * self.chosen.residual:.2g} % of the range over; at most "
+                f"{50 * LARGEST_RESIDUAL:g} % is a fit"
+            )
+        return wrong
+
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Every constant of the device file: those of the mean response, then the spreads."""
         sweeps = "a sweep" if len(self.data.sweeps) == 1 else f"{len(self.data.sweeps)} sweeps"
         source = f"fit to {sweeps} of {self.path.name}, residual {50 * self.chosen.residual:.2g} % of the range"
         source += "" if self.chosen.converged else "; stopped before it converged"
+        source += "".join(f"; {doubt}" for doubt in self.doubts)
         found = {name: Estimate(value, source, "model") for name, value in self.chosen.constants.items()}
         spreads = {"dw_min_std": self._spread, "c2c": self._nl_spread}
         known = type(self.model).model_fields
@@ -292,9 +311,14 @@ def _constants(family: Family, mean_steps: Sequence[float], values: np.ndarray) 
     return family.build(up, down, values[family.steps :])
 
 
+def _net_change(sweeps: Sequence[Sweep], raising: bool) -> float:
+    """Change of the weights by all pulses of one direction."""
+    return sum(float(sweep.w[-1] - sweep.w[0]) for sweep in sweeps if sweep.raising == raising)
+
+
 def _mean_step(sweeps: Sequence[Sweep]) -> float:
     """Mean size of the change by one pulse."""
-    change = abs(sum(float(sweep.w[-1] - sweep.w[0]) for sweep in sweeps))
+    change = abs(_net_change(sweeps, sweeps[0].raising))
     if change == 0:
         direction = "up" if sweeps[0].raising else "down"
         raise DataError(f'pulses "{direction}" change nothing on average; is the column direction right?')
