@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to record.")
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger, comparison and area; default: shown.")
 @set_option
 @machine_options
 def estimate(
@@ -29,6 +30,7 @@ def estimate(
     samples: int,
     activity: float | None,
     events: float | None,
+    out: Path | None,
     overrides: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -40,16 +42,19 @@ def estimate(
     loaded, _ = load(scenario, overrides)
     if (activity is None) != (events is None):
         raise UsageError("--activity and --events: give both, or neither to measure them")
-    from neurosim_ep.train.estimate import estimate_given, estimate_measured
+    from neurosim_ep.train.estimate import estimate_given, estimate_measured, write_estimate
     from neurosim_ep.train.inspect import classes_and_shape
 
     if activity is not None and events is not None:
         if not (math.isfinite(activity) and math.isfinite(events)):
             raise UsageError("--activity and --events: must be shares between 0 and 1")
         shape = classes_and_shape(loaded.data, loaded.scenario.seed)
-        _print_bill(estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken")
+        found, of = estimate_given(loaded, activity, events, *shape), "given activity, every tick of T and K taken"
     else:
-        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network")
+        found, of = estimate_measured(loaded, samples, device, threads), "activity of the untrained network"
+    _print_bill(found, of)
+    if out is not None:
+        write_estimate(found, out)
 
 
 @cli.command()
