@@ -4,6 +4,7 @@
       UsageError             2    a command that cannot be carried out as typed
       ScenarioError          2    a scenario file or override that is not understood
       HardwareModelError     2    a hardware model file that is not understood
+      SweepError             2    a sweep that is not understood, or points of one that failed
       DataError              2    input images that are missing or malformed
       CheckpointError        2    a checkpoint or run directory that cannot be used
       MachineError           2    disk, memory or permissions that the machine does not grant
@@ -35,13 +36,23 @@ class UsageError(NeurosimError, ValueError):
 
 
 class ScenarioError(NeurosimError, ValueError):
-    """A scenario that is not understood; the message lists every problem found."""
+    """A scenario that is not understood; the message lists every problem found, ``problems`` has them one by one."""
 
     exit_code = 2
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
 
 
 class HardwareModelError(NeurosimError, ValueError):
     """A hardware model file that is not understood."""
+
+    exit_code = 2
+
+
+class SweepError(NeurosimError, ValueError):
+    """A sweep file or directory that is not understood, or points of a sweep that failed."""
 
     exit_code = 2
 

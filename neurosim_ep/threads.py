@@ -15,6 +15,8 @@ from neurosim_ep.errors import UsageError
 
 MOST = 1024  # more threads than any machine has cores; OpenMP aborts the process where it cannot make them
 FLOPS_PER_THREAD = 64e6  # of one read of a batch: measured, see docs/performance.md
+CORES = "NEUROSIM_EP_CORES"
+"""The variable that says how many of the cores are for this process, where several share the machine."""
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
@@ -52,11 +54,13 @@ def default_threads(flops: float) -> int:
 
 def free_cores(root: Path = Path("/")) -> int:
     """Cores that this process may use: those of its affinity, hyperthreads of a core counted once, and no more than
-    the time its control groups grant. ``root`` is where /proc and /sys lie.
+    the time its control groups grant, or ``NEUROSIM_EP_CORES`` says. ``root`` is where /proc and /sys lie.
     """
     places = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
     cores = {_siblings(root, place) for place in places}
-    return max(1, math.floor(min(len(cores), _granted(root))))
+    named = os.environ.get(CORES, "")
+    share = int(named) if named.isdecimal() and int(named) > 0 else math.inf
+    return max(1, math.floor(min(len(cores), _granted(root), share)))
 
 
 def _siblings(root: Path, place: int) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
 @click.option("--writes", type=click.FloatRange(0, 1), help="Share of weights pulsed per update, with --activity.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger, comparison and area; default: shown.")
 @set_option
 @machine_options
 def estimate(
@@ -31,6 +32,7 @@ def estimate(
     activity: float | None,
     events: float | None,
     writes: float | None,
+    out: Path | None,
     overrides: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -44,7 +46,7 @@ def estimate(
         raise UsageError("--activity and --events: give both, or neither to measure them")
     if writes is not None and activity is None:
         raise UsageError("--writes: goes with --activity and --events; without them writes are measured")
-    from neurosim_ep.train.estimate import estimate_given, estimate_measured
+    from neurosim_ep.train.estimate import estimate_given, estimate_measured, write_estimate
     from neurosim_ep.train.inspect import classes_and_shape
 
     exact = ["tiles compute exactly, whatever the bits of the conversions billed"] if loaded.hardware.ideal else []
@@ -54,9 +56,12 @@ def estimate(
         shape = classes_and_shape(loaded.data, loaded.scenario.seed)
         found = estimate_given(loaded, activity, events, *shape, writes=writes or 0.0)
         written = "given writes" if writes else "no programming pulses, so no wear: --writes gives them"
-        _print_bill(found, "given activity, every tick of T and K taken", written, *exact)
+        said = ["given activity, every tick of T and K taken", written]
     else:
-        _print_bill(estimate_measured(loaded, samples, device, threads), "activity of the untrained network", *exact)
+        found, said = estimate_measured(loaded, samples, device, threads), ["activity of the untrained network"]
+    _print_bill(found, *said, *exact)
+    if out is not None:
+        write_estimate(found, out)
 
 
 @cli.command()

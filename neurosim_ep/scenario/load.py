@@ -79,7 +79,9 @@ def parse_scenario(document: Document, source: str, overrides: Sequence[str] = (
     except ValidationError as error:
         problems += _problems(error, merged, overridden)
     if problems:
-        raise ScenarioError(f"{listed(source, problems)}\n`neurosim-ep schema` lists all keys with their rules")
+        raise ScenarioError(
+            f"{listed(source, problems)}\n`neurosim-ep schema` lists all keys with their rules", problems
+        )
     return scenario
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.model import build_model
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.bill.backprop import Comparison
 from neurosim_ep.hardware.bill.summary import Summary
+from neurosim_ep.hardware.chip.area import AreaItem, area_table
 from neurosim_ep.hardware.chip.counts import (
     ACCOUNTINGS,
     DIRECTIONS,
@@ -16,6 +20,8 @@ from neurosim_ep.hardware.chip.counts import (
     UPDATE_QUANTITIES,
     TileCounts,
 )
+from neurosim_ep.record.logs import COST_COLUMNS, write_table
+from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import IMAGE, two_colours
@@ -49,6 +55,19 @@ def estimate_measured(scenario: Scenario, samples: int, device: str, threads: in
     share = samples / scenario.training.batch_size
     counts.update[programming] = np.rint(counts.update[programming] * share).astype(np.int64)
     return Summary(experiment.model.recording(counts))
+
+
+def write_estimate(found: Summary, out: Path) -> None:
+    """Leave cost.csv, comparison.csv and area.csv, as a run has them, in the new folder ``out``.
+
+    Raises :class:`UsageError` when ``out`` is not an empty folder.
+    """
+    chip = found.recording.chip
+    area = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout)
+    with new_folder(out) as folder:
+        write_table(folder / "cost.csv", found.ledger, COST_COLUMNS)
+        write_table(folder / "comparison.csv", [one._asdict() for one in found.comparisons], Comparison._fields)
+        write_table(folder / "area.csv", area, AreaItem._fields)
 
 
 def estimate_given(

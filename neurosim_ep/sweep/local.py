@@ -1,0 +1,127 @@
+"""The points of a sweep on this machine: a command for each, so many at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from neurosim_ep.errors import RunInterrupted
+from neurosim_ep.interrupts import closing, interruptible
+from neurosim_ep.sweep.directory import holding, is_held
+from neurosim_ep.sweep.points import Point
+from neurosim_ep.sweep.slots import Slot
+from neurosim_ep.sweep.status import ENDED, OVER, Progress
+
+PAUSE = 0.2  # seconds between two looks at what is running
+ANEW = ("waiting", "interrupted")
+
+
+class Board(Protocol):
+    """Where a sweep reports to."""
+
+    def changed(self, row: Mapping[str, Any], note: str = "") -> None:
+        """The status of a point is another; ``row`` is its line of points.csv."""
+
+    def look(self, running: Sequence[Point]) -> None:
+        """So much time has passed that running points may have come further."""
+
+
+@dataclass
+class _Job:
+    """A point that is computed in ``slot``, by a command of ours, or by one that an earlier sweep left behind."""
+
+    point: Point
+    slot: Slot | None
+    process: subprocess.Popen[bytes] | None
+
+
+def to_do(progress: Progress, retry: bool) -> list[Point]:
+    """The points that are to be begun or gone on with; with ``retry`` those that failed, too."""
+    wanted = (*ANEW, *(ENDED if retry else ()))
+    return [point for point in progress.sweep.points if progress.status(point) in wanted]
+
+
+class Local:
+    """Works off the points of ``progress`` in ``slots``."""
+
+    def __init__(self, progress: Progress, slots: Sequence[Slot], device: str, board: Board) -> None:
+        self.progress, self.sweep, self.device, self.board = progress, progress.sweep, device, board
+        self.free, self.jobs = deque(slots), list[_Job]()
+
+    def work_off(self, retry: bool) -> None:
+        """Return when nothing is left to do. Raises :class:`RunInterrupted` when the user stops it: what runs is told
+        to stop after its last epoch, and waited for.
+        """
+        left = [point for point in self.sweep.points if self.progress.status(point) == "running"]
+        queue = deque(to_do(self.progress, retry))
+        with interruptible():
+            try:
+                for point in left:
+                    self.jobs.append(_Job(point, self.free.popleft() if self.free else None, None))
+                while queue or self.jobs:
+                    while queue and self.free:
+                        self._start(queue.popleft(), self.free.popleft())
+                    time.sleep(PAUSE)
+                    queue.extend(self._ended())
+                    self.board.look([job.point for job in self.jobs])
+            except BaseException as problem:
+                with closing():
+                    self._stop()
+                if isinstance(problem, KeyboardInterrupt):
+                    going_on = f"go on with: neurosim-ep sweep {self.sweep.path}"
+                    raise RunInterrupted(f"interrupted; finished epochs are saved, {going_on}") from problem
+                raise
+
+    def _start(self, point: Point, slot: Slot) -> None:
+        words = self.sweep.command(point, self.device)
+        with holding(self.sweep.log(point), "a" if words[0] == "resume" else "w") as log:
+            process = None
+            if log is not None:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "neurosim_ep", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env=slot.environment(), start_new_session=True,
+                )  # fmt: skip
+            self.jobs.append(_Job(point, slot, process))
+        self.progress.refresh([point])
+        self.board.changed(self.progress.rows[point.name], "goes on" if words[0] == "resume" else "")
+
+    def _ended(self) -> list[Point]:
+        """Settle what has ended; points that somebody else's command left unfinished are to be gone on with."""
+        again = []
+        for job in list(self.jobs):
+            code = job.process.poll() if job.process else (None if is_held(self.sweep.log(job.point)) else 0)
+            if code is None:
+                continue
+            self.jobs.remove(job)
+            if job.slot is not None:
+                self.free.append(job.slot)
+            self.progress.refresh([job.point])
+            row = self.progress.rows[job.point.name]
+            if job.process is None and row["status"] not in OVER:
+                again.append(job.point)
+            self.board.changed(row, _killed_by(code))
+        return again
+
+    def _stop(self) -> None:
+        for job in self.jobs:
+            if job.process is not None:
+                job.process.terminate()
+        for job in self.jobs:
+            if job.process is not None:
+                job.process.wait()
+        self.progress.refresh()
+
+
+def _killed_by(code: int) -> str:
+    if code >= 0:
+        return ""
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

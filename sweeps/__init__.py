@@ -1,0 +1,1 @@
+"""Sweep files that ship with neurosim-ep."""
