@@ -67,7 +67,8 @@ def extents(trains: Sequence[Trains]) -> list[Extent]:
     Raises :class:`DivergenceError` where they are not of finite numbers.
     """
     signed = [(one.rows < 0).any() | (one.columns < 0).any() for one in trains]
-    slots = torch.stack([one.slots.max() for one in trains])
+    unfinite = [0 * (one.rows.sum() + one.columns.sum()) for one in trains]  # not a number where one of them is none
+    slots = torch.stack([one.slots.max() + nothing for one, nothing in zip(trains, unfinite, strict=True)])
     found = torch.stack([slots, torch.stack(signed).to(slots.dtype)], 1).tolist()
     if not all(math.isfinite(most) for most, _ in found):
         raise DivergenceError(f"diverged: states or errors that are to be written are not finite; {LOWER}")

@@ -212,15 +212,19 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), chosen.seed)
+        told = 0
         for number in range(chosen.kills):
             campaign.kill(number)
+            for line in campaign.wrong[told:]:
+                print(f"WRONG {line}", flush=True)
+            told = len(campaign.wrong)
             if number % 25 == 24:
                 print(f"{number + 1} kills, {len(campaign.wrong)} wrong, {time.monotonic() - began:.0f} s", flush=True)
         for number in range(chosen.kills, chosen.kills + chosen.meetings):
             campaign.meet(number)
     for kind, count in sorted(campaign.counts.items()):
         print(f"{kind:<40} {count}")
-    for wrong in campaign.wrong:
+    for wrong in campaign.wrong[told:]:
         print(f"WRONG {wrong}")
     seconds = time.monotonic() - began
     print(f"{chosen.kills} kills, {chosen.meetings} meetings, {len(campaign.wrong)} wrong, {seconds:.0f} s")

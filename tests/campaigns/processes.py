@@ -52,19 +52,26 @@ def load_everything() -> None:
 
 def start(words: list[str], told: Path) -> int:
     """A command in a process of its own, whose output goes to the file ``told``; its number."""
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # before the program's first line
     if pid := os.fork():
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         return pid
     code = 70
     try:
+        from neurosim_ep.__main__ import program
+        from neurosim_ep.interrupts import listen
+
         descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):
             os.dup2(descriptor, number)
         sys.argv = ["neurosim-ep", *words]
-        from neurosim_ep.__main__ import program
-
+        listen()
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         code = program()
         sys.stdout.flush()
         sys.stderr.flush()
+    except KeyboardInterrupt:
+        code = 130
     finally:
         os._exit(code)
 
