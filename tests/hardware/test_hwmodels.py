@@ -155,11 +155,11 @@ def test_unreadable_model_files_are_one_clear_message(tmp_path: Path) -> None:
 
 def test_cell_energies_follow_from_the_primaries(rram: HardwareModel) -> None:
     # 1.6 V, 50 ns, 100 kohm: the 1.28 pJ upper bound of the TaOx/HfOx device
-    assert rram.cell_write_energy_J() == pytest.approx(1.28e-12)
-    assert rram.cell_read_energy_J() == pytest.approx(0.5 * 0.25 * 5.5e-6 * 10e-9)
+    assert rram.cell_write_energy().value == pytest.approx(1.28e-12)
+    assert rram.cell_read_energy().value == pytest.approx(0.5 * 0.25 * 5.5e-6 * 10e-9)
     assert rram.weight_bits() == 7
     ideal = load_hardware_model("ideal")
-    assert ideal.cell_read_energy_J() == ideal.cell_write_energy_J() == pytest.approx(1e-15)
+    assert ideal.cell_read_energy().value == ideal.cell_write_energy().value == pytest.approx(1e-15)
 
 
 def test_logic_follows_the_node_and_cells_do_not(document: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ def test_the_supply_voltage_has_a_law_for_every_component(document: dict[str, An
     low = parse_hardware_model(document, "x")
     for cost in (
         lambda m: m.adc_cost().energy_J, lambda m: m.digital.add_energy.value, lambda m: m.noc.link_energy.value,
-        lambda m: m.buffer_energy_J_per_bit(1e5), lambda m: m.driver_energy_J(),
+        lambda m: m.buffer_energy(1e5).value, lambda m: m.driver_energy().value,
     ):  # fmt: skip
         assert cost(low) == pytest.approx(cost(plain) * (0.6 / 0.9) ** 2)
     leaks = low.leakage.density.value / plain.leakage.density.value
@@ -260,8 +260,8 @@ def test_intervals_hold_the_value(name: str) -> None:
     low, high = model.at("low"), model.at("high")
     assert low.model == model.model
     for cost in (
-        HardwareModel.cell_read_energy_J, HardwareModel.cell_write_energy_J, lambda m: m.adc_cost().energy_J,
-        lambda m: m.adc_cost().area_m2, lambda m: m.buffer_energy_J_per_bit(1e6), lambda m: m.noc.link_energy.value,
+        lambda m: m.cell_read_energy().value, lambda m: m.cell_write_energy().value, lambda m: m.adc_cost().energy_J,
+        lambda m: m.adc_cost().area_m2, lambda m: m.buffer_energy(1e6).value, lambda m: m.noc.link_energy.value,
     ):  # fmt: skip
         assert cost(low) <= cost(model) <= cost(high)
     assert model.at("value") is model

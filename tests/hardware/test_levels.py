@@ -154,7 +154,7 @@ def test_duty_drives_cells_and_drivers_and_lines() -> None:
 
 def test_drivers_of_more_bits_grow_by_the_step() -> None:
     wide = model_with(dac__bits=4)
-    assert wide.driver_energy_J() == pytest.approx(8 * BASE.driver_energy_J())
+    assert wide.driver_energy().value == pytest.approx(8 * BASE.driver_energy().value)
     assert tile_area_m2(wide)["driver"] == pytest.approx(8 * tile_area_m2(BASE)["driver"])
 
 
@@ -209,7 +209,7 @@ def test_clusters_share_a_router() -> None:
     chip = recording(model).chip
     assert (chip.levels.nodes, chip.levels.cores) == (-(-chip.levels.cores // 2), -(-len(PLAN.tiles) // 2))
     side = chip.pitches_m[2]
-    assert chip.transfer_energies_J[1] == pytest.approx(model.noc.link_energy.value * side)
+    assert chip.transfer_energies[1].value == pytest.approx(model.noc.link_energy.value * side)
     assert spent(model, "cluster_transfer") > 0
 
 

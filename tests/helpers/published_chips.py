@@ -161,7 +161,7 @@ def isaac_static_W(model: HardwareModel) -> float:
     plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (6144,), (6144,))], model.array_geometry())
     buffers = [item for item in Chip(plan, model).memory if item.item == INPUTS]
     found = static_power(plan, model.model_copy(update={"port": None}), buffers)
-    return (96 * 4 * found.tile_W + float(found.beside_W.sum())) / 4
+    return (96 * 4 * found.tile_W + float(np.sum(found.beside.value))) / 4
 
 
 def isaac_cells(model: HardwareModel) -> float:
@@ -309,9 +309,7 @@ def written(model: HardwareModel) -> Written:
     weights = plan.geometries[0].weights
     outer = model.write.scheme == "outer_product"
     counts.update[:, 0] = [2 * weights, 0, 0, 0, 0] if outer else [0, weights, 0, plan.array.rows, weights]
-    energy_J = sum(
-        float((action.counts * action.unit_energy_J).sum()) for action in writing_actions(recording, Style.CLOCKED)
-    )
+    energy_J = sum(float(action.energy_J.sum()) for action in writing_actions(recording, Style.CLOCKED))
     terms = 2 if outer else 1  # EP contrasts two states: two outer products for each sample
     return Written(energy_J / terms, write_time_s(recording) / terms)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neurosim_ep.cli import main
 from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare
+from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare, for_backprop
 from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TICK_TABLES
@@ -46,7 +46,7 @@ def test_backpropagation_reads_every_position_once_each_way() -> None:
             assert np.abs(found.of(phase, "clocked", way, quantity) - expected).max() <= 0.5
     assert found.updates("accumulate_adds").tolist() == (counts.updates("accumulate_adds") // 2).tolist()
     assert found.updates("pulses_up").tolist() == counts.updates("pulses_up").tolist()
-    states = backprop_bill(Recording.of(counts, PLAN, RRAM)).query("component == 'stored_state'")
+    states = backprop_bill(for_backprop(Recording.of(counts, PLAN, RRAM))).query("component == 'stored_state'")
     assert states["count"].tolist() == [2 * 4 * 8 * geometry.neurons for geometry in GEOMETRIES]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neurosim_ep.hardware.chip.components import Component, Follows, Part
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.terms import Amount, Term, lift
 from neurosim_ep.registry import ACTIONS
 
 if TYPE_CHECKING:
@@ -21,16 +22,35 @@ UPDATE = "update"
 
 @dataclass(frozen=True)
 class Action:
-    """``counts`` of a component in a phase: [tiles] if ``per_tile``, else [layers + 1], readout last.
+    """A component acts in a phase: ``count`` times in each tile if ``per_tile``, else in each layer and the readout,
+    at the energy ``unit`` each time [J, or W where seconds are counted].
 
-    ``unit_energy_J``: one number, or one per entry of ``counts``.
+    Either is a :class:`~neurosim_ep.hardware.model.terms.Term`, of which `explain` shows the formula, or plain numbers;
+    ``unit``: one number, or one per entry.
     """
 
     phase: str
     component: Component
-    counts: np.ndarray
-    unit_energy_J: float | np.ndarray
+    count: Term | np.ndarray
+    unit: Term | float | np.ndarray
     per_tile: bool
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Numbers of :attr:`count`, [tiles] if ``per_tile``, else [layers + 1], readout last."""
+        found = lift(self.count).value
+        assert isinstance(found, np.ndarray)
+        return found
+
+    @property
+    def unit_energy_J(self) -> Amount:
+        """Numbers of :attr:`unit`."""
+        return lift(self.unit).value
+
+    @property
+    def energy_J(self) -> np.ndarray:
+        """Energy of each entry, in the shape of :attr:`counts`."""
+        return self.counts * self.unit_energy_J
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from neurosim_ep.hardware.chip.noc import Mesh
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import first_nudge
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
+from neurosim_ep.hardware.model.quantities import BOUNDS
 from neurosim_ep.tiles.mapping import TilePlan
 
 
@@ -67,26 +67,8 @@ def for_backprop(recording: Recording) -> Recording:
 
 
 def backprop_bill(recording: Recording) -> pd.DataFrame:
-    """Ledger of a recording :func:`for_backprop`, clocked, with the lines of the states that it keeps from pass to
-    pass, in a buffer per layer.
-    """
-    chip, counts = recording.chip, recording.counts
-    table = bill(recording, [Style.CLOCKED])
-    bits = chip.neurons[:-1] * chip.model.digital.state_bits.value
-    accesses = 2 * counts.samples * bits
-    units: dict[Bound, np.ndarray] = {
-        bound: np.array([chip.at(bound).model.buffer_energy_J_per_bit(float(size)) for size in bits])
-        for bound in BOUNDS
-    }
-    stored = pd.DataFrame(
-        {
-            "tile": -1, "layer": np.arange(len(bits)), "name": [layer.name for layer in chip.plan.layers],
-            "phase": BACKWARD, "component": Part.STORED_STATE.value, "style": Style.CLOCKED.value,
-            "count": accesses.astype(np.float64), "unit_energy_J": units["value"],
-            **{ENERGIES[bound]: accesses * units[bound] for bound in BOUNDS}, "samples": counts.samples,
-        }
-    )  # fmt: skip
-    return pd.concat([table, stored], ignore_index=True)
+    """Ledger of a recording :func:`for_backprop`, clocked."""
+    return bill(recording, [Style.CLOCKED])
 
 
 class Comparison(NamedTuple):

@@ -17,7 +17,12 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.hardware.bill.action import Action, Work
-from neurosim_ep.hardware.bill.digital import projection_actions, projection_updates, tick_actions
+from neurosim_ep.hardware.bill.digital import (
+    projection_actions,
+    projection_updates,
+    stored_states,
+    tick_actions,
+)
 from neurosim_ep.hardware.bill.leakage import leakage_actions
 from neurosim_ep.hardware.bill.network import network_actions
 from neurosim_ep.hardware.bill.reads import read_actions
@@ -99,8 +104,7 @@ def _lines(style: Style, priced: tuple[Action, ...], plan: TilePlan) -> dict[str
     action = priced[0]
     entries = np.flatnonzero(np.any([one.counts > 0 for one in priced], axis=0))
     words = {"phase": action.phase, "component": action.component.value, "style": style.value}
-    shape = action.counts.shape
-    ends = np.stack([np.broadcast_to(one.counts * one.unit_energy_J, shape)[entries] for one in priced])
+    ends = np.stack([one.energy_J[entries] for one in priced])
     energies = {ENERGIES["value"]: ends[0]}
     if len(ends) > 1:
         energies |= {ENERGIES["low"]: ends.min(0), ENERGIES["high"]: ends.max(0)}
@@ -130,6 +134,7 @@ for _work in (
     Work(
         "learning", "updates of readout and signals", afterwards=lambda recording, style: projection_updates(recording)
     ),
+    Work("stored states", "of backpropagation: states kept from pass to pass", stored_states, styles=(Style.CLOCKED,)),
     Work("leakage", "static power, and refresh of dynamic memories", afterwards=leakage_actions),
 ):
     ACTIONS.add(_work)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import UPDATE, Action
-from neurosim_ep.hardware.chip.backward import FORWARD
+from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
 from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 
 NUDGE_PHASES = READ_PHASES[1:]
 
@@ -26,26 +27,30 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     Pooling and routing are those of every edge into a layer. A neuron adds one drive and one feedback by itself; every
     further edge into or out of its layer is an addition more.
     """
-    chip, samples = recording.chip, recording.samples(phase)
-    digital, ticks, neurons = chip.model.digital, recording.sample_ticks(phase, style), chip.neurons
+    chip, samples, term = recording.chip, recording.samples(phase), recording.chip.model.term
+    ticks, neurons = recording.sample_ticks(phase, style), of_chip("neurons", chip.neurons)
+    updates = counted("updates of a layer", ticks)
 
-    def act(component: Component, per_layer: np.ndarray, unit_energy_J: float) -> Action:
-        return Action(phase, component, per_layer, unit_energy_J, per_tile=False)
+    def act(component: Component, per_layer: Term, unit: Term) -> Action:
+        return Action(phase, component, per_layer, unit, per_tile=False)
 
-    yield act(Part.NEURON, ticks * neurons, digital.neuron_energy.value)
+    yield act(Part.NEURON, updates * neurons, term("digital.neuron_energy"))
     poolings = ticks.copy()
     poolings[0] = samples if phase == "free" else 0
-    for pool, energy in (("max", digital.compare_energy), ("avg", digital.add_energy)):
-        outputs = np.zeros_like(neurons)
+    pooled = counted("poolings of a layer", poolings)
+    for pool, key in (("max", "digital.compare_energy"), ("avg", "digital.add_energy")):
+        outputs = np.zeros_like(chip.neurons)
         for edge in chip.plan.edges:
             outputs[edge.ends[1]] += math.prod(edge.pre_pool_shape) if edge.pool == pool else 0
-        yield act(Part.POOL, poolings * outputs, energy.value)
-    yield act(Part.ADD, ticks * neurons * _further_drives(recording, phase), digital.add_energy.value)
-    routed = np.zeros_like(neurons)
+        yield act(Part.POOL, pooled * of_chip(f"values that are pooled by {pool}", outputs), term(key))
+    further = of_chip("further drives of a neuron", _further_drives(recording, phase))
+    yield act(Part.ADD, updates * neurons * further, term("digital.add_energy"))
+    routed = np.zeros_like(chip.neurons)
     for edge in chip.plan.edges[1:]:  # the routing of the static input never changes
         routed[edge.ends[1]] += ROUTING_BITS if edge.pool == "max" else 0
-    bits = (2 * ticks + samples) * digital.state_bits.value + 2 * ticks * routed
-    yield act(Part.REGISTER, bits * neurons, chip.model.registers.access_energy.value)
+    accesses = updates * 2 + counted("samples", samples)
+    bits = accesses * term("digital.state_bits") + updates * 2 * of_chip("bits of routing", routed)
+    yield act(Part.REGISTER, bits * neurons, term("registers.access_energy"))
 
 
 def _further_drives(recording: Recording, phase: str) -> np.ndarray:
@@ -61,6 +66,18 @@ def _further_drives(recording: Recording, phase: str) -> np.ndarray:
     return found
 
 
+def stored_states(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
+    """Of backpropagation: states that it keeps from its forward to its backward pass, written and read, in a buffer per
+    layer.
+    """
+    chip = recording.chip
+    if chip.backprop and phase == BACKWARD:
+        accesses = counted("samples", recording.counts.samples) * 2 * of_chip("neurons", chip.neurons)
+        sizes = chip.neurons * chip.model.digital.state_bits.value
+        unit = chip.model.buffer_energy(sizes)
+        yield Action(phase, Part.STORED_STATE, accesses * chip.model.term("digital.state_bits"), unit, per_tile=False)
+
+
 def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
     """Multiply-adds of the readout and the signal projections in a read phase: logits in every nudge tick and at the
     end of the free phase, and in nudge ticks the error back to the states. An analog chip evaluates the error once, at
@@ -71,7 +88,8 @@ def projection_actions(recording: Recording, phase: str, style: Style) -> Iterat
     if style is Style.SETTLING:
         ticks = np.full_like(ticks, samples)
     if phase in NUDGE_PHASES:
-        yield _projections(recording, phase, Part.SIGNAL, [(one, int(ticks[one.layer])) for one in chip.signals])
+        macs = [signal.nudge_multiply_adds * int(ticks[signal.layer]) for signal in chip.signals]
+        yield _projections(recording, phase, Part.SIGNAL, chip.signals, macs)
     if chip.readout is not None:
         evaluations = samples if phase == "free" else 2 * int(ticks[chip.readout.layer])
         yield _readout(recording, phase, chip.readout, chip.readout.weights * evaluations)
@@ -81,31 +99,25 @@ def projection_updates(recording: Recording) -> Iterator[Action]:
     """Multiply-adds that update the readout and learned projections, per sample and nudge phase."""
     counts, chip = recording.counts, recording.chip
     nudged = counts.samples * sum(phase in counts.presentations for phase in NUDGE_PHASES)
-    macs, energies = np.zeros_like(chip.neurons), np.zeros(len(chip.neurons))
-    for signal in chip.signals:
-        if signal.learned:
-            macs[signal.layer] += signal.weights * nudged
-            energies[signal.layer] = mac_energy_J(recording, signal)
-    yield Action(UPDATE, Part.SIGNAL, macs, energies, per_tile=False)
+    learned = [signal for signal in chip.signals if signal.learned]
+    yield _projections(recording, UPDATE, Part.SIGNAL, learned, [signal.weights * nudged for signal in learned])
     if chip.readout is not None:
         yield _readout(recording, UPDATE, chip.readout, chip.readout.weights * nudged)
 
 
-def mac_energy_J(recording: Recording, projection: Projection) -> float:
-    """One multiply-add of ``projection``, its weight read from a buffer that holds them all."""
+def _projections(
+    recording: Recording, phase: str, part: Component, work: Sequence[Projection], macs: Sequence[int]
+) -> Action:
+    """``macs`` multiply-adds of the projections of ``work``, layer by layer."""
     model = recording.chip.model
-    return model.projection_mac_energy_J(max(projection.weights, 1) * model.digital.state_bits.value)
-
-
-def _projections(recording: Recording, phase: str, part: Component, work: list[tuple[Projection, int]]) -> Action:
-    macs, energies = np.zeros_like(recording.chip.neurons), np.zeros(len(recording.chip.neurons))
-    for projection, ticks in work:
-        macs[projection.layer] += projection.nudge_multiply_adds * ticks
-        energies[projection.layer] = mac_energy_J(recording, projection)
-    return Action(phase, part, macs, energies, per_tile=False)
+    per_layer, weights = np.zeros_like(recording.chip.neurons), np.ones_like(recording.chip.neurons)
+    for projection, number in zip(work, macs, strict=True):
+        per_layer[projection.layer] += number
+        weights[projection.layer] = max(projection.weights, 1)
+    unit = model.projection_mac_energy(weights * model.digital.state_bits.value)
+    return Action(phase, part, counted("multiply-adds", per_layer, part.sentence), unit, per_tile=False)
 
 
 def _readout(recording: Recording, phase: str, readout: Projection, macs: int) -> Action:
-    per_layer = np.zeros_like(recording.chip.neurons)
-    per_layer[-1] = macs
-    return Action(phase, Part.READOUT, per_layer, mac_energy_J(recording, readout), per_tile=False)
+    at_the_end = readout._replace(layer=len(recording.chip.plan.layers))
+    return _projections(recording, phase, Part.READOUT, [at_the_end], [macs])

@@ -13,6 +13,7 @@ from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 
 
 def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
@@ -23,21 +24,26 @@ def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
     chip = recording.chip
     copies = tile_copies(chip) if style is Style.SETTLING else None
     power = chip.static_power(copies)
+    tiles, layers = np.ones(len(chip.plan.tiles)), np.ones(len(chip.neurons))
     for phase, latency_s in latencies_s(recording, style).items():
-        seconds = _powered_s(recording, phase, style, latency_s) * (1 if copies is None else copies)
-        yield Action(phase, Part.LEAKAGE, seconds, power.tile_W, per_tile=True)
-        beside = np.full(len(power.beside_W), latency_s)
-        yield Action(phase, Part.LEAKAGE, beside, power.beside_W, per_tile=False)
-        yield Action(phase, Part.REFRESH, latency_s * (power.refresh_W > 0), power.refresh_W, per_tile=False)
+        seconds = _powered(recording, phase, style, latency_s)
+        number = of_chip("tiles", tiles) if copies is None else of_chip("copies of a tile", copies)
+        yield Action(phase, Part.LEAKAGE, number * seconds, power.tile, per_tile=True)
+        beside = of_chip("layers", layers) * counted(TIME, latency_s)
+        yield Action(phase, Part.LEAKAGE, beside, power.beside, per_tile=False)
+        dynamic = of_chip("layers with dynamic memories", layers * (power.refresh.value > 0))
+        yield Action(phase, Part.REFRESH, dynamic * counted(TIME, latency_s), power.refresh, per_tile=False)
 
 
-def _powered_s(recording: Recording, phase: str, style: Style, latency_s: float) -> np.ndarray:
-    """Seconds at full static power that each tile spends in a phase, float64 [tiles]; in the update and in the settling
-    style all are at work throughout.
+def _powered(recording: Recording, phase: str, style: Style, latency_s: float) -> Term:
+    """Seconds at full static power that each tile spends in a phase, float64 [tiles] or one for all; in the update and
+    in the settling style all are at work throughout.
     """
-    tiles = len(recording.chip.plan.tiles)
-    idle = recording.chip.model.leakage.idle_share.value
-    if idle == 1 or phase == UPDATE or style is Style.SETTLING:
-        return np.full(tiles, latency_s)
-    busy = np.minimum(busy_s(recording, phase, style).sum(0), latency_s)
-    return busy + idle * (latency_s - busy)
+    model, time = recording.chip.model, counted(TIME, latency_s)
+    if model.leakage.idle_share.value == 1 or phase == UPDATE or style is Style.SETTLING:
+        return time
+    busy = counted("seconds in which a tile is read", np.minimum(busy_s(recording, phase, style).sum(0), latency_s))
+    return busy + model.term("leakage.idle_share") * (time - busy)
+
+
+TIME = "seconds of the phase"

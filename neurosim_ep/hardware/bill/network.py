@@ -16,7 +16,9 @@ from neurosim_ep.hardware.chip.inputs import fetched_bits
 from neurosim_ep.hardware.chip.noc import busiest
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.chip.transfers import Carried
 from neurosim_ep.hardware.model.network import LevelSection
+from neurosim_ep.hardware.model.terms import counted
 
 OVER_THE_MESH = (Part.MESSAGE, Part.PARTIAL_SUM, Part.INPUT, Part.TARGET)
 
@@ -28,31 +30,29 @@ def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[
     chip, sent = recording.chip, recording.sent(phase, style)
     crossings = sent.bits * recording.mesh.links
     for part in OVER_THE_MESH:
-        yield Action(phase, part, _per_layer(recording, crossings, part), chip.hop_energy_J, per_tile=False)
-    core_J, cluster_J = chip.transfer_energies_J
+        crossed = counted("bits x links", _per_layer(recording, crossings, part), part.sentence)
+        yield Action(phase, part, crossed, chip.hop_energy, per_tile=False)
+    core, cluster = chip.transfer_energies
     carried = carried_bits(recording, phase, style)
-    yield Action(phase, Part.CORE_TRANSFER, carried.core_by_layer, core_J, per_tile=False)
-    yield Action(phase, Part.CLUSTER_TRANSFER, carried.cluster_by_layer, cluster_J, per_tile=False)
+    for part, bits, unit in (
+        (Part.CORE_TRANSFER, carried.core_by_layer, core), (Part.CLUSTER_TRANSFER, carried.cluster_by_layer, cluster),
+    ):  # fmt: skip
+        yield Action(phase, part, counted("bits x transfers", bits, part.sentence), unit, per_tile=False)
     yield _input_buffers(recording, phase, style)
-    fetched = fetched_from_outside(recording, phase, style)
-    yield Action(phase, Part.DRAM, fetched, chip.model.dram.access_energy.value, per_tile=False)
-
-
-class Carried(NamedTuple):
-    """Bits over the networks of cores and of clusters: by the layer that pays, float64 [layers + 1], and the most that
-    any of them carries.
-    """
-
-    core_by_layer: np.ndarray
-    cluster_by_layer: np.ndarray
-    busiest_core: float
-    busiest_cluster: float
+    fetched = counted("bits of images and targets", fetched_from_outside(recording, phase, style))
+    yield Action(phase, Part.DRAM, fetched, chip.model.term("dram.access_energy"), per_tile=False)
 
 
 def carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
     """What the networks inside cores and clusters carry in a phase; where a core shares its input buffer, what its
     lines take from there too.
     """
+    if (phase, style) not in recording.carried:
+        recording.carried[phase, style] = _carried_bits(recording, phase, style)
+    return recording.carried[phase, style]
+
+
+def _carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
     chip, sent, levels = recording.chip, recording.sent(phase, style), recording.chip.levels
     layer, found = recording.routes.layer, []
     for transfers, places, bits in (
@@ -65,7 +65,7 @@ def carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
         found.append((by_layer, by_place))
     (core, by_core), (cluster, by_cluster) = found
     if chip.model.shared("inputs") and style is not Style.SETTLING:
-        fetched = fetched_bits(chip.plan, chip.model, recording.counts, phase, style)
+        fetched = fetched_bits(chip.plan, chip.model, recording.counts, phase, style).value
         np.add.at(core, chip.plan.layer_of_tile, fetched)
         np.add.at(by_core, levels.core_of, fetched)
     return Carried(core, cluster, float(by_core.max(initial=0)), float(by_cluster.max(initial=0)))
@@ -86,13 +86,35 @@ def network_time_s(recording: Recording, phase: str, style: Style, ends: int) ->
     or the bits of the busiest core or cluster over its network, as these work at the same time, and ``ends`` times the
     way across the mesh.
     """
+    return ways_s(recording, phase, style, ends).total_s
+
+
+class Ways(NamedTuple):
+    """Time of what is sent: from outside, over the busiest link, core and cluster, and across the mesh [s]."""
+
+    fetch_s: float
+    mesh_s: float
+    core_s: float
+    cluster_s: float
+    ends_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Mesh, cores and clusters work at the same time."""
+        return self.fetch_s + max(self.mesh_s, self.core_s, self.cluster_s) + self.ends_s
+
+
+def ways_s(recording: Recording, phase: str, style: Style, ends: int) -> Ways:
+    """The parts of :func:`network_time_s`."""
     chip, noc = recording.chip, recording.chip.model.noc
-    fetch_s = int(fetched_from_outside(recording, phase, style).sum()) / chip.model.dram.bandwidth.value
-    mesh_s = busiest(recording.mesh.loads(recording.sent(phase, style).flits)) * noc.hop_time.value
     carried = carried_bits(recording, phase, style)
-    core_s = _level_s(chip.model.core, carried.busiest_core)
-    cluster_s = _level_s(chip.model.cluster, carried.busiest_cluster)
-    return fetch_s + max(mesh_s, core_s, cluster_s) + ends * recording.mesh.placement.diameter * noc.hop_time.value
+    return Ways(
+        int(fetched_from_outside(recording, phase, style).sum()) / chip.model.dram.bandwidth.value,
+        busiest(recording.mesh.loads(recording.sent(phase, style).flits)) * noc.hop_time.value,
+        _level_s(chip.model.core, carried.busiest_core),
+        _level_s(chip.model.cluster, carried.busiest_cluster),
+        ends * recording.mesh.placement.diameter * noc.hop_time.value,
+    )
 
 
 def _level_s(level: LevelSection | None, bits: float) -> float:
@@ -102,15 +124,13 @@ def _level_s(level: LevelSection | None, bits: float) -> float:
 def _input_buffers(recording: Recording, phase: str, style: Style) -> Action:
     """Bits that arrive in the buffers of tiles, or of cores that share one, and that lines take from there."""
     chip, routes = recording.chip, recording.routes
-    bits = recording.sent(phase, style).payload
-    tile_bits = np.zeros(len(chip.plan.tiles))
+    arriving = np.zeros(len(chip.plan.tiles))
+    bits = counted("bits that arrive", arriving)
     if style is not Style.SETTLING:
         route, tile = routes.arrivals(shared=chip.model.shared("inputs"))
-        np.add.at(tile_bits, tile, bits[route])
-        tile_bits += fetched_bits(chip.plan, chip.model, recording.counts, phase, style)
-    sizes, which = np.unique(chip.input_buffer_bits, return_inverse=True)
-    unit_J = np.array([chip.model.buffer_energy_J_per_bit(float(size)) for size in sizes])[which]
-    return Action(phase, Part.INPUT_BUFFER, tile_bits, unit_J, per_tile=True)
+        np.add.at(arriving, tile, recording.sent(phase, style).payload[route])
+        bits = bits + fetched_bits(chip.plan, chip.model, recording.counts, phase, style)
+    return Action(phase, Part.INPUT_BUFFER, bits, chip.model.buffer_energy(chip.input_buffer_bits), per_tile=True)
 
 
 def _per_layer(recording: Recording, amounts: np.ndarray, part: Component) -> np.ndarray:

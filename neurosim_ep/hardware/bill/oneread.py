@@ -43,7 +43,7 @@ def one_read(model: HardwareModel) -> OneRead:
     """What a forward read of one array of ``model`` costs when all its rows are driven and all its weights used."""
     recording = one_read_recording(model)
     actions = read_actions(recording, PHASE, Style.CLOCKED)
-    energies = {action.component.value: float((action.counts * action.unit_energy_J).sum()) for action in actions}
+    energies = {action.component.value: float(action.energy_J.sum()) for action in actions}
     weights = recording.chip.plan.geometries[0].weights
     return OneRead(weights, energies, float(read_time_s(recording.chip, DIRECTIONS[0])[0]))
 

@@ -14,6 +14,7 @@ from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.inputs import fetched_bits
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 
 
 def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
@@ -25,29 +26,31 @@ def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     take two passes, each line is driven in one of them, and all results are converted in both and subtracted.
     """
     counts, plan, model = recording.counts, recording.chip.plan, recording.chip.model
-    lines, pulses = (
-        [counts.of(phase, style.accounting, way, quantity) for way in DIRECTIONS]
-        for quantity in ("active_lines", "dac_conversions")
+    rows, columns, row_pulses, column_pulses = (
+        counted(f"{name} {sides}", counts.of(phase, style.accounting, way, quantity))
+        for name, quantity in (("active", "active_lines"), ("pulses on", "dac_conversions"))
+        for sides, way in zip(("rows", "columns"), DIRECTIONS, strict=True)
     )
-    array, digital = model.array, model.digital
-    slices = array.slices.value
+    array, term = model.array, model.term
+    slices = term("array.slices")
 
-    def act(component: Component, per_tile: np.ndarray, unit_energy_J: float) -> Action:
-        return Action(phase, component, per_tile, unit_energy_J, per_tile=True)
+    def act(component: Component, per_tile: Term, unit: Term) -> Action:
+        return Action(phase, component, per_tile, unit, per_tile=True)
 
-    crossings = (lines[0] * plan.columns + lines[1] * plan.rows) * slices * array.input_pulses.value
-    yield act(Part.CELL_READ, crossings, model.cell_read_energy_J())
-    yield act(Part.LINE, crossings, model.line_energy_J())
-    drives = slices if array.slice_reads == "arrays" else 1
-    yield act(Part.DAC, drives * pulses[0] + slices * pulses[1], model.driver_energy_J())
+    met = rows * of_chip("columns of a tile", plan.columns) + columns * of_chip("rows of a tile", plan.rows)
+    crossings = met * slices * term("array.input_pulses")
+    yield act(Part.CELL_READ, crossings, model.cell_read_energy())
+    yield act(Part.LINE, crossings, model.line_energy())
+    driven = row_pulses * slices if array.slice_reads == "arrays" else row_pulses
+    yield act(Part.DAC, driven + column_pulses * slices, model.driver_energy())
     conversions = converted(recording, phase, style) * model.conversions_per_result()
-    yield act(Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value)
-    yield act(Part.ADC, conversions, model.adc_cost().energy_J)
-    yield act(Part.ADD, conversions, digital.add_energy.value)
-    register_J, fetched = model.registers.access_energy.value, fetched_bits(plan, model, counts, phase, style)
-    yield act(Part.LINE_REGISTER, 2 * fetched, register_J)
-    sums = (driven_groups(recording, phase, style) * plan.sensed).sum(0)
-    yield act(Part.DRIVE_REGISTER, 2 * sums * digital.partial_bits.value, register_J)
+    yield act(Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"))
+    yield act(Part.ADC, conversions, model.conversion_energy())
+    yield act(Part.ADD, conversions, term("digital.add_energy"))
+    register, fetched = term("registers.access_energy"), fetched_bits(plan, model, counts, phase, style)
+    yield act(Part.LINE_REGISTER, fetched * 2, register)
+    sums = _results(recording, phase, style, "lines", plan.sensed)
+    yield act(Part.DRIVE_REGISTER, sums * 2 * term("digital.partial_bits"), register)
 
 
 def line_groups(chip: Chip) -> np.ndarray:
@@ -68,11 +71,22 @@ def driven_groups(recording: Recording, phase: str, style: Style) -> np.ndarray:
     return np.minimum(reads * groups, np.maximum(lines, reads)) if style is Style.EVENT else reads * groups
 
 
-def converted(recording: Recording, phase: str, style: Style) -> np.ndarray:
+def converted(recording: Recording, phase: str, style: Style) -> Term:
     """Results converted in a phase by each tile, all slices and passes, int64 [tiles]."""
     chip = recording.chip
     per_group = chip.plan.sensed * chip.plan.sensed_slices * chip.passes
-    return (driven_groups(recording, phase, style) * per_group).sum(0)
+    return _results(recording, phase, style, "results", per_group)
+
+
+def _results(recording: Recording, phase: str, style: Style, what: str, per_group: np.ndarray) -> Term:
+    """All of ``what`` each driven group of lines gives, ``per_group`` [direction, tiles] of them, int64 [tiles]."""
+    whole = recording.chip.model.array.rows_per_read is None
+    forward, transposed = (
+        counted(f"{way} reads" if whole else f"groups of lines driven in {way} reads", groups)
+        * of_chip(f"{what} of a {way} read" if whole else f"{what} of a group in a {way} read", each)
+        for way, groups, each in zip(DIRECTIONS, driven_groups(recording, phase, style), per_group, strict=True)
+    )
+    return forward + transposed
 
 
 def read_time_s(chip: Chip, direction: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.model.terms import counted, of_chip
 from neurosim_ep.tiles.mapping import TilePlan
 
 
@@ -27,10 +28,10 @@ def settling_time_s(chip: Chip) -> float:
     layer the signal crosses on the longest way through the network. A line of k cells has ``τ = k p c / (k Ḡ)``: pitch,
     wire capacitance, mean conductance.
     """
-    settling, cell = chip.model.settling, chip.model.cell
+    settling = chip.model.settling
     if settling.phase_time is not None:
         return settling.phase_time.value
-    line_s = settling.cell_pitch.value * settling.wire_capacitance.value / cell.mean_conductance_S
+    line_s = settling.cell_pitch.value * settling.wire_capacitance.value / float(chip.model.mean_conductance().value)
     return _depth(chip.plan) * settling.time_constants.value * max(line_s, settling.neuron_time.value)
 
 
@@ -54,33 +55,35 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     plan, model, samples = chip.plan, chip.model, counts.samples
     if phase not in counts.presentations:
         return
-    time_s = settling_time_s(chip)
+    time, term = of_chip("time to settle", settling_time_s(chip), unit="s"), model.term
     ticks = recording.counts.presentations[phase].sum(0)[plan.layer_of_tile]
     share = samples / np.maximum(ticks, 1)  # of a sample's mean tick in the sum over its ticks
     share[plan.layer_of_tile == 0] = 1.0  # read once per sample as it is
     forward, transposed = (counts.of(phase, "clocked", way, "active_lines").copy() for way in DIRECTIONS)
     static = plan.layer_of_tile == 0  # driven by the image in every phase
     forward[static] = counts.of("free", "clocked", "forward", "active_lines")[static]
-    cells = (forward * plan.columns + transposed * plan.rows) * share * model.array.slices.value
-    cell = model.cell
-    power_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.mean_conductance_S
-    yield Action(phase, Part.CELL_READ, cells * time_s, power_W, per_tile=True)
+    slices = term("array.slices")
+    rows, columns = counted("active rows", forward), counted("active columns", transposed)
+    met = rows * of_chip("columns of a tile", plan.columns) + columns * of_chip("rows of a tile", plan.rows)
+    cells = met * of_chip("a tick's share of the phase", share) * slices
+    yield Action(phase, Part.CELL_READ, cells * time, model.cell_read_power(), per_tile=True)
     passed = np.zeros_like(chip.neurons)
     for identity in plan.identities:
         passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
-    on_W = cell.input_duty.value * cell.read_voltage.value**2 * cell.on_conductance.value
-    yield Action(phase, Part.CELL_READ, samples * passed * time_s, on_W, per_tile=False)
-    neuron_s = samples * chip.neurons * time_s
-    yield Action(phase, Part.NEURON, neuron_s, model.settling.neuron_power.value, per_tile=False)
+    on = term("cell.input_duty") * term("cell.read_voltage") ** 2 * term("cell.on_conductance")
+    each, neurons = counted("samples", samples), of_chip("neurons", chip.neurons)
+    yield Action(phase, Part.CELL_READ, each * of_chip("cells of identities", passed) * time, on, per_tile=False)
+    yield Action(phase, Part.NEURON, each * neurons * time, term("settling.neuron_power"), per_tile=False)
     if phase == "free":
-        drives = model.array.slices.value if model.array.slice_reads == "arrays" else 1
-        driven = drives * counts.of(phase, "clocked", "forward", "dac_conversions") * (plan.layer_of_tile == 0)
-        yield Action(phase, Part.DAC, driven, model.driver_energy_J(), per_tile=True)
-    conversions = samples * chip.neurons
-    yield Action(phase, Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value, per_tile=False)
-    yield Action(phase, Part.ADC, conversions, model.adc_cost().energy_J, per_tile=False)
-    kept = conversions * model.digital.state_bits.value
-    yield Action(phase, Part.REGISTER, kept, model.registers.access_energy.value, per_tile=False)
+        pulses = counted("pulses on rows of the image", counts.of(phase, "clocked", "forward", "dac_conversions"))
+        driven = pulses * slices if model.array.slice_reads == "arrays" else pulses
+        driven = driven * of_chip("layer 0 or not", plan.layer_of_tile == 0)
+        yield Action(phase, Part.DAC, driven, model.driver_energy(), per_tile=True)
+    conversions = each * neurons
+    yield Action(phase, Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"), per_tile=False)
+    yield Action(phase, Part.ADC, conversions, model.conversion_energy(), per_tile=False)
+    kept = conversions * term("digital.state_bits")
+    yield Action(phase, Part.REGISTER, kept, term("registers.access_energy"), per_tile=False)
 
 
 def conversion_time_s(chip: Chip) -> float:

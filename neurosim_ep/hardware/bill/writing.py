@@ -22,6 +22,7 @@ from neurosim_ep.hardware.chip.components import Component, Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 
 
 def writing_actions(recording: Recording, style: Style) -> Iterator[Action]:
@@ -29,30 +30,31 @@ def writing_actions(recording: Recording, style: Style) -> Iterator[Action]:
     programmed, and one accumulator serves them all.
     """
     chip, counts = recording.chip, recording.counts
-    model, copies = chip.model, tile_copies(chip) if style is Style.SETTLING else 1
+    model, term, columns = chip.model, chip.model.term, of_chip("columns of a tile", chip.plan.columns)
+    copies = of_chip("copies of a tile", tile_copies(chip)) if style is Style.SETTLING else 1
 
-    def act(component: Component, per_tile: np.ndarray, unit_energy_J: float | np.ndarray) -> Action:
-        return Action(UPDATE, component, per_tile, unit_energy_J, per_tile=True)
+    def act(component: Component, per_tile: Term, unit: Term) -> Action:
+        return Action(UPDATE, component, per_tile, unit, per_tile=True)
 
-    adds, driver_J = counts.updates("accumulate_adds"), model.dac.pulse_energy.value
-    yield act(Part.CELL_WRITE, write_pulses(recording) * copies, model.cell_write_energy_J())
+    pulses = counted("programming pulses", write_pulses(recording))
+    yield act(Part.CELL_WRITE, pulses * copies, model.cell_write_energy())
     if model.write.parallel:
-        yield act(Part.DAC, _driven_lines(recording) * model.write.slots.value * copies, driver_J)
+        lines = counted("lines driven in outer products", _driven_lines(recording))
+        yield act(Part.DAC, lines * term("write.slots") * copies, term("dac.pulse_energy"))
         return
-    driven = counts.updates("write_steps") * (1 + chip.plan.columns) * model.array.slices.value
-    yield act(Part.DAC, driven * copies, driver_J)
-    sizes, which = np.unique(chip.accumulator_bits, return_inverse=True)
-    bit_J = np.array([model.buffer_energy_J_per_bit(bits) for bits in sizes])[which]
-    yield act(Part.UPDATE_ADD, adds, model.digital.multiply_add_energy.value)
-    yield act(Part.UPDATE_MEMORY, 2 * adds * model.digital.accumulator_bits.value, bit_J)
+    steps, slices = counted("rows of pulses", counts.updates("write_steps")), term("array.slices")
+    yield act(Part.DAC, steps * (columns + 1) * slices * copies, term("dac.pulse_energy"))
+    adds = counted("additions into accumulators", counts.updates("accumulate_adds"))
+    yield act(Part.UPDATE_ADD, adds, term("digital.multiply_add_energy"))
+    moved = adds * 2 * term("digital.accumulator_bits")
+    yield act(Part.UPDATE_MEMORY, moved, model.buffer_energy(chip.accumulator_bits))
     if model.write.scheme == "row_verify":
-        cells = counts.updates("write_steps") * model.write.verify_reads.value * chip.plan.columns * copies
-        cells = cells * model.array.slices.value
-        yield act(Part.CELL_READ, cells * model.array.input_pulses.value, model.cell_read_energy_J())
+        cells = steps * term("write.verify_reads") * columns * copies * slices
+        yield act(Part.CELL_READ, cells * term("array.input_pulses"), model.cell_read_energy())
         conversions = cells * model.conversions_per_result()
-        yield act(Part.SAMPLE_HOLD, conversions, model.sample_hold.sample_energy.value)
-        yield act(Part.ADC, conversions, model.adc_cost().energy_J)
-        yield act(Part.ADD, conversions, model.digital.add_energy.value)
+        yield act(Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"))
+        yield act(Part.ADC, conversions, model.conversion_energy())
+        yield act(Part.ADD, conversions, term("digital.add_energy"))
 
 
 def write_pulses(recording: Recording) -> np.ndarray:

@@ -12,6 +12,7 @@ from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import ACCUMULATORS, BUFFERED, CELLS, INPUTS, MemoryItem, ep_memory
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.hardware.model.terms import Term, lift, of_chip
 from neurosim_ep.tiles.mapping import TilePlan
 
 SHARED_PARTS = {
@@ -30,8 +31,8 @@ class AreaItem(NamedTuple):
     area_m2: float
 
 
-def tile_area_m2(model: HardwareModel) -> dict[str, float]:
-    """Area of one tile by component, whole arrays as made, whatever of them is used, memories and network apart.
+def tile_areas(model: HardwareModel) -> dict[str, Term]:
+    """Area of one tile by component [m^2], whole arrays as made, whatever of them is used, memories and network apart.
 
     - array: ``rows x columns x slices`` cells;
     - driver: one per row and column of every array, as both read directions drive; sample_hold: one per line of the
@@ -39,35 +40,41 @@ def tile_area_m2(model: HardwareModel) -> dict[str, float]:
     - neuron: ``neuron_units`` with a comparator for pooling each; multiply_add: ``multiply_add_units`` of the update
       accumulator, where there is one.
     """
-    array, digital = model.array, model.digital
-    rows, columns, slices = array.rows.value, array.columns.value, array.slices.value
+    array, term = model.array, model.term
+    rows, columns, slices = term("array.rows"), term("array.columns"), term("array.slices")
     duplicated = array.periphery == "duplicated"
-    converters = model.converters_per_tile() * (2 if duplicated else 1)
+    converters = of_chip("converters of a tile", model.converters_per_tile() * (2 if duplicated else 1))
     lines = (rows + columns) * slices if array.slice_reads == "arrays" else rows + columns * slices
-    sensed = (rows + columns) if duplicated else max(rows, columns)
-    return {
-        "array": rows * columns * slices * model.cell.area.value,
-        "driver": lines * model.dac.area.value * model.dac.widening,
-        "sample_hold": sensed * slices * model.sample_hold.area.value,
-        "adc": converters * model.adc_cost().area_m2,
-        "add": converters * digital.add_area.value,
-        "neuron": digital.neuron_units.value * (digital.neuron_area.value + digital.compare_area.value),
-        "multiply_add": 0.0 if model.write.parallel else multiply_add_m2(model),
+    sensed = rows + columns if duplicated else (rows if array.rows.value >= array.columns.value else columns)
+    found = {
+        "array": rows * columns * slices * term("cell.area"),
+        "driver": lines * term("dac.area") * model.widening(),
+        "sample_hold": sensed * slices * term("sample_hold.area"),
+        "adc": converters * model.converter_area(),
+        "add": converters * term("digital.add_area"),
+        "neuron": term("digital.neuron_units") * (term("digital.neuron_area") + term("digital.compare_area")),
+        "multiply_add": lift(0.0) if model.write.parallel else multiply_add_area(model),
     }
+    return {part: area.named(f"{part} area", "m^2") for part, area in found.items()}
 
 
-def own_and_shared_m2(model: HardwareModel) -> tuple[dict[str, float], dict[str, float]]:
-    """The parts of :func:`tile_area_m2` that every tile has, and those that a core has once."""
-    own: dict[str, float] = {}
-    once: dict[str, float] = {}
-    for part, area in tile_area_m2(model).items():
+def tile_area_m2(model: HardwareModel) -> dict[str, float]:
+    """Values of :func:`tile_areas`."""
+    return {part: float(area.value) for part, area in tile_areas(model).items()}
+
+
+def own_and_shared(model: HardwareModel) -> tuple[dict[str, Term], dict[str, Term]]:
+    """The parts of :func:`tile_areas` that every tile has, and those that a core has once."""
+    own: dict[str, Term] = {}
+    once: dict[str, Term] = {}
+    for part, area in tile_areas(model).items():
         (once if model.shared(SHARED_PARTS.get(part, "")) else own)[part] = area
     return own, once
 
 
-def multiply_add_m2(model: HardwareModel) -> float:
-    """Area of the multiply-add units of one accumulator, readout or signal."""
-    return model.digital.multiply_add_units.value * model.digital.multiply_add_area.value
+def multiply_add_area(model: HardwareModel) -> Term:
+    """Area of the multiply-add units of one accumulator, readout or signal [m^2]."""
+    return model.term("digital.multiply_add_units") * model.term("digital.multiply_add_area")
 
 
 def area_table(
@@ -101,7 +108,9 @@ def area_items(
     names = [*(layer.name for layer in plan.layers), "readout"]
     units = [signal.layer for signal in signals] + ([len(plan.layers)] if readout is not None else [])
     count = model.digital.multiply_add_units.value
-    items = [AreaItem(layer, names[layer], "multiply_add", count, multiply_add_m2(model)) for layer in units]
+    items = [
+        AreaItem(layer, names[layer], "multiply_add", count, float(multiply_add_area(model).value)) for layer in units
+    ]
     items += _level_items(plan, model, copies)
     items += _memory_items(plan, model, memory)
     if model.port is not None:
@@ -112,7 +121,7 @@ def area_items(
 def _level_items(plan: TilePlan, model: HardwareModel, copies: np.ndarray | None) -> list[AreaItem]:
     """Tiles, cores and clusters with their routers, where their first tile is."""
     levels, core, cluster = Levels.of(len(plan.tiles), model), model.core, model.cluster
-    own, once = own_and_shared_m2(model)
+    own, once = ({part: float(area.value) for part, area in areas.items()} for areas in own_and_shared(model))
     if core is not None:
         once["core"] = core.area.value
     node = {"router": model.noc.router_area.value}

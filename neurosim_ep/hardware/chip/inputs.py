@@ -8,6 +8,7 @@ from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 from neurosim_ep.tiles.mapping import Tile, TilePlan
 
 
@@ -43,14 +44,17 @@ def _held_inputs(plan: TilePlan, tile: Tile) -> int:
     return min(channels, tile.rows) * min(geometry.kernel[0], -(-taps // geometry.kernel[1])) * width
 
 
-def fetched_bits(plan: TilePlan, model: HardwareModel, counts: TileCounts, phase: str, style: Style) -> np.ndarray:
+def fetched_bits(plan: TilePlan, model: HardwareModel, counts: TileCounts, phase: str, style: Style) -> Term:
     """Bits that the lines of each tile take from its input buffer in a phase, float64 [tiles]: at every read the states
     of all its rows, or channels, in event style those that have changed. The cells of a weight are driven by one state.
     """
     if style is Style.EVENT:
-        forward, transposed = (counts.of(phase, "event", way, "active_lines") for way in ("forward", "transposed"))
-        states = forward + transposed / plan.array.cells_per_weight
+        rows, columns = (counts.of(phase, "event", way, "active_lines") for way in ("forward", "transposed"))
+        cells = model.term("array.cells_per_weight")
+        states = counted("active rows", rows) + counted("active columns", columns) / cells
     else:
         forward, transposed = (counts.of(phase, "clocked", way, "reads") for way in ("forward", "transposed"))
-        states = forward * plan.rows + transposed * plan.outputs
-    return states * float(model.digital.state_bits.value)
+        states = counted("forward reads", forward) * of_chip("rows of a tile", plan.rows) + counted(
+            "transposed reads", transposed
+        ) * of_chip("channels of a tile", plan.outputs)
+    return states * model.term("digital.state_bits")

@@ -22,10 +22,11 @@ from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.routes import PORT, Routes
 from neurosim_ep.hardware.chip.static import StaticPower, static_power
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.chip.transfers import Transfers
+from neurosim_ep.hardware.chip.transfers import Carried, Transfers
 from neurosim_ep.hardware.model.network import LevelSection
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
 from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.hardware.model.terms import Term, lift, of_chip
 from neurosim_ep.tiles.mapping import TilePlan
 
 
@@ -73,26 +74,38 @@ class Chip:
         return tuple(math.sqrt(inside / parts) for parts in (levels.tiles, levels.cores, levels.nodes))  # type: ignore[return-value]
 
     @property
-    def hop_energy_J(self) -> float:
-        """One bit across one router of the mesh and the link to the next."""
-        return self.model.noc.router_energy.value + self.model.noc.link_energy.value * self.pitches_m[2]
+    def sides(self) -> tuple[Term, Term, Term]:
+        """:attr:`pitches_m` as terms."""
+        inside = "square root of the area of the chip, its links to the outside apart, over how many there are"
+        tile_m, core_m, node_m = self.pitches_m
+        return (
+            of_chip("side of a tile", tile_m, inside, "m"),
+            of_chip("side of a core", core_m, inside, "m"),
+            of_chip("length of a link", node_m, inside, "m"),
+        )
 
     @property
-    def transfer_energies_J(self) -> tuple[float, float]:
-        """One bit over the network of a core, and over that of a cluster."""
-        tile_m, core_m, node_m = self.pitches_m
-        levels, wire_J = self.levels, self.model.noc.link_energy.value
+    def hop_energy(self) -> Term:
+        """One bit across one router of the mesh and the link to the next [J/bit]."""
+        return self.model.term("noc.router_energy") + self.model.term("noc.link_energy") * self.sides[2]
 
-        def energy_J(level: LevelSection | None, parts: int, part_m: float, side_m: float) -> float:
+    @property
+    def transfer_energies(self) -> tuple[Term, Term]:
+        """One bit over the network of a core, and over that of a cluster [J/bit]."""
+        tile, core, node = self.sides
+        term, levels = self.model.term, self.levels
+
+        def energy(name: str, level: LevelSection | None, parts: int, part: Term, side: Term) -> Term:
             if level is None:
-                return 0.0
+                return lift(0.0)
             if level.transfer_energy is not None:
-                return level.transfer_energy.value
-            return wire_J * (parts * part_m if level.network == "bus" else side_m)
+                return term(f"{name}.transfer_energy")
+            wires = of_chip(f"parts of a {name}", parts) * part if level.network == "bus" else side
+            return term("noc.link_energy") * wires
 
         return (
-            energy_J(self.model.core, levels.per_core, tile_m, core_m),
-            energy_J(self.model.cluster, levels.per_cluster, core_m, node_m),
+            energy("core", self.model.core, levels.per_core, tile, core),
+            energy("cluster", self.model.cluster, levels.per_cluster, core, node),
         )
 
     @cached_property
@@ -145,9 +158,13 @@ class Chip:
 
     @cached_property
     def _ends(self) -> dict[Bound, Chip]:
-        found: dict[Bound, Chip] = {b: replace(self, model=self.model.at(b)) for b in BOUNDS if b != "value"}
-        for end in found.values():  # what a chip consists of has no interval
-            end.__dict__.update(routes=self.routes, serpentine=self.serpentine, transfers=self.transfers)
+        return {bound: self.priced(self.model.at(bound)) for bound in BOUNDS if bound != "value"}
+
+    def priced(self, model: HardwareModel) -> Chip:
+        """The same with other numbers, not of what it consists of: its routes and memories are kept."""
+        found = replace(self, model=model)
+        kept = ("routes", "serpentine", "transfers", "memory", "accumulator_bits", "input_buffer_bits", "passes")
+        found.__dict__.update({name: getattr(self, name) for name in kept})
         return found
 
 
@@ -155,7 +172,8 @@ class Chip:
 class Recording:
     """What was counted on a chip.
 
-    ``latencies`` is what :func:`~neurosim_ep.hardware.bill.latency.latencies_s` has found so far.
+    ``latencies`` is what :func:`~neurosim_ep.hardware.bill.latency.latencies_s` has found so far, ``carried`` what
+    :func:`~neurosim_ep.hardware.bill.network.carried_bits` has.
     """
 
     chip: Chip
@@ -163,6 +181,7 @@ class Recording:
     routes: Routes
     mesh: Mesh
     latencies: dict[Style, dict[str, float]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    carried: dict[tuple[str, Style], Carried] = field(init=False, default_factory=dict, repr=False, compare=False)
     _sent: dict[tuple[str, Style], Packed] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -190,9 +209,12 @@ class Recording:
 
     @cached_property
     def _ends(self) -> dict[Bound, Recording]:
-        found: dict[Bound, Recording] = {b: replace(self, chip=self.chip.at(b)) for b in BOUNDS if b != "value"}
-        for end in found.values():  # widths and packets have no interval
-            end.__dict__["_sent"] = self._sent
+        return {bound: self.priced(self.chip.at(bound)) for bound in BOUNDS if bound != "value"}
+
+    def priced(self, chip: Chip) -> Recording:
+        """The same on ``chip``, :meth:`Chip.priced` otherwise; what is sent has neither cost nor interval."""
+        found = replace(self, chip=chip)
+        found.__dict__.update(_sent=self._sent, carried=self.carried)
         return found
 
     def samples(self, phase: str) -> int:

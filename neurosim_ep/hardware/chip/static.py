@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.chip.area import multiply_add_m2, own_and_shared_m2
+from neurosim_ep.hardware.chip.area import multiply_add_area, own_and_shared
 from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, MemoryItem
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.model.sections import HardwareModel
+from neurosim_ep.hardware.model.terms import Term, of_chip, total
 from neurosim_ep.tiles.mapping import TilePlan
 
 
 class StaticPower(NamedTuple):
-    """Power of one tile; float64 [layers + 1]: of what stands beside the tiles of each layer, and to refresh its
-    dynamic memories [W].
+    """Power of one tile; of what stands beside the tiles of each layer, and to refresh its dynamic memories, one per
+    layer and the readout [W].
     """
 
-    tile_W: float
-    beside_W: np.ndarray
-    refresh_W: np.ndarray
+    tile: Term
+    beside: Term
+    refresh: Term
+
+    @property
+    def tile_W(self) -> float:
+        """Power of one tile."""
+        return float(self.tile.value)
 
     def chip_W(self, tiles: int) -> float:
         """Power of all with ``tiles`` tiles at work."""
-        return tiles * self.tile_W + float(self.beside_W.sum() + self.refresh_W.sum())
+        return tiles * self.tile_W + float(np.sum(self.beside.value) + np.sum(self.refresh.value))
 
 
 def static_power(
@@ -39,25 +45,44 @@ def static_power(
     """Static power with ``memory`` on the chip and the multiply-add units of ``projections``; ``copies``: see
     :func:`~neurosim_ep.hardware.chip.area.area_items`.
     """
-    density, array = model.leakage.density.value, model.array
-    own, once = own_and_shared_m2(model)
-    logic_m2 = sum(area for part, area in own.items() if part != "array")
-    cells = array.rows.value * array.columns.value * array.slices.value
-    tile_W = model.leakage.tile.value + density * logic_m2 + cells * model.cell.leakage.value
-    beside, refresh = np.zeros(len(plan.layers) + 1), np.zeros(len(plan.layers) + 1)
-    levels = Levels.of(len(plan.tiles), model)
-    core_W = density * sum(once.values()) + (model.core.static_W(density) if model.core else 0.0)
-    node_W = model.noc.router_leakage.value + (model.cluster.static_W(density) if model.cluster else 0.0)
-    layer = [edge.ends[1] for edge in plan.geometries]
-    for members, power_W in ((levels.per_core, core_W), (levels.per_core * levels.per_cluster, node_W)):
-        np.add.at(beside, layer, instances(plan, members, copies) * power_W)
+    term, width = model.term, len(plan.layers) + 1
+    density = term("leakage.density")
+    own, once = own_and_shared(model)
+    logic = total(area for part, area in own.items() if part != "array").named("area beside the cells", "m^2")
+    cells = term("array.rows") * term("array.columns") * term("array.slices")
+    tile = total([term("leakage.tile"), density * logic, cells * term("cell.leakage")])
+    bits = {kept: np.zeros(width) for kept in ("buffer", "registers")}
     for item in memory:
         if item.item != CELLS:
-            memories = model.buffer if item.item in BUFFERED else model.registers
-            beside[item.layer] += item.bits * memories.leakage.value
-            refresh[item.layer] += item.bits * model.buffer.refresh.value * (item.item in BUFFERED)
-    for projection in projections:
-        beside[projection.layer] += density * multiply_add_m2(model)
+            bits["buffer" if item.item in BUFFERED else "registers"][item.layer] += item.bits
+    buffered = of_chip("bits in buffers", bits["buffer"])
+    parts = [
+        *_of_levels(plan, model, once.values(), copies),
+        of_chip("bits in registers", bits["registers"]) * term("registers.leakage"),
+        buffered * term("buffer.leakage"),
+    ]
+    if projections:
+        units = np.bincount([projection.layer for projection in projections], minlength=width)
+        parts.append(of_chip("readouts and signals", units) * density * multiply_add_area(model))
     if model.port is not None:
-        beside[0] += model.port.power.value
-    return StaticPower(tile_W, beside, refresh)
+        parts.append(of_chip("links to the outside", np.eye(1, width)[0]) * term("port.power"))
+    return StaticPower(tile, total(parts), buffered * term("buffer.refresh"))
+
+
+def _of_levels(plan: TilePlan, model: HardwareModel, once: Iterable[Term], copies: np.ndarray | None) -> Iterable[Term]:
+    """Static power of cores, with what they share, and of clusters with their routers, by layer [W]."""
+    density, levels = model.term("leakage.density"), Levels.of(len(plan.tiles), model)
+    shared = total(once).named("shared area of a core", "m^2")
+    core, node = density * shared, model.term("noc.router_leakage")
+    if model.core is not None:
+        core = core + model.static_power_of("core")
+    if model.cluster is not None:
+        node = node + model.static_power_of("cluster")
+    layer = [edge.ends[1] for edge in plan.geometries]
+    for name, members, power in (
+        ("cores", levels.per_core, core), ("routers", levels.per_core * levels.per_cluster, node),
+    ):  # fmt: skip
+        number = np.zeros(len(plan.layers) + 1, np.int64)
+        np.add.at(number, layer, instances(plan, members, copies))
+        if np.any(power.value):
+            yield of_chip(name, number) * power

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,17 @@ from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.routes import PORT, Route, Routes
 from neurosim_ep.hardware.model.sections import HardwareModel
+
+
+class Carried(NamedTuple):
+    """Bits over the networks of cores and of clusters: by the layer that pays, float64 [layers + 1], and the most that
+    any of them carries.
+    """
+
+    core_by_layer: np.ndarray
+    cluster_by_layer: np.ndarray
+    busiest_core: float
+    busiest_cluster: float
 
 
 @dataclass(frozen=True)

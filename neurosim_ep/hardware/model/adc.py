@@ -13,7 +13,16 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, create_model, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, FigureOfMerit, Joule, Number, Second, SquareMetre, key
+from neurosim_ep.hardware.model.quantities import (
+    Coefficient,
+    FigureOfMerit,
+    Joule,
+    Number,
+    Quantity,
+    Second,
+    SquareMetre,
+    key,
+)
 from neurosim_ep.registry import CONVERTERS
 from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.strict import Strict
@@ -46,6 +55,10 @@ class Adc(Strict, ABC):
         """Energy of a conversion and area of a converter of ``bits`` at ``node_nm``, to which numbers have been scaled
         already. ``rate_per_s`` is infinite where a conversion takes no time.
         """
+
+    def numbers(self, bits: int) -> list[str]:
+        """Keys of the numbers that a converter of ``bits`` is priced by."""
+        return [name for name, number in self if isinstance(number, Quantity)]
 
     def steps_s(self, bits: int) -> float:
         """Time that a conversion takes beside ``conversion_time``."""
@@ -105,6 +118,10 @@ class AdcTable(Adc):
             f'kind = "table" has no converter of {bits} bits (it has {known}); add adc.table.{bits}, or choose another '
             "kind"
         )
+
+    def numbers(self, bits: int) -> list[str]:
+        """Those of the converter of ``bits``."""
+        return [f"{bits}.energy", f"{bits}.area"]
 
     def cost(self, bits: int, rate_per_s: float, node_nm: float) -> AdcCost:
         """As published."""

@@ -163,11 +163,6 @@ class CellSection(Strict):
             raise ValueError(f"off_conductance ({off:g} S) must not exceed on_conductance ({on:g} S)")
         return self
 
-    @property
-    def mean_conductance_S(self) -> float:
-        """Half of on and off."""
-        return (self.on_conductance.value + self.off_conductance.value) / 2
-
 
 class WireSection(Strict):
     """Wires of the array."""
@@ -197,11 +192,6 @@ class DacSection(Strict):
         Literal["high", "mean"],
         key("pulse_energy is that of a pulse that is high, or the mean over all pulses of an input", "dac"),
     ] = "high"
-
-    @property
-    def widening(self) -> float:
-        """Energy and area of a driver over those of a one-bit driver."""
-        return self.growth.value ** (self.bits.value - 1)
 
 
 class SampleHoldSection(Strict):

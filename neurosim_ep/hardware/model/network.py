@@ -52,10 +52,6 @@ class LevelSection(Strict):
         Watt | None, key("static power beside that of the parts; default: leakage.density times area", "leakage")
     ] = None
 
-    def static_W(self, density_W_m2: float) -> float:
-        """Static power of what it has beside its parts."""
-        return self.leakage.value if self.leakage is not None else density_W_m2 * self.area.value
-
 
 class CoreSection(LevelSection):
     """Cores: several tiles, what they share, and the network among them."""

@@ -6,8 +6,9 @@ unit is that of its type, its default that of the field.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from neurosim_ep.hardware.model.adc import AdcCost, AdcSection
@@ -23,6 +24,7 @@ from neurosim_ep.hardware.model.network import (
     SettlingSection,
 )
 from neurosim_ep.hardware.model.quantities import Bound, Quantity, Text, key
+from neurosim_ep.hardware.model.terms import Origin, Term
 from neurosim_ep.hardware.model.voltage import DELAYS, VoltageSection
 from neurosim_ep.strict import Strict
 from neurosim_ep.tiles.mapping import ArrayGeometry
@@ -98,22 +100,42 @@ class HardwareModel(Strict):
             sign_passes=2 if self.array.signed_inputs == "two_passes" else 1,
         )
 
-    def cell_read_energy_J(self) -> float:
-        """Energy of one input pulse in one cell, ``E = duty V² ½(G_on + G_off) t``: mean conductance."""
-        cell = self.cell
-        if cell.read_energy is not None:
-            return cell.read_energy.value
-        return cell.input_duty.value * cell.read_voltage.value**2 * cell.mean_conductance_S * cell.read_time.value
+    def term(self, key: str) -> Term:
+        """The number called ``key``, dotted, as a term of that name."""
+        part: Any = self
+        for name in key.split("."):
+            part = getattr(part, name)
+        return Term(part.value, key, Origin.MODEL, part.unit)
 
-    def driver_energy_J(self) -> float:
-        """Mean energy of one input pulse of one driver, ``E = duty E_1 growth^(bits - 1)``."""
-        duty = self.cell.input_duty.value if self.dac.pulses == "high" else 1.0
-        return duty * self.dac.pulse_energy.value * self.dac.widening
+    def mean_conductance(self) -> Term:
+        """Half of on and off [S]."""
+        both = self.term("cell.on_conductance") + self.term("cell.off_conductance")
+        return (both * 0.5).named("mean conductance", "S")
 
-    def line_energy_J(self) -> float:
-        """Energy that one input pulse charges each crossing cell of its line with, ``E = duty C V²``."""
-        cell = self.cell
-        return cell.input_duty.value * self.wire.cell_capacitance.value * cell.read_voltage.value**2
+    def cell_read_power(self) -> Term:
+        """Power of a driven cell, the mean over pulses that are high and low [W]."""
+        return self.term("cell.input_duty") * self.term("cell.read_voltage") ** 2 * self.mean_conductance()
+
+    def cell_read_energy(self) -> Term:
+        """Energy of one input pulse in one cell, ``E = duty V² ½(G_on + G_off) t``: mean conductance [J]."""
+        if self.cell.read_energy is not None:
+            return self.term("cell.read_energy")
+        return self.cell_read_power() * self.term("cell.read_time")
+
+    def driver_energy(self) -> Term:
+        """Mean energy of one input pulse of one driver, ``E = duty E_1 growth^(bits - 1)`` [J]."""
+        pulse = self.term("dac.pulse_energy")
+        mean = self.term("cell.input_duty") * pulse if self.dac.pulses == "high" else pulse
+        return mean * self.widening()
+
+    def widening(self) -> Term:
+        """Energy and area of a driver over those of a one-bit driver."""
+        return self.term("dac.growth") ** (self.term("dac.bits") - 1)
+
+    def line_energy(self) -> Term:
+        """Energy that one input pulse charges each crossing cell of its line with, ``E = duty C V²`` [J]."""
+        charge = self.term("cell.input_duty") * self.term("wire.cell_capacitance")
+        return charge * self.term("cell.read_voltage") ** 2
 
     def converters_per_tile(self) -> int:
         """Converters of one tile, all its slices together."""
@@ -123,34 +145,60 @@ class HardwareModel(Strict):
         """Whether the tiles of a core share ``part``; see :class:`CoreSection`."""
         return self.core is not None and part in self.core.shares
 
-    def cell_write_energy_J(self) -> float:
-        """Energy of one programming pulse, ``E = V² G_on t``: an upper bound, the cell fully on."""
-        cell = self.cell
-        if cell.write_energy is not None:
-            return cell.write_energy.value
-        return cell.write_voltage.value**2 * cell.on_conductance.value * cell.write_time.value
+    def cell_write_energy(self) -> Term:
+        """Energy of one programming pulse, ``E = V² G_on t``: an upper bound, the cell fully on [J]."""
+        if self.cell.write_energy is not None:
+            return self.term("cell.write_energy")
+        return self.term("cell.write_voltage") ** 2 * self.term("cell.on_conductance") * self.term("cell.write_time")
 
-    def conversions_per_result(self) -> int:
+    def conversions_per_result(self) -> Term | int:
         """Conversions that give the result of one line and slice in one read."""
-        return self.array.input_pulses.value if self.array.conversions == "per_pulse" else 1
+        return self.term("array.input_pulses") if self.array.conversions == "per_pulse" else 1
 
     def adc_cost(self) -> AdcCost:
         """Energy of one conversion and area of one converter."""
         return self.adc.cost(self.model.node_nm)
 
-    def buffer_energy_J_per_bit(self, size_bit: float) -> float:
-        """Energy of reading or writing one bit of a buffer of ``size_bit``."""
-        curve_J = self.buffer.access_energy.at(max(size_bit, 1.0))
-        return curve_J * self.buffer.energy_scale.value * self.buffer.port_share
+    def conversion_energy(self) -> Term:
+        """Energy of one conversion [J]."""
+        return self._converter("energy of a conversion", self.adc_cost().energy_J, "J")
+
+    def converter_area(self) -> Term:
+        """Area of one converter [m^2]."""
+        return self._converter("area of a converter", self.adc_cost().area_m2, "m^2")
+
+    def _converter(self, name: str, value: float, unit: str) -> Term:
+        adc = self.adc
+        keys = ["bits", "conversion_time", *(f"{adc.kind}.{key}" for key in adc.priced.numbers(adc.bits.value))]
+        about = f'adc.kind = "{adc.kind}": {adc.priced.sentence}'
+        return Term(value, name, Origin.FORMULA, unit, about, parts=tuple(self.term(f"adc.{key}") for key in keys))
+
+    def buffer_energy(self, size_bit: float | np.ndarray) -> Term:
+        """Energy of reading or writing one bit of a buffer of ``size_bit``, or of each of several [J/bit]."""
+        sizes, which = np.unique(np.maximum(size_bit, 1.0), return_inverse=True)
+        curve_J = np.array([self.buffer.access_energy.at(float(size)) for size in sizes])[which].reshape(which.shape)
+        about = f"curve at the size of the memory, {sizes[0]:,.0f} to {sizes[-1]:,.0f} bits"
+        read = Term(curve_J if which.ndim else float(curve_J), "buffer.access_energy", Origin.MODEL, "J/bit", about)
+        return read * self.term("buffer.energy_scale") * self._port_share()
+
+    def _port_share(self) -> Term:
+        widths = (self.term("buffer.port_bits"), self.term("buffer.given_port_bits"))
+        about = "(0.7 w + 0.3) / w of a port w times as wide as the given one"
+        return Term(self.buffer.port_share, "share of the port", Origin.FORMULA, "1", about, parts=widths)
 
     def buffer_area_m2(self, size_bit: float) -> float:
         """Area of a buffer of ``size_bit``."""
         return size_bit * self.buffer.area.at(max(size_bit, 1.0))
 
-    def projection_mac_energy_J(self, size_bit: float) -> float:
-        """One multiply-add of a readout or signal projection, its weight read from a buffer of ``size_bit``."""
-        read_J = self.digital.state_bits.value * self.buffer_energy_J_per_bit(size_bit)
-        return self.digital.multiply_add_energy.value + read_J
+    def projection_mac_energy(self, size_bit: float | np.ndarray) -> Term:
+        """One multiply-add of a readout or signal projection, its weight read from a buffer of ``size_bit`` [J]."""
+        return self.term("digital.multiply_add_energy") + self.term("digital.state_bits") * self.buffer_energy(size_bit)
+
+    def static_power_of(self, level: Literal["core", "cluster"]) -> Term:
+        """Static power of what a core or cluster has beside its parts [W]."""
+        if getattr(self, level).leakage is not None:
+            return self.term(f"{level}.leakage")
+        return self.term("leakage.density") * self.term(f"{level}.area")
 
     def weight_bits(self) -> int:
         """Bits that tell the levels of a weight apart, ⌈log2 levels⌉."""
