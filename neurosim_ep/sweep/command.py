@@ -12,7 +12,7 @@ from neurosim_ep.sweep.boards import board
 from neurosim_ep.sweep.directory import SweepDirectory
 from neurosim_ep.sweep.file import find_sweep
 from neurosim_ep.sweep.local import Local, to_do
-from neurosim_ep.sweep.points import plan_sweep
+from neurosim_ep.sweep.points import Point, plan_sweep
 from neurosim_ep.sweep.slots import make_slots
 from neurosim_ep.sweep.status import Progress
 
@@ -51,7 +51,8 @@ def work_off(sweep: SweepDirectory, on: str, jobs: int | None, device: str, retr
         say(f"{sweep.path}: {progress.counts()}")
         left = to_do(progress, retry)
         if on == "slurm":
-            _submit(sweep, progress, jobs, device, retry, say)
+            if _submitted(sweep, left, jobs, device, say):
+                return progress
         elif left or "running" in map(progress.status, sweep.points):
             if found := slurm.queued(sweep):
                 raise UsageError(f"{sweep.path}: {_queue(found)}; wait for them, or end them with scancel")
@@ -62,12 +63,15 @@ def work_off(sweep: SweepDirectory, on: str, jobs: int | None, device: str, retr
         return progress
 
 
-def _submit(sweep: SweepDirectory, progress: Progress, jobs: int | None, device: str, retry: bool, say: Say) -> None:
+def _submitted(sweep: SweepDirectory, left: list[Point], jobs: int | None, device: str, say: Say) -> bool:
+    """Whether what is ``left`` was submitted: not while there are jobs already, nor where nothing is."""
     if found := slurm.queued(sweep):
         say(f"{_queue(found)}; the same command again shows how far they are")
-    elif left := to_do(progress, retry):
+    elif left:
         number = slurm.submit(sweep, left, jobs, device)
         say(f"submitted {len(left)} points as job {number}; the same command again shows how far they are")
+        return True
+    return False
 
 
 def _queue(numbers: list[str]) -> str:

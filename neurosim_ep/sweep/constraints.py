@@ -42,7 +42,7 @@ class Constraint:
             raise ValueError(f"is longer than {LONGEST} characters; make several constraints of it")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError) as problem:
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as problem:
             raise ValueError(f"is no condition; {GRAMMAR}") from problem
         return cls(text, tree)
 

@@ -9,7 +9,6 @@ from neurosim_ep.data.sources.base import ROOT_VARIABLE
 from neurosim_ep.errors import HardwareModelError
 from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import Scenario, Section
-from neurosim_ep.teacher.targets import teacher_folder
 
 
 def pinned(scenario: Scenario) -> Scenario:
@@ -33,6 +32,8 @@ def pinned_data(scenario: Scenario) -> Scenario:
     if "root" in SOURCES[scenario.data.kind].takes:
         changes["data"] = scenario.data.model_copy(update={"root": str(resources.at_home(root).resolve())})
     if scenario.signals.taught():
+        from neurosim_ep.teacher.targets import teacher_folder  # loads PyTorch
+
         folder = str(teacher_folder(scenario).resolve())
         changes["signals"] = scenario.signals.model_copy(update={"teacher": folder})
     return scenario.model_copy(update=changes)
