@@ -12,6 +12,8 @@ class _Patient(io.TextIOWrapper):
     """Text for a reader that may leave: what follows is for nobody. What the encoding lacks is spelt out."""
 
     def write(self, text: str) -> int:
+        if text == "":  # some ask so whether this is a stream of text, and are deaf to the answer of a full disk
+            return 0
         try:
             return super().write(text)
         except OSError as problem:

@@ -55,9 +55,9 @@ BAD_FILES = {
         "[signals]\ntemperature_exponent = 2000",
         "signals.temperature_exponent = 2000: must be a number >= 0 and <= 10",
     ),
-    "batch beyond 64 bits": (
-        f"[training]\nbatch_size = 1{22 * '0'}",
-        f"training.batch_size = 1{22 * '0'}: must be an integer >= 1 and <= 1000000",
+    "batch of the largest number": (
+        f"[training]\nbatch_size = {2**63 - 1}",
+        f"training.batch_size = {2**63 - 1}: must be an integer >= 1 and <= 1000000",
     ),
     "at an open bound": ("[training]\nmomentum = 1", "training.momentum = 1: must be a number >= 0 and < 1"),
     "seed too large": (
