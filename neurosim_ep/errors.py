@@ -132,7 +132,7 @@ def explained(problem: BaseException) -> str | None:
     if within is not None:
         number, name, reason = int(within[1]), "", os.strerror(int(within[1]))
     elif isinstance(problem, OSError):
-        number, name = problem.errno, "" if problem.filename is None else f"{problem.filename}: "
+        number, name = problem.errno or 0, "" if problem.filename is None else f"{problem.filename}: "
         reason = problem.strerror or " ".join(str(problem).split()) or type(problem).__name__
     else:
         return None

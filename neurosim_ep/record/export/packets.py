@@ -139,7 +139,7 @@ class MeanSample:
     @property
     def hop_energy_J(self) -> float:
         """One bit across one router and one link."""
-        return self.recording.chip.hop_energy_J
+        return float(self.recording.chip.hop_energy.value)
 
     @cached_property
     def flits(self) -> np.ndarray:
