@@ -16,7 +16,7 @@ def program() -> int:
     """
     gc.set_threshold(10_000)
     try:
-        listen()
+        listen(patient=False)
         from neurosim_ep.cli.streams import prepare_streams
 
         prepare_streams()

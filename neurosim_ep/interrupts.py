@@ -12,7 +12,7 @@ from types import FrameType
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 EXIT_CODE = 130
 AT_ONCE = 5
-"""So many signals end a process that does not come to an end by itself."""
+"""So many signals end a process of ours that does not come to an end by itself."""
 
 
 class _Seen:
@@ -21,18 +21,22 @@ class _Seen:
     count = 0
     closing = False
     listening = False
+    patient = True
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _Seen.count += 1
-    if _Seen.count >= AT_ONCE:
+    if _Seen.count >= AT_ONCE and not _Seen.patient:
         os._exit(EXIT_CODE)
     if not _Seen.closing:
         raise KeyboardInterrupt
 
 
-def listen() -> None:
-    """Let all of these signals interrupt like Ctrl-C, those apart that the process was told to ignore."""
+def listen(*, patient: bool = True) -> None:
+    """Let all of these signals interrupt like Ctrl-C, those apart that the process was told to ignore; unless
+    ``patient``, the fifth ends the process.
+    """
+    _Seen.patient = patient
     _Seen.count, _Seen.closing, _Seen.listening = 0, False, True
     for number in NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
