@@ -14,8 +14,10 @@ from neurosim_ep.analysis import (
     energy,
     events,
     gradients,
+    heatmap,
     memory,
     mesh,
+    pareto,
     pulses,
     residual,
     resolution,
@@ -24,8 +26,10 @@ from neurosim_ep.analysis import (
     tradeoff,
 )
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
+from neurosim_ep.analysis.points import points_of_sweep
 from neurosim_ep.analysis.shares import do_all
 from neurosim_ep.analysis.style import save
+from neurosim_ep.errors import UsageError
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
     "states": states.draw,
@@ -72,6 +76,34 @@ def plot_runs(
             jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
         if sweep.varied(runs):
             jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
+    return _written(jobs, say)
+
+
+def plot_sweep(
+    path: Path, out: Path | None = None, *, x: str | None = None, say: Callable[[str], None] = say_on_stderr
+) -> list[Path]:
+    """Draw the pictures of the sweep directory ``path`` into ``out``, or its ``plots/``; return the files written.
+
+    ``accuracy_against_KEY`` and ``cost_against_KEY`` for the key ``x``, or for every key that varies, ``heatmap`` where
+    two vary, and ``pareto``, accuracy against energy. ``say`` is told why a picture is left out. Raises
+    :class:`UsageError` when ``x`` does not vary, :class:`CheckpointError` when points.csv is broken.
+    """
+    try:
+        points = points_of_sweep(path)
+    except NothingToDraw as reason:
+        raise UsageError(str(reason)) from reason
+    folder, jobs = out or path / "plots", []
+    for key in points.keys if x is None else [points.key(x)]:
+        name = key.rpartition(".")[2]
+        jobs.append((partial(sweep.draw_points, points, key), folder / f"accuracy_against_{name}"))
+        jobs.append((partial(tradeoff.draw_points, points, key), folder / f"cost_against_{name}"))
+    jobs.append((partial(heatmap.draw, points), folder / "heatmap"))
+    jobs.append((partial(pareto.draw, points), folder / "pareto"))
+    return _written(jobs, say)
+
+
+def _written(jobs: Sequence[tuple[Callable[[], Figure], Path]], say: Callable[[str], None]) -> list[Path]:
+    """Draw and save each of ``jobs``; the files of all."""
     written: list[Path] = []
     for (_, stem), (files, reason) in zip(jobs, do_all([partial(_save, *job) for job in jobs]), strict=True):
         written += files

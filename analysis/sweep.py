@@ -1,9 +1,9 @@
-"""How good must the tiles be? Test accuracy of several runs that differ in one number of their hardware."""
+"""How good must the tiles be, or anything else? Test accuracy of several runs against a number in which they differ."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from neurosim_ep.analysis.against import UNLIMITED, Scale, draw_curve, seeds_shown, title_of
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import GREY, INK, canvas, look
+from neurosim_ep.analysis.points import ACCURACY, Curves, Points, flat
+from neurosim_ep.analysis.style import GREY, INK, canvas
 from neurosim_ep.registry import RULES
 
-TITLES = {
-    "hardware.converters.adc_bits": "bits of the converters (ADC)",
-    "hardware.converters.dac_bits": "bits of the drivers (DAC)",
-    "hardware.cells.levels": "levels of a cell",
-    "hardware.device.constants.up_down": "the asymmetry of pulses (device constant up_down)",
-}
-UNLIMITED = {key for key in TITLES if not key.startswith("hardware.device")}
-"""Keys whose 0 stands for any value: the ideal, at the right end."""
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
 METHOD = ("plasticity.", "signals.", "relaxation.feedback", "relaxation.nudge_feedback")
 """Keys that say how a network learns; a difference in any of them is one of the method."""
@@ -58,6 +52,14 @@ def method(run: Run) -> str:
     settings = _settings(run)
     gain, nudged = (settings.get(f"relaxation.{key}", 1) for key in ("feedback", "nudge_feedback"))
     return f"{name}, γ = {gain:g}, κ = {gain if nudged in ('feedback', None) else nudged:g}"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is drawn beside the curves: accuracies on ideal tiles, and (value, accuracy) of runs that are not done."""
+
+    ideal: list[float]
+    unfinished: list[tuple[Any, float]]
 
 
 def varied(runs: Sequence[Run]) -> Sweep | None:
@@ -94,83 +96,82 @@ def draw(runs: Sequence[Run]) -> Figure:
     found = varied(runs)
     if found is None:
         raise NothingToDraw("accuracy is drawn against a number of the hardware of runs that differ in it")
-    curves, ideal, unfinished = _collect(runs, found)
-    unlimited, title = found.key in UNLIMITED, TITLES.get(found.key, found.key.removeprefix("hardware."))
+    curves, beside = _collect(runs, found)
+    classes = {run.classes for run in runs}
+    name = ", ".join(dict.fromkeys(run.name for run in runs))
+    return _figure(name, found.key, curves, beside, classes.pop() if len(classes) == 1 else None)
+
+
+def draw_points(points: Points, x: str) -> Figure:
+    """:func:`draw` of the ``points`` of a sweep, against any key ``x``; where more vary than a picture can tell apart,
+    points are dots. Raises :class:`NothingToDraw` without accuracies.
+    """
+    if not points.has(ACCURACY):
+        raise NothingToDraw("no point has a test accuracy; estimates have none, runs at the end of an epoch")
+    rows = points.frame[points.frame[ACCURACY].notna() & (points.frame["status"] != "done")]
+    unfinished = [(row[x], float(row[ACCURACY])) for row in rows.to_dict("records")]
+    curves = points.curves(x, ACCURACY)
+    return _figure(points.name, x, curves, Beside([], unfinished), points.classes, loose=points.loose(x))
+
+
+def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | None, *, loose: bool = False) -> Figure:
+    unlimited = key in UNLIMITED
     figure = canvas(
-        f"Accuracy against {title}",
-        ", ".join(dict.fromkeys(run.name for run in runs)),
+        f"Accuracy against {title_of(key)}",
+        name,
         "Test images classified correctly after the last epoch." + (" inf: no limit." if unlimited else ""),
         width=8.5,
     )
     axes = figure.add_subplot()
-    limited = [x for points in curves.values() for x in points if np.isfinite(x)]
-    _scale(axes, found.key, limited, unlimited)
+    scale = Scale(key, [x for points in curves.values() for x in points])
     for number, (label, points) in enumerate(curves.items()):
-        colour, marker = look(number)
-        values = sorted(points)
-        places = [_place(found.key, x, limited) for x in values]
-        mean = np.array([np.mean(points[x]) for x in values])
-        ends = np.array([[min(points[x]), max(points[x])] for x in values]).T
-        axes.errorbar(
-            places, mean, np.abs(ends - mean), color=colour, marker=marker, capsize=3, elinewidth=1.2, label=label
-        )
-    if ideal:
-        _draw_ideal(axes, ideal, _place(found.key, np.inf, limited) if unlimited else None)
-    for x, accuracy in unfinished:
-        place = _place(found.key, x, limited)
-        axes.plot(place, accuracy, "x", color=INK, markersize=11, markeredgewidth=1.6, zorder=4)
-    _draw_chance(axes, runs)
-    axes.set_xlabel(title)
+        draw_curve(axes, scale, points, label or "runs", number, loose=loose)
+    scale.dress(axes)
+    if beside.ideal:
+        _draw_ideal(axes, beside.ideal, scale.end if unlimited else None)
+    for x, accuracy in beside.unfinished:
+        axes.plot(scale.place(x), accuracy, "x", color=INK, markersize=11, markeredgewidth=1.6, zorder=4)
+    if classes is not None:
+        axes.axhline(1 / classes, color=INK, linestyle=":", linewidth=1.4, label=f"chance: 1 of {classes} classes")
     axes.set_ylabel("test accuracy")
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylim(0, min(1.02, 1.12 * axes.get_ylim()[1]))
     axes.grid(axis="y")
     handles, names = axes.get_legend_handles_labels()
-    if any(len(seeds) > 1 for points in curves.values() for seeds in points.values()):
+    if seeds_shown(curves.values()) and not loose:
         handles.append(Line2D([], [], color=GREY, marker="_", label=(text := "mean, smallest and largest of seeds")))
         names.append(text)
-    if unfinished:
+    if beside.unfinished:
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label=(text := "run did not finish")))
         names.append(text)
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
 
 
-def _collect(
-    runs: Sequence[Run], sweep: Sweep
-) -> tuple[dict[str, dict[float, list[float]]], list[float], list[tuple[float, float]]]:
-    """Accuracies by curve and value, those of ideal tiles, and value and accuracy of runs that are not done."""
-    curves: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    ideal, unfinished = [], []
+def _collect(runs: Sequence[Run], sweep: Sweep) -> tuple[Curves, Beside]:
+    """Accuracies by curve and value, and what stands beside them."""
+    curves: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
+    beside = Beside([], [])
     for run in runs:
         settings = _settings(run)
         accuracy = run.info.get("metrics", {}).get("test_accuracy")
         if accuracy is None:
             raise NothingToDraw(f"{run.path} has no test accuracy yet; it is known at the end of an epoch")
         if _ideal(settings) and not (sweep.method and sweep.key in UNLIMITED):
-            ideal.append(float(accuracy))
+            beside.ideal.append(float(accuracy))
             continue
         x = settings.get(sweep.key)
         if x is None:
             raise NothingToDraw(f"{run.path}: its scenario does not say {sweep.key}; set it in all runs compared")
-        value = np.inf if sweep.key in UNLIMITED and x == 0 else float(x)
-        curves[sweep.label(run)][value].append(float(accuracy))
+        curves[sweep.label(run)][x].append(float(accuracy))
         if run.info.get("status") != "done":
-            unfinished.append((value, float(accuracy)))
-    return {label: dict(points) for label, points in curves.items()}, ideal, unfinished
+            beside.unfinished.append((x, float(accuracy)))
+    return {label: dict(points) for label, points in curves.items()}, beside
 
 
 def _settings(run: Run) -> Settings:
     """Every key of the scenario, with its sections before it."""
-    return dict(_flat(run.scenario, ""))
-
-
-def _flat(section: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
+    return dict(flat(run.scenario))
 
 
 def _ideal(settings: Settings) -> bool:
@@ -196,28 +197,6 @@ def _numeric(key: str, scenarios: Sequence[Settings]) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
-def _place(key: str, x: float, limited: Sequence[float]) -> float:
-    """Where ``x`` stands; no limit stands a step to the right of the largest limit."""
-    if np.isfinite(x):
-        return x
-    largest = max(limited, default=1.0)
-    return largest * 4 if key.endswith("levels") else largest + 2
-
-
-def _scale(axes: Axes, key: str, limited: Sequence[float], unlimited: bool) -> None:
-    """The x axis: bits and levels have a tick for each value and one for no limit."""
-    if not unlimited:
-        return
-    if key.endswith("levels"):
-        axes.set_xscale("log", base=2)
-    values = sorted(set(limited))
-    end = _place(key, np.inf, limited)
-    axes.set_xticks([*values, end], [*(f"{value:g}" for value in values), "inf"])
-    axes.minorticks_off()
-    between = np.sqrt(max(limited, default=1.0) * end) if key.endswith("levels") else end - 1
-    axes.axvline(between, color=GREY, linestyle=(0, (1, 3)), linewidth=1)
-
-
 def _draw_ideal(axes: Axes, accuracies: Sequence[float], place: float | None) -> None:
     """The mean of the runs on ideal tiles: a line, with a star at ``place`` where no limit is the ideal."""
     mean = float(np.mean(accuracies))
@@ -228,9 +207,3 @@ def _draw_ideal(axes: Axes, accuracies: Sequence[float], place: float | None) ->
             [place], [mean], spread, color=GREY, marker="*", markersize=12, linestyle="--", capsize=3,
             label="ideal tiles",
         )  # fmt: skip
-
-
-def _draw_chance(axes: Axes, runs: Sequence[Run]) -> None:
-    classes = {run.classes for run in runs}
-    if len(classes) == 1 and (count := classes.pop()) is not None:
-        axes.axhline(1 / count, color=INK, linestyle=":", linewidth=1.4, label=f"chance: 1 of {count} classes")

@@ -1,21 +1,20 @@
-"""What do more ticks or a higher threshold cost? Energy and latency of several runs that differ in one number."""
+"""What do more ticks, a higher threshold or another chip cost? Energy, latency and EP / BP against any key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from neurosim_ep.analysis.against import Scale, draw_curve, title_of
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import LOG, MARKERS, PALETTE, canvas
+from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, Curves, Points, points_of_runs
+from neurosim_ep.analysis.style import GREY, LOG, canvas
 
-KEYS = {
-    ("relaxation", "free_steps"): "ticks T of the free phase",
-    ("relaxation", "nudge_steps"): "ticks K of a nudge phase",
-    ("scheduler", "threshold"): "sending threshold θ",
-}
+KEYS = (("relaxation", "free_steps"), ("relaxation", "nudge_steps"), ("scheduler", "threshold"))
 
 
 def varied(runs: Sequence[Run]) -> tuple[str, str] | None:
@@ -25,38 +24,75 @@ def varied(runs: Sequence[Run]) -> tuple[str, str] | None:
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """Energy, latency and test accuracy against the one of :data:`KEYS` in which the runs differ.
+    """:func:`draw_points` of runs, against the one of :data:`KEYS` in which they differ.
 
     Raises :class:`NothingToDraw` unless there is exactly one such key, or where runs recorded no traffic.
     """
     key = varied(runs)
     if key is None:
         raise NothingToDraw("cost is drawn against T, K or the threshold of runs that differ in one of them alone")
-    tables = [run.table("comparison.csv", ("style", "energy_J", "latency_s")).set_index("style") for run in runs]
-    order = sorted(range(len(runs)), key=lambda place: float(runs[place].setting(*key)))
-    values = [float(runs[place].setting(*key)) for place in order]
+    return draw_points(points_of_runs(runs, [".".join(key)]), ".".join(key))
+
+
+def draw_points(points: Points, x: str) -> Figure:
+    """Energy, latency and EP's energy over backpropagation's against the key ``x``, and the test accuracy where there
+    is one: a curve per style, or, where other keys vary too, a row of panels per style and a curve for each of them.
+
+    Raises :class:`NothingToDraw` where no traffic was recorded.
+    """
+    columns = [column for column in QUANTITIES if points.has(column.format(style="clocked"))]
+    if not columns:
+        raise NothingToDraw("no point has a cost; telemetry.traffic_every is 0, 1 or more records traffic")
+    apart = bool(points.others(x))
+    rows = list(STYLES) if apart else [""]
+    accuracy = points.has(ACCURACY) and not apart
     figure = canvas(
-        f"Cost against the {KEYS[key]}",
-        ", ".join(dict.fromkeys(run.label for run in runs)),
-        "Per training image, mean of each run's recorded batches, and test accuracy after its last epoch.",
-        width=11.5,
-        height=4.6,
+        f"Cost against {title_of(x)}",
+        points.name,
+        "Per training image, mean of the recorded batches"
+        + (", and accuracy after the last epoch." if accuracy else "."),
+        width=4.0 * (len(columns) + accuracy),
+        height=1.6 + 3.0 * len(rows),
     )
-    panels = figure.subplots(1, 3)
-    for axes, column, unit in zip(panels, ("energy_J", "latency_s"), ("J", "s"), strict=False):
-        for style, colour, marker in zip(STYLES, PALETTE, MARKERS, strict=False):
-            curve = [float(tables[place][column][style]) for place in order]
-            axes.plot(values, curve, color=colour, marker=marker, label=style)
-        axes.set_yscale(**LOG)
-        axes.yaxis.set_major_formatter(EngFormatter(unit=unit))
-        axes.set_title({"J": "energy per image", "s": "latency per image"}[unit])
-    accuracy = [100 * float(runs[place].info["metrics"]["test_accuracy"]) for place in order]
-    panels[2].plot(values, accuracy, color="#5F5F5F", marker="o")
-    panels[2].set_title("test accuracy (%)")
-    for axes in panels:
-        if min(values) > 0:
-            axes.set_xscale(**LOG)
-        axes.set_xlabel(KEYS[key])
-        axes.grid()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    panels = figure.subplots(len(rows), len(columns) + accuracy, squeeze=False, sharex=True)
+    for style, line in zip(rows, panels, strict=True):
+        for axes, column in zip(line, columns, strict=False):
+            _draw_panel(axes, points, x, column, style)
+    if accuracy:
+        axes = panels[0][-1]
+        (curve,) = points.curves(x, ACCURACY).values()
+        percent = {value: [100 * one for one in several] for value, several in curve.items()}
+        _draw_curves(axes, x, {"accuracy": percent}, first=6)
+        axes.set_title("test accuracy (%)")
+    for axes in panels[-1]:
+        axes.set_xlabel(title_of(x))
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def _draw_panel(axes: Axes, points: Points, x: str, column: str, style: str) -> None:
+    """One quantity: of every style, or of one for all choices of the other keys."""
+    title, unit = QUANTITIES[column]
+    if style:
+        loose = points.loose(x)
+        curves = points.curves(x, column.format(style=style))
+        _draw_curves(axes, x, {"points": curves[""]} if loose else curves, loose=loose)
+    else:
+        _draw_curves(axes, x, {one: points.curves(x, column.format(style=one))[""] for one in STYLES})
+    axes.set_title(f"{title}, {style}" if style else title)
+    axes.set_yscale(**LOG)
+    if unit:
+        axes.yaxis.set_major_formatter(EngFormatter(unit=unit))
+    else:
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.axhline(1, color=GREY, linestyle="--", linewidth=1)
+
+
+def _draw_curves(axes: Axes, x: str, curves: Curves, first: int = 0, *, loose: bool = False) -> None:
+    scale = Scale(x, [value for curve in curves.values() for value in curve])
+    for number, (label, curve) in enumerate(curves.items(), first):
+        draw_curve(axes, scale, curve, label, number, loose=loose)
+    scale.dress(axes)
+    axes.set_xlabel("")
+    axes.grid(axis="y")

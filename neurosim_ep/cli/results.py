@@ -9,20 +9,38 @@ import click
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
+from neurosim_ep.errors import UsageError
 from neurosim_ep.registry import EXPORTERS
 
 
 @cli.command()
 @click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots.")
-def plot(run_dirs: tuple[Path, ...], out: Path | None) -> None:
-    """Draw the pictures of runs.
+@click.option("--x", metavar="KEY", help="Of a sweep: draw against this key; default: against each that varies.")
+def plot(run_dirs: tuple[Path, ...], out: Path | None, x: str | None) -> None:
+    """Draw the pictures of runs, or of a sweep.
 
-    Several runs are also compared in one U-curve.
+    Several runs are also compared in one U-curve. RUN_DIR may be the directory of a sweep: accuracy, energy, latency
+    and EP / BP against what varies, and the Pareto front.
     """
-    from neurosim_ep.analysis.plot import plot_runs
+    from neurosim_ep.sweep.directory import SweepDirectory
 
-    for path in plot_runs(list(run_dirs), out):
+    sweeps = [path for path in run_dirs if SweepDirectory.is_at(path)]
+    if len(run_dirs) > 1 and sweeps:
+        raise UsageError(f"{sweeps[0]}: is a sweep; plot it alone")
+    if x is not None and not sweeps:
+        raise UsageError(f"--x {x}: is for the directory of a sweep; leave it out, or name one")
+    if sweeps:
+        from neurosim_ep.analysis.plot import plot_sweep
+        from neurosim_ep.sweep.status import Progress
+
+        Progress(SweepDirectory.open(sweeps[0])).refresh()
+        files = plot_sweep(sweeps[0], out, x=x)
+    else:
+        from neurosim_ep.analysis.plot import plot_runs
+
+        files = plot_runs(list(run_dirs), out)
+    for path in files:
         click.echo(path)
 
 

@@ -321,10 +321,13 @@ def test_cost_is_drawn_against_the_number_in_which_runs_differ(tmp_path: Path) -
     frame = pd.read_csv(runs[0].path / "comparison.csv").set_index("style")
     figure = tradeoff.draw(runs)
     for axes, column in zip(figure.axes, ("energy_J", "latency_s"), strict=False):
-        for line, style in zip(axes.lines, frame.index, strict=True):
+        curves = [container.lines[0] for container in axes.containers]
+        for line, style in zip(curves, frame.index, strict=True):
             assert line.get_xdata().tolist() == [20, 60, 120]
             assert line.get_ydata()[1] == pytest.approx(frame[column][style])
-    assert figure.axes[2].lines[0].get_ydata().tolist() == pytest.approx([62, 62, 62])
+    ratio = frame["energy_J"]["clocked"] / frame["backprop_J"]["clocked"]
+    assert figure.axes[2].containers[0].lines[0].get_ydata().tolist() == pytest.approx([ratio] * 3)
+    assert figure.axes[3].lines[0].get_ydata().tolist() == pytest.approx([62, 62, 62])
     assert tradeoff.varied(runs[:1]) is None and tradeoff.varied([runs[0], runs[0]]) is None
 
 

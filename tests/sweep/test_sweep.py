@@ -21,9 +21,7 @@ from paths import ROOT
 from neurosim_ep.cli import main
 
 STUB = ROOT / "tests/helpers/stub_python.py"
-CONTROLLER = (
-    "import sys; sys.executable = sys.argv[1]; from neurosim_ep.cli import main; sys.exit(main(sys.argv[2:]))"
-)
+CONTROLLER = "import sys; sys.executable = sys.argv[1]; from neurosim_ep.cli import main; sys.exit(main(sys.argv[2:]))"
 TWELVE = """
 [sweep]
 base = "smoke"
@@ -49,7 +47,7 @@ class Place:
         for folder in ("hold", "fail", "bin"):
             (path / folder).mkdir()
         stub = path / "bin/stub"
-        stub.write_text(f"#!/bin/sh\nexec {sys.executable} {STUB} \"$@\"\n")
+        stub.write_text(f'#!/bin/sh\nexec {sys.executable} {STUB} "$@"\n')
         stub.chmod(0o755)
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "JOURNAL": str(self.journal), "HOLD": str(path / "hold"),

@@ -79,7 +79,7 @@ def test_the_conductances_of_a_device_are_those_of_the_bill(tmp_path: Path) -> N
         for model, name in (("rram_32nm", preset), ("rram_32nm", "EcRam"))
     )
     ratio = (1e-9 + 1e-3) / (1e-6 + 1e-5)
-    assert with_own.model.cell_read_energy_J() / without.model.cell_read_energy_J() == pytest.approx(ratio)
+    assert with_own.model.cell_read_energy().value / without.model.cell_read_energy().value == pytest.approx(ratio)
     assert "the largest reading" in with_own.to_toml() and "the largest reading" not in without.to_toml()
     for model in ("ecram", "rram_130nm"):  # with an interval of its own; with an energy per read of its own
         found = chip_model(HardwareSection(model=model, device=DeviceSection(preset=preset))).model.cell
