@@ -22,6 +22,7 @@ SHIPPED = {
         ["*.py", "*.toml", "validation/*.toml", "devices/*.toml", "cells/*.toml", "converters/*.toml"],
     ),
     "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "fre_rnn/*.toml", "paper/*.toml"]),
+    "sweeps": ("neurosim_ep/sweeps", ["*.py", "*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
