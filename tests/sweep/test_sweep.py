@@ -120,7 +120,9 @@ def test_a_sweep_killed_twice_finishes_with_every_point_once(tmp_path: Path) -> 
     begun = Counter(line.split()[1] for line in journal if line.startswith("run "))
     assert set(begun.values()) == {1} and len(begun) == 12
     rows = place.table()
-    assert [row["point"] for row in rows] == sorted(begun) == sorted(os.listdir(place.out / "runs"))
+    assert (
+        [row["point"] for row in rows] == sorted(begun) == sorted(path.name for path in (place.out / "runs").iterdir())
+    )
     for row in rows:
         info = json.loads((place.out / "runs" / row["point"] / "run.json").read_text())
         assert row["status"] == info["status"] == "done"
@@ -244,7 +246,10 @@ BASE = '[sweep]\nbase = "smoke"\n'
         (BASE + "[gird]\n", ["gird: unknown section; did you mean grid?"]),
         (BASE + "[estimate]\nsamples = 4\n[grid]\nrelaxation.beta=[0.1]\n", ["estimate: is for sweep.kind"]),
         (BASE + "[grid]\nrelaxation.beta = 0.1\n", ["grid.relaxation.beta = 0.1: must be a list", "[0.1]"]),
-        (BASE + "[grid]\nrelaxation.bet = [0.1]\n", ["relaxation.bet = 0.1: unknown key; did you mean relaxation.beta?"]),
+        (
+            BASE + "[grid]\nrelaxation.bet = [0.1]\n",
+            ["relaxation.bet = 0.1: unknown key; did you mean relaxation.beta?"],
+        ),
         (
             BASE + "seeds = 3\n[grid]\nrelaxation.beta = [0.1, -1.0]\n",
             ["1 problem\n", "relaxation.beta = -1.0: must be", "first with relaxation.beta = -1.0, scenario.seed = 0"],
