@@ -118,6 +118,7 @@ def explained(problem: BaseException) -> str | None:
         around = problem.object[max(problem.start - 40, 0) : problem.end + 20]
         return f"{around!r}: is not UTF-8 text; rename it"
     within = _IN_TEXT.search(str(problem)) if isinstance(problem, OSError | RuntimeError) else None
+    number: int | None
     if within is not None:
         number, name, reason = int(within[1]), "", os.strerror(int(within[1]))
     elif isinstance(problem, OSError):
