@@ -128,7 +128,10 @@ def explained(problem: BaseException) -> str | None:
     if isinstance(problem, UnicodeEncodeError):  # of a path that a file or a name is made of
         around = problem.object[max(problem.start - 40, 0) : problem.end + 20]
         return f"{around!r}: is not UTF-8 text; rename it"
+    if isinstance(problem, ValueError) and "embedded null" in str(problem):
+        return "a path holds a NUL, which no path has; take it out"
     within = _IN_TEXT.search(str(problem)) if isinstance(problem, OSError | RuntimeError) else None
+    number: int | None
     if within is not None:
         number, name, reason = int(within[1]), "", os.strerror(int(within[1]))
     elif isinstance(problem, OSError):

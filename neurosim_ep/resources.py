@@ -20,8 +20,8 @@ PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
 HUGE = "holds a whole number of more than 64 bits, which TOML has not"
-LONGEST, DEEPEST = 2**26, 32
-"""Bytes of a text, and levels of tables and lists in one."""
+LONGEST, DEEPEST, MOST_BITS = 2**26, 32, 10_000
+"""Bytes of a text, levels of tables and lists in one, and bits of a number that can be shown."""
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -48,12 +48,11 @@ def read_text(path: Path, error: Callable[[str], NeurosimError]) -> str:
     try:
         if path.exists() and not path.is_file():
             raise error(f"{path}: is no plain file; name one")
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
+        if path.exists() and path.stat().st_size > LONGEST:
+            raise error(f"{path}: is longer than {LONGEST:,} bytes, which no such file is")
+        content = path.read_bytes()
     except OSError as problem:
         raise error(f"{path}: cannot be read: {problem.strerror}") from problem
-    if len(content) > LONGEST:
-        raise error(f"{path}: is longer than {LONGEST:,} bytes, which no such file is")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -91,10 +90,8 @@ def broken_value(document: dict[str, Any]) -> str:
             waiting += [(f"{key}.{name}" if key else name, inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(key, inner, depth + 1) for inner in value]
-        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        elif isinstance(value, int) and value.bit_length() > MOST_BITS:
             return f"{key}: {HUGE}"
-        elif isinstance(value, str) and "\0" in value:
-            return f"{key}: holds a NUL, which no name or path has"
     return ""
 
 

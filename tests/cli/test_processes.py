@@ -80,6 +80,17 @@ def test_signals_from_the_first_line_on_end_with_130_and_no_traceback(number: st
     assert done.stderr == "interrupted\n"
 
 
+def test_a_signal_in_a_place_that_lets_no_error_out_is_not_lost() -> None:
+    """Here a callback of a weak reference."""
+    script = FAKED.format(during="[]", after="[]").replace(
+        'raise SystemError("the signal came while a library was being loaded")',
+        "import weakref; thing = set(); watched = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM)); "
+        "del thing; signal.pause()",
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored() -> None:
     script = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)" + FAKED.format(
         during="[signal.SIGHUP]", after="[]"
