@@ -22,6 +22,7 @@ SHIPPED = {
         ["*.py", "*.toml", "validation/*.toml", "devices/*.toml", "cells/*.toml", "converters/*.toml"],
     ),
     "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "fre_rnn/*.toml", "paper/*.toml"]),
+    "sweeps": ("neurosim_ep/sweeps", ["*.py", "*.toml"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
@@ -76,7 +77,7 @@ def test_the_unpacked_wheel_works_outside_the_tree(wheel: Path, tmp_path: Path) 
     ZipFile(wheel).extractall(site)
     elsewhere.mkdir()
     listing = run_python(elsewhere, site, "-m", "neurosim_ep", "list")
-    for folder in ("scenarios", "hwmodels"):
+    for folder in ("scenarios", "sweeps", "hwmodels"):
         for path in (ROOT / folder).glob("*.toml"):
             assert f"  {path.stem} " in listing
     code = "import neurosim_ep.analysis.plot as plot; print(plot.__file__)"
