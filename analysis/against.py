@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.points import spelled
 from neurosim_ep.analysis.style import GREY, LOG, look
@@ -31,6 +32,9 @@ WIDE = 10  # the ratio of the largest to the smallest value from which on the ax
 def title_of(key: str) -> str:
     """What a key is, for an axis."""
     return TITLES.get(key, key.removeprefix("hardware."))
+
+
+LABELLED = 50  # the same of the y axis, up to which the small ticks have labels, too
 
 
 class Scale:
@@ -104,12 +108,28 @@ def draw_curve(
     places = [scale.place(value) for value in values]
     mean = np.array([np.mean(points[value]) for value in values])
     ends = np.array([[min(points[value]), max(points[value])] for value in values]).T
+    spread = (ends[0] < ends[1]).any()
     axes.errorbar(
-        places, mean, np.abs(ends - mean), color=colour, marker=marker, capsize=3, elinewidth=1.2, label=label,
-        linestyle="-" if scale.numeric else "",
+        places, mean, np.abs(ends - mean) if spread else None, color=colour, marker=marker, capsize=3, elinewidth=1.2,
+        label=label, linestyle="-" if scale.numeric else "",
     )  # fmt: skip
-    if scale.numeric and len(values) > 1 and (ends[0] < ends[1]).any():
+    if scale.numeric and len(values) > 1 and spread:
         axes.fill_between(places, *ends, color=colour, alpha=0.14, linewidth=0)
+
+
+def dress_quantity(axes: Axes, unit: str) -> None:
+    """The y axis of a quantity in ``unit``: logarithmic where it spans much, with enough labels."""
+    shown = [line.get_ydata() for line in axes.lines]
+    values = np.concatenate([np.asarray(line, float) for line in shown] or [np.ones(1)])
+    if values.min() > 0 and values.max() >= WIDE / 2 * values.min():
+        axes.set_yscale(**LOG)
+    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        if unit:
+            place(EngFormatter(unit=unit))
+        else:
+            place("{x:g}")
+        if axes.get_yscale() != "log" or values.max() >= LABELLED * values.min():
+            break  # its large ticks are enough
 
 
 def seeds_shown(curves: Iterable[Mapping[Any, Sequence[float]]]) -> bool:

@@ -31,8 +31,9 @@ def draw(points: Points) -> Figure:
     across = 1 if len(panels) == 1 else 3
     first = len(panels) % 3  # the accuracy has a row of its own
     rows = math.ceil(len(panels) / across)
+    both = f"{title_of(points.keys[0])} and {title_of(points.keys[1])}"
     figure = canvas(
-        f"{title_of(points.keys[0])} and {title_of(points.keys[1])}".capitalize(),
+        both[0].upper() + both[1:],
         points.name,
         "Per training image, mean of the recorded batches and of the seeds; bright is much.",
         width=5.0 * across,

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 
-from neurosim_ep.analysis.against import Scale, draw_curve, title_of
+from neurosim_ep.analysis.against import Scale, draw_curve, dress_quantity, title_of
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, Curves, Points, points_of_runs
-from neurosim_ep.analysis.style import GREY, LOG, canvas
+from neurosim_ep.analysis.style import GREY, canvas
 
 KEYS = (("relaxation", "free_steps"), ("relaxation", "nudge_steps"), ("scheduler", "threshold"))
 
@@ -81,11 +80,8 @@ def _draw_panel(axes: Axes, points: Points, x: str, column: str, style: str) -> 
     else:
         _draw_curves(axes, x, {one: points.curves(x, column.format(style=one))[""] for one in STYLES})
     axes.set_title(f"{title}, {style}" if style else title)
-    axes.set_yscale(**LOG)
-    if unit:
-        axes.yaxis.set_major_formatter(EngFormatter(unit=unit))
-    else:
-        axes.yaxis.set_major_formatter("{x:g}")
+    dress_quantity(axes, unit)
+    if not unit:
         axes.axhline(1, color=GREY, linestyle="--", linewidth=1)
 
 

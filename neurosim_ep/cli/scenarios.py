@@ -59,9 +59,10 @@ def schema(section: str | None) -> None:
 
 @cli.command("list")
 def list_command() -> None:
-    """List the shipped scenarios, hardware models and parts of tiles, and what else has a name."""
+    """List the shipped scenarios, sweeps, hardware models and parts of tiles, and what else has a name."""
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
+        ("Sweeps", "sweeps", "sweep"),
         ("Hardware models", "hwmodels", "model"),
         ("Memory devices", "hwmodels/devices", "device"),
         ("Statistics of cells", "hwmodels/cells", "cell"),
@@ -81,13 +82,13 @@ def list_command() -> None:
 @click.argument("name")
 @click.argument("dest", type=click.Path(path_type=Path), default=Path())
 def copy(name: str, dest: Path) -> None:
-    """Copy a shipped scenario, hardware model or part of tiles, to edit it.
+    """Copy a shipped scenario, sweep, hardware model or part of tiles, to edit it.
 
     DEST is a file or a folder; nothing is overwritten.
     """
     shipped = {
         name: path
-        for folder in ("hwmodels/converters", "hwmodels/cells", "hwmodels/devices", "hwmodels", "scenarios")
+        for folder in ("hwmodels/converters", "hwmodels/cells", "hwmodels/devices", "hwmodels", "sweeps", "scenarios")
         for name, path in resources.shipped_files(folder).items()
     }
     stem = name.removesuffix(".toml")

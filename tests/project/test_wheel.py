@@ -77,7 +77,7 @@ def test_the_unpacked_wheel_works_outside_the_tree(wheel: Path, tmp_path: Path) 
     ZipFile(wheel).extractall(site)
     elsewhere.mkdir()
     listing = run_python(elsewhere, site, "-m", "neurosim_ep", "list")
-    for folder in ("scenarios", "hwmodels"):
+    for folder in ("scenarios", "sweeps", "hwmodels"):
         for path in (ROOT / folder).glob("*.toml"):
             assert f"  {path.stem} " in listing
     code = "import neurosim_ep.analysis.plot as plot; print(plot.__file__)"
