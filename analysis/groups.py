@@ -39,9 +39,9 @@ class Group:
         kinds = kinds if isinstance(kinds, list) else [kinds]
         labels_of = [SIGNALS[kind].label if kind in SIGNALS else str(kind) for kind in kinds]
         signals = " + ".join(dict.fromkeys(labels_of)) if self.has_signals else ""
-        rule = RULES[name] if (name := str(self.runs[0].rule)) in RULES else None
-        found = ", ".join(filter(None, (rule.label if rule else "", signals))) or "plain EP"
-        return f"{found} with gains" if self.has_gains and (rule is None or rule.relaxes) else found
+        rule = str(self.runs[0].rule)
+        found = ", ".join(filter(None, (RULES[rule].label if rule in RULES else "", signals))) or "plain EP"
+        return f"{found} with gains" if self.has_gains and self.runs[0].relaxes else found
 
     @property
     def has_gains(self) -> bool:

@@ -82,6 +82,16 @@ class Run:
         """``plasticity.rule``; None where the scenario does not say."""
         return self.scenario.get("plasticity", {}).get("rule")
 
+    @property
+    def relaxes(self) -> bool:
+        """Whether the network has a free phase; one of a rule that is not known here counts as such."""
+        return self.rule is None or self.rule not in RULES or RULES[self.rule].relaxes
+
+    @property
+    def nudges(self) -> bool:
+        """Whether there are nudge phases, likewise."""
+        return self.rule is None or self.rule not in RULES or RULES[self.rule].nudges
+
     def hardware(self, section: str, key: str, ideal: Any) -> Any:
         """A value of a section of the scenario's ``hardware``; ``ideal`` where it has none."""
         return self.scenario.get("hardware", {}).get(section, {}).get(key, ideal)

@@ -12,7 +12,6 @@ from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
 from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, canvas, layer_axis, log_floor
-from neurosim_ep.registry import RULES
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
@@ -30,7 +29,7 @@ def draw(run: Run) -> Figure:
     """
     if not run.hardware("converters", "adc_bits", 0):
         raise DoesNotConcern(f"{run.path}: the tiles have no converters; hardware.converters.adc_bits is 0")
-    if run.rule in RULES and not RULES[run.rule].nudges:
+    if not run.nudges:
         raise DoesNotConcern(f"{run.path}: rule = {run.rule} has no nudge phases")
     frame = run.table("layers.csv", ("epoch", "layer", "name", NUDGE, STEPS[0], CLIPPED[0]), unique=("epoch", "layer"))
     frame = frame[frame["epoch"] == frame["epoch"].max()].sort_values("layer")

@@ -18,7 +18,6 @@ from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.points import ACCURACY, Curves, Points, flat
 from neurosim_ep.analysis.style import GREY, INK, canvas
-from neurosim_ep.registry import RULES
 
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
 METHOD = ("plasticity.", "signals.", "relaxation.feedback", "relaxation.nudge_feedback")
@@ -47,7 +46,7 @@ class Sweep:
 def method(run: Run) -> str:
     """How the network of ``run`` learns, with the gains of its feedback where it has any."""
     name = Group(run.name, [run]).method
-    if run.rule in RULES and not RULES[run.rule].relaxes:
+    if not run.relaxes:
         return name
     settings = _settings(run)
     gain, nudged = (settings.get(f"relaxation.{key}", 1) for key in ("feedback", "nudge_feedback"))
