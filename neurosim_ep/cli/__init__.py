@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import click
 
-from neurosim_ep.cli import costs, devices, results, running, scenarios
+from neurosim_ep.cli import costs, devices, explaining, results, running, scenarios
 from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import NeurosimError
 
-FAMILIES = (running, scenarios, results, costs, devices)  # imported for the commands that they add
+FAMILIES = (running, scenarios, results, costs, explaining, devices)  # imported for the commands that they add
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.bill.sensitivity import Swing, most_frugal, sensitivity, verdict
 from neurosim_ep.hardware.chip.area import AreaItem
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
@@ -111,6 +112,19 @@ class RunTables:
             costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
             costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
         return costs
+
+    def decide(self) -> list[str]:
+        """Write sensitivity.csv, of the style that takes the least energy; returns who wins and which numbers decide,
+        in words. Nothing where no traffic was recorded.
+        """
+        if self.priced is None:
+            return []
+        recording, cost = self.priced
+        comparisons = compare(recording, cost)
+        best = most_frugal(comparisons, recording.chip.model)
+        found = sensitivity(recording, Style(best.style))
+        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
+        return verdict(comparisons, best, found)
 
     def truncate_to(self, epoch: int) -> None:
         """Drop what was written after ``epoch``, which will be computed again."""

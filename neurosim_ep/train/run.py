@@ -183,6 +183,7 @@ def resume(
             scenario.training.epochs,
             info["seconds"],
             teacher=info.get("teacher"),
+            verdict=info.get("verdict", []),
         )
     used = experiment.use_threads(asked, scenario.training.batch_size)
     if threads is None and used > (free := free_cores()):
@@ -235,6 +236,7 @@ def _train(
                 metrics = _one_epoch(directory, trainer, tables, reporter, epoch, metrics)
                 said = _say_new(trainer.notes, said, directory, reporter)
                 directory.update_run_json(metrics=metrics, seconds=seconds(), peak_memory=peak_memory(trainer.device))
+            directory.update_run_json(verdict=tables.decide())
             plots = _draw(directory, reporter) if scenario.telemetry.plots else []
     except KeyboardInterrupt:
         _close(directory, "interrupted", seconds(), metrics)
@@ -250,7 +252,10 @@ def _train(
         _close(directory, "failed", seconds(), metrics)
         raise
     _close(directory, "done", seconds(), metrics)
-    return RunResult(directory.path, "done", metrics, epochs, seconds(), plots, directory.info().get("teacher"))
+    info = directory.info()
+    return RunResult(
+        directory.path, "done", metrics, epochs, seconds(), plots, info.get("teacher"), info.get("verdict", [])
+    )
 
 
 def _one_epoch(
