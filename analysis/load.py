@@ -18,8 +18,8 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.registry import RULES
 
-TRAFFIC_FILES = {"cost.csv", "comparison.csv", "traffic.h5"}
-TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side"}
+TRAFFIC_FILES = {"cost.csv", "comparison.csv", "sensitivity.csv", "traffic.h5"}
+TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side", "key", "unit"}
 
 
 class NothingToDraw(Exception):

@@ -23,6 +23,7 @@ from neurosim_ep.analysis import (
     resolution,
     states,
     sweep,
+    tornado,
     tradeoff,
 )
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
@@ -39,6 +40,7 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "energy": energy.draw,
     "memory": memory.draw,
     "breakeven": breakeven.draw,
+    "tornado": tornado.draw,
     "mesh": mesh.draw,
     "resolution": resolution.draw,
     "pulses": pulses.draw,

@@ -33,8 +33,19 @@ def recost(run_dir: Path, name: str, out: Path | None = None) -> tuple[Summary, 
     Raises :class:`CheckpointError` when the run has no traffic, :class:`UsageError` when the arrays have another shape
     or ``out`` is not an empty folder.
     """
+    recording, file, notes = recorded_on(run_dir, name)
+    found = Summary(recording)
+    if out is not None:
+        _write(found, file, out)
+    return found, notes
+
+
+def recorded_on(run_dir: Path, name: str | None = None) -> tuple[Recording, ModelFile, list[str]]:
+    """The batches that the run in ``run_dir`` recorded, on the chip of the model ``name``, or of the run itself; the
+    model; and what to know about it. Raises as :func:`recost`.
+    """
     recorded = read_traffic(RunDirectory.open(run_dir).path / "traffic.h5")
-    file = read_model(name)
+    file = read_model(name or str(run_dir / "hardware.toml"))
     array, wanted = recorded.plan.array, file.model.array_geometry()
     for key in SHAPE:
         if getattr(array, key) != getattr(wanted, key):
@@ -44,16 +55,14 @@ def recost(run_dir: Path, name: str, out: Path | None = None) -> tuple[Summary, 
             )
     plan = plan_tiles(recorded.plan.geometries, wanted, recorded.plan.identities)
     counts = on_array(recorded.counts, recorded.plan, plan)
-    found = Summary(Recording.of(counts, plan, file.model, recorded.signals, recorded.readout))
-    if out is not None:
-        _write(found, file, out)
+    recording = Recording.of(counts, plan, file.model, recorded.signals, recorded.readout)
     notes = []
     if array.levels != wanted.levels:
         notes.append(
             f"programming pulses scaled from the {array.levels} levels of the run to {wanted.levels}; smaller weight "
             "changes than one step of the run were not recorded"
         )
-    return found, notes
+    return recording, file, notes
 
 
 def on_array(counts: TileCounts, plan: TilePlan, wanted: TilePlan) -> TileCounts:

@@ -11,6 +11,7 @@ from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
+from neurosim_ep.hardware.bill.sensitivity import Swing, most_frugal, sensitivity, verdict
 from neurosim_ep.hardware.chip.area import AreaItem
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
@@ -115,6 +116,19 @@ class RunTables:
             costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
         return costs
 
+    def decide(self) -> list[str]:
+        """Write sensitivity.csv, of the style that takes the least energy; returns who wins and which numbers decide,
+        in words. Nothing where no traffic was recorded.
+        """
+        if self.priced is None:
+            return []
+        recording, cost = self.priced
+        comparisons = compare(recording, cost)
+        best = most_frugal(comparisons, recording.chip.model)
+        found = sensitivity(recording, Style(best.style))
+        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
+        return verdict(comparisons, best, found)
+
     def go_on_after(self, epoch: int) -> None:
         """Drop what was written after ``epoch``, which will be computed again, and write anew what follows from the
         counts.
@@ -125,7 +139,8 @@ class RunTables:
         self.open()
         if self.counts.batches:
             recording = self.model.recording(self.counts)
-            self._write_bill(recording, bill(recording))
+            self.priced = recording, bill(recording)
+            self._write_bill(*self.priced)
 
     def state_dict(self) -> dict[str, Any]:
         """The counts so far, as tensors and plain values, and how far the tables have grown."""

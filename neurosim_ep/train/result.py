@@ -23,6 +23,8 @@ class RunResult:
         seconds: wall-clock time of all parts of the run.
         plots: the pictures.
         teacher: that of ``run.json``: where targets came from, or None.
+        verdict: who wins, EP or backpropagation, and which numbers of the hardware model decide, in sentences; empty
+            where no traffic was recorded.
     """
 
     out: Path
@@ -32,6 +34,7 @@ class RunResult:
     seconds: float
     plots: list[Path] = field(default_factory=list)
     teacher: dict[str, Any] | None = None
+    verdict: list[str] = field(default_factory=list)
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows (label, value) for people."""
@@ -48,6 +51,7 @@ class RunResult:
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
                 rows.append((f"chip, {style}", text))
+        rows += [("verdict" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
         if self.teacher is not None and "store_bytes" in self.teacher:
             keys = ("bytes_per_sample", "bytes_per_epoch", "store_bytes")
             sample, epoch, store = (format_bits(8 * self.teacher[key]) for key in keys)

@@ -166,6 +166,7 @@ def _report(experiment: Experiment) -> RunResult:
         result = RunResult(
             experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
             teacher=info.get("teacher"),
+            verdict=info.get("verdict", []),
         )  # fmt: skip
         result.summary()  # which needs all that a run writes there
     return result
@@ -275,6 +276,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
                     metrics=metrics, seconds=before + time.perf_counter() - started,
                     peak_memory=peak_memory(running.trainer.device),
                 )  # fmt: skip
+            directory.update_run_json(verdict=running.tables.decide())
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
             running.tables.check()
         except BaseException as problem:
@@ -291,8 +293,9 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             close("done")
     info = directory.info()
     return RunResult(
-        directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher")
-    )
+        directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
+        info.get("verdict", []),
+    )  # fmt: skip
 
 
 def _start(running: _Running, first: int) -> list[str]:

@@ -70,5 +70,9 @@ class Work:
 
 def following(what: Follows) -> list[str]:
     """Names of the components whose energy follows ``what``."""
-    known = [*Part, *(component for work in ACTIONS.values() for component in work.components)]
-    return [component.value for component in known if what in component.follows]
+    return [component.value for component in known_components() if what in component.follows]
+
+
+def known_components() -> list[Component]:
+    """All that lines of a bill are spent on."""
+    return [*Part, *(component for work in ACTIONS.values() for component in work.components)]

@@ -92,6 +92,11 @@ def actions(recording: Recording, style: Style, works: Iterable[Work]) -> Iterat
         yield from work.afterwards(recording, style)
 
 
+def total_J(recording: Recording, style: Style, works: Sequence[Work]) -> float:
+    """Energy of the recorded batches in one style, the sum of its bill."""
+    return float(sum(action.energy_J.sum() for action in actions(recording, style, works)))
+
+
 def _priced(
     recording: Recording, style: Style, bounds: Sequence[Bound], works: Sequence[Work]
 ) -> Iterator[tuple[Action, ...]]:

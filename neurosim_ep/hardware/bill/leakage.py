@@ -29,20 +29,22 @@ def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
         seconds = _powered(recording, phase, style, latency_s)
         number = of_chip("tiles", tiles) if copies is None else of_chip("copies of a tile", copies)
         yield Action(phase, Part.LEAKAGE, number * seconds, power.tile, per_tile=True)
-        beside = of_chip("layers", layers) * counted(TIME, latency_s)
+        beside = of_chip("layers", layers) * counted(TIME, latency_s, unit="s")
         yield Action(phase, Part.LEAKAGE, beside, power.beside, per_tile=False)
         dynamic = of_chip("layers with dynamic memories", layers * (power.refresh.value > 0))
-        yield Action(phase, Part.REFRESH, dynamic * counted(TIME, latency_s), power.refresh, per_tile=False)
+        yield Action(phase, Part.REFRESH, dynamic * counted(TIME, latency_s, unit="s"), power.refresh, per_tile=False)
 
 
 def _powered(recording: Recording, phase: str, style: Style, latency_s: float) -> Term:
     """Seconds at full static power that each tile spends in a phase, float64 [tiles] or one for all; in the update and
     in the settling style all are at work throughout.
     """
-    model, time = recording.chip.model, counted(TIME, latency_s)
+    model, time = recording.chip.model, counted(TIME, latency_s, unit="s")
     if model.leakage.idle_share.value == 1 or phase == UPDATE or style is Style.SETTLING:
         return time
-    busy = counted("seconds in which a tile is read", np.minimum(busy_s(recording, phase, style).sum(0), latency_s))
+    busy = counted(
+        "seconds in which a tile is read", np.minimum(busy_s(recording, phase, style).sum(0), latency_s), unit="s"
+    )
     return busy + model.term("leakage.idle_share") * (time - busy)
 
 

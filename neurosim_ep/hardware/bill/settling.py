@@ -66,13 +66,21 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     rows, columns = counted("active rows", forward), counted("active columns", transposed)
     met = rows * of_chip("columns of a tile", plan.columns) + columns * of_chip("rows of a tile", plan.rows)
     cells = met * of_chip("a tick's share of the phase", share) * slices
-    yield Action(phase, Part.CELL_READ, cells * time, model.cell_read_power(), per_tile=True)
+    yield Action(
+        phase, Part.CELL_READ, cells * time, model.cell_read_power().named("power of a cell", "W"), per_tile=True
+    )
     passed = np.zeros_like(chip.neurons)
     for identity in plan.identities:
         passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
     on = term("cell.input_duty") * term("cell.read_voltage") ** 2 * term("cell.on_conductance")
     each, neurons = counted("samples", samples), of_chip("neurons", chip.neurons)
-    yield Action(phase, Part.CELL_READ, each * of_chip("cells of identities", passed) * time, on, per_tile=False)
+    yield Action(
+        phase,
+        Part.CELL_READ,
+        each * of_chip("cells of identities", passed) * time,
+        on.named("power of a cell that is on", "W"),
+        per_tile=False,
+    )
     yield Action(phase, Part.NEURON, each * neurons * time, term("settling.neuron_power"), per_tile=False)
     if phase == "free":
         pulses = counted("pulses on rows of the image", counts.of(phase, "clocked", "forward", "dac_conversions"))

@@ -13,6 +13,7 @@ from neurosim_ep.hardware.bill.action import UPDATE
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.sanity import Sanity, sanity
+from neurosim_ep.hardware.bill.sensitivity import most_frugal, verdict
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.writing import endurance_table
 from neurosim_ep.hardware.chip.counts import READ_PHASES
@@ -139,11 +140,13 @@ class Summary:
         doubts = [f"warning: {style} style: {doubt}" for style in Style for doubt in self.sanity(style).warnings]
         return [
             *doubts,
+            *verdict(self.comparisons, most_frugal(self.comparisons, self.recording.chip.model)),
             f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
             f"{found.ticks:.1f} ticks per sample ({apart})",
             f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
             f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked, "
             f"in {format_si(found.backprop_latency_s, 's')}",
+            "which numbers decide: `neurosim-ep explain`",
             "interval of EP / backprop: every component anywhere in its interval, for both at the same end",
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",

@@ -73,14 +73,14 @@ def _of_levels(plan: TilePlan, model: HardwareModel, once: Iterable[Term], copie
     """Static power of cores, with what they share, and of clusters with their routers, by layer [W]."""
     density, levels = model.term("leakage.density"), Levels.of(len(plan.tiles), model)
     shared = total(once).named("shared area of a core", "m^2")
-    core, node = density * shared, model.term("noc.router_leakage")
+    core, node = [density * shared], [model.term("noc.router_leakage")]
     if model.core is not None:
-        core = core + model.static_power_of("core")
+        core.append(model.static_power_of("core"))
     if model.cluster is not None:
-        node = node + model.static_power_of("cluster")
+        node.append(model.static_power_of("cluster"))
     layer = [edge.ends[1] for edge in plan.geometries]
     for name, members, power in (
-        ("cores", levels.per_core, core), ("routers", levels.per_core * levels.per_cluster, node),
+        ("cores", levels.per_core, total(core)), ("routers", levels.per_core * levels.per_cluster, total(node)),
     ):  # fmt: skip
         number = np.zeros(len(plan.layers) + 1, np.int64)
         np.add.at(number, layer, instances(plan, members, copies))

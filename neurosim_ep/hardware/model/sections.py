@@ -107,6 +107,16 @@ class HardwareModel(Strict):
             part = getattr(part, name)
         return Term(part.value, key, Origin.MODEL, part.unit)
 
+    def replacing(self, key: str, number: Quantity) -> HardwareModel:
+        """The model with another ``number`` called ``key``, dotted."""
+
+        def put(part: Any, names: list[str]) -> Any:
+            name, *rest = names
+            return part.model_copy(update={name: put(getattr(part, name), rest) if rest else number})
+
+        found: HardwareModel = put(self, key.split("."))
+        return found
+
     def mean_conductance(self) -> Term:
         """Half of on and off [S]."""
         both = self.term("cell.on_conductance") + self.term("cell.off_conductance")
@@ -161,15 +171,17 @@ class HardwareModel(Strict):
 
     def conversion_energy(self) -> Term:
         """Energy of one conversion [J]."""
-        return self._converter("energy of a conversion", self.adc_cost().energy_J, "J")
+        keys = [key for key in self.adc.priced.numbers(self.adc.bits.value) if "area" not in key]
+        return self._converter("energy of a conversion", self.adc_cost().energy_J, "J", keys)
 
     def converter_area(self) -> Term:
         """Area of one converter [m^2]."""
-        return self._converter("area of a converter", self.adc_cost().area_m2, "m^2")
+        keys = self.adc.priced.numbers(self.adc.bits.value)
+        return self._converter("area of a converter", self.adc_cost().area_m2, "m^2", keys)
 
-    def _converter(self, name: str, value: float, unit: str) -> Term:
+    def _converter(self, name: str, value: float, unit: str, priced_by: list[str]) -> Term:
         adc = self.adc
-        keys = ["bits", "conversion_time", *(f"{adc.kind}.{key}" for key in adc.priced.numbers(adc.bits.value))]
+        keys = ["bits", "conversion_time", *(f"{adc.kind}.{key}" for key in priced_by)]
         about = f'adc.kind = "{adc.kind}": {adc.priced.sentence}'
         return Term(value, name, Origin.FORMULA, unit, about, parts=tuple(self.term(f"adc.{key}") for key in keys))
 

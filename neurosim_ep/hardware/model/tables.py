@@ -8,7 +8,8 @@ from neurosim_ep.hardware.model.file import ModelFile, choices, merged, numbers,
 from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.resources import shipped_files
 
-Rows = list[dict[str, str]]
+Row = dict[str, str]
+Rows = list[Row]
 DEFAULT = "(default)"
 """Stands for the file of a number that no file gives."""
 
@@ -44,7 +45,7 @@ def show_rows(name: str, section: str | None = None) -> Rows:
         }
         for key, word in choices(file.model)
     ]  # fmt: skip
-    rows += [_number_row(file, key, number) for key, number in numbers(file.model)]
+    rows += [number_row(file, key, number) for key, number in numbers(file.model)]
     if section is not None:
         sections = list(dict.fromkeys(row["key"].split(".")[0] for row in rows))
         if section not in sections:
@@ -53,7 +54,8 @@ def show_rows(name: str, section: str | None = None) -> Rows:
     return sorted(rows, key=lambda row: row["key"].split(".")[0])
 
 
-def _number_row(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, str]:
+def number_row(file: ModelFile, key: str, number: Quantity | Curve) -> Row:
+    """A row of :func:`show_rows`."""
     row = {
         "key": key, "unit": number.unit, "kind": number.kind, "file": file.origins.get(key, DEFAULT),
         "source": number.source,

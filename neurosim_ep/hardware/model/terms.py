@@ -55,6 +55,8 @@ class Term:
         return _joined(operator.add, "+", self, other)
 
     def __mul__(self, other: Term | Amount) -> Term:
+        if isinstance(other, int) and other == 1:
+            return self
         return _joined(operator.mul, "x", self, other)
 
     def __rmul__(self, other: Amount) -> Term:
@@ -120,9 +122,9 @@ def lift(amount: Term | Amount) -> Term:
     return Term(amount, f"{amount:g}", Origin.CONSTANT)
 
 
-def counted(name: str, value: Amount, about: str = "") -> Term:
+def counted(name: str, value: Amount, about: str = "", unit: str = "") -> Term:
     """What was counted: sums over tiles and batches make sense of it."""
-    return Term(value, name, Origin.COUNTED, about=about)
+    return Term(value, name, Origin.COUNTED, unit, about)
 
 
 def of_chip(name: str, value: Amount, about: str = "", unit: str = "") -> Term:
