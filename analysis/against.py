@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from neurosim_ep.analysis.points import spelled
 from neurosim_ep.analysis.style import GREY, LOG, look
@@ -34,7 +35,7 @@ def title_of(key: str) -> str:
     return TITLES.get(key, key.removeprefix("hardware."))
 
 
-LABELLED = 50  # the same of the y axis, up to which the small ticks have labels, too
+LABELLED = 50  # the same of a quantity, up to which the small ticks have labels, too
 
 
 class Scale:
@@ -117,19 +118,14 @@ def draw_curve(
         axes.fill_between(places, *ends, color=colour, alpha=0.14, linewidth=0)
 
 
-def dress_quantity(axes: Axes, unit: str) -> None:
-    """The y axis of a quantity in ``unit``: logarithmic where it spans much, with enough labels."""
-    shown = [line.get_ydata() for line in axes.lines]
-    values = np.concatenate([np.asarray(line, float) for line in shown] or [np.ones(1)])
-    if values.min() > 0 and values.max() >= WIDE / 2 * values.min():
-        axes.set_yscale(**LOG)
-    for place in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        if unit:
-            place(EngFormatter(unit=unit))
-        else:
-            place("{x:g}")
-        if axes.get_yscale() != "log" or values.max() >= LABELLED * values.min():
-            break  # its large ticks are enough
+def dress_quantity(axis: Axis, values: np.ndarray, unit: str) -> None:
+    """The ``axis`` of a quantity in ``unit``: logarithmic where its ``values`` span much, with enough labels."""
+    span = values.max() / values.min() if values.min() > 0 else 1.0
+    log = span >= WIDE / 2
+    if log:
+        (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)(**LOG)
+    for place in (axis.set_major_formatter, axis.set_minor_formatter)[: 1 + (log and span < LABELLED)]:
+        place(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:g}"))
 
 
 def seeds_shown(curves: Iterable[Mapping[Any, Sequence[float]]]) -> bool:

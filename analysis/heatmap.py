@@ -24,6 +24,8 @@ def draw(points: Points) -> Figure:
     if len(points.keys) != 2 or points.others(points.keys[0]) != [points.keys[1]]:
         raise NothingToDraw("heat maps are drawn of sweeps in which two keys vary")
     means = points.means()
+    if means.empty:
+        raise NothingToDraw("heat maps are drawn of points that are done, and none is yet")
     panels = [(ACCURACY, "test accuracy")] if points.has(ACCURACY) else []
     for column, (title, _) in QUANTITIES.items():
         names = [(column.format(style=style), f"{title}, {style}") for style in STYLES]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
+from neurosim_ep.analysis.against import dress_quantity
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, spelled
-from neurosim_ep.analysis.style import FAINT, LOG, PALETTE, canvas
+from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
 
 MOST_NAMES = 6
 
@@ -19,6 +20,8 @@ def draw(points: Points) -> Figure:
     if not (points.has(ACCURACY) and points.has("energy_clocked_J")):
         raise NothingToDraw("a Pareto front is drawn of runs with accuracy and recorded traffic")
     means = points.means()
+    if means.empty:
+        raise NothingToDraw("a Pareto front is drawn of points that are done, and none is yet")
     figure = canvas(
         "Accuracy against energy",
         points.name,
@@ -51,7 +54,6 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
     for row in best.to_dict("records")[::-1][::step]:
         told = ", ".join(f"{key.rpartition('.')[2]} {spelled(row[key])}" for key in points.keys)
         axes.annotate(told, (row[energy], row[ACCURACY]), (5, -11), textcoords="offset points", fontsize=8)
-    axes.set_xscale(**LOG)
-    axes.xaxis.set_major_formatter(EngFormatter(unit="J"))
+    dress_quantity(axes.xaxis, means[energy].dropna().to_numpy(float), "J")
     axes.set_xlabel("energy per training image")
     axes.grid()

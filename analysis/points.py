@@ -71,9 +71,16 @@ class Points:
         return len(lengths) > MOST_CURVES or int(lengths.max()) == 1
 
     def means(self) -> pd.DataFrame:
-        """Means over the seeds: a row for each choice of the keys, in the order in which they came."""
+        """Means over the seeds of points that are done: a row for each choice of the keys, in the order in which they
+        came.
+        """
         numbers = [name for name in self.frame.columns if name not in self.keys and name.endswith(MEASURED)]
-        return self.frame.groupby(self.keys, sort=False, dropna=False)[numbers].mean().reset_index()
+        return (
+            self.frame[self.frame["status"] == "done"]
+            .groupby(self.keys, sort=False, dropna=False)[numbers]
+            .mean()
+            .reset_index()
+        )
 
 
 MEASURED = (ACCURACY, *(column.format(style=style) for column in QUANTITIES for style in STYLES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -80,7 +81,8 @@ def _draw_panel(axes: Axes, points: Points, x: str, column: str, style: str) -> 
     else:
         _draw_curves(axes, x, {one: points.curves(x, column.format(style=one))[""] for one in STYLES})
     axes.set_title(f"{title}, {style}" if style else title)
-    dress_quantity(axes, unit)
+    found = [points.frame[column.format(style=one)].dropna() for one in ([style] if style else STYLES)]
+    dress_quantity(axes.yaxis, np.concatenate(found), unit)
     if not unit:
         axes.axhline(1, color=GREY, linestyle="--", linewidth=1)
 

@@ -11,7 +11,7 @@ from typing import Any
 from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, ScenarioError, SweepError, listed, nearest
 from neurosim_ep.scenario.load import NO_PLOTS, parse_scenario
-from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.scenario.schema import HardwareSection, Scenario
 from neurosim_ep.sweep.axes import Settings, flat, settings_of, toml_text
 from neurosim_ep.sweep.constraints import Constraint
 from neurosim_ep.sweep.file import SweepFile, read_sweep
@@ -107,13 +107,18 @@ class _Lookup:
 
 def _scenarios(path: Path, document: dict[str, Any], kept: Sequence[Settings], fixed: Settings) -> list[Scenario]:
     """The scenario of every point. Raises :class:`SweepError` with what is wrong, each problem once."""
+    from neurosim_ep.experiment.model import chip_model  # loads PyTorch
+
     scenarios: list[Scenario] = []
     problems: dict[str, Settings] = {}
+    chips: list[HardwareSection] = []
     for settings in kept:
         overrides = [f"{key}={toml_text(value)}" for key, value in (fixed | settings).items()]
         try:
             scenario = parse_scenario(document, str(path), [NO_PLOTS, *overrides])
-            _require_hardware(scenario)
+            if scenario.hardware not in chips:
+                chip_model(scenario.hardware)
+                chips.append(scenario.hardware)
             scenarios.append(scenario)
         except ScenarioError as error:
             for problem in error.problems:
@@ -124,13 +129,6 @@ def _scenarios(path: Path, document: dict[str, Any], kept: Sequence[Settings], f
         lines = [f"{problem}{_where(settings)}" for problem, settings in problems.items()]
         raise SweepError(f"{listed(str(path), lines)}\n`neurosim-ep schema` lists all keys with their rules")
     return scenarios
-
-
-def _require_hardware(scenario: Scenario) -> None:
-    """Raise :class:`HardwareModelError` where a file that the chip is described in is missing or not understood."""
-    from neurosim_ep.hardware.model.file import read_model
-
-    read_model(scenario.hardware.model)
 
 
 def _where(settings: Settings) -> str:

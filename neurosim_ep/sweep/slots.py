@@ -25,8 +25,11 @@ class Slot:
 
 
 def make_slots(jobs: int | None, device: str) -> list[Slot]:
-    """``jobs`` slots that share the free cores and the GPUs evenly; None: as many as there are GPUs, or else cores."""
-    gpus, cores = [] if device == "cpu" else visible_gpus(), free_cores()
+    """``jobs`` slots that share the free cores and the GPUs evenly; None: as many as there are GPUs, or else cores.
+
+    ``device``: with "cpu", and "cuda:N" that names one, no GPU is assigned.
+    """
+    gpus, cores = visible_gpus() if device in ("auto", "cuda") else [], free_cores()
     count = jobs or len(gpus) or cores
     shares = [max(1, cores // count + (number < cores % count)) for number in range(count)]
     return [Slot(share, gpus[number % len(gpus)] if gpus else None) for number, share in enumerate(shares)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,9 @@ class Progress:
         writer = csv.DictWriter(text, ("point", *self.sweep.keys, *COLUMNS), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[point.name] for point in self.sweep.points)
-        write_atomic(self.sweep.path / TABLE, text.getvalue().encode())
+        path = self.sweep.path / TABLE
+        temporary = path.with_name(f".{TABLE}.{os.getpid()}.tmp")  # of this command: `plot` may write it, too
+        write_atomic(path, text.getvalue().encode(), temporary)
 
     def status(self, point: Point) -> str:
         return str(self.rows[point.name]["status"])

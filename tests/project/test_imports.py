@@ -43,7 +43,7 @@ ALLOWED = {
     "telemetry": COMPUTING | {"experiment"},
     "train": COMPUTING | {"experiment", "telemetry", "progress", "interrupts", "analysis"},
     "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
-    "sweep": FILES | {"hardware", "record", "threads", "train", "interrupts"},
+    "sweep": FILES | {"record", "threads", "experiment", "train", "interrupts"},
     "analysis": BASE | {"record", "threads"},
 }
 FLOORS = {"model": set(), "chip": {"model"}, "bill": {"model", "chip"}}  # of hardware/

@@ -52,6 +52,12 @@ def test_cores_are_those_of_the_affinity(machine: Path, monkeypatch: pytest.Monk
     assert free_cores(machine) == 3
 
 
+def test_a_share_of_the_cores(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for named, cores in (("3", 3), ("99", 8), ("0", 8), ("many", 8)):
+        monkeypatch.setenv("NEUROSIM_EP_CORES", named)
+        assert free_cores(machine) == cores
+
+
 def test_hyperthreads_share_a_core(machine: Path) -> None:
     for place in range(8):
         first = place % 4

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from neurosim_ep.analysis import heatmap, pareto, sweep, tradeoff
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.plot import plot_sweep
-from neurosim_ep.analysis.points import Points, points_of_sweep
+from neurosim_ep.analysis.points import QUANTITIES, Points, points_of_sweep
 from neurosim_ep.cli import main
 from neurosim_ep.errors import UsageError
 
@@ -29,7 +29,7 @@ def made_up(path: Path, rows: list[dict[str, Any]], keys: list[str]) -> Points:
         energy = row.pop("energy", None)
         cost = {
             column.format(style=style): factor * energy * share
-            for column, factor in (("energy_{style}_J", 1.0), ("latency_{style}_s", 1e3), ("ep_per_backprop_{style}", 1e6))
+            for column, factor in zip(QUANTITIES, (1.0, 1e3, 1e6), strict=True)
             for style, share in (("clocked", 1.0), ("event", 0.5), ("settling", 0.25))
             if energy
         }  # fmt: skip
@@ -127,7 +127,7 @@ def test_all_pictures_of_a_sweep(tmp_path: Path, seeded: Points, capsys: pytest.
     assert files == [path / "plots" / f"{stem}{suffix}" for stem in stems for suffix in (".svg", ".png")]
     assert said == ["no picture heatmap: heat maps are drawn of sweeps in which two keys vary"]
     with pytest.raises(
-        UsageError, match="--x beta: must be a key that varies here; known: hardware.converters.adc_bits"
+        UsageError, match=r"--x beta: must be a key that varies here; known: hardware\.converters\.adc_bits"
     ):
         plot_sweep(path, x="beta")
     (tmp_path / "run").mkdir()

@@ -19,6 +19,7 @@ import pytest
 from paths import ROOT
 
 from neurosim_ep.cli import main
+from neurosim_ep.sweep.command import open_sweep
 
 STUB = ROOT / "tests/helpers/stub_python.py"
 CONTROLLER = "import sys; sys.executable = sys.argv[1]; from neurosim_ep.cli import main; sys.exit(main(sys.argv[2:]))"
@@ -55,6 +56,8 @@ class Place:
         }  # fmt: skip
 
     def start(self, *options: str) -> subprocess.Popen[str]:
+        """A sweep in a process of its own; points are planned in this one, where PyTorch is loaded once."""
+        open_sweep(str(self.source), self.out, print)
         command = [sys.executable, "-c", CONTROLLER, str(self.path / "bin/stub"), "sweep", str(self.source)]
         return subprocess.Popen(
             [*command, "--out", str(self.out), "--device", "cpu", *options], env=self.environment, text=True,
@@ -246,15 +249,16 @@ BASE = '[sweep]\nbase = "smoke"\n'
         (BASE + "[gird]\n", ["gird: unknown section; did you mean grid?"]),
         (BASE + "[estimate]\nsamples = 4\n[grid]\nrelaxation.beta=[0.1]\n", ["estimate: is for sweep.kind"]),
         (BASE + "[grid]\nrelaxation.beta = 0.1\n", ["grid.relaxation.beta = 0.1: must be a list", "[0.1]"]),
-        (
-            BASE + "[grid]\nrelaxation.bet = [0.1]\n",
-            ["relaxation.bet = 0.1: unknown key; did you mean relaxation.beta?"],
-        ),
+        (BASE + "[grid]\nrelaxation.bet = [0.1]\n", ["relaxation.bet = 0.1: unknown key", "mean relaxation.beta?"]),
         (
             BASE + "seeds = 3\n[grid]\nrelaxation.beta = [0.1, -1.0]\n",
             ["1 problem\n", "relaxation.beta = -1.0: must be", "first with relaxation.beta = -1.0, scenario.seed = 0"],
         ),
         (BASE + '[grid]\nhardware.model = ["rram_33nm"]\n', ['hardware.model = "rram_33nm"', "did you mean rram_32nm"]),
+        (
+            '[sweep]\nbase = "smoke_tiles"\n[grid]\nhardware.converters.adc_bits = [8, 3]\n',
+            ["has no converter of 3 bits", "(first with hardware.converters.adc_bits = 3)"],
+        ),
         (
             BASE + "[zip]\nrelaxation.beta = [0.1, 0.2]\nrelaxation.nudge_steps = [1]\n",
             ["zip: its lists must have as many values", "relaxation.beta has 2, relaxation.nudge_steps has 1"],
