@@ -76,12 +76,13 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[s
     chip.write_text('[model]\nname = "chip"\ndescription = "A chip."\n')
     cell = tmp_path / "Cell.toml"
     cell.write_text('[device]\nname = "Cell"\ndescription = "A cell."\n')
-    pcm, eight = tmp_path / "pcm.toml", tmp_path / "eight.toml"
+    pcm, eight, chips = tmp_path / "pcm.toml", tmp_path / "eight.toml", tmp_path / "chips.toml"
+    chips.write_text('[sweep]\nname = "chips"\ndescription = "All chips."\n')
     pcm.write_text('[cell]\nname = "pcm"\ndescription = "Drifts."\n')
     eight.write_text('[converters]\ndescription = "Bits."\n')
     files = {
         "scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell},
-        "hwmodels/cells": {"pcm": pcm}, "hwmodels/converters": {"eight": eight},
+        "hwmodels/cells": {"pcm": pcm}, "hwmodels/converters": {"eight": eight}, "sweeps": {"chips": chips},
     }  # fmt: skip
     monkeypatch.setattr(resources, "shipped_files", files.__getitem__)
     return files
@@ -205,6 +206,7 @@ def test_list(
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
+        "Sweeps\n  name   description\n  chips  All chips.\n\n"
         "Hardware models\n  name  description\n  chip  A chip.\n\n"
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
@@ -262,7 +264,7 @@ def test_plot_prints_the_pictures(
     ("arguments", "expected"),
     [
         (["rnu"], "did you mean run?"),
-        (["zzz"], "known: bench, check, copy, diagnose, estimate, export"),
+        (["zzz"], "known: bench, check, copy, diagnose, estimate, explain, export"),
         (["run"], "Missing argument 'SCENARIO'"),
         (["run", "smoke", "--device", "tpu"], '"tpu" is not one of auto, cpu, cuda, cuda:N'),
         (["run", "smoke", "--qiet"], "--quiet"),
