@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from neurosim_ep.errors import NeurosimError
+from neurosim_ep.errors import NeurosimError, UsageError
 
 PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
@@ -101,6 +101,17 @@ def at_home(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:
         return Path(name)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that was not there; raises :class:`UsageError` where one was, or none can be written."""
+    try:
+        with path.open("xb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise UsageError(f"{path}: exists already; name another file, or move it away") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _explain_syntax(message: str, text: str) -> str:

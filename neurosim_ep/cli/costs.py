@@ -81,7 +81,7 @@ def recost(run_dir: Path, hw: str, out: Path | None) -> None:
 
 @cli.group(cls=SuggestingGroup)
 def hw() -> None:
-    """Look at hardware models."""
+    """Look at hardware models, and write them."""
 
 
 @hw.command("list")
@@ -111,6 +111,52 @@ def hw_diff(model: str, other: str) -> None:
 
     rows = diff_rows(model, other)
     click.echo(table(rows) if rows else "no difference")
+
+
+@hw.command("schema")
+@click.argument("section", required=False)
+def hw_schema(section: str | None) -> None:
+    """Explain the keys of hardware models, or of one SECTION.
+
+    Each key with its unit, default, meaning, rule and the lines of the bill it enters.
+    """
+    from neurosim_ep.hardware.model.describe import section_words, sections
+
+    for name in [section] if section else sections():
+        about, keys = section_words(name)
+        click.echo(f"[{name}]  # {about}")
+        for key in keys:
+            click.echo(key.text)
+        click.echo()
+
+
+@hw.command("new")
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default NAME.toml here.")
+def hw_new(name: str, out: Path | None) -> None:
+    """Write a hardware model called NAME, every key with a comment, to be changed.
+
+    It works as it stands; nothing is overwritten.
+    """
+    from neurosim_ep.hardware.model.describe import new_model
+    from neurosim_ep.resources import write_new
+
+    target = out or Path(f"{name}.toml")
+    write_new(target, new_model(name).encode())
+    click.echo(target)
+
+
+@hw.command("check")
+@click.argument("model")
+def hw_check(model: str) -> None:
+    """Check MODEL, a file or a shipped name, and say what of it silicon has not shown."""
+    from neurosim_ep.hardware.bill.modelcheck import check_rows, doubts
+    from neurosim_ep.hardware.model.file import read_model
+
+    file = read_model(model)
+    print_pairs(check_rows(file))
+    for doubt in doubts(file) or ["nothing that silicon has not shown"]:
+        click.echo(f"- {doubt}")
 
 
 def _print_bill(found: Summary, *notes: str) -> None:

@@ -95,11 +95,5 @@ def copy(name: str, dest: Path) -> None:
     if stem not in shipped:
         raise UsageError(f'nothing shipped is called "{name}"; {nearest(stem, shipped)}')
     target = dest / f"{Path(stem).name}.toml" if dest.is_dir() else dest
-    try:
-        with target.open("xb") as file:
-            file.write(shipped[stem].read_bytes())
-    except FileExistsError as error:
-        raise UsageError(f"{target}: exists already; name another file, or move it away") from error
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    resources.write_new(target, shipped[stem].read_bytes())
     click.echo(target)

@@ -111,14 +111,12 @@ class Told:
     def _where(self, term: Term) -> str:
         about = f"{term.about}" if term.about else ""
         if term.origin is Origin.MODEL and term.name in self._given:
-            row = self._given[term.name]
-            ends = f"{row['low'] or row['value']} - {row['high'] or row['value']}" if row["low"] or row["high"] else ""
-            words = [
-                about,
-                ends,
-                row["given"] and f"given {row['given']}",
-                f"{row['file']}: {row['kind']}, {row['source']}",
-            ]
+            row, number = self._given[term.name], self._numbers[term.name]
+            ends = ""
+            if isinstance(number, Quantity) and number.at("low") < number.at("high"):
+                ends = f"({_said(number.at('low'), number.at('high'), term.unit)})"
+            given = row["given"] and f"given {row['given']}"
+            words = [about, ends, given, f"{row['file']}: {row['kind']}, {row['source']}"]
             return "; ".join(word for word in words if word)
         if term.origin is Origin.COUNTED:
             return "; ".join(word for word in (self.counts, about) if word)
