@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import EngFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
 
 from neurosim_ep.analysis.points import spelled
 from neurosim_ep.analysis.style import GREY, LOG, look
@@ -124,6 +124,8 @@ def dress_quantity(axis: Axis, values: np.ndarray, unit: str) -> None:
     log = span >= WIDE / 2
     if log:
         (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)(**LOG)
+    else:
+        axis.set_major_locator(MaxNLocator(5))
     for place in (axis.set_major_formatter, axis.set_minor_formatter)[: 1 + (log and span < LABELLED)]:
         place(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:g}"))
 

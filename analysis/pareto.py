@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from neurosim_ep.analysis.against import dress_quantity
+from neurosim_ep.analysis.against import UNLIMITED, dress_quantity
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, spelled
 from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
@@ -52,8 +52,13 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
     axes.plot(best[energy], best[ACCURACY], color=PALETTE[0], marker="o", drawstyle="steps-post", label="Pareto front")
     step = max(1, -(-len(best) // MOST_NAMES))
     for row in best.to_dict("records")[::-1][::step]:
-        told = ", ".join(f"{key.rpartition('.')[2]} {spelled(row[key])}" for key in points.keys)
+        told = ", ".join(f"{key.rpartition('.')[2]} {_limit(key, row[key])}" for key in points.keys)
         axes.annotate(told, (row[energy], row[ACCURACY]), (5, -11), textcoords="offset points", fontsize=8)
     dress_quantity(axes.xaxis, means[energy].dropna().to_numpy(float), "J")
+    axes.margins(x=0.2, y=0.1)
     axes.set_xlabel("energy per training image")
     axes.grid()
+
+
+def _limit(key: str, value: object) -> str:
+    return "inf" if key in UNLIMITED and value == 0 else spelled(value)
