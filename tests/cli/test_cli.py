@@ -79,8 +79,10 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[s
     pcm, eight = tmp_path / "pcm.toml", tmp_path / "eight.toml"
     pcm.write_text('[cell]\nname = "pcm"\ndescription = "Drifts."\n')
     eight.write_text('[converters]\ndescription = "Bits."\n')
+    bits = tmp_path / "bits.toml"
+    bits.write_text('[sweep]\nbase = "smoke"\ndescription = "All bits."\n')
     files = {
-        "scenarios": {"smoke": smoke}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell},
+        "scenarios": {"smoke": smoke}, "sweeps": {"bits": bits}, "hwmodels": {"chip": chip}, "hwmodels/devices": {"Cell": cell},
         "hwmodels/cells": {"pcm": pcm}, "hwmodels/converters": {"eight": eight},
     }  # fmt: skip
     monkeypatch.setattr(resources, "shipped_files", files.__getitem__)
@@ -205,6 +207,7 @@ def test_list(
     assert main(["list"]) == 0
     assert capsys.readouterr().out == (
         "Scenarios\n  name   description\n  smoke  Seconds.\n\n"
+        "Sweeps\n  name  description\n  bits  All bits.\n\n"
         "Hardware models\n  name  description\n  chip  A chip.\n\n"
         "Memory devices\n  name  description\n  Cell  A cell.\n\n"
         "Statistics of cells\n  name  description\n  pcm   Drifts.\n\n"
