@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
 from hypothesis import given
 from hypothesis import strategies as st
-from neurosim_chip import vgg8_plan
+from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording, spent
 
 from neurosim_ep.errors import HardwareModelError
-from neurosim_ep.hardware.bill.backprop import backprop_bill, compare, for_backprop, ratio_ends
 from neurosim_ep.hardware.bill.cost import bill, ledger
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
 from neurosim_ep.hardware.bill.network import carried_bits
@@ -21,51 +18,15 @@ from neurosim_ep.hardware.bill.sanity import sanity
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import BUFFERED
 from neurosim_ep.hardware.chip.packets import packed
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
-from neurosim_ep.hardware.model.adc import AdcPoint
-from neurosim_ep.hardware.model.file import load_hardware_model, merged, parse_hardware_model
-from neurosim_ep.hardware.model.sections import HardwareModel
-from neurosim_ep.resources import shipped_files
+from neurosim_ep.hardware.model.file import load_hardware_model, parse_hardware_model
 from neurosim_ep.tiles.mapping import plan_tiles
-from neurosim_ep.train.estimate import given_counts
-
-DOCUMENT = merged(shipped_files("hwmodels")["rram_32nm"])[0]
-
-
-def model_with(**changes: Any) -> HardwareModel:
-    """rram_32nm with other values, by dotted key with __ for the dot; a number keeps its interval's ends in step."""
-    document = {section: dict(table) for section, table in DOCUMENT.items()}
-    for key, value in changes.items():
-        section, name = key.split("__")
-        old = document[section].get(name)
-        document[section][name] = {**old, "value": value} if isinstance(old, dict) else value
-        if isinstance(old, dict) and "low" in old:
-            document[section][name] |= {"low": value, "high": value}
-    return parse_hardware_model(document, "test")
-
-
-def number(value: float, unit: str = "1") -> dict[str, Any]:
-    return {"value": value, "unit": unit, "source": "an example", "kind": "assumed", "node_nm": 32}
-
-
-BASE = model_with(core__tiles=2)
-PLAN = plan_tiles(GEOMETRIES, BASE.array_geometry())
-COUNTS = random_counts(PLAN)
-
-
-def recording(model: HardwareModel) -> Recording:
-    return Recording.of(COUNTS, plan_tiles(GEOMETRIES, model.array_geometry()), model, SIGNALS, READOUT)
-
-
-def spent(model: HardwareModel, component: str, style: Style = Style.CLOCKED, phase: str = "free") -> float:
-    table = bill(recording(model), [style])
-    return float(table[(table.component == component) & (table.phase == phase)].energy_J.sum())
 
 
 @given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 5), st.data())
@@ -265,51 +226,6 @@ def test_a_memory_is_no_faster_than_its_port() -> None:
     assert BASE.buffer.port_share == pytest.approx((0.7 * width + 0.3) / width)
 
 
-def test_backpropagation_is_billed_as_ep_is() -> None:
-    """Errors need both passes where values of either sign do; what is sent goes up in one pass and down in the other,
-    in time as in energy; memories are its own; settling writes every copy of a weight.
-    """
-    signed = model_with(core__tiles=2, array__signed_inputs="two_passes")
-    found = for_backprop(recording(signed))
-    backward = READ_PHASES[1]
-    one, two = (busy_s(for_backprop(recording(m)), backward, Style.CLOCKED)[1] for m in (BASE, signed))
-    assert two == pytest.approx(2 * one)
-    states = [
-        int(found.routes.messages(found.counts, phase, Style.CLOCKED)[: len(found.routes._states)].sum())
-        for phase in READ_PHASES[:2]
-    ]
-    plain = recording(signed).routes
-    ups = sum(
-        sender.neurons
-        for sender in PLAN.senders
-        if any(PLAN.tiles[t].layer > sender.layer for t in sender.destinations)
-    )
-    assert states[0] == COUNTS.samples * ups and states[1] > 0
-    assert sum(states) <= 2 * COUNTS.samples * plain._state_shares.sum()
-    assert {item.item for item in found.chip.memory} >= {"stored states", "error states"}
-    assert "saved free state" not in {item.item for item in found.chip.memory}
-    lines = bill(recording(BASE)).query("component == 'cell_write'").groupby("style")["count"].sum()
-    pulses = COUNTS.updates("pulses_up") + COUNTS.updates("pulses_down")
-    assert lines["clocked"] == pulses.sum()
-    assert lines["settling"] == (pulses * tile_copies(recording(BASE).chip)).sum()
-
-
-def test_the_interval_of_the_ratio_holds_every_corner() -> None:
-    """Of all ends that components can take, the same in both bills, none gives a ratio outside."""
-    ours, theirs = bill(recording(BASE), [Style.CLOCKED]), backprop_bill(for_backprop(recording(BASE)))
-    low, high = ratio_ends(ours, theirs)
-    columns = ["energy_J", "energy_low_J", "energy_high_J"]
-    parts = [table.groupby("component")[columns].sum() for table in (ours, theirs)]
-    names = parts[0].index.union(parts[1].index)
-    mine, its = (part.reindex(names, fill_value=0.0).to_numpy() for part in parts)
-    rng, every = np.random.default_rng(0), np.arange(len(names))
-    for _ in range(500):
-        pick = rng.integers(0, 3, len(names))
-        assert low <= mine[every, pick].sum() / its[every, pick].sum() <= high
-    for one in compare(recording(BASE), bill(recording(BASE))):
-        assert one.ratio_low <= one.ratio <= one.ratio_high
-
-
 def test_the_sanity_of_a_bill() -> None:
     found = recording(BASE)
     table = bill(found)
@@ -319,6 +235,11 @@ def test_the_sanity_of_a_bill() -> None:
     assert seen.power_W == pytest.approx(total / seconds)
     assert seen.static_W == pytest.approx(found.chip.static_power().chip_W(len(PLAN.tiles)))
     assert sum(seen.levels.values()) == pytest.approx(1) and 0 < seen.cells_used < 1 and not seen.warnings
+    weights, positions = PLAN.rows * PLAN.outputs, tile_copies(found.chip)
+    once = 2 * 4 * 3 * (weights * positions * (1 + (PLAN.layer_of_tile > 0))).sum()  # samples, phases
+    settled = table[table["style"] == "settling"]
+    reads_J = settled[settled.phase != "update"].energy_J.sum()
+    assert sanity(found, settled, Style.SETTLING).operations_per_J == pytest.approx(once / reads_J)
     cold = seen._replace(area_m2=seen.area_m2 * 1e-4, bit_operations_per_J=1e15)
     assert [warning.split(":")[1].strip()[:5] for warning in cold.warnings] == ["chips", "the l", "measu"]
 
@@ -340,52 +261,6 @@ def test_a_file_without_levels_has_a_router_per_tile() -> None:
     assert chip.levels.nodes == len(PLAN.tiles) and model.core is None
     assert chip.static_power().tile_W == 9.98e-5
     assert spent(model, "line") == 0 and not ledger(COUNTS, PLAN, model).empty
-
-
-def test_the_interval_of_the_ratio_holds_other_sources() -> None:
-    """VGG-8, T = 20 and K = 8: the ratio without leakage, and that with the constants of NeuroSim's chip, lie in the
-    printed interval.
-    """
-    model = load_hardware_model("rram_32nm")
-    plan = vgg8_plan(model.array_geometry())
-    ticks = {"free": 20, "nudge_plus": 8, "nudge_minus": 8}
-    counts = given_counts(plan, ticks, 0.5, 0.1, 1, 32, writes=0.01)
-    whole = Recording.of(counts, plan, model)
-    clocked = compare(whole, bill(whole))[0]
-    bills = bill(whole, [Style.CLOCKED]), backprop_bill(for_backprop(whole))
-    bare = [table[table.component != "leakage"].energy_J.sum() for table in bills]
-    low_power = {"density": 2.1, "tile": 0.0}
-    theirs = model.model_copy(
-        update={
-            "adc": with_values(model, "adc", conversion_time=9e-9).model_copy(
-                update={"table": model.adc.priced.model_copy(update={"8": sar(model)})}
-            ),
-            "leakage": with_values(model, "leakage", **low_power),
-            "noc": with_values(model, "noc", router_energy=0.0, router_leakage=8e-8),
-            "registers": with_values(model, "registers", leakage=1.2e-11),
-            "buffer": with_values(model, "buffer", leakage=1.2e-12),
-        }
-    )
-    neurosim = Recording.of(counts, plan, theirs)
-    other = compare(neurosim, bill(neurosim))[0].ratio
-    assert clocked.ratio_low < bare[0] / bare[1] < clocked.ratio_high
-    assert clocked.ratio_low < other < clocked.ratio_high and other < 0.8 * clocked.ratio
-
-
-def with_values(model: HardwareModel, section: str, **values: float) -> Any:
-    """A section with other numbers, without intervals."""
-    old = getattr(model, section)
-    changes = {
-        name: getattr(old, name).model_copy(update={"value": value, "low": None, "high": None})
-        for name, value in values.items()
-    }
-    return old.model_copy(update=changes)
-
-
-def sar(model: HardwareModel) -> AdcPoint:
-    """NeuroSim's converter of 8 bits."""
-    point = model.adc.priced.model_extra["8"]
-    return point.model_copy(update={"energy": point.energy.model_copy(update={"value": 1.61e-13, "low": None})})
 
 
 def test_dynamic_memories_are_refreshed() -> None:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neurosim_ep.cli import main
+from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare, for_backprop
 from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
@@ -91,6 +92,25 @@ def test_given_activity_gives_these_counts(activity: float, step: int) -> None:
     for number, sender in enumerate(PLAN.senders):
         fan[sender.layer] += int(counts.sends["free"][0, number])
     assert list(fan.values()) == pytest.approx([g.neurons * activity / 2 for g in GEOMETRIES], abs=3)
+
+
+def test_writes_are_given_or_none() -> None:
+    """Nothing is written unless it is said: then half of the pulses go each way, and every row takes one each way."""
+    ticks = {"free": 6, "nudge_plus": 4, "nudge_minus": 4}
+    silent, written = (given_counts(PLAN, ticks, 0.4, 0.2, 1, writes=share) for share in (0.0, 0.1))
+    assert silent.updates("accumulate_adds").sum() > 0 and not silent.update[1:].any()
+    weights = PLAN.rows * PLAN.outputs
+    assert written.updates("pulses_up").tolist() == written.updates("pulses_down").tolist()
+    assert written.updates("pulses_up").tolist() == np.rint(weights / 20).tolist()
+    assert written.updates("write_steps").tolist() == (2 * PLAN.rows).tolist()
+
+
+def test_drivers_are_as_wide_as_the_scenario_says() -> None:
+    """One pulse of all bits, or one of each."""
+    for coding, bits, pulses in (("multi_level", 8, 1), ("bit_serial", 1, 8)):
+        sets = ("hardware.converters.dac_bits=8", f"hardware.converters.dac_coding={coding}")
+        model = chip_model(load_scenario("smoke_tiles", list(sets)).hardware).model
+        assert (model.dac.bits.value, model.array.input_pulses.value) == (bits, pulses)
 
 
 def energies(
@@ -192,7 +212,11 @@ def test_the_commands_say_what_a_designer_asks(capsys: pytest.CaptureFixture[str
     ):
         assert word in out
     assert main(["estimate", "smoke", "--activity", "0.3", "--events", "0.1"]) == 0
-    assert "given activity" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "given activity" in out and "no programming pulses, so no wear: --writes gives them" in out
+    assert main(["estimate", "smoke", "--activity", "0.3", "--events", "0.1", "--writes", "0.01"]) == 0
+    out = capsys.readouterr().out
+    assert "given writes" in out and "pulses per cell in the hottest tile" in out and "TOPS/W" in out
     assert main(["hw", "list"]) == 0
     assert re.search(r"rram_32nm +32 nm +common", capsys.readouterr().out)
     assert main(["hw", "show", "rram_32nm", "adc"]) == 0
@@ -210,6 +234,7 @@ def test_the_commands_say_what_a_designer_asks(capsys: pytest.CaptureFixture[str
     ("words", "said"),
     [
         (("estimate", "smoke", "--activity", "0.3"), "--activity and --events: give both"),
+        (("estimate", "smoke", "--writes", "0.3"), "--writes: goes with --activity and --events"),
         (("estimate", "smoke", "--samples", "9999"), "--samples 9999: there are only"),
         (("estimate", "smoke", "--set", "plasticity.rule=bptt"), 'plasticity.rule = "bptt": no chip of tiles'),
         (("hw", "show", "rram_32nm", "adk"), 'no section "adk" in rram_32nm; it has array,'),

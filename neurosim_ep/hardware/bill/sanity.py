@@ -113,16 +113,20 @@ def sanity(recording: Recording, lines: pd.DataFrame, style: Style) -> Sanity:
 
 
 def _multiply_adds(recording: Recording, style: Style) -> float:
-    """Multiply-adds that the reads of a style stand for: all weights of every read, or in event style those of lines
-    that brought an event.
+    """Multiply-adds that the reads of a style stand for: all weights of every read, in event style those of lines that
+    brought an event, in settling style those of one read each way at every position, sample and phase.
     """
     plan, counts = recording.chip.plan, recording.counts
+    weights = plan.rows * plan.outputs
+    if style is Style.SETTLING:
+        once = counts.samples * tile_copies(recording.chip) * weights * (1 + (plan.layer_of_tile > 0))
+        return float(once.sum() * len(counts.presentations))
     done = 0.0
     for phase in READ_PHASES:
         forward, transposed = (counts.of(phase, style.accounting, way, "reads") for way in DIRECTIONS)
         if style is Style.EVENT:
-            lines = [counts.of(phase, style.accounting, way, "active_lines") for way in DIRECTIONS]
-            done += float((lines[0] * plan.outputs + lines[1] // plan.array.cells_per_weight * plan.rows).sum())
+            forward, transposed = (counts.of(phase, style.accounting, way, "active_lines") for way in DIRECTIONS)
+            done += float((forward * plan.outputs + transposed / plan.array.cells_per_weight * plan.rows).sum())
         else:
-            done += float(((forward + transposed) * plan.rows * plan.outputs).sum())
+            done += float(((forward + transposed) * weights).sum())
     return done
