@@ -12,6 +12,7 @@ from new_run import new_run
 
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill
+from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
 from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
@@ -66,6 +67,10 @@ traffic_every = {traffic_every}
 [scheduler]
 threshold = 1e-3
 """
+SWINGS = [
+    Swing("clocked", "leakage.density", "W/m^2", 2.6, 1.3e4, 1.1e5, 2e-5, 3e-5, 9e-5, 2.6, 2.8, 3.4)._asdict(),
+    Swing("clocked", "buffer.energy_scale", "1", 0.33, 1.0, 2.7, 2.5e-5, 3e-5, 5e-5, 3.1, 2.8, 2.4)._asdict(),
+]
 REAL_TILES = """
 [hardware.converters]
 adc_bits = 8
@@ -145,6 +150,7 @@ def synthetic_run(
         logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
         comparison = [one._asdict() for one in compare(recording, cost)]
         logs.write_table(run.path / "comparison.csv", comparison, Comparison._fields)
+        logs.write_table(run.path / "sensitivity.csv", SWINGS, Swing._fields)
     memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
     logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})

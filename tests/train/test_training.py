@@ -33,7 +33,7 @@ from neurosim_ep.train.trainer import Trainer
 
 FILES = (
     "scenario.toml", "source.toml", "hardware.toml", "run.json", "run.log", "epochs.csv", "layers.csv", "residual.csv",
-    "tiles.csv", "pulses.csv", "cost.csv", "comparison.csv", "memory.csv", "area.csv", "traffic.h5",
+    "tiles.csv", "pulses.csv", "cost.csv", "comparison.csv", "sensitivity.csv", "memory.csv", "area.csv", "traffic.h5",
     "checkpoints/last.pt",
 )  # fmt: skip
 PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "breakeven", "tornado", "mesh")
