@@ -30,7 +30,8 @@ def submit(sweep: SweepDirectory, points: Sequence[Point], jobs: int | None, dev
     write_atomic(script, _script(sweep, device).encode())
     numbers = {point.name: number for number, point in enumerate(sweep.points, 1)}
     array = ",".join(_ranges([numbers[point.name] for point in points])) + (f"%{jobs}" if jobs else "")
-    command = ["sbatch", "--parsable", f"--array={array}", *sweep.slurm.options, str(script)]
+    output = f"--output={script.parent}/logs/slurm-%A_%a.txt"  # what the shell says; the run has a log of its own
+    command = ["sbatch", "--parsable", f"--array={array}", output, *sweep.slurm.options, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
@@ -76,7 +77,6 @@ def _script(sweep: SweepDirectory, device: str) -> str:
         "#!/bin/bash",
         f"#SBATCH --job-name={shlex.quote(folder.name)}",
         f"#SBATCH --signal=B:TERM@{NOTICE}",
-        "#SBATCH --output=/dev/null",
         "set -e",
         f"cd {shlex.quote(str(here))}",
         *sweep.slurm.setup,
@@ -84,7 +84,9 @@ def _script(sweep: SweepDirectory, device: str) -> str:
         'name=$(ls "$sweep/scenarios" | sed -n "${SLURM_ARRAY_TASK_ID}p")',
         "name=${name%.toml}",
         'exec 9>>"$sweep/logs/$name.log"',
-        "flock --wait 10 9 || exit 0    # another command computes this point",
+        "if command -v flock > /dev/null; then",
+        "  flock --wait 10 9 || exit 0    # another command computes this point",
+        "fi",
     ]
     python, options = shlex.quote(sys.executable), f"--device {device}"
     if sweep.kind == "estimate":

@@ -212,7 +212,8 @@ def test_slurm_gets_an_array_of_what_is_left(tmp_path: Path) -> None:
     code, _, err = place.sweep("--on", "slurm", "--jobs", "5")
     assert code == 0 and "submitted 12 points as job 77" in err
     words = (tmp_path / "sbatch").read_text().split()
-    assert words == ["--parsable", "--array=1-12%5", "--time=10", str(place.out / "slurm.sh")]
+    output = f"--output={place.out}/logs/slurm-%A_%a.txt"
+    assert words == ["--parsable", "--array=1-12%5", output, "--time=10", str(place.out / "slurm.sh")]
     assert "export MODULE=cuda\n" in (place.out / "slurm.sh").read_text()
 
     (tmp_path / "queue").write_text("77_3 gpu twelve R\n")
