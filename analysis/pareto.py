@@ -51,9 +51,10 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
     axes.plot(means[energy], means[ACCURACY], "o", color=FAINT, label="settings, means of their seeds")
     axes.plot(best[energy], best[ACCURACY], color=PALETTE[0], marker="o", drawstyle="steps-post", label="Pareto front")
     step = max(1, -(-len(best) // MOST_NAMES))
-    for row in best.to_dict("records")[::-1][::step]:
+    for number, row in enumerate(best.to_dict("records")[::-1][::step]):
+        aside = (5, -12) if number % 2 else (5, 5)  # neighbours may be close
         told = ", ".join(f"{key.rpartition('.')[2]} {_limit(key, row[key])}" for key in points.keys)
-        axes.annotate(told, (row[energy], row[ACCURACY]), (5, -11), textcoords="offset points", fontsize=8)
+        axes.annotate(told, (row[energy], row[ACCURACY]), aside, textcoords="offset points", fontsize=8)
     dress_quantity(axes.xaxis, means[energy].dropna().to_numpy(float), "J")
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel("energy per training image")
