@@ -12,7 +12,7 @@ from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, spelled
 from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
 
-MOST_NAMES = 6
+NAME = 0.07  # of the span of accuracies that the height of a name takes
 
 
 def draw(points: Points) -> Figure:
@@ -50,15 +50,24 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
     best = front(means, energy)
     axes.plot(means[energy], means[ACCURACY], "o", color=FAINT, label="settings, means of their seeds")
     axes.plot(best[energy], best[ACCURACY], color=PALETTE[0], marker="o", drawstyle="steps-post", label="Pareto front")
-    step = max(1, -(-len(best) // MOST_NAMES))
-    for number, row in enumerate(best.to_dict("records")[::-1][::step]):
-        aside = (5, -12) if number % 2 else (5, 5)  # neighbours may be close
-        told = ", ".join(f"{key.rpartition('.')[2]} {_limit(key, row[key])}" for key in points.keys)
-        axes.annotate(told, (row[energy], row[ACCURACY]), aside, textcoords="offset points", fontsize=8)
+    _name(axes, best, energy, points.keys, float(means[ACCURACY].max() - means[ACCURACY].min()))
     dress_quantity(axes.xaxis, means[energy].dropna().to_numpy(float), "J")
     axes.margins(x=0.2, y=0.1)
     axes.set_xlabel("energy per training image")
     axes.grid()
+
+
+def _name(axes: Axes, best: pd.DataFrame, energy: str, keys: list[str], span: float) -> None:
+    """The settings of points of the front, from the most accurate on, above or below them where there is room."""
+    taken: list[float] = []
+    for row in best.to_dict("records")[::-1]:
+        for side, aside in ((1, 5), (-1, -12)):
+            height = row[ACCURACY] + side * NAME / 2 * span
+            if all(abs(height - other) >= NAME * span for other in taken):
+                told = ", ".join(f"{key.rpartition('.')[2]} {_limit(key, row[key])}" for key in keys)
+                axes.annotate(told, (row[energy], row[ACCURACY]), (5, aside), textcoords="offset points", fontsize=8)
+                taken.append(height)
+                break
 
 
 def _limit(key: str, value: object) -> str:
