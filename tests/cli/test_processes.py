@@ -123,9 +123,11 @@ def test_a_reader_that_leaves_stops_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_output_that_cannot_be_written_is_said() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_said(unbuffered: str) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        process = started("schema", stdout=full, stderr=subprocess.PIPE)
+        process = started("schema", stdout=full, stderr=subprocess.PIPE, env=environment)
         told = process.communicate()[1]
     assert (process.returncode, told) == (2, "error: No space left on device; make room on the disk\n")
 
