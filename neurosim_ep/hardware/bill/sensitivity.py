@@ -144,21 +144,23 @@ def verdict(comparisons: Sequence[Comparison], best: Comparison, found: Sensitiv
     others = ", ".join(
         f"{one.style} {one.energy_J / best.energy_J:.3g} times as much" for one in comparisons if one is not best
     )
+    unrolled = ", on a chip with tiles for every position (area)" if best.style == Style.SETTLING else ""
     said = (
-        f"of EP's styles, {best.style} takes the least energy, {format_si(best.energy_J, 'J')} per training sample "
-        f"({others}); backpropagation takes {format_si(best.backprop_J, 'J')}: {_winner(best, found)}"
+        f"of EP's styles, {best.style} takes the least energy{unrolled}, {format_si(best.energy_J, 'J')} per training "
+        f"sample ({others}); backpropagation takes {format_si(best.backprop_J, 'J')}: {_winner(best, found)}"
     )
     return [said, *(found.sentences if found is not None else [])]
 
 
 def _winner(best: Comparison, found: Sensitivity | None) -> str:
-    ratio, lows, highs = best.ratio, [best.ratio_low], [best.ratio_high]
+    ratio, lows, highs, moved = best.ratio, [best.ratio_low], [best.ratio_high], "component"
     if found is not None:
         lows.append(found.ratio_low)
         highs.append(found.ratio_high)
+        moved += " and every number"
     low, high = min(lows), max(highs)
     name, factor = ("EP", 1 / ratio) if ratio < 1 else ("backpropagation", ratio)
-    between = f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} within the intervals of the model"
+    between = f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} with every {moved} of the model in its interval"
     if low <= 1 <= high:
         return f"undecided, {name} ahead by a factor of {factor:.3g} ({between})"
     return f"{name} wins by a factor of {factor:.3g}, and throughout the intervals ({between})"

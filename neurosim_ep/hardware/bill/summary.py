@@ -146,7 +146,7 @@ class Summary:
             f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
             f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked, "
             f"in {format_si(found.backprop_latency_s, 's')}",
-            "which numbers decide: `neurosim-ep explain`",
+            "which numbers decide, and how far they move EP / backprop: `neurosim-ep explain`",
             "interval of EP / backprop: every component anywhere in its interval, for both at the same end",
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
