@@ -189,8 +189,8 @@ def test_the_verdict_names_winner_uncertainty_and_three_numbers() -> None:
     for swing in found.swings[:3]:
         assert f"{swing.key} ({swing.ratio_at_low:.3g}" in ratio
     assert energy.count(" - ") == 3
-    assert "with every component and every number of the model in its interval" in who
-    assert "with every component of the model in its interval" in verdict(comparisons, best)[0]
+    assert "with every component and every number in its interval" in who
+    assert "with every component in its interval" in verdict(comparisons, best)[0]
     sure = best._replace(energy_J=3.0, backprop_J=1.0, ratio_low=2.0, ratio_high=4.0)
     assert "backpropagation wins by a factor of 3, and throughout" in verdict([sure], sure)[0]
     cheap = best._replace(energy_J=0.5, backprop_J=1.0, ratio_low=0.2, ratio_high=0.9)

@@ -160,7 +160,7 @@ def _winner(best: Comparison, found: Sensitivity | None) -> str:
         moved += " and every number"
     low, high = min(lows), max(highs)
     name, factor = ("EP", 1 / ratio) if ratio < 1 else ("backpropagation", ratio)
-    between = f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} with every {moved} of the model in its interval"
+    between = f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} with every {moved} in its interval"
     if low <= 1 <= high:
         return f"undecided, {name} ahead by a factor of {factor:.3g} ({between})"
     return f"{name} wins by a factor of {factor:.3g}, and throughout the intervals ({between})"
