@@ -144,7 +144,7 @@ def test_an_exporter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     document = json.loads((tmp_path / "out" / "export.json").read_text())
     packets = np.loadtxt(tmp_path / "out" / "packets.txt")
     assert (document["format"], document["files"]) == ("matrix", ["packets.txt"])
-    assert packets.sum() == document["messages"]["exported"] > 0 and not packets.diagonal().any()
+    assert packets.sum() == document["packets"]["exported"] > 0 and not packets.diagonal().any()
 
 
 def test_a_hardware_action(tmp_path: Path) -> None:

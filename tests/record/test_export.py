@@ -16,9 +16,11 @@ import pandas as pd
 import pytest
 from chips import GEOMETRIES, READOUT, random_counts
 from exporting import export
+from hardware_example import FLAT
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from leveled import number
 from new_run import new_run
 from paths import DOCS
 from synthetic_run import MODEL, synthetic_run
@@ -39,9 +41,9 @@ from neurosim_ep.hardware.chip.messages import message_table
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import read_model
+from neurosim_ep.hardware.model.file import parse_hardware_model, read_model
 from neurosim_ep.record.export.noxim import clock
-from neurosim_ep.record.export.packets import Course, mean_sample, whole_numbers
+from neurosim_ep.record.export.packets import Course, Unit, mean_sample, whole_numbers
 from neurosim_ep.record.export.traffic import recording_of
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter
@@ -86,7 +88,11 @@ def phase_of(document: dict[str, Any], place: float, unit: str = "cycles") -> st
 
 
 def exported(document: dict[str, Any]) -> dict[str, int]:
-    return {phase["name"]: phase["messages"]["exported"] for phase in document["phases"]}
+    return {phase["name"]: phase[unit_of(document)]["exported"] for phase in document["phases"]}
+
+
+def unit_of(document: dict[str, Any]) -> Unit:
+    return Unit.PACKETS if document["format"] in ("booksim", "noxim") else Unit.MESSAGES
 
 
 def test_the_command_knows_every_format() -> None:
@@ -121,7 +127,7 @@ def test_nothing_is_lost(name: str, request: pytest.FixtureRequest) -> None:
     flows = len(sample.flows)
     for phase in sample.phases:
         mine = table[table.phase == phase.name]
-        assert phase.packets + phase.local == round(mine.messages.sum() / samples)
+        assert phase.exported + phase.local == round(mine.messages.sum() / samples)
         stays = mine.loc[mine.src == mine.dst, "messages"].sum() / samples
         assert phase.local == pytest.approx(stays, abs=len(mine))
         away = mine[mine.src != mine.dst].groupby(["src", "dst"]).messages.sum() / samples
@@ -174,11 +180,40 @@ def test_booksim_traces_conserve_packets(style: Style, small: Path, tmp_path: Pa
     assert all(max(src, dst) < width * document["mesh"]["height"] for src, dst, _ in packets)
     assert len(sizes) > 1  # targets are longer than a flit
     assert document["packets_by_flits"] == {str(flits): len(found) for flits, found in sizes.items()}
-    sample = mean_sample(recording_of(RunDirectory.open(small)), style)
-    messages = sum(phase.messages for phase in sample.phases)
-    assert pd.Series(messages).groupby(sample.flits).sum().to_dict() == {
-        flits: len(found) for flits, found in sizes.items()
-    }
+    sample = mean_sample(recording_of(RunDirectory.open(small)), style, Unit.PACKETS)
+    by_size = pd.Series(sum(phase.messages for phase in sample.phases)).groupby(sample.flits).sum()
+    assert by_size[by_size > 0].to_dict() == {flits: len(found) for flits, found in sizes.items()}
+
+
+@pytest.mark.parametrize("tiles", [1, 3], ids=["router per tile", "router per core"])
+@pytest.mark.parametrize("style", list(Style))
+def test_traces_have_the_flits_of_the_bill(style: Style, tiles: int) -> None:
+    """Of one sample, packet by packet: every route as often as the bill packs it, once to every router it leads to."""
+    plan, sent = plan_tiles(GEOMETRIES, ArrayGeometry(32, 48, 2)), 0
+    core = {**read_model("rram_32nm").document["core"], "tiles": number(tiles)}
+    model = parse_hardware_model({**MODEL.document, "core": core}, "cores")
+    recording = Recording.of(random_counts(plan, samples=1), plan, model, SIGNALS, READOUT)
+    sample, node = mean_sample(recording, style, Unit.PACKETS), recording.chip.levels.node_of
+    flows = sample.flows.assign(sent=sum(phase.messages for phase in sample.phases))
+    for phase in READ_PHASES:
+        for route, flits in zip(recording.routes.all, recording.sent(phase, style).flits.tolist(), strict=True):
+            home = 0 if route.source == -1 else node[route.source]
+            sent += flits * len({int(node[tile]) for tile in route.destinations} - {int(home)})
+    assert (flows.sent * flows.flits).sum() == sent > 0
+    noc = model.noc
+    assert (flows.flits == -(-flows.bits // noc.flit_bits.value)).all() and flows.flits.max() <= noc.packet_flits.value
+
+
+def test_a_trace_by_hand() -> None:
+    """docs/hardware.md: 40 states of 8 bits go in packets of eight and of three flits, in each of three ticks."""
+    sample = mean_sample(FLAT, Style.CLOCKED, Unit.PACKETS)
+    states = sample.flows[sample.flows.component == "message"]
+    (free,) = sample.phases
+    for sent in free.sent():
+        assert sorted((sent[place], states.flits[place]) for place in states.index if sent[place]) == [(1, 3), (1, 8)]
+    assert (states.bits.sum(), len(states)) == (320 + 2 * 16, 2)
+    single = mean_sample(FLAT, Style.CLOCKED)
+    assert single.phases[0].messages[single.flows.component == "message"].tolist() == [3 * 40]
 
 
 def test_a_source_mixes_its_destinations(small: Path, tmp_path: Path) -> None:
@@ -205,10 +240,10 @@ def test_noxim_tables_conserve_packets(name: str, style: Style, request: pytest.
         start = reset + stretch * phase["first_cycle"]
         mine = [rate for rate in rates if rate.t_on == start - 1]  # it draws none in t_on itself
         assert {rate.t_off for rate in mine} <= {start + stretch * phase["cycles"]}
-        packets = document["packets"][phase["name"]]
-        assert sum(rate.packets for rate in mine) == pytest.approx(packets, rel=1e-9)
-        assert packets >= phase["messages"]["exported"]
-    assert sum(rate.packets for rate in rates) == pytest.approx(sum(document["packets"].values()), rel=1e-9)
+        flits = document["flits"][phase["name"]]
+        assert sum(rate.packets for rate in mine) * config["max_packet_size"] == pytest.approx(flits, rel=1e-9)
+        assert flits >= phase["packets"]["exported"]
+    assert document["packet_flits"] == config["max_packet_size"]
     command = document["command"].split()
     assert command == ["noxim", "-config", "config.yaml", "-power", "power.yaml", "-seed", "1"]
 
@@ -267,7 +302,7 @@ def test_a_network_without_time_has_cycles_of_packets(tmp_path: Path) -> None:
     document = export(run_dir, "booksim", tmp_path / "out")
     assert document["cycle_s"] is None and "takes no time" in document["cycle_note"]
     packets = [packet for found in read_booksim(tmp_path / "out")[1].values() for packet in found]
-    assert len(packets) == document["messages"]["exported"]
+    assert len(packets) == document["packets"]["exported"]
 
 
 def test_the_placement_of_the_model_is_used(tmp_path: Path) -> None:

@@ -168,8 +168,9 @@ def test_neurosim_needs_the_checkpoint(trained: Path, tmp_path: Path, capsys: py
 def test_a_trained_run_exports_its_traffic(trained: Path, tmp_path: Path) -> None:
     document = export(trained, "noxim", tmp_path / "out")
     _, rates = read_noxim(tmp_path / "out")
-    assert sum(rate.packets for rate in rates) == pytest.approx(sum(document["packets"].values()), rel=1e-9)
-    assert document["messages"]["total"] == document["messages"]["exported"] + document["messages"]["local"] > 0
+    flits = sum(rate.packets for rate in rates) * document["packet_flits"]
+    assert flits == pytest.approx(sum(document["flits"].values()), rel=1e-9)
+    assert document["packets"]["total"] == document["packets"]["exported"] + document["packets"]["local"] > 0
 
 
 def test_bits_are_twos_complement_most_significant_first() -> None:

@@ -28,13 +28,12 @@ from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.memory import ep_memory, memory_table
-from neurosim_ep.hardware.chip.messages import message_table
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT, Routes
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.export.neurosim import LayerTrace
-from neurosim_ep.record.export.packets import mean_sample
+from neurosim_ep.record.export.packets import Unit, mean_sample
 from neurosim_ep.record.recost import recost
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter, read_traffic
@@ -420,18 +419,23 @@ def test_traces_conserve_messages_and_bits(tmp_path: Path) -> None:
     run, plan = recorded_run(tmp_path / "run")
     counts = random_counts(plan) + random_counts(plan, seed=2)
     recording = Recording.of(counts, plan, MODEL)
-    sample, table = mean_sample(recording), message_table(recording)
+    sample, routes, node = mean_sample(recording), recording.routes, recording.chip.levels.node_of
     bits = sum(int((phase.messages * sample.flows["bits"]).sum()) for phase in sample.phases)
-    place = sample.placement
-    router = {tile: y * place.width + x for tile, (x, y) in enumerate(zip(place.x, place.y, strict=True))} | {PORT: 0}
-    away = table[table.src.map(router) != table.dst.map(router)]
-    assert bits == pytest.approx(away.bits.sum() / counts.samples, rel=0.01)
+    reached = [{int(node[tile]) for tile in route.destinations} for route in routes.all]
+    home = [0 if route.source == PORT else int(node[route.source]) for route in routes.all]
+    away = np.array([len(found - {start}) for found, start in zip(reached, home, strict=True)])
+    width, expected = routes.message_bits(MODEL, Style.EVENT), 0
     for phase in sample.phases:
-        assert phase.packets + phase.local == round(table[table.phase == phase.name].messages.sum() / counts.samples)
+        sent = routes.messages(counts, phase.name, Style.EVENT)
+        expected += (sent * width * away).sum()
+        every = (sent * [len(found) for found in reached]).sum()
+        assert phase.exported + phase.local == round(every / counts.samples)
+    assert bits == pytest.approx(expected / counts.samples, rel=0.01)
     for form in ("booksim", "messages-csv", "noxim", "sonata"):
         assert main(["export", str(run.path), "--format", form, "--out", str(tmp_path / form)]) == 0
         document = json.loads((tmp_path / form / "export.json").read_text())
-        assert sum(phase["messages"]["exported"] for phase in document["phases"]) == sample.packets
+        found = mean_sample(recording, unit=Unit.PACKETS if form in ("booksim", "noxim") else Unit.MESSAGES)
+        assert sum(phase[found.unit]["exported"] for phase in document["phases"]) == found.exported > 0
 
 
 def test_neurosim_reads_the_windows_of_a_stride() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.record.export.common import write_lines
-from neurosim_ep.record.export.packets import MeanSample
+from neurosim_ep.record.export.packets import MeanSample, Unit
 from neurosim_ep.record.export.traffic import TrafficExporter
 
 CONFIG = "mesh_config"
@@ -29,6 +29,7 @@ class BookSim(TrafficExporter):
     name = "booksim"
     sentence = "packet traces of BookSim 2, one file per packet size, with the reader that it needs"
     files = (CONFIG, "packets_*.txt", *READER)
+    unit = Unit.PACKETS
 
     def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
         """Write traces, configuration and reader into ``folder``; returns what export.json says of them.
@@ -37,8 +38,8 @@ class BookSim(TrafficExporter):
         """
         assert sample.placement.width >= sample.placement.height
         side = max(sample.placement.width, 2)
-        messages = sum((phase.messages for phase in sample.phases), np.zeros(len(sample.flows), np.int64))
-        sizes = np.unique(sample.flits[messages > 0]).tolist() or [1]
+        sent = sum((phase.messages for phase in sample.phases), np.zeros(len(sample.flows), np.int64))
+        sizes = np.unique(sample.flits[sent > 0]).tolist() or [1]
         names = {flits: f"packets_{flits}.txt" for flits in sizes}
         counts = dict.fromkeys(sizes, 0)
         with ExitStack() as stack:
@@ -69,22 +70,22 @@ def _ticks(sample: MeanSample) -> Iterator[pd.DataFrame]:
     """Packets of every tick, in the order of their cycles: src, dst, flits, cycle."""
     src, dst = sample.flows["src"].to_numpy(), sample.flows["dst"].to_numpy()
     for phase in sample.phases:
-        for messages, start, cycles in zip(phase.sent(), phase.tick_starts, phase.tick_cycles, strict=True):
-            flow, cycle = departures(messages, src, sample.flits, int(start), int(cycles))
+        for packets, start, cycles in zip(phase.sent(), phase.tick_starts, phase.tick_cycles, strict=True):
+            flow, cycle = departures(packets, src, sample.flits, int(start), int(cycles))
             yield pd.DataFrame({"src": src[flow], "dst": dst[flow], "flits": sample.flits[flow], "cycle": cycle})
 
 
 def departures(
-    messages: np.ndarray, src: np.ndarray, flits: np.ndarray, start: int, cycles: int
+    packets: np.ndarray, src: np.ndarray, flits: np.ndarray, start: int, cycles: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flow and cycle of every packet of a tick that begins at ``start``, in the order of cycles, of the ``messages``,
+    """Flow and cycle of every packet of a tick that begins at ``start``, in the order of cycles, of the ``packets``,
     routers and sizes [flows].
 
     A source sends at an even pace, one flit per cycle at most, and mixes its destinations evenly.
     """
-    flow = np.arange(len(messages)).repeat(messages)
-    number = np.arange(len(flow)) - (np.cumsum(messages) - messages)[flow]
-    flow = flow[np.lexsort(((number + 0.5) / messages[flow], src[flow]))]
+    flow = np.arange(len(packets)).repeat(packets)
+    number = np.arange(len(flow)) - (np.cumsum(packets) - packets)[flow]
+    flow = flow[np.lexsort(((number + 0.5) / packets[flow], src[flow]))]
     _, first, sent = np.unique(src[flow], return_index=True, return_counts=True)
     after = np.cumsum(flits[flow])
     before = after - flits[flow]

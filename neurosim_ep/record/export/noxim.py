@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from neurosim_ep.record.export.common import write_lines
-from neurosim_ep.record.export.packets import MeanSample, Phase
+from neurosim_ep.record.export.packets import MeanSample, Phase, Unit
 from neurosim_ep.record.export.traffic import TrafficExporter
 
 TABLE, CONFIG, POWER = "noxim.txt", "config.yaml", "power.yaml"
@@ -33,33 +33,32 @@ class Noxim(TrafficExporter):
     name = "noxim"
     sentence = "traffic table of Noxim, one line per pair of routers and phase, with its configuration"
     files = (TABLE, CONFIG, POWER)
+    unit = Unit.PACKETS
 
     def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
         """Write table, configuration and energies into ``folder``; returns what export.json says of them.
 
-        ``pir`` is packets / cycles of the phase, so that ``pir * (t_off - t_on - 1)`` adds up to the packets of the
-        sample.
+        ``pir`` is flits / flits of a packet / cycles of the phase, so that ``pir * (t_off - t_on - 1)`` packets have as
+        many flits as the sample sends.
         """
         size = packet_flits(sample)
-        packets = [sample.between(phase.messages * -(-sample.flits // size)) for phase in sample.phases]
-        load = [
-            sample.busiest(count * size) / phase.cycles for count, phase in zip(packets, sample.phases, strict=True)
-        ]
+        flits = [sample.between(phase.messages * sample.flits) for phase in sample.phases]
+        load = [sample.busiest(sent) / phase.cycles for sent, phase in zip(flits, sample.phases, strict=True)]
         stretch = max(2, int(np.ceil(max(load, default=0.0) / MOST_LOAD)))
         cycles = stretch * sample.cycles + 2 * (size + BUFFER) * (sample.placement.diameter + 2) + 1000
         lines = [
             "% One mean training sample; see export.json. pir in packets per cycle, times in cycles.",
             "% src dst pir por t_on t_off t_period",
         ]
-        for phase, count in zip(sample.phases, packets, strict=True):
-            lines += _rates(sample, phase, count, stretch, period=RESET + cycles + 1)
+        for phase, sent in zip(sample.phases, flits, strict=True):
+            lines += _rates(sample, phase, sent / size, stretch, period=RESET + cycles + 1)
         write_lines(folder / TABLE, lines)
         clock_ps = clock(sample.cycle_s / stretch, RESET + cycles)
         write_lines(folder / CONFIG, configuration(sample, size, cycles, clock_ps))
         write_lines(folder / POWER, energies(sample))
         return {
             "entries": sum(not line.startswith("%") for line in lines),
-            "packets": {phase.name: int(count.sum()) for phase, count in zip(sample.phases, packets, strict=True)},
+            "flits": {phase.name: int(sent.sum()) for phase, sent in zip(sample.phases, flits, strict=True)},
             "packet_flits": size,
             "cycles_per_cycle": stretch,
             "clock_period_ps": clock_ps,
@@ -70,17 +69,17 @@ class Noxim(TrafficExporter):
             "run_in": "this folder",
             "not_included": [
                 "ticks: packets are drawn at random, at the mean rate of their phase",
-                f"packet sizes: all packets have {size} flits; a longer message is several packets, a shorter one is "
-                "filled up; components has the flits of each kind",
+                f"packet sizes: all packets have {size} flits, and are as many as have the flits of the sample; "
+                "components has the sizes of each kind",
                 f"{POWER} has the energy of a hop in its links, of whole flits, and no leakage: cost.csv has that",
             ],
         }
 
 
 def packet_flits(sample: MeanSample) -> int:
-    """Flits of a packet: those of most messages, and at least two."""
-    messages = sum((phase.messages for phase in sample.phases), np.zeros(len(sample.flows), np.int64))
-    by_size = np.bincount(sample.flits, messages, SMALLEST_PACKET + 1)
+    """Flits of a packet: those of most packets of the sample, and at least two."""
+    packets = sum((phase.messages for phase in sample.phases), np.zeros(len(sample.flows), np.int64))
+    by_size = np.bincount(sample.flits, packets, SMALLEST_PACKET + 1)
     return max(SMALLEST_PACKET, int(by_size.argmax()))
 
 
@@ -90,10 +89,10 @@ def clock(cycle_s: float, cycles: int) -> int:
 
 
 def _rates(sample: MeanSample, phase: Phase, packets: np.ndarray, stretch: int, period: int) -> list[str]:
-    """Lines of a phase with ``packets`` [pairs]."""
+    """Lines of a phase with ``packets`` [pairs], which need not be whole."""
     cycles = stretch * phase.cycles
     start = RESET + stretch * phase.first_cycle
-    lines = [f"% {phase.name}: {packets.sum()} packets in {cycles} cycles"]
+    lines = [f"% {phase.name}: {packets.sum():g} packets in {cycles} cycles"]
     for (src, dst), count in zip(sample.ends[0], packets, strict=True):
         if count:
             pir = repr(float(count / cycles))

@@ -1,14 +1,16 @@
-"""What the traces of all network simulators share: one mean sample of a run, as packets between routers.
+"""What the traces of all network simulators share: one mean sample of a run, as messages or packets between routers.
 
-The messages of a style are summed over all recorded batches, divided by the recorded samples and rounded to whole
-packets. Ticks become cycles of the network, one phase after the other. A phase is never held as a whole: what every
-flow sends is found tick by tick, so that memory grows with the flows and not with the ticks.
+What a style sends is summed over all recorded batches, divided by the recorded samples and rounded to whole messages,
+or packets, which are those of the bill. Ticks become cycles of the network, one phase after the other. A phase is
+never held as a whole: what every flow sends is found tick by tick, so that memory grows with the flows and not with
+the ticks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -17,22 +19,29 @@ import pandas as pd
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.packets import packet_sizes
 from neurosim_ep.hardware.chip.placement import Placement
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT
 from neurosim_ep.hardware.chip.styles import Style
 
-FLOW_COLUMNS = ["src", "dst", "layer", "component", "bits"]
 GOLDEN = 0.6180339887
+
+
+class Unit(StrEnum):
+    """What a trace counts: single messages, or the packets that they are sent in, with headers."""
+
+    MESSAGES = "messages"
+    PACKETS = "packets"
 
 
 @dataclass(frozen=True)
 class Course:
-    """How the messages of a phase are spread over its ticks.
+    """How what is sent in a phase, messages or packets, is spread over its ticks.
 
     ``sends``: int64 [ticks, senders] of all samples; ``sender``: int64 [flows], -1 where a flow is not counted tick by
     tick and ``passed`` tells how much of it has been sent: int64 [ticks], (sample, tick) so far; ``once``: bool
-    [flows], those that are sent in the first tick; ``whole``: int64 [flows], messages of the mean sample in the phase.
+    [flows], those that are sent in the first tick; ``whole``: int64 [flows], what the mean sample sends in the phase.
     """
 
     sends: np.ndarray
@@ -42,9 +51,9 @@ class Course:
     whole: np.ndarray
 
     def by(self, tick: int) -> np.ndarray:
-        """Messages of every flow until ``tick`` has passed, int64 [flows].
+        """What every flow has sent when ``tick`` has passed, int64 [flows].
 
-        Each adds up to its whole number. Flows begin at different points of their pace, so that rare messages do not
+        Each adds up to its whole number. Flows begin at different points of their pace, so that rare ones do not
         all fall into one tick.
         """
         done = np.where(self.sender < 0, self.passed[tick], self._sent[tick][self.sender])
@@ -64,7 +73,7 @@ class Course:
 class Phase:
     """A phase of the mean sample.
 
-    ``course``: what crosses the network and when; ``local``: messages that stay at their router and are no packets;
+    ``course``: what crosses the network and when; ``local``: what stays at its router;
     ``tick_cycles``: int64 [ticks], cycles that each tick takes; ``first_cycle``: the cycle in which the phase begins.
     """
 
@@ -76,11 +85,11 @@ class Phase:
 
     @property
     def messages(self) -> np.ndarray:
-        """Messages of every flow in the whole phase, int64 [flows]."""
+        """Messages, or packets, of every flow in the whole phase, int64 [flows]."""
         return self.course.whole
 
     def sent(self, ticks: int = 1) -> Iterator[np.ndarray]:
-        """Messages of every flow in each tick, or in each bin of so many ``ticks``, int64 [flows]."""
+        """What every flow sends in each tick, or in each bin of so many ``ticks``, int64 [flows]."""
         before = np.zeros_like(self.messages)
         for start in range(0, self.ticks, ticks):
             now = self.course.by(min(start + ticks, self.ticks) - 1)
@@ -103,21 +112,23 @@ class Phase:
         return self.first_cycle + np.cumsum(self.tick_cycles) - self.tick_cycles
 
     @property
-    def packets(self) -> int:
-        """Messages that cross the network."""
+    def exported(self) -> int:
+        """What crosses the network."""
         return int(self.messages.sum())
 
 
 @dataclass(frozen=True)
 class MeanSample:
-    """The packets of one mean sample of ``recording`` on a chip of ``style``.
+    """What one mean sample of ``recording`` sends on a chip of ``style``, in messages or packets.
 
-    ``flows``: what travels alike, one row per (src, dst, layer, component, bits) and sender: routers, the layer that
-    pays, and the bits of one message. Routers are numbered ``y * width + x``; the port is at router 0.
+    ``flows``: what travels alike, one row per route, router that it leads to, and size of packets: src, dst, the layer
+    that pays, component, and bits and flits of a message or packet. Routers are numbered ``y * width + x``; the port is
+    at router 0.
     """
 
     recording: Recording
     style: Style
+    unit: Unit
     flows: pd.DataFrame
     phases: tuple[Phase, ...]
 
@@ -143,8 +154,8 @@ class MeanSample:
 
     @cached_property
     def flits(self) -> np.ndarray:
-        """Flits of one message of every flow, int64 [flows]."""
-        return flits_of(self.flows, self.flit_bits)
+        """Flits of a message or packet of every flow, int64 [flows]."""
+        return self.flows["flits"].to_numpy()
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
@@ -183,22 +194,22 @@ class MeanSample:
         return sum(phase.cycles for phase in self.phases)
 
     @property
-    def packets(self) -> int:
-        """Messages that cross the network."""
-        return sum(phase.packets for phase in self.phases)
+    def exported(self) -> int:
+        """What crosses the network."""
+        return sum(phase.exported for phase in self.phases)
 
     @property
     def local(self) -> int:
-        """Messages that stay at their router."""
+        """What stays at its router."""
         return sum(phase.local for phase in self.phases)
 
 
-def mean_sample(recording: Recording, style: Style = Style.EVENT) -> MeanSample:
+def mean_sample(recording: Recording, style: Style = Style.EVENT, unit: Unit = Unit.MESSAGES) -> MeanSample:
     """One mean sample of what was recorded, as a chip of ``style`` sends it."""
-    flows = _flows(recording, style)
+    flows = _flows(recording, style, unit)
     travels = (flows["src"] != flows["dst"]).to_numpy()
     away = flows[travels].reset_index(drop=True)
-    flits = flits_of(away, int(recording.chip.model.noc.flit_bits.value))
+    src, flits = away["src"].to_numpy(), away["flits"].to_numpy()
     phases: list[Phase] = []
     for name in READ_PHASES:
         if name in recording.counts.presentations:
@@ -206,49 +217,60 @@ def mean_sample(recording: Recording, style: Style = Style.EVENT) -> MeanSample:
             start = phases[-1].first_cycle + phases[-1].cycles if phases else 0
             cycles = _tick_cycles(recording, style, name)
             phase = Phase(name, course, stays, cycles, start)
-            src = away["src"].to_numpy()
-            for tick, messages in enumerate(phase.sent()):
-                cycles[tick] = max(cycles[tick], _busiest_source(messages * flits, src))
+            for tick, sent in enumerate(phase.sent()):
+                cycles[tick] = max(cycles[tick], _busiest_source(sent * flits, src))
             phases.append(phase)
-    return MeanSample(recording, style, away, tuple(phases))
+    return MeanSample(recording, style, unit, away, tuple(phases))
 
 
-def flits_of(flows: pd.DataFrame, flit_bits: int) -> np.ndarray:
-    """Flits of one message of each of ``flows``, int64 [flows]."""
-    return -(-flows["bits"].to_numpy() // flit_bits)
+def _flows(recording: Recording, style: Style, unit: Unit) -> pd.DataFrame:
+    """All flows, those that stay at their router too: every route to every router that it leads to, in packets once for
+    each of their sizes.
 
-
-def _flows(recording: Recording, style: Style) -> pd.DataFrame:
-    """All flows, local ones too, with the route of each: every route to every of its destinations."""
-    place, routes = recording.mesh.placement, recording.routes.all
+    Beside the columns of :class:`MeanSample`: ``route``, ``burst``, messages that it sends at a time, and
+    ``per_burst``, messages or packets of this flow that they are.
+    """
+    place, routes, noc = recording.mesh.placement, recording.routes, recording.chip.model.noc
     router = np.append(place.y * place.width + place.x, 0)  # the last one stands for the port, tile -1
     assert PORT == -1
-    fan = np.array([len(route.destinations) for route in routes])
-    columns = {
-        "src": router[[route.source for route in routes]].repeat(fan),
-        "dst": router[[tile for route in routes for tile in route.destinations]],
-        "layer": np.array([route.layer for route in routes]).repeat(fan),
-        "component": np.array([route.component.value for route in routes]).repeat(fan),
-        "bits": recording.routes.message_bits(recording.chip.model, style).repeat(fan),
-        "route": np.arange(len(routes)).repeat(fan),
-    }
-    return pd.DataFrame(columns)
+    ends = [np.unique(router[list(route.destinations)]) for route in routes.all]
+    frame = pd.DataFrame(
+        {
+            "src": router[[route.source for route in routes.all]],
+            "layer": routes.layer,
+            "component": [route.component.value for route in routes.all],
+            "route": np.arange(len(ends)),
+        }
+    )
+    width, burst = routes.message_bits(recording.chip.model, style), routes.bursts(style)
+    sizes = [(width, np.ones_like(width), np.ones_like(width), -(-width // noc.flit_bits.value))]
+    if unit is Unit.PACKETS:
+        sizes = [(one.bits, burst, one.number, one.flits) for one in packet_sizes(burst * width, noc)]
+    parts = [
+        frame.assign(bits=bits, burst=of, per_burst=number, flits=flits).loc[number > 0]
+        for bits, of, number, flits in sizes
+    ]
+    found = pd.concat(parts).sort_values("route", kind="stable", ignore_index=True)
+    fan = np.array([len(one) for one in ends])[found["route"]]
+    to = np.concatenate([ends[route] for route in found["route"]]) if len(found) else np.zeros(0, np.int64)
+    return found.loc[found.index.repeat(fan)].reset_index(drop=True).assign(dst=to)
 
 
 def _course(
     recording: Recording, style: Style, phase: str, flows: pd.DataFrame, travels: np.ndarray
 ) -> tuple[Course, int]:
-    """What crosses the network in a phase, and how many messages stay at their router."""
+    """What crosses the network in a phase, and how much stays at its router."""
     counts, states = recording.counts, len(recording.chip.plan.senders)
-    sends = _sends(recording, style, phase)
-    totals = recording.routes.messages(counts, phase, style)
-    totals[:states] = sends.sum(0)
-    route, component, layer = (flows[name].to_numpy() for name in ("route", "component", "layer"))
-    whole = whole_numbers(totals[route], counts.samples)
+    names = ("route", "component", "layer", "burst", "per_burst")
+    route, component, layer, burst, per_burst = (flows[name].to_numpy() for name in names)
+    totals = recording.routes.messages(counts, phase, style)[route] // burst * per_burst
+    whole = whole_numbers(totals, counts.samples)
     once = (component == Part.INPUT) | (component == Part.TARGET) | ((component == Part.PARTIAL_SUM) & (layer == 0))
     sender = np.where(route < states, route, -1)
     passed = np.cumsum(_present(recording, style, phase))
-    return Course(sends, sender[travels], passed, once[travels], whole[travels]), int(whole[~travels].sum())
+    return Course(_sends(recording, style, phase), sender[travels], passed, once[travels], whole[travels]), int(
+        whole[~travels].sum()
+    )
 
 
 def _sends(recording: Recording, style: Style, phase: str) -> np.ndarray:

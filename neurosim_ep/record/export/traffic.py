@@ -5,19 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.export.common import Exporter
-from neurosim_ep.record.export.packets import MeanSample, Phase, mean_sample
+from neurosim_ep.record.export.packets import MeanSample, Phase, Unit, mean_sample
 from neurosim_ep.record.rundir import RunDirectory, versions
 from neurosim_ep.record.traffic import read_traffic
 
 NOT_INCLUDED = (
-    "multicast: a message with several destinations is one packet to each of them, not a tree",
+    "multicast: what goes to several routers goes to each of them apart, not along a tree",
     "what waits for what: packets leave at given times, however long others take",
     "programming of the cells, and memory outside the chip",
     "differences between samples: samples that come to rest early or late are averaged",
@@ -25,9 +25,10 @@ NOT_INCLUDED = (
 
 
 class TrafficExporter(Exporter[tuple[RunDirectory, MeanSample]]):
-    """A format for the packets of one mean sample."""
+    """A format for what one mean sample sends, in messages or packets: its ``unit``."""
 
     choices = ("style",)
+    unit: ClassVar[Unit] = Unit.MESSAGES
 
     @abstractmethod
     def write_trace(self, folder: Path, sample: MeanSample) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class TrafficExporter(Exporter[tuple[RunDirectory, MeanSample]]):
     def read(self, run_dir: Path, *, style: str = Style.EVENT, **choices: Any) -> tuple[RunDirectory, MeanSample]:
         """The run with its mean sample on a chip of ``style``. Raises :class:`CheckpointError` without traffic."""
         run = RunDirectory.open(run_dir)
-        return run, mean_sample(recording_of(run), Style(style))
+        return run, mean_sample(recording_of(run), Style(style), self.unit)
 
     def write(self, folder: Path, found: tuple[RunDirectory, MeanSample]) -> dict[str, Any]:
         """See :meth:`Exporter.write`."""
@@ -45,8 +46,9 @@ class TrafficExporter(Exporter[tuple[RunDirectory, MeanSample]]):
 
     def told(self, document: dict[str, Any]) -> list[str]:
         """See :meth:`Exporter.told`."""
-        line = "{exported:,} messages in the trace, {local:,} stay at their tile".format(**document["messages"])
-        return [line, *(document[key] for key in ("prepare", "command") if key in document)]
+        line = "{exported:,} {unit} in the trace, {local:,} stay at their router"
+        said = line.format(unit=self.unit.value, **document[self.unit.value])
+        return [said, *(document[key] for key in ("prepare", "command") if key in document)]
 
 
 def recording_of(run: RunDirectory) -> Recording:
@@ -65,7 +67,7 @@ def document(run: RunDirectory, sample: MeanSample, form: str, **more: Any) -> d
         "format": form,
         "run": {"name": run.info().get("name"), "directory": run.path.resolve().name},
         "versions": versions(),
-        "scale": "one mean sample: totals of the recorded batches / samples, rounded to whole messages",
+        "scale": "one mean sample: totals of the recorded batches / samples, rounded to whole " + sample.unit.value,
         "samples": recording.counts.samples,
         "batches": recording.counts.batches,
         "style": sample.style.value,
@@ -83,8 +85,8 @@ def document(run: RunDirectory, sample: MeanSample, form: str, **more: Any) -> d
         "cycle_note": CYCLE_NOTE if sample.cycle_s else NO_CYCLE_NOTE,
         "flit_bits": sample.flit_bits,
         "cycles": sample.cycles,
-        "phases": [_phase_document(phase) for phase in sample.phases],
-        "messages": {"total": sample.packets + sample.local, "exported": sample.packets, "local": sample.local},
+        "phases": [_phase_document(phase, sample.unit) for phase in sample.phases],
+        sample.unit.value: _numbers(sample),
         "components": _component_document(sample),
         "within_a_phase": SPREAD_NOTES[sample.style],
         **more,
@@ -112,7 +114,11 @@ SPREAD_NOTES = {
 }
 
 
-def _phase_document(phase: Phase) -> dict[str, Any]:
+def _numbers(part: MeanSample | Phase) -> dict[str, int]:
+    return {"total": part.exported + part.local, "exported": part.exported, "local": part.local}
+
+
+def _phase_document(phase: Phase, unit: Unit) -> dict[str, Any]:
     lengths = phase.tick_cycles
     return {
         "name": phase.name,
@@ -124,18 +130,18 @@ def _phase_document(phase: Phase) -> dict[str, Any]:
             "shortest": int(lengths.min()),
             "longest": int(lengths.max()),
         },
-        "messages": {"total": phase.packets + phase.local, "exported": phase.packets, "local": phase.local},
+        unit.value: _numbers(phase),
     }
 
 
 def _component_document(sample: MeanSample) -> Mapping[str, Any]:
-    """Exported messages, and bits and flits of one, of each component of the ledger."""
-    frame = sample.flows.assign(packets=sum(phase.messages for phase in sample.phases), flits=sample.flits)
+    """Of each component of the ledger what is exported, and bits and flits of one."""
+    frame = sample.flows.assign(exported=sum(phase.messages for phase in sample.phases))
     return {
         str(name): {
-            "exported": int(part["packets"].sum()),
+            "exported": int(part["exported"].sum()),
             "bits": sorted({int(bits) for bits in part["bits"]}),
             "flits": sorted({int(flits) for flits in part["flits"]}),
         }
-        for name, part in frame[frame["packets"] > 0].groupby("component", sort=False)
+        for name, part in frame[frame["exported"] > 0].groupby("component", sort=False)
     }
