@@ -159,7 +159,8 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "a file": (become_a_file, "no such run directory"),
     "an empty folder": (become_empty, "is not a run directory (no run.json)"),
     "run.json cut short": (halve("run.json"), "run.json: cannot be read as JSON"),
-    "run.json not text": (write("run.json", b"\xff"), "run.json: cannot be read as JSON"),
+    "run.json not text": (write("run.json", b"\xff"), "run.json: is not UTF-8 text"),
+    "run.json without end": (write("run.json", b"[" * 100_000), "run.json: cannot be read as JSON"),
     "run.json a list": (write("run.json", b"[]"), "run.json: must be a JSON object, not a list"),
     "run.json incomplete": (
         replace("run.json", '"data"', '"date"'),
