@@ -338,6 +338,23 @@ def test_broken_runs_are_not_resumed(place: Path, refuse: Refusal, change: Chang
     assert str(place) in message
 
 
+@pytest.fixture(scope="module")
+def finished(interrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``interrupted`` run when it was gone on with."""
+    folder = Path(shutil.copytree(interrupted, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True))
+    assert main(["resume", str(folder / "run"), "--device", "cpu", "--quiet"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("case", sorted(case for case in BROKEN_TABLES if not case.startswith("checkpoint")))
+def test_broken_runs_are_not_said_to_be_complete(place: Path, finished: Path, refuse: Refusal, case: str) -> None:
+    shutil.rmtree(place / "run")
+    shutil.copytree(finished / "run", place / "run")
+    change, said = BROKEN_RUNS[case]
+    change(place / "run")
+    assert said in refuse("resume", str(place / "run"), "--device", "cpu")
+
+
 @pytest.mark.parametrize("case", sorted(BROKEN_RUNS.keys() - BROKEN_TABLES))
 def test_broken_runs_are_not_diagnosed(place: Path, refuse: Refusal, case: str) -> None:
     change, said = BROKEN_RUNS[case]
