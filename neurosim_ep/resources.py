@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable
@@ -20,8 +21,8 @@ PARTS = ("devices", "cells", "converters")
 """Folders of ``hwmodels`` whose files describe parts of tiles, not whole chips."""
 
 HUGE = "holds a whole number of more than 64 bits, which TOML has not"
-LONGEST, DEEPEST, MOST_BITS = 2**26, 32, 10_000
-"""Bytes of a text, levels of tables and lists in one, and bits of a number that can be shown."""
+LONGEST, DEEPEST = 2**26, 32
+"""Bytes of a text, and levels of tables and lists in one."""
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -79,6 +80,18 @@ def read_toml(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, An
     return document
 
 
+def read_json(path: Path, error: Callable[[str], NeurosimError]) -> dict[str, Any]:
+    """The JSON object at ``path``; raises ``error(message)`` where it cannot be read."""
+    text = read_text(path, error)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{path}: cannot be read as JSON ({problem})") from problem
+    if not isinstance(document, dict):
+        raise error(f"{path}: must be a JSON object, not a {type(document).__name__}")
+    return document
+
+
 def broken_value(document: dict[str, Any]) -> str:
     """What of a TOML ``document`` no program can be expected to take; nothing where all is well."""
     waiting: list[tuple[str, Any, int]] = [("", document, 0)]
@@ -90,7 +103,7 @@ def broken_value(document: dict[str, Any]) -> str:
             waiting += [(f"{key}.{name}" if key else name, inner, depth + 1) for name, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(key, inner, depth + 1) for inner in value]
-        elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             return f"{key}: {HUGE}"
     return ""
 

@@ -18,7 +18,6 @@ or process) and ``metrics``.
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from neurosim_ep import __version__
 from neurosim_ep.errors import CheckpointError, UsageError
 from neurosim_ep.record.atomic import json_bytes, write_atomic
 from neurosim_ep.record.lock import LOCK, folder_of, locked
+from neurosim_ep.resources import read_json
 
 SCHEMA_VERSION = 1
 NOBODYS = {LOCK, "lost+found"}
@@ -134,17 +134,11 @@ class RunDirectory:
 
     def info(self) -> dict[str, Any]:
         """The contents of ``run.json``. Raises :class:`CheckpointError` when it is missing or broken."""
-        try:
-            document = json.loads(self.run_json.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not self.run_json.exists():
             raise CheckpointError(
                 f"{self.path}: is not a run directory (no run.json); give one that `neurosim-ep run` made"
-            ) from None
-        except (ValueError, OSError) as problem:
-            raise CheckpointError(f"{self.run_json}: cannot be read as JSON ({problem})") from problem
-        if not isinstance(document, dict):
-            raise CheckpointError(f"{self.run_json}: must be a JSON object, not a {type(document).__name__}")
-        return document
+            )
+        return read_json(self.run_json, CheckpointError)
 
     def update_run_json(self, **fields: Any) -> None:
         """Replace these fields of ``run.json`` and keep the others."""

@@ -186,15 +186,7 @@ class TrafficWriter:
 
     def require(self, epoch: int, counts: TileCounts) -> None:
         """Raise :class:`CheckpointError` unless the file has the batches up to ``epoch`` that ``counts`` sums up."""
-        if not counts.batches:
-            return
-        if not self.path.exists():
-            raise CheckpointError(f"{self.path}: missing: not what the run's checkpoint knows of; {RESTORE}")
-        with open_traffic(self.path) as file:
-            found = _counts(file, self.plan, int((file["batches/epoch"][:] <= epoch).sum()))
-        same = [np.array_equal(getattr(found, name), getattr(counts, name)) for name in ("traffic", "update")]
-        if not all(same) or (found.samples, found.batches) != (counts.samples, counts.batches):
-            raise CheckpointError(f"{self.path}: holds other counts than the run's checkpoint knows of; {RESTORE}")
+        require_counts(self.path, epoch, counts)
 
     def truncate_to(self, epoch: int) -> None:
         """Drop the batches of epochs after ``epoch``. Raises :class:`CheckpointError` for a broken file."""
@@ -261,6 +253,21 @@ def open_traffic(path: Path) -> Iterator[h5py.File]:
         ) from problem
 
 
+def require_counts(path: Path, epoch: int, counts: TileCounts) -> None:
+    """Raise :class:`CheckpointError` unless the file at ``path`` has the batches up to ``epoch`` that ``counts`` sums
+    up.
+    """
+    if not counts.batches:
+        return
+    if not path.exists():
+        raise CheckpointError(f"{path}: missing: not what the run's checkpoint knows of; {RESTORE}")
+    with open_traffic(path) as file:
+        found = _counts(file, counts.traffic.shape[-1], int((file["batches/epoch"][:] <= epoch).sum()))
+    same = [np.array_equal(getattr(found, name), getattr(counts, name)) for name in ("traffic", "update")]
+    if not all(same) or (found.samples, found.batches) != (counts.samples, counts.batches):
+        raise CheckpointError(f"{path}: holds other counts than the run's checkpoint knows of; {RESTORE}")
+
+
 def read_traffic(path: Path) -> Recorded:
     """The counts of all recorded batches of the file at ``path``, added up.
 
@@ -289,7 +296,7 @@ def _recorded(file: h5py.File) -> Recorded:
     geometries = [_geometry(text, signed) for text, signed in zip(shapes, signs, strict=True)]
     others = file["layers/identities"].asstr()[:] if "layers/identities" in file else []
     plan = plan_tiles(geometries, array, [_geometry(text) for text in others])
-    counts = _counts(file, plan, len(file["batches/samples"]))
+    counts = _counts(file, len(plan.tiles), len(file["batches/samples"]))
     columns = {column: file[f"projections/{column}"][:].tolist() for column in Projection._fields}
     roles = file["projections/role"].asstr()[:].tolist()
     projections = [
@@ -300,9 +307,9 @@ def _recorded(file: h5py.File) -> Recorded:
     return Recorded(counts, plan, signals, readout)
 
 
-def _counts(file: h5py.File, plan: TilePlan, batches: int) -> TileCounts:
-    """The counts of the first recorded ``batches``, added up."""
-    counts = TileCounts.zeros(len(plan.tiles))
+def _counts(file: h5py.File, tiles: int, batches: int) -> TileCounts:
+    """The counts of the first recorded ``batches`` on so many tiles, added up."""
+    counts = TileCounts.zeros(tiles)
     for axes in product(*map(enumerate, (READ_PHASES, ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES))):
         places, names = zip(*axes, strict=True)
         counts.traffic[places] = file["/".join(("phases", *names))][:batches].sum(0)

@@ -77,6 +77,8 @@ def _value(node: ast.AST, lookup: Lookup) -> Any:
                 return _ARITHMETIC[type(op)](_number(left, lookup), _number(right, lookup))
             except ZeroDivisionError:
                 raise ValueError(f"divides by zero in {ast.unparse(node)}; exclude that with `and` before it") from None
+            except OverflowError:
+                raise ValueError(f"is beyond the range of numbers in {ast.unparse(node)}; make it smaller") from None
         case ast.Compare(left=left, ops=ops, comparators=rights):
             return _compared(node, [left, *rights], ops, lookup)
     raise ValueError(f"has {ast.unparse(node)}, which is not understood; {GRAMMAR}")

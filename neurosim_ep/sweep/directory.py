@@ -9,23 +9,25 @@ points.csv        settings, status, final metrics and cost of every point
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from neurosim_ep.errors import SweepError, UsageError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from neurosim_ep.errors import SweepError, UsageError, listed
 from neurosim_ep.record.atomic import write_atomic, write_json
 from neurosim_ep.record.lock import LOCK, locked
 from neurosim_ep.record.rundir import iso_time, versions
-from neurosim_ep.resources import read_toml
+from neurosim_ep.resources import read_json, read_toml
 from neurosim_ep.scenario.load import dump_scenario
+from neurosim_ep.strict import Strict, broken_rule
 from neurosim_ep.sweep.file import EstimateSection, SlurmSection, read_sweep
-from neurosim_ep.sweep.points import Plan, Point
+from neurosim_ep.sweep.points import LONGEST_NAME, Plan, Point
 
 SCHEMA_VERSION = 1
 DOCUMENT, SOURCE, TABLE = "sweep.json", "sweep.toml", "points.csv"
@@ -33,11 +35,37 @@ BEGUN = {SOURCE, f".{SOURCE}.tmp", f".{DOCUMENT}.tmp", "scenarios", LOCK, "lost+
 """What a command that was killed before the sweep began may leave."""
 
 
+class PointEntry(Strict):
+    """A point in :data:`DOCUMENT`; ``name`` is that of its files, which lie in the directory and nowhere else."""
+
+    name: Annotated[str, Field(pattern=r"^\d[A-Za-z0-9_.+=-]*$", max_length=LONGEST_NAME)]
+    settings: dict[str, Any]
+
+
+class Document(Strict):
+    """What :data:`DOCUMENT` says of the sweep; what later versions add to it is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: Literal["run", "estimate"]
+    varied: tuple[str, ...] = Field(alias="keys", strict=False)
+    points: tuple[PointEntry, ...] = Field(strict=False)
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if len({point.name for point in self.points}) < len(self.points):
+            raise ValueError("two of its points have one name")
+        if not self.points or any(point.settings.keys() != set(self.varied) for point in self.points):
+            raise ValueError("its points must have the keys that vary, and these alone")
+        return self
+
+
 @dataclass(frozen=True)
 class SweepDirectory:
     """A sweep directory that has begun."""
 
     path: Path
+    document: Document
 
     @staticmethod
     def is_at(path: Path) -> bool:
@@ -49,13 +77,7 @@ class SweepDirectory:
         """The sweep directory at ``path``. Raises :class:`SweepError` when this version cannot read it."""
         if not cls.is_at(path):
             raise SweepError(f"{path}: is no sweep directory (no {DOCUMENT}); give one that `neurosim-ep sweep` made")
-        sweep = cls(path)
-        if (version := sweep.document.get("schema_version")) != SCHEMA_VERSION:
-            raise SweepError(
-                f"{path / DOCUMENT}: schema_version = {version}: this version reads {SCHEMA_VERSION} only; use the "
-                "neurosim-ep version that made the sweep"
-            )
-        return sweep
+        return cls(path, _read_document(path / DOCUMENT))
 
     @classmethod
     def begin(cls, path: Path, source: Path, plan: Plan) -> Self:
@@ -80,7 +102,7 @@ class SweepDirectory:
                 "points": [{"name": point.name, "settings": point.settings} for point, _ in plan.points],
             }  # fmt: skip
             write_json(path / DOCUMENT, document)
-        return cls(path)
+        return cls.open(path)
 
     def require_source(self, source: Path) -> None:
         """Take over what ``source`` says about Slurm. Raises :class:`UsageError` where its points are others."""
@@ -93,28 +115,18 @@ class SweepDirectory:
         if before != now:
             write_atomic(self.path / SOURCE, source.read_bytes())
 
-    @cached_property
-    def document(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.path / DOCUMENT).read_text(encoding="utf-8"))
-        except (ValueError, OSError) as problem:
-            raise SweepError(f"{self.path / DOCUMENT}: cannot be read as JSON ({problem})") from problem
-        if not isinstance(found, dict):
-            raise SweepError(f"{self.path / DOCUMENT}: must be a JSON object, not a {type(found).__name__}")
-        return found
-
     @property
     def kind(self) -> str:
-        return str(self.document["kind"])
+        return self.document.kind
 
     @property
     def keys(self) -> list[str]:
         """Dotted keys that vary."""
-        return list(self.document["keys"])
+        return list(self.document.varied)
 
     @cached_property
     def points(self) -> list[Point]:
-        return [Point(point["name"], point["settings"]) for point in self.document["points"]]
+        return [Point(point.name, point.settings) for point in self.document.points]
 
     @property
     def slurm(self) -> SlurmSection:
@@ -143,6 +155,23 @@ class SweepDirectory:
         if (self.run(point) / "run.json").exists():
             return ["resume", str(self.run(point)), "--device", device]
         return ["run", str(self.scenario(point)), "--out", str(self.run(point)), "--device", device]
+
+
+def _read_document(path: Path) -> Document:
+    found = read_json(path, SweepError)
+    if (version := found.get("schema_version")) != SCHEMA_VERSION:
+        raise SweepError(
+            f"{path}: schema_version = {version}: this version reads {SCHEMA_VERSION} only; use the neurosim-ep "
+            "version that made the sweep"
+        )
+    try:
+        return Document.model_validate(found)
+    except ValidationError as error:
+        problems = [
+            broken_rule(".".join(map(str, one["loc"])) or DOCUMENT, one["input"], one["msg"]) for one in error.errors()
+        ]
+        said = listed(f"{path}: damaged or edited", problems)
+        raise SweepError(f"{said}\nrestore it from a copy, or begin the sweep again with another --out") from error
 
 
 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -10,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurosim_ep.errors import UsageError
-from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.errors import SweepError, UsageError
+from neurosim_ep.record.atomic import write_atomic, write_json
+from neurosim_ep.resources import read_json
 from neurosim_ep.sweep.directory import SweepDirectory
 from neurosim_ep.sweep.points import Point
 
@@ -37,13 +37,13 @@ def submit(sweep: SweepDirectory, points: Sequence[Point], jobs: int | None, dev
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
         raise UsageError(f"sbatch refused the jobs: {said}; mend [slurm] in the sweep file ({shlex.join(command)})")
     number = done.stdout.strip().split(";")[0]
-    write_atomic(sweep.path / JOBS, json.dumps([*_known(sweep), number]).encode())
+    write_json(sweep.path / JOBS, {"jobs": [*submitted(sweep), number]})
     return number
 
 
 def queued(sweep: SweepDirectory) -> list[str]:
     """Numbers of the arrays of this sweep that still have jobs waiting or running."""
-    known = _known(sweep)
+    known = submitted(sweep)
     if not known or shutil.which("squeue") is None:
         return []
     found = []
@@ -54,9 +54,15 @@ def queued(sweep: SweepDirectory) -> list[str]:
     return found
 
 
-def _known(sweep: SweepDirectory) -> list[str]:
+def submitted(sweep: SweepDirectory) -> list[str]:
+    """Numbers of all arrays of this sweep. Raises :class:`SweepError` where they are damaged."""
     path = sweep.path / JOBS
-    return list(json.loads(path.read_text("utf-8"))) if path.exists() else []
+    if not path.exists():
+        return []
+    jobs = read_json(path, SweepError).get("jobs")
+    if not isinstance(jobs, list) or not all(isinstance(number, str) for number in jobs):
+        raise SweepError(f"{path}: damaged or edited: must hold the numbers of jobs; remove it once they have ended")
+    return jobs
 
 
 def _ranges(numbers: Sequence[int]) -> list[str]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neurosim_ep.errors import SweepError
 from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.resources import read_json, read_text
 from neurosim_ep.sweep.axes import toml_text
 from neurosim_ep.sweep.directory import TABLE, SweepDirectory, is_held
 from neurosim_ep.sweep.points import Point
@@ -67,11 +68,16 @@ def point_row(sweep: SweepDirectory, point: Point) -> dict[str, Any]:
     row = {"point": point.name, **settings, "status": status, **_cost(folder)}
     if status in ENDED:
         row["reason"] = reason(sweep.log(point))
-    metrics = info.get("metrics") or {}
-    row |= {key: metrics[key] for key in METRICS if metrics.get(key) is not None}
+    row |= _numbers(info.get("metrics"), METRICS) | _numbers(info, ("seconds",))
     if info:
-        row |= {"epochs": epochs_done(folder), "seconds": info.get("seconds")}
+        row["epochs"] = epochs_done(folder)
     return row
+
+
+def _numbers(table: object, keys: Sequence[str]) -> dict[str, float]:
+    """Those of ``keys`` that have a number in ``table``."""
+    found = {key: table.get(key) for key in keys} if isinstance(table, dict) else {}
+    return {key: value for key, value in found.items() if isinstance(value, int | float)}
 
 
 def _status(sweep: SweepDirectory, point: Point, info: Mapping[str, Any]) -> str:
@@ -115,29 +121,35 @@ def epochs_done(folder: Path) -> int:
 def _cost(folder: Path) -> dict[str, float]:
     """Per training sample: energies, latencies, and EP's energy against backpropagation's; the area of the chip."""
     found: dict[str, float] = {}
-    for line in _csv(folder / "comparison.csv"):
-        style, backprop_J = line["style"], float(line["backprop_J"])
-        found |= {f"energy_{style}_J": float(line["energy_J"]), f"latency_{style}_s": float(line["latency_s"])}
-        found["backprop_J"] = backprop_J
+    for style, energy_J, latency_s, backprop_J in _csv(
+        folder / "comparison.csv", ("style", "energy_J", "latency_s", "backprop_J")
+    ):
+        found |= {f"energy_{style}_J": energy_J, f"latency_{style}_s": latency_s, "backprop_J": backprop_J}
         if backprop_J:
-            found[f"ep_per_backprop_{style}"] = found[f"energy_{style}_J"] / backprop_J
-    if area := [float(line["area_m2"]) for line in _csv(folder / "area.csv")]:
+            found[f"ep_per_backprop_{style}"] = energy_J / backprop_J
+    if area := [area_m2 for _, area_m2 in _csv(folder / "area.csv", ("component", "area_m2"))]:
         found["area_m2"] = sum(area)
-    return found
+    return {key: value for key, value in found.items() if key in COSTS}
 
 
-def _csv(path: Path) -> Iterator[dict[str, str]]:
+def _csv(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """These ``columns`` of the rows, text first, the others numbers; no rows where there is no such file."""
+    if not path.exists():
+        return []
+    text = read_text(path, SweepError)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-    except FileNotFoundError:
-        return
+        rows = [[row[column] for column in columns] for row in csv.DictReader(io.StringIO(text))]
+        return [(str(first), *map(float, others)) for first, *others in rows]
+    except (csv.Error, KeyError, TypeError, ValueError) as problem:
+        raise SweepError(
+            f"{path}: damaged or edited ({problem!r}); restore it from a copy, or remove {path.parent} for the "
+            "point to be computed again"
+        ) from problem
 
 
 def _json(path: Path) -> dict[str, Any]:
     """What a run says of itself; nothing where it has not begun, or says what cannot be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+        return read_json(path, SweepError)
+    except SweepError:
         return {}
-    return found if isinstance(found, dict) else {}

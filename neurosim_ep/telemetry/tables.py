@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -17,6 +19,7 @@ from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_tabl
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.record.growing import GrowingFile
 from neurosim_ep.record.logs import (
     COST_COLUMNS,
     EPOCH_COLUMNS,
@@ -29,9 +32,11 @@ from neurosim_ep.record.logs import (
     write_table,
 )
 from neurosim_ep.record.rundir import RunDirectory
-from neurosim_ep.record.traffic import TrafficWriter
+from neurosim_ep.record.traffic import TrafficWriter, require_counts
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.epoch import EpochRecord, Evaluation
+
+TRAFFIC = "traffic.h5"
 
 
 class RunTables:
@@ -45,7 +50,7 @@ class RunTables:
         self.layers = CsvTable(directory.path / "layers.csv", LAYER_COLUMNS)
         self.residual = CsvTable(directory.path / "residual.csv", RESIDUAL_COLUMNS)
         self.traffic = TrafficWriter(
-            directory.path / "traffic.h5",
+            directory.path / TRAFFIC,
             model.plan,
             scenario_name=scenario.scenario.name,
             seed=scenario.scenario.seed,
@@ -163,11 +168,7 @@ class RunTables:
         """
         if state["traffic"].shape != self.counts.traffic.shape:
             raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
-        tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
-        self.counts = TileCounts(
-            state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
-            samples=state["samples"], batches=state["batches"], terms=self.counts.terms, applied=self.counts.applied,
-        )  # fmt: skip
+        self.counts = replace(_counts_in(state), terms=self.counts.terms, applied=self.counts.applied)
         for name, table in self.growing.items():
             table.load_state_dict(state["grown"][name])
         self.traffic.require(epoch, self.counts)
@@ -228,3 +229,21 @@ class RunTables:
             int(str(layer)): float(joules) / counts.samples
             for layer, joules in energy.set_index("layer")["energy_J"].items()
         }
+
+
+def require_tables(folder: Path, state: dict[str, Any], epoch: int) -> None:
+    """Raise :class:`CheckpointError` unless tables and traffic of the run in ``folder`` are those that the ``state`` of
+    :class:`RunTables` after ``epoch`` knows of; what follows from them is not looked at.
+    """
+    for name, grown in state["grown"].items():
+        GrowingFile(folder / name).load_state_dict(grown)
+    require_counts(folder / TRAFFIC, epoch, _counts_in(state))
+
+
+def _counts_in(state: dict[str, Any]) -> TileCounts:
+    """The counts in a :meth:`RunTables.state_dict`."""
+    tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
+    return TileCounts(
+        state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
+        samples=state["samples"], batches=state["batches"],
+    )  # fmt: skip

@@ -36,7 +36,7 @@ from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
-from neurosim_ep.telemetry.tables import RunTables
+from neurosim_ep.telemetry.tables import RunTables, require_tables
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
 from neurosim_ep.train.result import RunResult
@@ -152,8 +152,9 @@ def resume(
     directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or QuietReporter()
     if directory.info().get("status") == "done" and not overrides:
+        report = _report(Experiment.open(run_dir, device=device))
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
-        return _report(Experiment.open(run_dir, device=device))
+        return report
     with locked(directory.path) as lock:
         experiment = Experiment.open(run_dir, device=device, overrides=overrides)
         experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
@@ -161,7 +162,10 @@ def resume(
 
 
 def _report(experiment: Experiment) -> RunResult:
-    """How a finished run ended."""
+    """How a finished run ended, once its tables have been found to be what it left."""
+    if "kept" in experiment.checkpoint:  # not of earlier versions
+        with experiment.fitting():
+            require_tables(experiment.run.path, experiment.checkpoint["tables"], experiment.epoch)
     with experiment.reading() as info:
         result = RunResult(
             experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],

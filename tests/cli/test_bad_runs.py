@@ -159,7 +159,8 @@ BROKEN_RUNS: dict[str, tuple[Change, str]] = {
     "a file": (become_a_file, "no such run directory"),
     "an empty folder": (become_empty, "is not a run directory (no run.json)"),
     "run.json cut short": (halve("run.json"), "run.json: cannot be read as JSON"),
-    "run.json not text": (write("run.json", b"\xff"), "run.json: cannot be read as JSON"),
+    "run.json not text": (write("run.json", b"\xff"), "run.json: is not UTF-8 text"),
+    "run.json without end": (write("run.json", b"[" * 100_000), "run.json: cannot be read as JSON"),
     "run.json a list": (write("run.json", b"[]"), "run.json: must be a JSON object, not a list"),
     "run.json incomplete": (
         replace("run.json", '"data"', '"date"'),
@@ -335,6 +336,23 @@ def test_broken_runs_are_not_resumed(place: Path, refuse: Refusal, change: Chang
     message = refuse("resume", str(place / "run"), "--device", "cpu")
     assert said in message
     assert str(place) in message
+
+
+@pytest.fixture(scope="module")
+def finished(interrupted: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``interrupted`` run when it was gone on with."""
+    folder = Path(shutil.copytree(interrupted, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True))
+    assert main(["resume", str(folder / "run"), "--device", "cpu", "--quiet"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("case", sorted(case for case in BROKEN_TABLES if not case.startswith("checkpoint")))
+def test_broken_runs_are_not_said_to_be_complete(place: Path, finished: Path, refuse: Refusal, case: str) -> None:
+    shutil.rmtree(place / "run")
+    shutil.copytree(finished / "run", place / "run")
+    change, said = BROKEN_RUNS[case]
+    change(place / "run")
+    assert said in refuse("resume", str(place / "run"), "--device", "cpu")
 
 
 @pytest.mark.parametrize("case", sorted(BROKEN_RUNS.keys() - BROKEN_TABLES))

@@ -15,12 +15,19 @@ from new_run import reseal, unseal
 from neurosim_ep.analysis.load import NothingToDraw, open_run
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.experiment.opening import Experiment
+from neurosim_ep.hardware.bill.modelcheck import check_rows, doubts
+from neurosim_ep.hardware.model.describe import new_model
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import TeacherSection
+from neurosim_ep.sweep import slurm
+from neurosim_ep.sweep.command import open_sweep
+from neurosim_ep.sweep.directory import SweepDirectory
+from neurosim_ep.sweep.points import plan_sweep
+from neurosim_ep.sweep.status import Progress
 from neurosim_ep.teacher.classifier import build_teacher
 from neurosim_ep.teacher.foreign import read_foreign
 from neurosim_ep.teacher.store import StoreKey, TargetStore, write_store
@@ -38,6 +45,25 @@ SPLICES = [
     b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"-1", b"1e999", b"nan", b"99999999999999999999",
     b"\n", b"[[[[[[[[", b'"', b"\x80\x04", b"\xf0\x9f", b"null", b"{}", b"9" * 5000, b"~nouser/x", b"../../",
 ]  # fmt: skip
+SWEEP = """[sweep]
+base = "smoke"
+kind = "estimate"
+constraints = ["relaxation.beta * 2 < relaxation.free_steps or data.classes in [10, 20]"]
+[grid]
+relaxation.beta = [0.1, 0.2]
+[random]
+draws = 2
+[random.axes]
+training.learning_rate = { low = 0.01, high = 1.0, scale = "log" }
+relaxation.free_steps = { low = 4, high = 8 }
+[slurm]
+options = ["--time=1:00:00"]
+"""
+ESTIMATED = {
+    "comparison.csv": "style,energy_J,latency_s,backprop_J\nclocked,1e-5,1e-3,2e-6\nevent,1e-5,1e-3,2e-6\n",
+    "area.csv": "layer,name,component,units,area_m2\n0,conv1,multiply_add,16,1.8e-08\n1,conv2,adc,4,2e-08\n",
+}
+"""What an estimate leaves, as far as a sweep reads it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +95,7 @@ def kinds(base: Path) -> dict[str, Kind]:
         "table": Kind(out, "layers.csv", lambda folder: open_run(folder).table("layers.csv", ("epoch", "mean_abs_dW"))),
     }
     found["checkpoint with a digest of its own"] = Kind(out, "checkpoints/last.pt", _meant)
-    return found | _settings(base) | _images(base) | _others(base)
+    return found | _settings(base) | _images(base) | _others(base) | _sweeps(base)
 
 
 def _run_json(folder: Path) -> object:
@@ -95,6 +121,8 @@ def _settings(base: Path) -> dict[str, Kind]:
             lambda path: load_scenario("smoke", [f"hardware.converters.preset={path}"]),
         ),
     }
+    (base / "new.toml").write_text(new_model("mine"))
+    readers["hardware model of one's own"] = (base / "new.toml", _checked)
     found = {}
     for name, (path, read) in readers.items():
         folder = base / name.replace(" ", "_")
@@ -102,6 +130,36 @@ def _settings(base: Path) -> dict[str, Kind]:
         shutil.copy(path, folder / "file.toml")
         found[name] = Kind(folder, "file.toml", lambda place, read=read: read(place / "file.toml"))  # type: ignore[misc]
     return found
+
+
+def _checked(path: Path) -> object:
+    """What `hw check` says of it."""
+    file = read_model(str(path))
+    return check_rows(file), doubts(file)
+
+
+def _sweeps(base: Path) -> dict[str, Kind]:
+    """A sweep file, and the directory of a sweep of estimates of which one is there."""
+    folder, out = base / "sweeps", base / "sweep"
+    folder.mkdir()
+    (folder / "file.toml").write_text(SWEEP)
+    sweep = open_sweep(str(folder / "file.toml"), out, print)
+    run = sweep.run(sweep.points[0])
+    run.mkdir()
+    for name, text in ESTIMATED.items():
+        (run / name).write_text(text)
+    (out / "slurm.json").write_text('{"jobs": ["17"]}')
+
+    def opened(place: Path) -> object:
+        Progress(found := SweepDirectory.open(place)).refresh()
+        return found.slurm, found.estimate, slurm.submitted(found)
+
+    inside = {
+        "sweep.json": "sweep.json", "sweep.toml of a sweep": "sweep.toml", "jobs of a sweep": "slurm.json",
+        "comparison of a point": f"runs/{run.name}/comparison.csv", "area of a point": f"runs/{run.name}/area.csv",
+    }  # fmt: skip
+    found = {name: Kind(out, path, opened) for name, path in inside.items()}
+    return found | {"sweep": Kind(folder, "file.toml", lambda place: plan_sweep(place / "file.toml"))}
 
 
 def _images(base: Path) -> dict[str, Kind]:
