@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli.group import cli
+from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.errors import UsageError, nearest
 
 
@@ -36,6 +37,35 @@ def data_command(kind: str, folder: Path, given: Path | None) -> None:
     click.echo(f"{archive}\nIts SHA-256 is that of the official archive. Name it to one command, or to all:")
     click.echo(f"  --set data.kind={kind} --set data.root={shlex.quote(str(folder))}")
     click.echo(f"  export NEUROSIM_EP_DATA={shlex.quote(str(folder.resolve()))}")
+
+
+@cli.command("get")
+@click.argument("name", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty; default runs/NAME.")
+def get_command(name: str | None, out: Path | None) -> None:
+    """Unpack the trained network NAME as a finished run, to try what can be done with one.
+
+    Without NAME: list those that ship with the package.
+    """
+    from neurosim_ep.record.trained import Trained, trained_files
+
+    if name is None:
+        click.echo(table([Trained.read(path).row() for path in trained_files().values()]))
+        return
+    found = Trained.named(name)
+    folder = out or Path("runs") / name
+    found.unpack(folder)
+    run = shlex.quote(str(folder))
+    print_pairs(list(found.row().items()))
+    click.echo(
+        f"{folder}\nTry, in seconds:\n"
+        f"  neurosim-ep plot {run}\n"
+        f"  neurosim-ep recost {run} --hw pcm_90nm\n"
+        f"  neurosim-ep diagnose {run} --set data.kind=textures\n"
+        "data.kind=textures gives images that are made, of other things than those it learned; for those:\n"
+        "  neurosim-ep data cifar10 --to DIR\n"
+        f"  neurosim-ep diagnose {run} --set data.root=DIR"
+    )
 
 
 @contextmanager

@@ -108,8 +108,11 @@ def gdu_command(
     "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@set_option
 @machine_options
-def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> None:
+def diagnose(
+    run_dir: Path, samples: int, out: Path | None, overrides: tuple[str, ...], device: str, threads: int | None
+) -> None:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
@@ -119,7 +122,7 @@ def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads
     def say(message: str) -> None:
         click.echo(message, err=True)
 
-    found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
+    found = diagnose(run_dir, samples, out, overrides=overrides, device=device, threads=threads, say=say)
     print_pairs(found.summary())
     click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
     for finding in found.document["findings"]:
