@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from neurosim_ep.cli import costs, devices, explaining, fetching, results, running, scenarios, sweeping
+from neurosim_ep.cli import completion, costs, devices, explaining, fetching, results, running, scenarios, sweeping
 from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
@@ -27,6 +27,8 @@ FAMILIES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (see :mod:`neurosim_ep.errors`)."""
+    if (answered := completion.answer(cli)) is not None:
+        return answered
     words = list(sys.argv[1:] if arguments is None else arguments)
     with interruptible():
         try:

@@ -1,4 +1,4 @@
-"""Commands that bring what the package does not hold unpacked: images, and trained networks."""
+"""Commands that bring what one works with: images, trained networks, and what the shell completes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.errors import UsageError, nearest
 
 
 @cli.command("data")
-@click.argument("kind")
+@click.argument("kind", shell_complete=completion.image_kind)
 @click.option("--to", "folder", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Its folder.")
 @click.option("--from", "given", type=click.Path(path_type=Path), metavar="FILE", help="The archive, if it is here.")
 def data_command(kind: str, folder: Path, given: Path | None) -> None:
@@ -40,7 +41,7 @@ def data_command(kind: str, folder: Path, given: Path | None) -> None:
 
 
 @cli.command("get")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.trained)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory, new or empty; default runs/NAME.")
 def get_command(name: str | None, out: Path | None) -> None:
     """Unpack the trained network NAME as a finished run, to try what can be done with one.
@@ -66,6 +67,17 @@ def get_command(name: str | None, out: Path | None) -> None:
         "  neurosim-ep data cifar10 --to DIR\n"
         f"  neurosim-ep diagnose {run} --set data.root=DIR"
     )
+
+
+@cli.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print what SHELL must run to complete commands, names and keys.
+
+    For bash, in ~/.bashrc: eval "$(neurosim-ep completion bash)"; for zsh likewise in ~/.zshrc; for fish:
+    neurosim-ep completion fish > ~/.config/fish/completions/neurosim-ep.fish
+    """
+    click.echo(completion.script(cli, shell))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -79,7 +80,7 @@ def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> 
 
 
 @cli.command("gdu")
-@click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
+@click.argument("target", metavar="SCENARIO_OR_RUN_DIR", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
 @set_option
