@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.run import run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "EPGradients",
     "RunResult",

@@ -8,16 +8,27 @@ from collections.abc import Sequence
 
 import click
 
-from neurosim_ep.cli import costs, devices, explaining, results, running, scenarios, sweeping
+from neurosim_ep.cli import completion, costs, devices, explaining, fetching, results, running, scenarios, sweeping
 from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
 
-FAMILIES = (running, scenarios, results, costs, explaining, devices, sweeping)  # imported for the commands they add
+FAMILIES = (
+    running,
+    scenarios,
+    results,
+    costs,
+    explaining,
+    devices,
+    sweeping,
+    fetching,
+)  # imported for the commands they add
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code (see :mod:`neurosim_ep.errors`)."""
+    if (answered := completion.answer(cli)) is not None:
+        return answered
     words = list(sys.argv[1:] if arguments is None else arguments)
     with interruptible():
         try:

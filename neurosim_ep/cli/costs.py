@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import SuggestingGroup, cli
 from neurosim_ep.cli.options import load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @cli.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=completion.scenario_or_file)
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to record.")
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
@@ -66,7 +67,13 @@ def estimate(
 
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--hw", required=True, metavar="MODEL", help="Hardware model: a shipped name or a TOML file.")
+@click.option(
+    "--hw",
+    required=True,
+    metavar="MODEL",
+    shell_complete=completion.model_or_file,
+    help="Hardware model: a shipped name or a TOML file.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger and area; default: only shown.")
 def recost(run_dir: Path, hw: str, out: Path | None) -> None:
     """Price what a run recorded with another hardware model.
@@ -93,7 +100,7 @@ def hw_list() -> None:
 
 
 @hw.command("show")
-@click.argument("model")
+@click.argument("model", shell_complete=completion.model_or_file)
 @click.argument("section", required=False)
 def hw_show(model: str, section: str | None) -> None:
     """Show every number of MODEL, or of one SECTION, with its interval, source and file."""
@@ -103,8 +110,8 @@ def hw_show(model: str, section: str | None) -> None:
 
 
 @hw.command("diff")
-@click.argument("model")
-@click.argument("other")
+@click.argument("model", shell_complete=completion.model_or_file)
+@click.argument("other", shell_complete=completion.model_or_file)
 def hw_diff(model: str, other: str) -> None:
     """Show the numbers in which MODEL and OTHER differ."""
     from neurosim_ep.hardware.model.tables import diff_rows
@@ -147,7 +154,7 @@ def hw_new(name: str, out: Path | None) -> None:
 
 
 @hw.command("check")
-@click.argument("model")
+@click.argument("model", shell_complete=completion.model_or_file)
 def hw_check(model: str) -> None:
     """Check MODEL, a file or a shipped name, and say what of it silicon has not shown."""
     from neurosim_ep.hardware.bill.modelcheck import check_rows, doubts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import json_option, load, set_option
 from neurosim_ep.cli.text import table
@@ -21,7 +22,7 @@ BACKPROP = "backprop"
 
 
 @cli.command("explain")
-@click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
+@click.argument("target", metavar="SCENARIO_OR_RUN_DIR", shell_complete=completion.scenario_or_file)
 @click.option(
     "--style", type=click.Choice(["clocked", "event", "settling", BACKPROP]), default="clocked", show_default=True
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurosim_ep import resources
+from neurosim_ep.cli import completion
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.registry import Registry
 from neurosim_ep.threads import MOST
@@ -81,7 +82,12 @@ no_plots_option = click.option(
     "--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."
 )
 set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one key; repeatable."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    shell_complete=completion.key,
+    help="Override one key; repeatable.",
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -79,7 +80,7 @@ def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> 
 
 
 @cli.command("gdu")
-@click.argument("target", metavar="SCENARIO_OR_RUN_DIR")
+@click.argument("target", metavar="SCENARIO_OR_RUN_DIR", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
 @set_option
@@ -108,8 +109,11 @@ def gdu_command(
     "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@set_option
 @machine_options
-def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> None:
+def diagnose(
+    run_dir: Path, samples: int, out: Path | None, overrides: tuple[str, ...], device: str, threads: int | None
+) -> None:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
@@ -119,7 +123,7 @@ def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads
     def say(message: str) -> None:
         click.echo(message, err=True)
 
-    found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
+    found = diagnose(run_dir, samples, out, overrides=overrides, device=device, threads=threads, say=say)
     print_pairs(found.summary())
     click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
     for finding in found.document["findings"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import json_option, load, machine_options, no_plots_option, run_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @cli.command("run")
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
 @set_option
 @no_plots_option
@@ -77,7 +78,7 @@ def resume(
 
 
 @cli.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Its folder; default: where a run looks for it.")
 @set_option
 @run_options
@@ -104,7 +105,7 @@ def teach(
 
 
 @cli.command("bench")
-@click.argument("scenario", default="vgg11_le")
+@click.argument("scenario", default="vgg11_le", shell_complete=completion.scenario_or_file)
 @set_option
 @json_option
 @machine_options

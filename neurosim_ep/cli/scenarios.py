@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep import resources
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.cli.text import table
@@ -16,7 +17,7 @@ from neurosim_ep.registry import LISTED
 
 
 @cli.command()
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=completion.scenario_or_file)
 @set_option
 def check(scenario: str, overrides: tuple[str, ...]) -> None:
     """Validate SCENARIO and show its network, tiles and memory.
@@ -34,7 +35,7 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.argument("section", required=False)
+@click.argument("section", required=False, shell_complete=completion.section)
 def schema(section: str | None) -> None:
     """Explain the keys of scenario files, or of one SECTION.
 
@@ -79,7 +80,7 @@ def list_command() -> None:
 
 
 @cli.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.copyable)
 @click.argument("dest", type=click.Path(path_type=Path), default=Path())
 def copy(name: str, dest: Path) -> None:
     """Copy a shipped scenario, sweep, hardware model or part of tiles, to edit it.

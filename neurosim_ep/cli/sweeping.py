@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli import completion
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import device_option
 
 
 @cli.command("sweep")
-@click.argument("target", metavar="SWEEP_OR_DIR")
+@click.argument("target", metavar="SWEEP_OR_DIR", shell_complete=completion.sweep_or_directory)
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep directory; default runs/<name of the file>.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Points at once; default: one per GPU, or else per core."

@@ -120,7 +120,8 @@ def gdu(
     found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
-    report = GduReport(folder, found, _notes(scenario, setting, found))
+    notes = [*filter(None, [experiment.other_images]), *_notes(scenario, setting, found)]
+    report = GduReport(folder, found, notes)
     with new_folder(folder, "made") as staging:
         _write(staging, report, experiment, setting, samples, began)
     return report

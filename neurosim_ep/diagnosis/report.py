@@ -109,6 +109,7 @@ def diagnose(
     samples: int = 64,
     out: Path | None = None,
     *,
+    overrides: Sequence[str] = (),
     device: str = "auto",
     threads: int | None = None,
     say: Callable[[str], None] = lambda message: None,
@@ -116,12 +117,12 @@ def diagnose(
     """Diagnose the network that the run in ``run_dir`` trained on ``samples`` of its test images.
 
     Writes ``out`` (default ``run_dir/diagnosis``) anew, whole or not at all; ``say`` is told what is being done.
-    ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and work). Raises
-    :class:`UsageError`, :class:`CheckpointError` or :class:`DataError` for what cannot be used and
-    :class:`DivergenceError` when states are not finite.
+    ``overrides`` change the scenario of the run, as the place of its images. ``threads`` is the number PyTorch computes
+    with on the CPU (None: what fits machine and work). Raises :class:`UsageError`, :class:`CheckpointError` or
+    :class:`DataError` for what cannot be used and :class:`DivergenceError` when states are not finite.
     """
     folder = run_dir / "diagnosis" if out is None else out
-    run = Experiment.open(run_dir, device=device)
+    run = Experiment.open(run_dir, device=device, overrides=overrides)
     run.require_phases()
     _refuse_foreign(folder)
     chosen = choose_samples(run, samples)
@@ -154,7 +155,7 @@ def _diagnosis(run: Experiment, chosen: Samples, figures: Figures, folder: Path)
     layers, samples = _layer_rows(run.model.network, figures, course[-1]), _sample_rows(chosen, figures)
     document = _document(run, chosen, figures, course[-1, :, 0])
     document["samples"]["correct"] = sum(row["label"] == row["predicted"] for row in samples)
-    document["findings"] = findings(samples, layers, document)
+    document["findings"] = [*filter(None, [run.other_images]), *findings(samples, layers, document)]
     names = ["all states", *run.model.network.layer_names]
     return Diagnosis(folder, document, layers, samples, _residual_rows(free.ticks, names, course))
 
@@ -177,6 +178,7 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
         "samples": {
             "count": len(chosen.places),
             "test_images": len(run.data.test_labels),
+            "source": run.data.source,
             "choice": "the first of each class in equal numbers, in the order of the test set",
         },
         "free_phase": {

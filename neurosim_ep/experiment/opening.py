@@ -21,6 +21,7 @@ from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.kept import SCENARIO, require_kept
 from neurosim_ep.record.rundir import RunDirectory
+from neurosim_ep.record.trained import SHIPPED
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
@@ -124,19 +125,32 @@ class Experiment:
 
     @cached_property
     def data(self) -> Data:
-        """The images. Raises :class:`DataError` for those that cannot be read, or are not those of the run."""
+        """The images. Raises :class:`DataError` for those that cannot be read, or are not those of the run; a trained
+        network that ships takes any.
+        """
         if self.given is not None:
             return self.given
         if self.directory is None or self.overridden:
             return load_data(self.scenario.data, self.scenario.scenario.seed)
         with self.reading() as info:
-            began_with, digest = info["data"]["source"], info["data"]["digest"]
+            learned, any_will_do = info["data"], SHIPPED in info
+            began_with, digest = learned["source"], learned["digest"]
         data = load_data(self.scenario.data, self.scenario.scenario.seed)
-        if data.digest != digest:
+        if data.digest != digest and not any_will_do:
             raise DataError(
                 f"{data.source}: not the images this run started with ({began_with}); restore them, or start a new run"
             )
         return data
+
+    @property
+    def other_images(self) -> str:
+        """Says so where the images are not, to the bit, those that the run in :attr:`directory` learned."""
+        if self.directory is None:
+            return ""
+        with self.reading() as info:
+            learned, digest = info["data"]["source"], info["data"]["digest"]
+        known = self.data.digest == digest
+        return "" if known else f"other images than the run learned ({learned}): {self.data.source}"
 
     @cached_property
     def model(self) -> Model:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
+from fnmatch import fnmatch
 
 import yaml
 from paths import ROOT
 
 import neurosim_ep
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 
 
 def read(name: str) -> dict:
@@ -21,7 +24,7 @@ def test_the_citation_is_of_this_version() -> None:
     citation = read("CITATION.cff")
     assert citation["cff-version"] == "1.2.0" and {"message", "title", "authors"} <= citation.keys()
     assert citation["title"] == PROJECT["name"]
-    assert str(citation["version"]) == neurosim_ep.__version__ == PROJECT["version"]
+    assert str(citation["version"]) == neurosim_ep.__version__ and "version" in PROJECT["dynamic"]
     assert citation["license"] == PROJECT["license"]
     assert citation["keywords"] == PROJECT["keywords"]
     assert citation["authors"] == [{"name": "the neurosim-ep developers"}]
@@ -44,4 +47,29 @@ def test_hosted_ci_runs_what_a_checkout_runs() -> None:
     assert {"run": ".ci/run"} in jobs["everything"]["steps"] and os.access(ROOT / ".ci/run", os.X_OK)
     least = PROJECT["requires-python"].removeprefix(">=")
     assert jobs["everything"]["steps"][1]["with"]["python-version"] == least
-    assert jobs["suite"]["strategy"]["matrix"]["python-version"] == ["3.12", "3.13"]
+    later = jobs["suite"]["strategy"]["matrix"]["python-version"]
+    named = [name for name in PROJECT["classifiers"] if re.search(r":: 3\.\d", name)]
+    assert named == [f"Programming Language :: Python :: {version}" for version in (least, *later)]
+    assert "Typing :: Typed" in PROJECT["classifiers"] and (ROOT / "neurosim_ep" / "py.typed").is_file()
+
+
+def test_the_docker_image_is_made_of_what_is_there() -> None:
+    lines = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ").splitlines()
+    words = [line.split() for line in lines if line and not line.startswith("#")]
+    assert [line[1] for line in words if line[0] == "ARG"] == [
+        "PYTHON=3.13", "TORCH_INDEX=https://download.pytorch.org/whl/cpu",
+    ]  # fmt: skip
+    assert f"Programming Language :: Python :: {words[0][1].removeprefix('PYTHON=')}" in PROJECT["classifiers"]
+    copied = [source for line in words if line[0] == "COPY" for source in line[1:-1]]
+    assert copied and all((ROOT / source).exists() for source in copied)
+    kinds = [line[0] for line in words]
+    assert words[kinds.index("USER")][1] != "root" and kinds.index("USER") < kinds.index("ENTRYPOINT")
+    (entry,) = PROJECT["scripts"]
+    assert words[kinds.index("ENTRYPOINT")][1] == f'["{entry}"]'
+
+
+def test_the_docker_builder_gets_the_whole_package() -> None:
+    ignored = [line for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if not line.startswith("#")]
+    needed = [*SETUPTOOLS["package-dir"].values(), "pyproject.toml", "README.md", *PROJECT["license-files"]]
+    assert not [name for name in needed for pattern in ignored if fnmatch(name, pattern)]
+    assert {"tests", "docs", ".*"} <= set(ignored)

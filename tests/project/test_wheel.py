@@ -1,12 +1,17 @@
-"""The wheel carries the package with its scenarios, hardware models and pictures, nothing else, and works by itself."""
+"""The source distribution is the checkout; the wheel made of it carries the package with its scenarios, hardware models
+and pictures, nothing else, and works by itself.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import ZipFile
 
 import pytest
@@ -23,23 +28,56 @@ SHIPPED = {
     ),
     "scenarios": ("neurosim_ep/scenarios", ["*.py", "*.toml", "cifar10/*.toml", "fre_rnn/*.toml", "paper/*.toml"]),
     "sweeps": ("neurosim_ep/sweeps", ["*.py", "*.toml"]),
+    "trained": ("neurosim_ep/trained", ["*.py", "*.zip"]),
     "analysis": ("neurosim_ep/analysis", ["*.py"]),
 }
 
-UNTRACKED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs")
+UNTRACKED = shutil.ignore_patterns(
+    ".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "*.pyc", "*.egg-info", "build", "dist", "runs", "_build"
+)
+MADE = {"PKG-INFO", "setup.cfg"}
+"""What only a source distribution has, beside the egg-info."""
 INFO = f"neurosim_ep-{__version__}.dist-info"
 
 
+class Built(NamedTuple):
+    tree: Path
+    sdist: Path
+    wheel: Path
+    said: str
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the tree, so that the build leaves nothing in the tree."""
-    folder = tmp_path_factory.mktemp("wheel")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A source distribution of a copy of the tree, so that the build leaves nothing in the tree, and its wheel."""
+    folder = tmp_path_factory.mktemp("build")
     shutil.copytree(ROOT, folder / "tree", ignore=UNTRACKED)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "tree"]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "tree"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = (folder / "dist").iterdir()
-    return path
+    ((sdist,), (wheel,)) = ((folder / "dist").glob(pattern) for pattern in ("*.tar.gz", "*.whl"))
+    return Built(folder / "tree", sdist, wheel, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def wheel(built: Built) -> Path:
+    return built.wheel
+
+
+def test_building_gives_no_warning(built: Built) -> None:
+    warned = [line for line in built.said.splitlines() if re.search(r"WARNING|Warning|absent|deprecated", line)]
+    assert not warned
+
+
+def test_the_source_distribution_is_the_checkout(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+        runs = archive.getmember(f"neurosim_ep-{__version__}/.ci/run").mode
+    tree = {path.relative_to(built.tree).as_posix() for path in built.tree.rglob("*") if path.is_file()}
+    tree = {name for name in tree if ".egg-info/" not in name}
+    assert {name for name in names if ".egg-info/" not in name} - MADE == tree - MADE
+    assert {"LICENSE", "tests/conftest.py", "tests/helpers/paths.py", "docs/architecture.md"} <= names
+    assert runs & 0o111
 
 
 def files_of_the_tree() -> set[str]:

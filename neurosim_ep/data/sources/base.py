@@ -44,18 +44,32 @@ class Size(NamedTuple):
     test: int
 
 
+class Download(NamedTuple):
+    """The official archive of a data set: its makers' page, its address there, its size in bytes and its SHA-256."""
+
+    page: str
+    address: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.address.rpartition("/")[2]
+
+
 class Source(ABC):
     """Images of one kind, as ``section`` asks for them; a class in a file of its own.
 
     ``name``: value of ``data.kind``; ``sentence``: what the images are. ``takes``: those of the keys ``root``,
     ``classes`` and ``image_size`` that it reads. ``fixed``: whether every data set of this kind has the classes and the
-    shape of the :attr:`usual` one.
+    shape of the :attr:`usual` one. ``download``: the archive that `neurosim-ep data` fetches for it.
     """
 
     name: ClassVar[str]
     sentence: ClassVar[str]
     takes: ClassVar[tuple[str, ...]] = ("root",)
     fixed: ClassVar[bool] = False
+    download: ClassVar[Download | None] = None
 
     def __init__(self, section: DataSection) -> None:
         self.section = section

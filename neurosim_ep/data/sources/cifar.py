@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from neurosim_ep.data.sources.base import Images, ImageSet, Labels, Size, Source, check_labels, data_root
+from neurosim_ep.data.sources.base import (
+    Download,
+    Images,
+    ImageSet,
+    Labels,
+    Size,
+    Source,
+    check_labels,
+    data_root,
+)
 from neurosim_ep.data.sources.files import read_members
 from neurosim_ep.data.sources.pickles import text, unpickle
 from neurosim_ep.errors import DataError
@@ -20,7 +29,8 @@ from neurosim_ep.errors import DataError
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
 MOST_BYTES = 50_000 * (PIXELS + 300)  # of a file: the largest has 50,000 images, with labels and file names
-HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+SITE = "https://www.cs.toronto.edu/~kriz"
+HOME = f"{SITE}/cifar.html"
 FETCH = f"it is damaged or of another data set: fetch the official archive from {HOME}"
 
 Split = tuple[Images, Labels]
@@ -174,6 +184,10 @@ class Cifar10(_Cifar):
 
     name = "cifar10"
     sentence = "CIFAR-10 from its official archives"
+    download = Download(
+        HOME, f"{SITE}/cifar-10-python.tar.gz", 170_498_071,
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    )  # fmt: skip
 
 
 class Cifar100(_Cifar):
@@ -181,13 +195,17 @@ class Cifar100(_Cifar):
 
     name = "cifar100"
     sentence = "CIFAR-100 from its official archives, with its 100 fine labels"
+    download = Download(
+        HOME, f"{SITE}/cifar-100-python.tar.gz", 169_001_437,
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+    )  # fmt: skip
 
 
 def _find(root: str, kind: str) -> tuple[Path, _Archive]:
     """Where ``kind`` lies below ``root``: an unpacked folder or a packed archive, and which archive it is."""
     archives = ARCHIVES[kind]
     names = " or ".join(name for archive in archives for name in (f"{archive.folder}/", archive.packed))
-    wanted = f"{names} ({HOME})"
+    wanted = f"{names} (`neurosim-ep data {kind} --to DIR` fetches it)"
     path = data_root(root, kind, wanted)
     for archive in archives:
         if (path / archive.folder).is_dir():

@@ -1,0 +1,1 @@
+"""Trained networks that ship with the package: finished run directories, each in a zip archive."""
