@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep import resources
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.cli.text import table
@@ -18,7 +19,8 @@ from neurosim_ep.registry import LISTED
 @cli.command()
 @click.argument("scenario")
 @set_option
-def check(scenario: str, overrides: tuple[str, ...]) -> None:
+@answering
+def check(scenario: str, overrides: tuple[str, ...]) -> Answer:
     """Validate SCENARIO and show its network, tiles and memory.
 
     Nothing is run.
@@ -27,10 +29,14 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
     from neurosim_ep.train.inspect import inspect_scenario
 
     inspection = inspect_scenario(loaded)
-    click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
-    for title in ("network", "tiles", "memory", "notes"):
-        if rows := getattr(inspection, title):
-            click.echo(f"\n{title.capitalize()}\n{table(rows)}")
+
+    def show() -> None:
+        click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+        for title in ("network", "tiles", "memory", "notes"):
+            if rows := getattr(inspection, title):
+                click.echo(f"\n{title.capitalize()}\n{table(rows)}")
+
+    return Answer({"scenario": loaded.scenario.name, "file": path, **inspection.document}, show)
 
 
 @cli.command()
@@ -58,8 +64,10 @@ def schema(section: str | None) -> None:
 
 
 @cli.command("list")
-def list_command() -> None:
+@answering
+def list_command() -> Answer:
     """List the shipped scenarios, sweeps, hardware models and parts of tiles, and what else has a name."""
+    listed = {}
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Sweeps", "sweeps", "sweep"),
@@ -68,14 +76,18 @@ def list_command() -> None:
         ("Statistics of cells", "hwmodels/cells", "cell"),
         ("Converters", "hwmodels/converters", "converters"),
     ):
-        rows = [
+        listed[title] = [
             {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
             for name, path in resources.shipped_files(folder).items()
         ]
-        click.echo(f"{title}\n{table(rows)}\n")
     for title, registry in LISTED.items():
-        rows = [{"name": name, "description": text} for name, text in registry.sentences().items()]
-        click.echo(f"{title}\n{table(rows)}\n")
+        listed[title] = [{"name": name, "description": text} for name, text in registry.sentences().items()]
+
+    def show() -> None:
+        for title, rows in listed.items():
+            click.echo(f"{title}\n{table(rows)}\n")
+
+    return Answer({title.lower().replace(" ", "_"): rows for title, rows in listed.items()}, show)
 
 
 @cli.command()
