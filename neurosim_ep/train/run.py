@@ -27,7 +27,7 @@ from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
-from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.progress import Reporter, default_reporter
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
@@ -60,7 +60,8 @@ def run(
         out: where the run directory is to be; by default a new one under ``runs/``.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: how many PyTorch computes with on the CPU, which stays set; None: what fits machine and scenario.
-        reporter: is told of epochs, warnings and batches; by default warnings alone are shown, on stderr.
+        reporter: is told of epochs, warnings and batches; by default a notebook shows a bar, and elsewhere warnings
+            alone are shown, on stderr.
         argv: the command, kept in ``run.json``.
         source: the file the scenario came from, kept as ``source.toml``.
 
@@ -84,7 +85,7 @@ def run(
         resolved = dump_scenario(whole).encode()
         files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
         running = _Running(
-            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or QuietReporter()
+            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or default_reporter()
         )
 
         def begin() -> None:
@@ -99,8 +100,7 @@ def run(
             directory.begin(
                 scenario.scenario.name, seed=scenario.scenario.seed, versions=versions(),
                 device=device_name(trainer.device), threads=used, precision=trainer.engine.precision, argv=list(argv),
-                data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
-                teacher=_teacher(trainer), metrics={},
+                data=data.noted(), teacher=_teacher(trainer), metrics={},
             )  # fmt: skip
 
         return _train(running, begin, 0, {})
@@ -150,7 +150,7 @@ def resume(
             images are others; and as run.
     """
     directory = RunDirectory.open(Path(run_dir))
-    reporter = reporter or QuietReporter()
+    reporter = reporter or default_reporter()
     if directory.info().get("status") == "done" and not overrides:
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return _report(Experiment.open(run_dir, device=device))
@@ -258,6 +258,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
     directory, started, before = running.directory, time.perf_counter(), 0.0
 
     def close(status: str, *messages: str) -> None:
+        running.reporter.close()
         directory.settle(
             (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
             seconds=before + time.perf_counter() - started,
@@ -328,6 +329,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
         reporter.warn(message)
         directory.log(f"warning: {message}")
 
+    reporter.follow(trainer.so_far)
     record = trainer.train_epoch(
         epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
     )
@@ -363,5 +365,5 @@ def _say_new(running: _Running, said: list[str]) -> list[str]:
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
-    reporter.note("drawing the pictures")
+    reporter.stage("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)
