@@ -16,7 +16,7 @@ import neurosim_ep
 PACKAGE = ROOT / "neurosim_ep"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL"}
 
-BASE = {"errors", "units", "registry", "strict", "display"}
+BASE = {"errors", "units", "registry", "strict", "display", "extras"}
 FILES = BASE | {"resources", "scenario"}
 PHYSICS = FILES | {"ep", "tiles"}
 KEPT = FILES | {"tiles", "hardware", "record"}
@@ -27,6 +27,7 @@ ALLOWED = {
     "errors": set(),
     "units": set(),
     "display": set(),
+    "extras": {"errors"},
     "registry": {"errors"},
     "progress": {"units"},
     "interrupts": set(),
