@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
+from neurosim_ep.telemetry.sinks.base import Sinks
 from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
@@ -241,6 +243,15 @@ class _Running:
     tables: RunTables
     reporter: Reporter
     known: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Sinks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sinks = Sinks(self.scenario, self.directory.path, self.warn)
+
+    def warn(self, message: str) -> None:
+        """Say what may spoil the result, and keep it in run.log."""
+        self.reporter.warn(message)
+        self.directory.log(f"warning: {message}")
 
     def save(self, epoch: int, metrics: Metrics) -> None:
         """Checkpoint after ``epoch`` finished epochs."""
@@ -263,6 +274,8 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
             seconds=before + time.perf_counter() - started,
         )  # fmt: skip
+        with suppress(OSError):  # of run.log, which says that a sink failed
+            running.sinks.end(status)
 
     with interruptible():
         try:
@@ -270,6 +283,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             noted = directory.info().get("seconds")
             before = float(noted) if isinstance(noted, int | float) else 0.0
             said = _start(running, first)
+            running.sinks.begin(first)
             for epoch in range(first, running.scenario.training.epochs):
                 metrics = _one_epoch(running, epoch, metrics)
                 said = _say_new(running, said)
@@ -323,12 +337,7 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
 
 def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
-    began = time.perf_counter()
-
-    def warn(message: str) -> None:
-        reporter.warn(message)
-        directory.log(f"warning: {message}")
-
+    began, warn = time.perf_counter(), running.warn
     reporter.follow(trainer.so_far)
     record = trainer.train_epoch(
         epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
@@ -342,6 +351,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     if trainer.warm is not None:
         trainer.warm.forget_all_but(epoch + 1)
     reporter.epoch(row)
+    running.sinks.epoch({**row, **metrics}, record.layers)
     directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items() if value is not None))
     moving = record.settling["not_converged"] or 0.0
     if moving > 0.5:
