@@ -209,8 +209,8 @@ class RunReader:
             best = metrics["best_test_accuracy"]
             rows.append(("test accuracy", f"{metrics['test_accuracy']:.1%} (best {best:.1%})"))
         if (learning := self.learning) is not None:
-            rows.append(("learning", str(learning.get("verdict"))))
-        rows += [("verdict" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
+            rows.append(("verdict", str(learning.get("verdict"))))
+        rows += [("EP or backprop" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
         return [*rows, ("run directory", str(self.path))]
 
     def __repr__(self) -> str:

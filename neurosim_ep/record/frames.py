@@ -21,27 +21,29 @@ from neurosim_ep.hardware.chip.counts import (
     TICK_TABLES,
     UPDATE_QUANTITIES,
 )
-from neurosim_ep.record.traffic import open_traffic, unit_of
+from neurosim_ep.record.traffic import open_traffic
 
 TABLES = (
     "epochs", "layers", "residual", "tiles", "pulses", "cost", "comparison", "sensitivity", "memory", "area",
 )  # fmt: skip
 """Tables of a run, each a CSV file of this name; docs/outputs.md explains their columns."""
 
-_PLACES = ("layer", "tile", "row_block", "col_block", "unit")
 _UNITS = {
-    "seconds": "s", "ticks": "tick", "mean_ticks": "tick", "free_mean_ticks": "tick", "nudge_mean_ticks": "tick",
-    "updates": "update", "updates_dense": "update",
+    "seconds": "s", "epoch": "epoch", "tick": "tick", "ticks": "tick", "mean_ticks": "tick", "free_mean_ticks": "tick",
+    "nudge_mean_ticks": "tick", "updates": "update", "updates_dense": "update", "rows": "row", "columns": "column",
+    "reuse": "read", "reads": "read", "active_lines": "line", "adc_conversions": "conversion",
+    "dac_conversions": "conversion", "pulses_up": "pulse", "pulses_down": "pulse", "pulses_net": "pulse",
+    "samples": "sample", "bits": "bit", "layer": "", "tile": "", "row_block": "", "col_block": "",
 }  # fmt: skip
+_SUFFIXES = {"J": "J", "s": "s", "m2": "m^2"}
 _WITH_GAPS = ("updates", "updates_dense")
 """Columns of whole numbers in which cells may be empty."""
 
 
 def unit_of_column(name: str, values: pd.Series) -> str:
     """The unit of a column of a table: "1" of plain numbers, "" of words and of what counts places."""
-    if name in _UNITS or name in _PLACES or not is_numeric_dtype(values):
-        return _UNITS.get(name, "")
-    return "m^2" if name.endswith("_m2") else unit_of(name) or "1"
+    plain = "1" if is_numeric_dtype(values) else ""
+    return _UNITS.get(name, _SUFFIXES.get(name.rpartition("_")[2], plain))
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -106,7 +108,7 @@ class Traffic(Mapping[str, pd.DataFrame]):
         if name not in list(self):
             raise KeyError(f"{name}: no such table of traffic; tables: {', '.join(self)}")
         with open_traffic(self.path) as file:
-            return _framed(_columns(file, name) if name in _GROUPS else getattr(self, f"_{name}")(file))
+            return _framed(file, _columns(file, name) if name in _GROUPS else getattr(self, f"_{name}")(file))
 
     def _reads(self, file: h5py.File) -> dict[str, Any]:
         keys = list(product(READ_PHASES, ACCOUNTINGS, DIRECTIONS))
@@ -174,10 +176,12 @@ def read_traffic(path: Path | str) -> Traffic:
         return Traffic(file)
 
 
-def _framed(columns: dict[str, Any]) -> pd.DataFrame:
-    """A frame of ``columns``, with their units."""
+def _framed(file: h5py.File, columns: dict[str, Any]) -> pd.DataFrame:
+    """A frame of ``columns``, with the units that the datasets of this name have, "" where there is none."""
+    units: dict[str, str] = {}
+    file.visititems(lambda name, node: units.update({name.rpartition("/")[2]: node.attrs.get("unit", "")}))
     frame = pd.DataFrame({name: pd.Series(values).infer_objects() for name, values in columns.items()})
-    frame.attrs["units"] = {name: unit_of(name) for name in columns}
+    frame.attrs["units"] = {name: units.get(name, "") for name in columns}
     return frame
 
 

@@ -369,12 +369,7 @@ def _extend(file: h5py.File, name: str, start: int, rows: Sequence[np.ndarray | 
 def _describe(dataset: h5py.Dataset) -> None:
     """Unit and meaning, looked up by the dataset's whole name or its last part."""
     name = dataset.name.strip("/")
-    fallback = (unit_of(name), "as in cost.csv")
     last = name.split("/")[-1]
+    unit = {"_J": "J", "_s": "s"}.get(last[-2:], "")
+    fallback = (unit, "as in cost.csv")
     dataset.attrs["unit"], dataset.attrs["description"] = _DESCRIPTIONS.get(name, _DESCRIPTIONS.get(last, fallback))
-
-
-def unit_of(name: str) -> str:
-    """The unit of a column called ``name``, "" where it has none."""
-    known = _DESCRIPTIONS.get(name) or next((of for key, of in _DESCRIPTIONS.items() if key.endswith(f"/{name}")), None)
-    return known[0] if known else {"_J": "J", "_s": "s"}.get(name[-2:], "")

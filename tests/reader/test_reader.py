@@ -81,7 +81,8 @@ def test_traffic(opened: ns.RunReader, run_dir: Path) -> None:
     assert traffic["sends"]["sends"].sum() == sum(table.sum() for table in known.sends.values())
     assert ticks["tick"].min() == 0 and set(ticks["phase"]) == {"free", "nudge_plus", "nudge_minus"}
     assert traffic["layers"]["name"].tolist() == ["conv1", "conv2", "fc1"]
-    assert ticks.attrs["units"]["events"] == "event"
+    units = {name: unit for frame in traffic.values() for name, unit in frame.attrs["units"].items()}
+    assert (units["events"], units["samples"], units["bits"], units["layer"]) == ("event", "sample", "bit", "")
     assert "reads" in repr(traffic)
     with pytest.raises(KeyError, match="no such table of traffic"):
         _ = traffic["noc"]
@@ -190,7 +191,7 @@ def test_a_run_that_has_just_begun(run_dir: Path, tmp_path: Path) -> None:
     assert (opened.status, opened.metrics, opened.verdict, opened.learning) == ("running", {}, [], None)
     assert "test accuracy" not in repr(opened)
     (path / "run.json").write_text(json.dumps({**info, "learning": {"verdict": "healthy", "healthy": True}}))
-    assert opened.learning == {"verdict": "healthy", "healthy": True} and "learning" in repr(opened)
+    assert opened.learning == {"verdict": "healthy", "healthy": True} and "healthy" in repr(opened)
 
 
 def test_results_show_what_came_out(run_dir: Path) -> None:
