@@ -20,7 +20,7 @@ from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """Training and test images with what is needed to feed them to a network.
 
@@ -49,6 +49,13 @@ class Data:
         """(C, H, W) of one image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image_shape))
+        return (
+            f"<images {shape} of {self.num_classes} classes: {len(self.train_labels):,} for training, "
+            f"{len(self.test_labels):,} for tests; {self.source}>"
+        )
 
     def noted(self) -> dict[str, Any]:
         """What ``run.json`` says of them; :meth:`unseen` takes it back."""

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,10 @@ def test_how_they_show(opened: ns.RunReader, run_dir: Path) -> None:
     assert opened.verdict == opened.info["verdict"]
     assert "<Network: 3 layers of" in repr(opened.network) and "conv2" in repr(opened.network)
     assert "<td" in opened.network._repr_html_()
+    assert repr(opened.data).startswith("<images 3x32x32 of 10 classes: 40 for training, 20 for tests; textures")
+    phases: dict[str, Any] = {"free_steps": 2, "nudge_steps": 1, "beta": 0.2}
+    found = ns.ep_gradients(opened.network, torch.zeros(2, 3, 32, 32), torch.arange(2), **phases)
+    assert repr(found).startswith("<EPGradients of 2 samples: loss 2.") and "8 gradients, 3 layers" in repr(found)
 
 
 def test_a_run_that_has_just_begun(run_dir: Path, tmp_path: Path) -> None:

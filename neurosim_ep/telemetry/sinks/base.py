@@ -99,5 +99,5 @@ class Sinks:
                 tell(sink)
             except Exception as problem:  # whatever goes wrong in a package that is not ours
                 self._sinks.remove(sink)
-                reason = explained(problem) or " ".join(str(problem).split())[:200] or type(problem).__name__
+                reason = explained(problem) or " ".join(str(problem).split())[:400] or type(problem).__name__
                 self._warn(f"the sink {sink.name} failed ({reason}); the run goes on without it")
