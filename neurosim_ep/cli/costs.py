@@ -172,19 +172,28 @@ def hw_diff(model: str, other: str) -> Answer:
 
 @hw.command("schema")
 @click.argument("section", required=False)
-def hw_schema(section: str | None) -> None:
+@answering
+def hw_schema(section: str | None) -> Answer:
     """Explain the keys of hardware models, or of one SECTION.
 
     Each key with its unit, default, meaning, rule and the lines of the bill it enters.
     """
     from neurosim_ep.hardware.model.describe import section_words, sections
 
-    for name in [section] if section else sections():
-        about, keys = section_words(name)
-        click.echo(f"[{name}]  # {about}")
-        for key in keys:
-            click.echo(key.text)
-        click.echo()
+    described = {name: section_words(name) for name in ([section] if section else sections())}
+
+    def show() -> None:
+        for name, (about, keys) in described.items():
+            click.echo(f"[{name}]  # {about}")
+            for key in keys:
+                click.echo(key.text)
+            click.echo()
+
+    found = [
+        {"name": name, "meaning": about, "keys": [key._asdict() for key in keys]}
+        for name, (about, keys) in described.items()
+    ]
+    return Answer({"sections": found}, show)
 
 
 @hw.command("new")

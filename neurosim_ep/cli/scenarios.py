@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -41,7 +42,8 @@ def check(scenario: str, overrides: tuple[str, ...]) -> Answer:
 
 @cli.command()
 @click.argument("section", required=False)
-def schema(section: str | None) -> None:
+@answering
+def schema(section: str | None) -> Answer:
     """Explain the keys of scenario files, or of one SECTION.
 
     Each key with its default, unit, meaning and rule.
@@ -51,16 +53,24 @@ def schema(section: str | None) -> None:
     sections = describe.names_at(())
     if section is not None and section not in sections:
         raise UsageError(f'no section "{section}"; {nearest(section, sections)}')
-    for name in [section] if section else sections:
-        meaning, keys = describe.describe_section(name)
-        click.echo(f"[{name}]  # {meaning}")
-        for key in keys:
-            default = f"= {key.default}" if key.default else "(required)"
-            unit = f" [{key.unit}]" if key.unit else ""
-            click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
-            for value, sentence in key.sentences.items():
-                click.echo(f"        {value}: {sentence}")
-        click.echo()
+    described = {name: describe.describe_section(name) for name in ([section] if section else sections)}
+
+    def show() -> None:
+        for name, (meaning, keys) in described.items():
+            click.echo(f"[{name}]  # {meaning}")
+            for key in keys:
+                default = f"= {key.default}" if key.default else "(required)"
+                unit = f" [{key.unit}]" if key.unit else ""
+                click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+                for value, sentence in key.sentences.items():
+                    click.echo(f"        {value}: {sentence}")
+            click.echo()
+
+    found = [
+        {"name": name, "meaning": meaning, "keys": [asdict(key) for key in keys]}
+        for name, (meaning, keys) in described.items()
+    ]
+    return Answer({"sections": found}, show)
 
 
 @cli.command("list")

@@ -119,6 +119,15 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["description"] for row in found["scenarios"])
 
 
+def test_schemas(capsys: pytest.CaptureFixture[str]) -> None:
+    (section,) = told(capsys, "schema", "relaxation")["sections"]
+    beta = next(key for key in section["keys"] if key["name"] == "beta")
+    assert beta["meaning"] and beta["rule"] and section["name"] == "relaxation"
+    sections = told(capsys, "hw", "schema")["sections"]
+    assert {"adc", "noc"} <= {section["name"] for section in sections}
+    assert all(key["rule"] for section in sections for key in section["keys"])
+
+
 def test_errors_leave_stdout_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "no_such_scenario", "--json"]) == 2
     captured = capsys.readouterr()
@@ -130,6 +139,6 @@ def test_who_offers_json() -> None:
     commands = cli.commands | {f"hw {name}": command for name, command in hw.items()}
     offered = {name for name, one in commands.items() if any("--json" in option.opts for option in one.params)}
     assert offered == {
-        "run", "resume", "teach", "bench", "estimate", "recost", "check", "diagnose", "list", "explain",
-        "hw list", "hw show", "hw diff", "hw check",
+        "run", "resume", "teach", "bench", "estimate", "recost", "check", "diagnose", "list", "schema", "explain",
+        "hw list", "hw show", "hw diff", "hw check", "hw schema",
     }  # fmt: skip
