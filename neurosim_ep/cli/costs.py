@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ def estimate(
 
     From the activity of a few images in the untrained network, or from a given activity.
     """
-    chips = [(*overrides, f"hardware.model={name}") for name in models] or [overrides]
+    chips = [(*overrides, f"hardware.model={json.dumps(name)}") for name in models] or [overrides]
     loaded = [load(scenario, keys, quiet=number > 0)[0] for number, keys in enumerate(chips)]
     bills = [_estimated(one, **how) for one in loaded]
     if out is not None:
@@ -64,7 +65,8 @@ def estimate(
         refuse_filled(out)
         for (found, _), folder in zip(bills, _folders(out, models), strict=True):
             write_estimate(found, folder)
-    return _billed({"scenario": loaded[0].scenario.name}, bills)
+    named = models or [loaded[0].hardware.model]
+    return _billed({"scenario": loaded[0].scenario.name}, named, bills)
 
 
 def _estimated(
@@ -111,7 +113,7 @@ def recost(run_dir: Path, models: tuple[str, ...], out: Path | None) -> Answer:
     if out is not None:
         refuse_filled(out)
     folders = [None] * len(models) if out is None else _folders(out, models)
-    return _billed({"run": run_dir}, [recost(run_dir, *one) for one in zip(models, folders, strict=True)])
+    return _billed({"run": run_dir}, models, [recost(run_dir, *one) for one in zip(models, folders, strict=True)])
 
 
 def _folders(out: Path, models: Sequence[str]) -> list[Path]:
@@ -119,14 +121,15 @@ def _folders(out: Path, models: Sequence[str]) -> list[Path]:
     return [out / Path(name).stem for name in models] if len(models) > 1 else [out]
 
 
-def _billed(of: dict[str, Any], bills: Bills) -> Answer:
+def _billed(of: dict[str, Any], models: Sequence[str], bills: Bills) -> Answer:
+    """The bills of the chips that the user calls ``models``."""
     from neurosim_ep.hardware.bill.document import bill_document
 
     documents = []
-    for found, notes in bills:
+    for model, (found, notes) in zip(models, bills, strict=True):
         document = bill_document(found)
-        documents.append({**document, "notes": [*notes, *document["notes"]]})
-    return Answer({**of, "bills": documents}, lambda: _print_bills(bills))
+        documents.append({"model": model, **document, "notes": [*notes, *document["notes"]]})
+    return Answer({**of, "bills": documents}, lambda: _print_bills(models, bills))
 
 
 @cli.group(cls=SuggestingGroup)
@@ -231,7 +234,7 @@ def hw_check(model: str) -> Answer:
     return Answer({"model": model, "array_at_work": at_work(file)._asdict(), "doubts": found}, show)
 
 
-def _print_bills(bills: Bills) -> None:
+def _print_bills(models: Sequence[str], bills: Bills) -> None:
     """One bill with all about its chip, or what several chips cost side by side."""
     if len(bills) == 1:
         found, notes = bills[0]
@@ -242,7 +245,9 @@ def _print_bills(bills: Bills) -> None:
         return
     from neurosim_ep.hardware.bill.document import side_by_side
 
-    click.echo(f"Per training sample\n{table(side_by_side([found for found, _ in bills]))}\n")
-    for found, notes in bills:
+    names = [Path(model).stem for model in models]
+    rows = side_by_side({name: found for name, (found, _) in zip(names, bills, strict=True)})
+    click.echo(f"Per training sample\n{table(rows)}\n")
+    for name, (found, notes) in zip(names, bills, strict=True):
         for note in (*notes, *found.doubts()):
-            click.echo(f"- {found.recording.chip.model.model.name}: {note}")
+            click.echo(f"- {name}: {note}")

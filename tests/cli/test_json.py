@@ -77,10 +77,15 @@ def test_recost_on_several_chips(run_dir: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_estimate_on_several_chips(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    chips = ["--hw", "sram_22nm", "--hw", "isaac"]
+    """A file is called as the user calls it, whatever its model is called."""
+    mine = tmp_path / "a b=c" / "mine.toml"
+    mine.parent.mkdir()
+    assert main(["copy", "isaac", str(mine)]) == 0 and capsys.readouterr().out
+    chips = ["--hw", str(mine), "--hw", "isaac"]
     found = told(capsys, "estimate", "smoke", *SMALL, *GIVEN, *chips, "--out", str(tmp_path / "bills"))
-    assert [bill["hardware"]["name"] for bill in found["bills"]] == ["sram_22nm", "isaac"]
-    assert {path.name for path in (tmp_path / "bills").iterdir()} == {"sram_22nm", "isaac"}
+    assert [bill["model"] for bill in found["bills"]] == [str(mine), "isaac"]
+    assert [bill["hardware"]["name"] for bill in found["bills"]] == ["isaac", "isaac"]
+    assert {path.name for path in (tmp_path / "bills").iterdir()} == {"mine", "isaac"}
 
 
 def test_check(capsys: pytest.CaptureFixture[str]) -> None:

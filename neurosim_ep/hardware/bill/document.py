@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from neurosim_ep.hardware.bill.cost import energy_by
@@ -60,12 +60,12 @@ def _styles(found: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def side_by_side(bills: Sequence[Summary]) -> list[dict[str, str]]:
-    """A row per style and chip, those of one style below each other: what a sample costs there."""
+def side_by_side(bills: Mapping[str, Summary]) -> list[dict[str, str]]:
+    """A row per style and chip of ``bills``, those of one style below each other: what a sample costs there."""
     return [
         {
             "style": style.value,
-            "hardware": bill.recording.chip.model.model.name,
+            "hardware": name,
             "energy": format_si(found.energy_J, "J"),
             "energy interval": f"{format_si(found.energy_low_J, 'J')} - {format_si(found.energy_high_J, 'J')}",
             "time": format_si(found.latency_s, "s"),
@@ -73,7 +73,7 @@ def side_by_side(bills: Sequence[Summary]) -> list[dict[str, str]]:
             "EP / backprop": f"{found.ratio:.3g} ({found.ratio_low:.3g} - {found.ratio_high:.3g})",
         }
         for style in Style
-        for bill in bills
+        for name, bill in bills.items()
         for found in bill.comparisons
         if found.style == style
     ]
