@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli import completion
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -111,9 +112,10 @@ def gdu_command(
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
 @set_option
 @machine_options
+@answering
 def diagnose(
     run_dir: Path, samples: int, out: Path | None, overrides: tuple[str, ...], device: str, threads: int | None
-) -> None:
+) -> Answer:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
@@ -124,7 +126,11 @@ def diagnose(
         click.echo(message, err=True)
 
     found = diagnose(run_dir, samples, out, overrides=overrides, device=device, threads=threads, say=say)
-    print_pairs(found.summary())
-    click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
-    for finding in found.document["findings"]:
-        click.echo(f"- {finding}")
+
+    def show() -> None:
+        print_pairs(found.summary())
+        click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
+        for finding in found.document["findings"]:
+            click.echo(f"- {finding}")
+
+    return Answer({**found.document, "layers": found.layers, "folder": found.folder}, show)
