@@ -121,6 +121,7 @@ def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads
 
     found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
     print_pairs(found.summary())
-    click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
-    for finding in found.document["findings"]:
+    title, findings = found.findings()
+    click.echo(f"\nLayers\n{table(found.layer_table())}\n\n{title}")
+    for finding in findings:
         click.echo(f"- {finding}")
