@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import ErrorDetails
 
 
 class Strict(BaseModel):
@@ -26,7 +27,49 @@ class Strict(BaseModel):
         return list(cls.model_fields)
 
 
-def broken_rule(key: str, value: Any, message: str) -> str:
-    """The problem of ``key``, with its value unless that is a table; ``message`` is pydantic's."""
-    rule = message.removeprefix("Value error, ")
-    return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {value!r}: {rule}"
+KINDS = {
+    "int": "a whole number", "float": "a number", "string": "text, in quotes", "bool": "true or false",
+    "list": "a list, as [1, 2]", "tuple": "a list, as [1, 2]", "dict": "a table", "model": "a table",
+}  # fmt: skip
+"""What the first word of a pydantic error wants."""
+RULES = {
+    "finite_number": "a finite number",
+    "int_from_float": "a whole number",
+    "string_pattern_mismatch": "text that is not empty",
+    "none_required": "left out: this number has none",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "literal_error": "{expected}",
+    "union_tag_invalid": "{expected_tags}",
+}
+"""What each other error wants, from its context."""
+
+
+def broken_rule(key: str, item: ErrorDetails, table: str = "") -> str:
+    """The problem of ``key`` that pydantic found as ``item``, with its value unless that is a table: what it must be,
+    in words. ``table``: how to write a table that is asked for, where its first key is to have the value.
+    """
+    value, kind, context = item["input"], item["type"], item.get("ctx", {})
+    if kind in ("value_error", "assertion_error"):
+        rule = str(context["error"])
+    elif kind == "unknown_name":  # of a registry, which says it in its own words
+        rule = item["msg"]
+    elif kind in RULES:
+        rule = "must be " + RULES[kind].format(**context).replace("'", '"')
+    elif (first := kind.partition("_")[0]) in KINDS:
+        form = f", as {{ {table.format(value=_toml(value))} }}" if table and KINDS[first] == "a table" else ""
+        rule = f"must be {KINDS[first]}{form}"
+    else:
+        rule = "is not what belongs here"
+    return f"{key}: {rule}" if isinstance(value, dict) else f"{key} = {_toml(value)}: {rule}"
+
+
+def _toml(value: Any) -> str:
+    """``value`` as it stands in the file."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).lower() if isinstance(value, bool) else str(value)

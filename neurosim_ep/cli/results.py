@@ -129,8 +129,9 @@ def diagnose(
 
     def show() -> None:
         print_pairs(found.summary())
-        click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
-        for finding in found.document["findings"]:
+        title, findings = found.findings()
+        click.echo(f"\nLayers\n{table(found.layer_table())}\n\n{title}")
+        for finding in findings:
             click.echo(f"- {finding}")
 
     return Answer({**found.document, "layers": found.layers, "folder": found.folder}, show)

@@ -22,6 +22,8 @@ from neurosim_ep.record.atomic import write_json
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions
 from neurosim_ep.record.whole_folder import replaced_folder, unwritable
+from neurosim_ep.telemetry.evidence import Evidence
+from neurosim_ep.telemetry.verdict import judge
 
 FORMAT, MARK = 1, "diagnosis.json"
 QUANTILES = ("median", "p90", "max")
@@ -46,6 +48,7 @@ class Diagnosis:
         free, theorem, kinds = doc["free_phase"], doc["theorem"], doc["free_phase"]["kinds"]
         residual = free["residual"]
         return [
+            ("verdict", doc["learning"]["verdict"]),
             ("run", f"{doc['run']['name']}, after epoch {doc['run']['epoch']} of {doc['run']['epochs']}"),
             ("tiles", "real; L_Φ and spectral radius leave their converters out" if doc["real_tiles"] else "ideal"),
             ("samples", f"{doc['samples']['count']} test images: {doc['samples']['choice']}"),
@@ -62,6 +65,13 @@ class Diagnosis:
             ),
             ("folder", str(self.folder)),
         ]
+
+    def findings(self) -> tuple[str, list[str]]:
+        """A title, and sentences: of a network that learns, what is measured; of one that does not, first why."""
+        learning, measured = self.document["learning"], self.document["findings"]
+        if learning["healthy"]:
+            return "Measured, of a network that learns: nothing of this keeps it from that", measured
+        return "Findings, the most decisive first", [*learning["findings"], *measured]
 
     def layer_table(self) -> list[dict[str, str]]:
         """The most telling columns of layers.csv, formatted; those of real tiles where there is anything in them."""
@@ -175,6 +185,7 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
         "versions": versions(),
         "real_tiles": run.model.tiles is not None,
         "device": str(run.device),
+        "learning": _learning(run),
         "samples": {
             "count": len(chosen.places),
             "test_images": len(run.data.test_labels),
@@ -206,6 +217,15 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
             "loss_cosines": dict(zip(names, figures.loss_cosines, strict=False)),
         },
     }
+
+
+def _learning(run: Experiment) -> dict[str, Any]:
+    """Whether the run learned, as its ``run.json`` says; of a run that is not over, or of an earlier version, by its
+    tables so far.
+    """
+    with run.reading() as info:
+        said: dict[str, Any] | None = info.get("learning") if info.get("status") == "done" else None
+    return said or judge(Evidence.read(run.run.path, run.scenario, run.data)).document()
 
 
 def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from neurosim_ep import resources
 from neurosim_ep.errors import SweepError, listed, nearest
@@ -79,7 +80,7 @@ def read_sweep(path: Path) -> SweepFile:
     try:
         found = SweepFile.model_validate(document)
     except ValidationError as error:
-        problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
+        problems = [_explain(item["loc"], item) for item in error.errors()]
         raise SweepError(listed(str(path), problems)) from error
     if problems := list(_broken_rules(found)):
         raise SweepError(listed(str(path), problems))
@@ -96,7 +97,7 @@ def parsed_range(key: str, value: Mapping[str, Any]) -> Range:
     try:
         found = Range.model_validate(value)
     except ValidationError as error:
-        problems = [_explain((key, *item["loc"]), item["type"], item["msg"], item["input"]) for item in error.errors()]
+        problems = [_explain((key, *item["loc"]), item) for item in error.errors()]
         raise SweepError("; ".join(dict.fromkeys(problems))) from error
     if found.low >= found.high:
         raise SweepError(f"{key}.high = {found.high}: must be above low, which is {found.low}")
@@ -114,8 +115,9 @@ def _broken_rules(found: SweepFile) -> Iterator[str]:
         yield "estimate.activity and estimate.events: give both, or neither to measure them"
 
 
-def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+def _explain(path: tuple[int | str, ...], item: ErrorDetails) -> str:
     """One problem: key, value, rule and remedy."""
+    kind, value = item["type"], item["input"]
     key = ".".join(map(str, path))
     if kind == "missing":
         return f"{key}: is missing; it must be given"
@@ -125,4 +127,4 @@ def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -
             part = part.part(str(name))
         what = "section" if isinstance(value, dict) and len(path) == 1 else "key"
         return f"{key}: unknown {what}; {nearest(str(path[-1]), part.keys())}"
-    return broken_rule(key, value, message)
+    return broken_rule(key, item)

@@ -159,7 +159,8 @@ def write_store(
 class TargetStore:
     """An open store, read sample by sample.
 
-    ``teacher_digest``: SHA-256 of the weights of the teacher that was asked. Raises :class:`DataError` when the file at
+    ``teacher_digest``: SHA-256 of the weights of the teacher that was asked; ``teacher_accuracy``: on the test images,
+    in [0, 1]. Raises :class:`DataError` when the file at
     ``path`` is missing or damaged, belongs to other images or views, lacks one of ``layers`` (number to shape), or has
     the targets of another teacher than that of ``section``, or in another precision.
     """
@@ -203,6 +204,7 @@ class TargetStore:
                     f"{_short(wanted)}; use the [data] section it was written with, or write a store for this one"
                 )
         self.teacher_digest, self.precision = str(found["teacher_digest"]), str(found["precision"])
+        self.teacher_accuracy = float(found["teacher_accuracy"])
         if self.precision != section.precision:
             raise DataError(
                 f"{self.path}: holds {self.precision} numbers, but teacher.precision is {section.precision}; "

@@ -27,9 +27,10 @@ AT_ONCE = 32  # images a teacher looks at together: always as many, so that an a
 
 
 class TargetSource(Protocol):
-    """Gives a teacher's activations of every taught layer."""
+    """Gives a teacher's activations of every taught layer; ``teacher_accuracy``: on test images, where it is noted."""
 
     teacher_digest: str
+    teacher_accuracy: float | None
 
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
         """Activations float32 (B, *shape) by layer, for uint8 ``images`` (B, C, H, W): ``views`` (B,) of the training
@@ -42,6 +43,7 @@ class StoredTargets:
 
     def __init__(self, store: TargetStore, device: torch.device) -> None:
         self.store, self.device, self.teacher_digest = store, device, store.teacher_digest
+        self.teacher_accuracy: float | None = store.teacher_accuracy
 
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
         """See :class:`TargetSource`."""
@@ -52,6 +54,8 @@ class StoredTargets:
 
 class LiveTargets:
     """Asks the teacher. ``pairs``: layer of the student to the teacher's that teaches it."""
+
+    teacher_accuracy: float | None = None
 
     def __init__(self, teacher: Teacher, pairs: Mapping[int, int], mean: Tensor, std: Tensor) -> None:
         self.teacher, self.pairs = teacher.eval(), pairs
@@ -79,6 +83,7 @@ class BlankTargets:
     """Zeros in the place of what a teacher shows."""
 
     teacher_digest = ""
+    teacher_accuracy: float | None = None
 
     def __init__(self, scenario: Scenario, network: Network, device: torch.device) -> None:
         self.shapes = {layer: network.state_shapes[layer] for layer in scenario.signals.taught()}

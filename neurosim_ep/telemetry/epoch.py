@@ -17,6 +17,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.observers import Observer, ResidualObserver
 from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.presentation import EPGradients, Gradients
+from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.health import LayerHealth
 from neurosim_ep.telemetry.layers import LayerStatistics
 from neurosim_ep.telemetry.resolution import Resolution, watching
@@ -74,7 +75,7 @@ class EpochTelemetry:
         with watching(self.tiles, number, sampled=sampled):
             yield [] if self.residual is None else [self.residual]
 
-    def add(self, number: int, y: Tensor, result: Gradients) -> list[str]:
+    def add(self, number: int, y: Tensor, result: Gradients) -> list[Alert]:
         """Take what the batch just watched gave, before its update; returns warnings about layers.
 
         Raises :class:`DivergenceError` where a sampled batch is not finite.
@@ -107,9 +108,10 @@ class EpochTelemetry:
         loss, correct = (self.totals / self.samples).tolist()
         return loss, correct
 
-    def warnings(self) -> list[str]:
-        """About layers and converters, at the end of the epoch."""
-        return [*self.health.close(), *([] if self.resolution is None else self.resolution.warnings())]
+    def warnings(self) -> list[Alert]:
+        """About layers, converters and rest, at the end of the epoch."""
+        coarse = [] if self.resolution is None else self.resolution.warnings()
+        return [*self.health.close(), *coarse, *self.settling[0].warnings()]
 
     def record(self, alpha: float, learning_rate: float) -> EpochRecord:
         """All that was collected."""

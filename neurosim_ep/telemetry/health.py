@@ -20,12 +20,23 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.layers import STATE_COLUMNS
 
 DYING = 0.6
 """A layer is dying when more than this fraction of its neurons is dead for every sample of a batch."""
 INPUT_INDEPENDENT = 0.05
 """A layer does not depend on the input when its deviation across samples is below this part of its mean |s|."""
+KINDS = {
+    "dead": ("layer is dead", "raise network.weight_scale, lower training.learning_rate, or set network.activation"),
+    "dying": ("layer is dying", "raise network.weight_scale or lower training.learning_rate"),
+    "input": (
+        "layer hardly depends on the input",
+        "the verdict at the end says whether that stops learning; weaker feedback (relaxation.feedback) or local "
+        "errors (signals.kind = le) wake deep layers",
+    ),
+}
+"""Of each cause what its warnings have in common, and what to do."""
 WINDOW = 5
 """Sampled batches that are judged together: their mean is read from the device once."""
 
@@ -45,7 +56,7 @@ class LayerHealth:
         self.well: set[str] = set()
         self.reported: set[tuple[str, str]] = set()
 
-    def add(self, statistics: Sequence[Tensor], batch: int, samples: int) -> list[str]:
+    def add(self, statistics: Sequence[Tensor], batch: int, samples: int) -> list[Alert]:
         """Take the ``STATE_COLUMNS`` of every layer for ``batch`` (from 1) of ``samples`` samples.
 
         ``statistics`` are on the device and start with these columns; rows beyond the layers are not read. Returns new
@@ -58,16 +69,16 @@ class LayerHealth:
         self.last = batch
         return self._judge() if len(self.window) == WINDOW else []
 
-    def close(self) -> list[str]:
+    def close(self) -> list[Alert]:
         """New warnings at the end of the epoch, from the batches that were not judged yet."""
         self.fresh = False
         return self._judge() if self.window else []
 
-    def _judge(self) -> list[str]:
+    def _judge(self) -> list[Alert]:
         means = torch.stack(self.window).mean(0).tolist()
         self.window = []
         resting = self.fresh and self.last < self.batches / 2
-        found = []
+        found: list[Alert] = []
         for name, values in zip(self.names, means, strict=True):
             causes = dict(_causes(dict(zip(STATE_COLUMNS, values, strict=True))))
             if not causes:
@@ -77,7 +88,8 @@ class LayerHealth:
             for cause, text in causes.items():
                 if (name, cause) not in self.reported:
                     self.reported.add((name, cause))
-                    found.append(f"layer {name} {text} (seen by batch {self.last})")
+                    kind, remedy = KINDS[cause]
+                    found.append(Alert(f"layer {name} {text} (seen by batch {self.last})", kind, name, remedy))
         return found
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.layers import STATE_COLUMNS
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
 from neurosim_ep.tiles.network_tiles import ChipTiles
@@ -119,7 +120,7 @@ class Resolution:
                 columns |= dict(zip(("pulses_up", "pulses_down", "pulses_net"), pulses, strict=True))
         return found
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Alert]:
         """One line that names the layers whose converters cannot resolve the nudge, if there are any."""
         if not self.nudges:
             return []
@@ -131,10 +132,12 @@ class Resolution:
                 coarse.append(f"{name} (step {step:.1e}, nudge {nudge:.1e})")
         if not coarse:
             return []
-        return [
-            "the converters cannot resolve the nudge signal |s+ - s-| of " + ", ".join(coarse) + "; raise "
-            "hardware.converters.adc_bits or relaxation.beta, or narrow the range (adc_range, calibration_quantile)"
-        ]
+        kind = "the converters cannot resolve the nudge signal"
+        remedy = (
+            "raise hardware.converters.adc_bits or relaxation.beta, or narrow the range (adc_range, "
+            "calibration_quantile)"
+        )
+        return [Alert(f"{kind} |s+ - s-| of {', '.join(coarse)}; {remedy}", kind, remedy=remedy)]
 
     def _means(self, batches: Sequence[Sequence[Tensor]]) -> list[list[float]]:
         """Means over the sampled batches, forward and transposed of each layer."""

@@ -9,10 +9,28 @@ from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.observers import ResidualObserver
 from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.quiescence import Motion
+from neurosim_ep.telemetry.alerts import Alert
 
 MOTIONS = {"slow": Motion.SLOW, "period_2": Motion.PERIOD_2, "other": Motion.OTHER}
 
+FAR_FROM_REST = 1.0
+"""Mean residual, in state units, of the samples that move, from which a free phase ends anywhere.
+
+Runs all of whose samples moved by up to 0.77 in the last tick learned as runs at rest do, as the differences between
+phases leave out what both have.
+"""
+CLOSER = "raise relaxation.free_steps, or weaken the coupling (relaxation.feedback or network.weight_scale down)"
+
 Row = dict[str, float | None]
+
+
+def far_from_rest(moving: float, residual: float | None) -> str:
+    """What to say of a free phase at whose end a share ``moving`` of the samples moves by ``residual`` in a tick, if
+    that matters; else nothing.
+    """
+    if residual is None or moving <= 0.5 or residual < FAR_FROM_REST:
+        return ""
+    return f"{moving:.0%} of the samples still moved at the last free tick, by {residual:.2g} state units"
 
 
 class SettlingStatistics:
@@ -53,6 +71,12 @@ class SettlingStatistics:
         columns = {f"{self.prefix}_mean_ticks": self.ticks / self.samples, **self._columns(self.sums[:, 0])}
         plain = {"free_mean_ticks": "mean_ticks", "free_not_converged": "not_converged"}
         return {plain.get(name, name): value for name, value in columns.items()}
+
+    def warnings(self) -> list[Alert]:
+        """Whether the samples end their free phase so far from rest that it matters."""
+        columns = self._columns(self.sums[:, 0])
+        said = far_from_rest(columns[f"{self.prefix}_not_converged"] or 0.0, columns[f"{self.prefix}_residual"])
+        return [Alert(f"{said}; {CLOSER}", "the free phase ends far from rest", remedy=CLOSER)] if said else []
 
     def layer_columns(self) -> list[Row]:
         """Per layer: mean ticks per sample, mean share of the samples computed in a tick, the share of samples that

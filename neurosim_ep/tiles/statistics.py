@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from neurosim_ep import resources
@@ -289,12 +290,13 @@ def load_cells(name: str) -> CellStatistics:
     try:
         return CellStatistics(_CellFile.model_validate(document))
     except ValidationError as error:
-        problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
+        problems = [_explain(item) for item in error.errors()]
     raise HardwareModelError(listed(str(path), problems))
 
 
-def _explain(place: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+def _explain(item: ErrorDetails) -> str:
     """One problem of a cell file: key, value and rule."""
+    place, kind = item["loc"], item["type"]
     if place[0] in ("drift", "read"):
         place = place[:1] + place[2:]  # without the name of the law
     key = ".".join(map(str, place))
@@ -304,7 +306,7 @@ def _explain(place: tuple[int | str, ...], kind: str, message: str, value: objec
         return f"{key}.law: is missing; it chooses the formula"
     if kind == "extra_forbidden":
         return f"{key}: unknown key"
-    return broken_rule(key, value, message)
+    return broken_rule(key, item, 'value = {value}, unit = "...", source = "...", kind = "assumed"')
 
 
 def _check_time(seconds: float) -> None:

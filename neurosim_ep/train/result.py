@@ -9,6 +9,8 @@ from typing import Any
 from neurosim_ep.display import html_pairs
 from neurosim_ep.units import format_bits, format_si
 
+ALSO = 3  # findings of a run that did not learn that are shown, the verdict's own counted
+
 
 @dataclass(frozen=True, repr=False)
 class RunResult:
@@ -26,6 +28,8 @@ class RunResult:
         teacher: that of ``run.json``: where targets came from, or None.
         verdict: who wins, EP or backpropagation, and which numbers of the hardware model decide, in sentences; empty
             where no traffic was recorded.
+        learning: whether the network learned, and why not: ``verdict``, ``healthy`` and ``findings`` as in
+            ``run.json``.
     """
 
     out: Path
@@ -36,6 +40,7 @@ class RunResult:
     plots: list[Path] = field(default_factory=list)
     teacher: dict[str, Any] | None = None
     verdict: list[str] = field(default_factory=list)
+    learning: dict[str, Any] | None = None
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows (label, value) for people."""
@@ -52,13 +57,14 @@ class RunResult:
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
                 rows.append((f"chip, {style}", text))
-        rows += [("verdict" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
+        rows += [("EP or backprop" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
         if self.teacher is not None and "store_bytes" in self.teacher:
             keys = ("bytes_per_sample", "bytes_per_epoch", "store_bytes")
             sample, epoch, store = (format_bits(8 * self.teacher[key]) for key in keys)
             text = f"{sample} read per sample, {epoch} per epoch; {store} in {self.teacher['views']} views"
             rows.append(("targets, off chip", text))
         return [
+            *self._learned(),
             *rows,
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
             ("run directory", str(self.out)),
@@ -73,3 +79,10 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         return html_pairs(self.summary(), f"run {self.status}")
+
+    def _learned(self) -> list[tuple[str, str]]:
+        """Whether it learned; where it did not, also what else is wrong."""
+        if self.learning is None:
+            return []
+        others = [] if self.learning["healthy"] else self.learning["findings"][1:ALSO]
+        return [("verdict", self.learning["verdict"]), *(("  also", said) for said in others)]

@@ -37,8 +37,11 @@ from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
+from neurosim_ep.telemetry.alerts import Alerts
+from neurosim_ep.telemetry.evidence import Evidence
 from neurosim_ep.telemetry.sinks.base import Sinks
 from neurosim_ep.telemetry.tables import RunTables, require_tables
+from neurosim_ep.telemetry.verdict import Learning, judge
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
 from neurosim_ep.train.result import RunResult
@@ -173,6 +176,7 @@ def _report(experiment: Experiment) -> RunResult:
             experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
             teacher=info.get("teacher"),
             verdict=info.get("verdict", []),
+            learning=info.get("learning"),
         )  # fmt: skip
         result.summary()  # which needs all that a run writes there
     return result
@@ -248,14 +252,23 @@ class _Running:
     reporter: Reporter
     known: Mapping[str, Any] = field(default_factory=dict)
     sinks: Sinks = field(init=False)
+    alerts: Alerts = field(init=False)
 
     def __post_init__(self) -> None:
         self.sinks = Sinks(self.scenario, self.directory.path, self.warn)
+        self.alerts = Alerts(self.reporter.warn, self.directory.log)
 
     def warn(self, message: str) -> None:
         """Say what may spoil the result, and keep it in run.log."""
         self.reporter.warn(message)
         self.directory.log(f"warning: {message}")
+
+    def judged(self, *, diverged: bool = False) -> Learning:
+        """Whether the network has learned by now."""
+        trainer = self.trainer
+        return judge(
+            Evidence.read(self.directory.path, self.scenario, trainer.data, trainer.targets, diverged=diverged)
+        )
 
     def save(self, epoch: int, metrics: Metrics) -> None:
         """Checkpoint after ``epoch`` finished epochs."""
@@ -295,12 +308,15 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
                     metrics=metrics, seconds=before + time.perf_counter() - started,
                     peak_memory=peak_memory(running.trainer.device),
                 )  # fmt: skip
-            directory.update_run_json(verdict=running.tables.decide())
+            directory.update_run_json(verdict=running.tables.decide(), learning=running.judged().document())
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
+            running.alerts.close()
             running.tables.check()
         except BaseException as problem:
             with closing():
                 status, error = _ending(problem, directory)
+                if status == "diverged":
+                    directory.update_run_json(learning=running.judged(diverged=True).document())
                 close(status, *([] if status == "interrupted" else [str(error) or repr(error)]))
             try:
                 if error is problem:
@@ -313,7 +329,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
     info = directory.info()
     return RunResult(
         directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
-        info.get("verdict", []),
+        info.get("verdict", []), info.get("learning"),
     )  # fmt: skip
 
 
@@ -341,10 +357,10 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
 
 def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
-    began, warn = time.perf_counter(), running.warn
+    began = time.perf_counter()
     reporter.follow(trainer.so_far)
     record = trainer.train_epoch(
-        epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
+        epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda alert: running.alerts.add(epoch + 1, alert)
     )
     test = trainer.evaluate()
     row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
@@ -357,12 +373,6 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     reporter.epoch(row)
     running.sinks.epoch({**row, **metrics}, record.layers)
     directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items() if value is not None))
-    moving = record.settling["not_converged"] or 0.0
-    if moving > 0.5:
-        warn(
-            f"{moving:.0%} of the samples still moved at the last free tick; "
-            "raise relaxation.free_steps, or weaken the coupling (training.weight_decay up, network.weight_scale down)"
-        )
     return metrics
 
 

@@ -19,6 +19,7 @@ from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
 from neurosim_ep.telemetry.resolution import watching
@@ -86,10 +87,10 @@ class Trainer:
             self.warm = WarmStates(folder, len(self.data.train_labels), shapes, in_memory=kind == "memory")
 
     def train_epoch(
-        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None] = lambda message: None
+        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None] = lambda message: None
     ) -> EpochRecord:
         """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done, ``warn``
-        what :class:`~neurosim_ep.telemetry.health.LayerHealth` finds on the way.
+        what :class:`~neurosim_ep.telemetry.epoch.EpochTelemetry` finds on the way.
 
         Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """
@@ -99,7 +100,7 @@ class Trainer:
             return self._train_epoch(epoch, on_batch, warn, warm)
 
     def _train_epoch(
-        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None], warm: WarmStates | None
+        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None], warm: WarmStates | None
     ) -> EpochRecord:
         alpha, learning_rate = self._begin(epoch), self.optimiser.learning_rate
         self.telemetry = telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches)

@@ -294,13 +294,13 @@ BAD_HARDWARE: dict[str, tuple[str, str, str]] = {
         "read_voltage_V =",
         "cell.read_voltage_V: unknown key; did you mean",
     ),
-    "other unit": ('unit = "V"', 'unit = "mV"', "cell.read_voltage.unit = 'mV': Input should be 'V'"),
+    "other unit": ('unit = "V"', 'unit = "mV"', 'cell.read_voltage.unit = "mV": must be "V"'),
     "fraction of a row": (
         "value = 128,",
         "value = 128.5,",
-        "array.rows.value = 128.5: Input should be a valid",
+        "array.rows.value = 128.5: must be a whole number",
     ),
-    "unknown kind": ('kind = "model"', 'kind = "guess"', "kind = 'guess': Input should be 'measured', 'model' or"),
+    "unknown kind": ('kind = "model"', 'kind = "guess"', 'kind = "guess": must be "measured", "model" or "assumed"'),
 }
 
 # What `gdu` is asked for beside the run, and what is said about it.

@@ -107,11 +107,11 @@ def test_every_problem_of_a_model_file_is_named_at_once(document: dict[str, Any]
     assert message.startswith("mine.toml: 12 problems")
     for part in (
         "cell.read_time.value = -1.0: ",
-        "adc.table.8.energy.unit = 'pJ': Input should be 'J'",
+        'adc.table.8.energy.unit = "pJ": must be "J"',
         "adc.table.8.size: unknown key; known: energy, area",
         "dac.pulse_enrgy: unknown key; did you mean pulse_energy?",
         "dac.pulse_energy: key is missing",
-        "noc.link_energy.kind = 'guess': ",
+        'noc.link_energy.kind = "guess": ',
         "array.rows.value = 128.5: ",
         "registers.access_energy.origin: unknown key; known: value, unit, source, kind, node_nm",
         "cell.input_duty: value (0.5) must lie between low (0.25) and high (0.1)",
@@ -127,7 +127,7 @@ def test_rules_between_numbers(document: dict[str, Any]) -> None:
         (lambda d: d["cell"]["off_conductance"].update(value=1.0), r"cell: off_conductance \(1 S\) must not exceed"),
         (
             lambda d: d["adc"].update(kind="bits"),
-            "adc.kind = 'bits': must be one of table, walden, schreier, fit, serial",
+            'adc.kind = "bits": must be one of table, walden, schreier, fit, serial',
         ),
         (lambda d: d["adc"]["bits"].update(value=3), 'adc: kind = "table" has no converter of 3 bits .it has 4, 5, 6'),
         (lambda d: (d["adc"].update(kind="fit"), d["adc"].pop("fit")), 'adc: kind = "fit" needs the table adc.fit'),

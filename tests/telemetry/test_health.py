@@ -142,4 +142,6 @@ def test_warnings_reach_the_reporter_and_the_log(tmp_path: Path, monkeypatch: py
     assert bool(said) == sick
     log = (tmp_path / "out/run.log").read_text()
     assert all(f"warning: {message}\n" in log for message in said)
-    assert all(message.startswith("epoch 1: layer ") for message in said)
+    assert all("epoch 1" in message for message in said)
+    kinds = [message.partition(" layer ")[2].partition(";")[0] for message in said if "times: " in message]
+    assert kinds == sorted(set(kinds)), "each kind is summed up once"

@@ -10,10 +10,11 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomli_w
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, listed, nearest
@@ -155,7 +156,7 @@ def parse_hardware_model(document: Document, source: str) -> HardwareModel:
     try:
         return scaled(HardwareModel.model_validate(document))
     except ValidationError as error:
-        problems = [_explain(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors()]
+        problems = [_explain(item) for item in error.errors()]
     except ValueError as problem:
         raise HardwareModelError(f"{source}: {problem}") from problem
     raise HardwareModelError(listed(source, problems))
@@ -183,15 +184,29 @@ def choices(model: Strict, path: str = "") -> Iterator[tuple[str, str]]:
             yield from choices(value, key)
 
 
-def _explain(path: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
+def _explain(item: ErrorDetails) -> str:
     """One problem: its full key, the value, the rule and the nearest valid name."""
+    path, kind = item["loc"], item["type"]
     key = ".".join(map(str, path))
     if kind == "missing":
         what = "section" if len(path) == 1 else "key"
         return f"{key}: {what} is missing; every number needs value, unit, source, kind and node_nm"
     if kind == "extra_forbidden":
         return f"{key}: unknown key; {nearest(str(path[-1]), _keys_of(path[:-1]), cutoff=0.5)}"
-    return broken_rule(key, value, message)
+    return broken_rule(
+        key, item, f'value = {{value}}, unit = "{_unit_of(path)}", source = "...", kind = "assumed", node_nm = 32'
+    )
+
+
+def _unit_of(path: tuple[int | str, ...]) -> str:
+    """The unit of the number at ``path``; of a table of other things, none."""
+    *parents, name = map(str, path)
+    part: Any = HardwareModel
+    for parent in parents:
+        part = part.part(parent) if hasattr(part, "part") else None
+    asked = part.part(name) if hasattr(part, "part") and name in part.model_fields else part
+    unit = getattr(asked, "model_fields", {}).get("unit")
+    return str(get_args(unit.annotation)[0]) if unit is not None and get_args(unit.annotation) else "1"
 
 
 def _keys_of(path: tuple[int | str, ...]) -> list[str]:

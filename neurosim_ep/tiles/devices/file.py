@@ -30,6 +30,7 @@ from neurosim_ep.strict import Strict, broken_rule
 from neurosim_ep.tiles.devices.base import DeviceModel
 
 FOLDER = "hwmodels/devices"
+CONSTANT = 'value = {value}, source = "...", kind = "assumed"'
 Value = bool | float | list[float]
 Text = Annotated[str, Field(pattern=r"\S")]
 
@@ -146,7 +147,7 @@ def _explain_file(item: Any) -> str:
         return f"{key}: unknown key; {nearest(str(item['loc'][-1]), known)}"
     if "bool" in item["loc"] or "float" in item["loc"] or "list[float]" in item["loc"]:
         return f"{key} = {item['input']!r}: must be a finite number, true or false, or a list of numbers"
-    return broken_rule(key, item["input"], item["msg"])
+    return broken_rule(key, item, CONSTANT)
 
 
 def _keys_at(path: tuple[int | str, ...]) -> list[str]:
@@ -161,4 +162,4 @@ def _explain_constant(item: Any, kind: str) -> str:
     key = ".".join(map(str, ("constants", *item["loc"])))
     if item["type"] == "missing":
         return f"{key}: is missing; model {kind} needs it"
-    return broken_rule(key, item["input"], item["msg"])
+    return broken_rule(key, item, CONSTANT)
