@@ -69,7 +69,7 @@ def show(value: Any, unit: str = "") -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return plain(value)
     if unit == "fraction":
-        return f"{value:.1%}" if not 0 < value < 1e-3 else f"{value:.1e}"
+        return f"{value:.1%}" if not 0 < value < 1e-3 else f"{100 * value:.2g}%"
     if unit in PREFIXED and math.isfinite(value):
         return format_si(value, unit)
     if unit == "bit":
@@ -82,7 +82,9 @@ def show(value: Any, unit: str = "") -> str:
 def _number(value: float) -> str:
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.3e}"
+    if 1e4 <= abs(value) < 1e12:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
 
 
 def duration(seconds: object) -> str:

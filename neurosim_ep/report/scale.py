@@ -10,6 +10,8 @@ from neurosim_ep.report.markup import show
 
 TICKS = 5
 DECADE = 10.0
+NARROW = 6.0
+"""Ends of a log scale that are closer than this have ticks as on a linear one."""
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,16 @@ class Scale:
     @classmethod
     def over(
         cls, values: Iterable[float], start: float, end: float, *, unit: str = "", log: bool = False,
-        zero: bool = False, whole: bool = False,
+        zero: bool = False, whole: bool = False, least: float = DECADE,
     ) -> Scale:  # fmt: skip
-        """A scale that holds all finite ``values``, of a ``log`` scale the positive ones; with ``zero`` 0 as well."""
+        """A scale that holds all finite ``values``, with ``zero`` 0 as well; of a ``log`` scale the positive ones, and
+        its ends are at least a factor of ``least`` apart.
+        """
         kept = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0 if log else 0.0]
         low, high = min(kept), max(kept)
         if log:
-            low, high = low / 1.25, high * 1.25
-            if high < low * DECADE:
-                middle = math.sqrt(low * high)
-                low, high = middle / math.sqrt(DECADE), middle * math.sqrt(DECADE)
+            margin = max((high / low) ** 0.04, math.sqrt(least * low / high))
+            low, high = low / margin, high * margin
         else:
             low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
             margin = 0.0 if whole else 0.04 * (high - low)
@@ -54,26 +56,28 @@ class Scale:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Places and labels."""
-        values = self._log_ticks() if self.log else self._linear_ticks()
+        values = self._log_ticks() if self.log and self.high >= NARROW * self.low else self._linear_ticks()
         return [(self(value), self._label(value)) for value in values]
 
     def _label(self, value: float) -> str:
         if self.unit == "fraction":
             return f"{value:.3g}" if self.log else f"{value:.4%}".rstrip("%").rstrip("0").rstrip(".") + "%"
-        text = show(value, self.unit)
+        text = show(float(f"{value:.6g}"), self.unit)
         if not self.unit and self.log and not 1e-3 <= value < 1e4:
             return f"{value:.0e}"
         head, space, unit = text.partition(" ")
         return (head.rstrip("0").rstrip(".") if "." in head else head) + space + unit
 
     def _linear_ticks(self) -> list[float]:
-        rough = (self.high - self.low) / TICKS
+        base = 8 * 1024 ** max(0, math.floor(math.log(self.high / 8, 1024))) if self.unit == "bit" else 1
+        rough = (self.high - self.low) / base / TICKS
         power = DECADE ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
         if self.whole:
             step = max(1.0, math.ceil(step))
+        step *= base
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(number * step, 12) for number in range(first, last + 1)]
+        return [number * step for number in range(first, last + 1)]
 
     def _log_ticks(self) -> list[float]:
         low, high = math.log10(self.low), math.log10(self.high)
@@ -83,6 +87,28 @@ class Scale:
         inside = [value for value in values if self.low <= value <= self.high]
         every = -(-len(inside) // (TICKS + 2))
         return inside[::every]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A scale with ticks of its own: values and their labels."""
+
+    scale: Scale
+    labels: Sequence[tuple[float, str]]
+
+    @property
+    def start(self) -> float:
+        return self.scale.start
+
+    @property
+    def end(self) -> float:
+        return self.scale.end
+
+    def __call__(self, value: float) -> float:
+        return self.scale(value)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        return [(self.scale(value), label) for value, label in self.labels]
 
 
 @dataclass(frozen=True)
