@@ -13,7 +13,8 @@ from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
 
-FAMILIES = (running, scenarios, results, reporting, costs, explaining, devices, sweeping)  # imported for the commands they add
+FAMILIES = (running, scenarios, results, reporting, costs, explaining, devices, sweeping)
+"""Imported for the commands they add."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -77,8 +77,6 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-
-
 def shown_options(command: Callable[..., None]) -> Callable[..., None]:
     """What a run leaves for people to look at, each of which may be left for later."""
     for option in (

@@ -59,6 +59,7 @@ from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePla
 SCHEMA_VERSION = 2
 RECORDED_GROUPS = ("batches", "phases")
 
+
 class Recorded(NamedTuple):
     """What a traffic file holds: the counts of all its batches, and the tiles and projections they belong to."""
 

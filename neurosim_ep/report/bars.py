@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from neurosim_ep.report.figure import WIDTH, Figure, mark, text, x_axis
 from neurosim_ep.report.markup import Html, join, tag
@@ -30,9 +31,15 @@ class Bar:
 
 
 def bars(
-    figure: Figure, rows: Sequence[Sequence[Bar]], label: str, *, unit: str = "", log: bool = False,
-    middle: float | None = None, legend: Sequence[object] = (),
-) -> Html:  # fmt: skip
+    figure: Figure,
+    rows: Sequence[Sequence[Bar]],
+    label: str,
+    *,
+    unit: str = "",
+    log: bool = False,
+    middle: float | None = None,
+    legend: Sequence[object] = (),
+) -> Html:
     """A row for each of ``rows``, whose bars have one name; ``middle``: where a line crosses all of them.
 
     On a ``log`` scale bars that start at 0 begin at its low end.
@@ -40,11 +47,11 @@ def bars(
     left = min(200.0, 14 + LETTER * max(len(row[0].name) for row in rows))
     every = [bar for row in rows for bar in row]
     ends = [value for bar in every for value in (bar.start, bar.end, *(bar.whisker or ()))]
-    x = Scale.over([*ends, *([middle] if middle else [])], left, WIDTH - ROOM, unit=unit, log=log, zero=not log, least=1.2)
+    x = Scale.over(
+        [*ends, *([middle] if middle else [])], left, WIDTH - ROOM, unit=unit, log=log, zero=not log, least=1.2
+    )
     bottom = 6 + ROW * len(rows)
-    drawn = [
-        tag("path", d=f"M{at:.1f} 6V{bottom:g}", class_="grid") for at, _ in x.ticks()
-    ]  # fmt: skip
+    drawn = [tag("path", d=f"M{at:.1f} 6V{bottom:g}", class_="grid") for at, _ in x.ticks()]
     for number, row in enumerate(rows):
         top = 6 + ROW * number
         drawn.append(text(left - 8, top + 19, row[0].name, "end"))
@@ -57,12 +64,14 @@ def bars(
 
 def _bar(bar: Bar, x: Scale, top: float, *, outside: bool) -> Html:
     start, end = sorted((x(bar.start), x(bar.end)))
-    size = {"x": start, "y": top + 5, "width": max(end - start, 1.0), "height": ROW - 10}
+    size: dict[str, Any] = {"x": start, "y": top + 5, "width": max(end - start, 1.0), "height": ROW - 10}
     parts = [mark("rect", bar.said, "fill", **size)]
     last = end
     if bar.whisker is not None and bar.whisker[0] < bar.whisker[1]:
         low, high = (x(value) for value in bar.whisker)
-        parts.append(tag("path", d=f"M{low:.1f} {top + 15:g}H{high:.1f}m0 -5v10M{low:.1f} {top + 10:g}v10", class_="whisker"))
+        parts.append(
+            tag("path", d=f"M{low:.1f} {top + 15:g}H{high:.1f}m0 -5v10M{low:.1f} {top + 10:g}v10", class_="whisker")
+        )
         last = max(end, high)
     if outside:
         parts.append(text(last + 6, top + 19, bar.shown, "figure"))

@@ -32,8 +32,8 @@ def explained(run_dir: Path, style: str) -> Html:
     lead = tag(
         "p",
         f"The {len(lines)} largest lines of the {style} bill on {document['hardware']}, {share:.0%} of "
-        f"{show(document['total_J'], 'J')} per training sample ({counts}). Each opens to its formula and to every number "
-        "that enters, with its source. All lines: ",
+        f"{show(document['total_J'], 'J')} per training sample ({counts}). Each opens to its formula and to every "
+        "number that enters, with its source. All lines: ",
         tag("code", f"neurosim-ep explain RUN_DIR --style {style}"),
         class_="quiet",
     )
@@ -45,13 +45,19 @@ def _line(line: Mapping[str, Any], number: int) -> Html:
     interval = f" ({low} to {high})" if low != high else ""
     name = f"{line['component']}, {line['phase']}"
     formula = shorten(f"{line['count_is']} x {line['each_is']}", FORMULA, placeholder=" ...")
-    head = tag("summary", tag("b", energy), f"{interval}, {line['share']:.1%}: {name} ", tag("small", formula, class_="quiet"))
+    head = tag(
+        "summary", tag("b", energy), f"{interval}, {line['share']:.1%}: {name} ", tag("small", formula, class_="quiet")
+    )
     timed = line["unit"] == "W"
     unit = "s" if timed else ""
     made = tag(
-        "p", f"{line['counted']}. ", tag("br"), f"count {show(float(line['count']), unit)} = {line['count_is']}", tag("br"),
+        "p",
+        f"{line['counted']}. ",
+        tag("br"),
+        f"count {show(float(line['count']), unit)} = {line['count_is']}",
+        tag("br"),
         f"each {show(line['each'], line['unit'])} = {line['each_is']}",
-    )  # fmt: skip
+    )
     rows = [_number(one) for one in line["numbers"]]
     columns = tag("tr", [tag("th", words, scope="col") for words in ("number", "value", "what it is", "source")])
     caption = tag("caption", f"Numbers of {name}")
@@ -66,7 +72,11 @@ def _number(one: Mapping[str, Any]) -> Html:
     value = show(low, unit) if low == high else f"{show(low, unit)} to {show(high, unit)}"
     bare = unit and " " not in value and value
     model = one.get("model") or {}
-    source = f"{model['kind']}: {model['source']}" if model else {"counted": "counted in the recorded batches"}.get(one["from"], "")
+    source = (
+        f"{model['kind']}: {model['source']}"
+        if model
+        else {"counted": "counted in the recorded batches"}.get(one["from"], "")
+    )
     about = "; ".join(filter(None, (one.get("is", ""), one["about"])))
     ends = f"interval {model['low']} to {model['high']}" if model.get("low") and model.get("high") else ""
     words = "; ".join(filter(None, (about, ends)))

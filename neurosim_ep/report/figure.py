@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.report.markup import Html, join, tag
 from neurosim_ep.report.scale import Labelled, Names, Scale
 
 WIDTH = 460
 COLOURS = 7
 VIRIDIS = (
-    (68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141), (39, 173, 129), (92, 200, 99),
-    (170, 220, 50), (253, 231, 37),
-)  # fmt: skip
+    (68, 1, 84),
+    (71, 44, 122),
+    (59, 81, 139),
+    (44, 113, 142),
+    (33, 144, 141),
+    (39, 173, 129),
+    (92, 200, 99),
+    (170, 220, 50),
+    (253, 231, 37),
+)
 """Colours from nothing to the most, evenly spaced in lightness."""
 
 
@@ -30,9 +38,14 @@ class Figure:
         """The picture with what was ``drawn`` in it and the items of its ``legend``."""
         label = f"{self.title}. {self.alt} Arrow keys step through the values."
         drawing = tag(
-            "svg", *drawn, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, tabindex=0,
+            "svg",
+            *drawn,
+            viewBox=f"0 0 {width:g} {height:g}",
+            role="img",
+            aria_label=label,
+            tabindex=0,
             class_="wide" if width > WIDTH else None,
-        )  # fmt: skip
+        )
         caption = tag("figcaption", tag("h3", self.title), tag("p", self.explains))
         keys = tag("ul", [tag("li", item) for item in legend], class_="legend") if legend else None
         return tag("figure", caption, tag("div", drawing, class_="canvas"), keys, id=f"figure-{self.name}")
@@ -41,6 +54,14 @@ class Figure:
 def missing(title: str, reason: object) -> Html:
     """What stands in the place of a picture or table that cannot be made."""
     return tag("p", tag("b", f"{title}: "), reason, class_="missing")
+
+
+def or_missing(title: str, make: Callable[[], Html | None]) -> Html:
+    """What ``make`` makes, nothing where it concerns nobody, or why there is nothing to make it of."""
+    try:
+        return make() or Html()
+    except NothingToDraw as reason:
+        return missing(title, reason)
 
 
 def mark(name: str, said: str, class_: str = "", **attributes: object) -> Html:
@@ -72,7 +93,9 @@ def colour_bar(low: str, high: str, meaning: str) -> Html:
     return join(low, bar, high, f" {meaning}")
 
 
-def x_axis(scale: Scale | Names | Labelled, bottom: float, label: str, *, turned: bool = False, y: float | None = None) -> Html:
+def x_axis(
+    scale: Scale | Names | Labelled, bottom: float, label: str, *, turned: bool = False, y: float | None = None
+) -> Html:
     """Ticks below a picture and what they count."""
     parts = []
     for at, words in scale.ticks():
@@ -96,11 +119,14 @@ def y_axis(scale: Scale, left: float, right: float, label: str) -> Html:
 
 
 SHAPES = (
-    "M{x} {y}m-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0z", "M{x} {y}m-3.2 -3.2h6.4v6.4h-6.4z",
-    "M{x} {y}m0 -4.4l4.2 7.4h-8.4z", "M{x} {y}m0 -4.6l4.6 4.6l-4.6 4.6l-4.6 -4.6z", "M{x} {y}m0 4.4l4.2 -7.4h-8.4z",
+    "M{x} {y}m-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0z",
+    "M{x} {y}m-3.2 -3.2h6.4v6.4h-6.4z",
+    "M{x} {y}m0 -4.4l4.2 7.4h-8.4z",
+    "M{x} {y}m0 -4.6l4.6 4.6l-4.6 4.6l-4.6 -4.6z",
+    "M{x} {y}m0 4.4l4.2 -7.4h-8.4z",
     "M{x} {y}m-1.6 -4.4h3.2v2.8h2.8v3.2h-2.8v2.8h-3.2v-2.8h-2.8v-3.2h2.8z",
     "M{x} {y}m-4 -4l4 2.4l4 -2.4l-2.4 4l2.4 4l-4 -2.4l-4 2.4l2.4 -4z",
-)  # fmt: skip
+)
 
 
 def shape(number: int, x: float, y: float) -> str:

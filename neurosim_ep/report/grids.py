@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,17 @@ ASIDE = 0.13
 
 
 def heat_map(
-    figure: Figure, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, unit: str = "", what: str = "",
-    row: str = "layer", column: str = "epoch", log: bool = False,
-) -> Html:  # fmt: skip
+    figure: Figure,
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    unit: str = "",
+    what: str = "",
+    row: str = "layer",
+    column: str = "epoch",
+    log: bool = False,
+) -> Html:
     """``values`` (rows, columns) as colours from 0 to the largest, or, ``log``, from the smallest by their ratios; NaN
     cells are empty.
     """
@@ -54,13 +63,13 @@ def heat_map(
             share = float(shares[line, place])
             said = f"{row} {name}, {column} {head}: {show(value, unit)}"
             start = x.start + place * x.step
-            size = {"x": start, "y": at, "width": x.step, "height": high}
+            size: dict[str, Any] = {"x": start, "y": at, "width": x.step, "height": high}
             drawn.append(mark("rect", said, fill=colour(share), **size))
             if numbered:
                 short = show(value, unit) if unit else f"{value:.2f}" if largest >= 0.1 else f"{value:.1e}"
                 drawn.append(text(start + x.step / 2, at + high / 2 + 4, short, f"middle small {on_colour(share)}"))
     bottom = top + high * len(rows)
-    turned = numbered and 7 * max(map(len, columns)) > x.step
+    turned = numbered and 9 + 7 * max(map(len, columns)) > x.step
     end = bottom + (80 if turned else 44)
     drawn.append(x_axis(x if turned else _Few(columns, x.start, x.end), bottom, column, turned=turned, y=end - 8))
     legend = [colour_bar(show(low, unit), show(largest, unit), what)]
@@ -77,9 +86,16 @@ class _Few(Names):
 
 
 def mesh(
-    figure: Figure, x: np.ndarray, y: np.ndarray, amounts: np.ndarray, told: Sequence[str], labels: Sequence[str],
-    *, unit: str, what: str,
-) -> Html:  # fmt: skip
+    figure: Figure,
+    x: np.ndarray,
+    y: np.ndarray,
+    amounts: np.ndarray,
+    told: Sequence[str],
+    labels: Sequence[str],
+    *,
+    unit: str,
+    what: str,
+) -> Html:
     """A square for every tile, in the core at the place (x, y) of the mesh, with the colour of its amount, what it is
     ``told`` and its label.
     """
@@ -99,13 +115,20 @@ def mesh(
         cores = sorted({(int(a) // inside, int(b) // inside) for a, b in zip(x, y, strict=True)})
         edge = side * inside - 0.6
         drawn = [
-            tag("rect", x=start + side * inside * a + 0.3, y=4.3 + side * inside * b, width=edge, height=edge, class_="core")
+            tag(
+                "rect",
+                x=start + side * inside * a + 0.3,
+                y=4.3 + side * inside * b,
+                width=edge,
+                height=edge,
+                class_="core",
+            )
             for a, b in cores
         ]
     for column, line, amount, said, label in zip(x, y, amounts, told, labels, strict=True):
         share, left, top = float(amount) / largest, start + side * float(column), 4 + side * float(line)
         gap = min(1.5, 0.1 * side)
-        size = {"x": left + gap, "y": top + gap, "width": side - 2 * gap, "height": side - 2 * gap}
+        size: dict[str, Any] = {"x": left + gap, "y": top + gap, "width": side - 2 * gap, "height": side - 2 * gap}
         drawn.append(mark("rect", said, fill=colour(share), **size))
         if side >= 16 and block == 1:
             shown = f"middle small {on_colour(share)}"
@@ -136,15 +159,19 @@ def _blocks(
     told = []
     for number, amount in enumerate(sums):
         mine = np.flatnonzero(member == number)
-        layers = ", ".join(dict.fromkeys(labels[place] for place in mine))
+        layers = ", ".join(dict.fromkeys(labels[int(place)] for place in mine))
         told.append(f"{len(mine)} tiles of layers {layers}: {show(float(amount), unit)}")
     return places % columns, places // columns, sums, told, [""] * len(sums)
 
 
 def links(
-    figure: Figure, places: tuple[np.ndarray, np.ndarray], sides: Sequence[str], starts: tuple[np.ndarray, np.ndarray],
-    bits: np.ndarray, told: Sequence[str],
-) -> Html:  # fmt: skip
+    figure: Figure,
+    places: tuple[np.ndarray, np.ndarray],
+    sides: Sequence[str],
+    starts: tuple[np.ndarray, np.ndarray],
+    bits: np.ndarray,
+    told: Sequence[str],
+) -> Html:
     """Lines between the routers at ``places``, from ``starts`` to their ``sides``, as thick as their bits."""
     columns, rows = int(places[0].max()) + 1, int(places[1].max()) + 1
     step = min(3 * LARGE, (WIDTH - 8) / columns)

@@ -91,10 +91,14 @@ class Lines:
             lower = [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(curve.band)]
             parts.append(tag("path", d=f"M{'L'.join(upper + lower)}z", class_="band"))
         parts += [
-            tag("path", d=f"M{x(at):.1f} {y(low):.1f}V{y(high):.1f}m-4 0h8M{x(at) - 4:.1f} {y(low):.1f}h8", class_="whisker")
+            tag(
+                "path",
+                d=f"M{x(at):.1f} {y(low):.1f}V{y(high):.1f}m-4 0h8M{x(at) - 4:.1f} {y(low):.1f}h8",
+                class_="whisker",
+            )
             for at, low, high in curve.band
             if low < high
-        ]  # fmt: skip
+        ]
         if curve.joined and len(spots) > 1:
             way = "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
             if curve.stepped:

@@ -35,7 +35,7 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
 
 def join(*children: object) -> Html:
     """``children`` one after the other; see :func:`tag`."""
-    parts = []
+    parts: list[str] = []
     for child in children:
         if isinstance(child, list | tuple):
             parts.append(join(*child))

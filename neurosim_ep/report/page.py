@@ -55,9 +55,16 @@ def report(path: Path) -> str:
     style, script = _file("page.css"), _file("page.js")
     policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}"
     return Template(_file("page.html")).substitute(
-        policy=policy, version=__version__, title=join(title), style=style, head=head, nav=join(links), body=join(body),
-        source=join(plain(path)), script=script,
-    )  # fmt: skip
+        policy=policy,
+        version=__version__,
+        title=join(title),
+        style=style,
+        head=head,
+        nav=join(links),
+        body=join(body),
+        source=join(plain(path)),
+        script=script,
+    )
 
 
 def _file(name: str) -> Html:

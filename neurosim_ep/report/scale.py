@@ -28,9 +28,17 @@ class Scale:
 
     @classmethod
     def over(
-        cls, values: Iterable[float], start: float, end: float, *, unit: str = "", log: bool = False,
-        zero: bool = False, whole: bool = False, least: float = DECADE,
-    ) -> Scale:  # fmt: skip
+        cls,
+        values: Iterable[float],
+        start: float,
+        end: float,
+        *,
+        unit: str = "",
+        log: bool = False,
+        zero: bool = False,
+        whole: bool = False,
+        least: float = DECADE,
+    ) -> Scale:
         """A scale that holds all finite ``values``, with ``zero`` 0 as well; of a ``log`` scale the positive ones, and
         its ends are at least a factor of ``least`` apart.
         """

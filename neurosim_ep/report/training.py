@@ -21,9 +21,11 @@ def accuracy(run: Run) -> Html:
     last, best = float(frame["test_accuracy"].iloc[-1]), float(frame["test_accuracy"].max())
     rules = [(1 / run.classes, f"chance, 1 of {run.classes} classes")] if run.classes else []
     figure = Figure(
-        "accuracy", "Accuracy", "Images classified correctly: test images after each epoch, training images before their update.",
+        "accuracy",
+        "Accuracy",
+        "Images classified correctly: test images after each epoch, training images before their update.",
         f"Test accuracy ends at {last:.1%} after {len(frame)} epochs, best {best:.1%}.",
-    )  # fmt: skip
+    )
     return Lines(figure, curves, "epoch", "accuracy", "fraction", whole=True, zero=True, rules=rules).draw()
 
 
@@ -32,11 +34,15 @@ def loss(run: Run) -> Html:
     frame = run.table("epochs.csv", ("epoch", "loss"), unique=("epoch",))
     values = frame["loss"]
     figure = Figure(
-        "loss", "Loss", "Loss of the readout on the training images, before their update.",
+        "loss",
+        "Loss",
+        "Loss of the readout on the training images, before their update.",
         f"It goes from {values.iloc[0]:.4g} to {values.iloc[-1]:.4g}.",
-    )  # fmt: skip
+    )
     wide = values.min() > 0 and values.max() > 10 * values.min()
-    return Lines(figure, [_curve(frame, "loss", "training loss", 2)], "epoch", "loss", whole=True, log=wide, zero=not wide).draw()
+    return Lines(
+        figure, [_curve(frame, "loss", "training loss", 2)], "epoch", "loss", whole=True, log=wide, zero=not wide
+    ).draw()
 
 
 def _curve(frame: pd.DataFrame, column: str, name: str, look: int, dash: str = "") -> Curve:
@@ -61,10 +67,12 @@ def gradients(run: Run) -> Html:
     hidden = last.drop(index="readout", level="name", errors="ignore")
     ratio = hidden.min() / hidden.max() if hidden.max() > 0 else 0.0
     figure = Figure(
-        "gradients", "Weight gradient of every layer (U-curve)",
-        f"Input side on the left. Level: errors reach every layer; a valley or slope of decades: they vanish on the way.{none}",
+        "gradients",
+        "Weight gradient of every layer (U-curve)",
+        "Input side on the left. Level: errors reach every layer; a valley or slope of decades: they vanish on the "
+        f"way.{none}",
         f"At epoch {epochs[-1]} the smallest mean gradient is {ratio:.1e} of the largest, the readout aside.{none}",
-    )  # fmt: skip
+    )
     return Lines(figure, curves[::-1], "layer", "mean |dW|, batch mean", names=names, log=True).draw()
 
 
@@ -78,10 +86,11 @@ def states(run: Run) -> Html:
     grid = _grid(run, "mean_abs_state")
     values = grid.to_numpy(float)
     figure = Figure(
-        "states", "State of every layer",
+        "states",
+        "State of every layer",
         "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer.",
         f"Values lie between {span_words(values[np.isfinite(values)], show).replace(' to ', ' and ')}.",
-    )  # fmt: skip
+    )
     names = list(grid.index.get_level_values("name"))
     return heat_map(figure, values, names, [str(epoch) for epoch in grid.columns], what="mean |s| (state units)")
 
@@ -91,10 +100,12 @@ def spread(run: Run) -> Html:
     grid = _grid(run, "std_across_samples")
     values = grid.to_numpy(float)
     figure = Figure(
-        "spread", "Do the states depend on the input?",
-        "Deviation of a state across samples, mean over neurons, at the end of the free phase. A row at 0 ignores the input.",
+        "spread",
+        "Do the states depend on the input?",
+        "Deviation of a state across samples, mean over neurons, at the end of the free phase. A row at 0 ignores the "
+        "input.",
         f"Values lie between {span_words(values[np.isfinite(values)], show).replace(' to ', ' and ')}.",
-    )  # fmt: skip
+    )
     names = list(grid.index.get_level_values("name"))
     return heat_map(figure, values, names, [str(epoch) for epoch in grid.columns], what="deviation (state units)")
 
@@ -113,14 +124,17 @@ def residuals(run: Run) -> Html:
                 curves.append(Curve(f"{name}, {which}", points, look, dash))
     tolerance = float(run.setting("relaxation", "tolerance"))
     free = rows[rows["phase"] == "free"]["mean_residual"]
+    ends = " to ".join(show(float(free.iloc[end])) for end in (0, -1)) if len(free) else ""
     figure = Figure(
-        "residuals", "How the states settle",
+        "residuals",
+        "How the states settle",
         f"Largest change of any state of a sample per step; mean and largest of the sampled batches of epoch {last}.",
-        f"In the free phase the mean falls from {show(float(free.iloc[0]))} to {show(float(free.iloc[-1]))} within {len(free)} ticks."
-        if len(free) else "",
-    )  # fmt: skip
+        f"In the free phase the mean goes from {ends} within {len(free)} ticks." if len(free) else "",
+    )
     rules = [(tolerance, f"at rest: below {tolerance:g}")] if tolerance > 0 else []
-    return Lines(figure, curves, "tick of the phase", "residual (state units)", log=True, whole=True, rules=rules).draw()
+    return Lines(
+        figure, curves, "tick of the phase", "residual (state units)", log=True, whole=True, rules=rules
+    ).draw()
 
 
 def resolution(run: Run) -> Html | None:
@@ -132,10 +146,12 @@ def resolution(run: Run) -> Html | None:
     rows = frame[(frame["epoch"] == frame["epoch"].max()) & frame[needed[0]].notna()]
     steps = (rows[needed[1]] / rows[needed[0]]).tolist()
     figure = Figure(
-        "resolution", "Nudge against the converters",
-        "How far the nudge moves the states, in steps of the conversions that carry it, at the last epoch. Below half a step it is mostly rounded away.",
+        "resolution",
+        "Nudge against the converters",
+        "How far the nudge moves the states, in steps of the conversions that carry it, at the last epoch. Below "
+        "half a step it is mostly rounded away.",
         f"Smallest {min(steps):.2g} steps, largest {max(steps):.2g}.",
-    )  # fmt: skip
+    )
     points = [(float(place), value) for place, value in enumerate(steps) if value > 0]
     curve = Curve("nudge in steps", points, 3)
     rules = [(0.5, "half a step")]

@@ -7,7 +7,6 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ EVERY = 1.0
 """Seconds between two looks."""
 ROWS, WARNINGS = 10, 3
 """Epochs and warnings that are shown, the last ones."""
-WIDTH, HEIGHT = 34, 7
+WIDTH, HEIGHT = 30, 6
 """Letters of a curve."""
 Row = dict[str, float]
 
@@ -72,7 +71,7 @@ def look(path: Path) -> Look:
         log = (path / "run.log").read_text(encoding="utf-8", errors="replace") if (path / "run.log").exists() else ""
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise CheckpointError(f"{path / SCENARIO}: cannot be read ({problem!r}); was it edited?") from problem
-    warned = [line.partition("warning: ")[2] for line in log.splitlines() if " warning: " in line]
+    warned = list(dict.fromkeys(line.partition("warning: ")[2] for line in log.splitlines() if " warning: " in line))
     return Look(path, directory.info(), _rows(path / "epochs.csv"), epochs, warned[-WARNINGS:], alive)
 
 
@@ -89,7 +88,7 @@ def _rows(path: Path) -> list[Row]:
         raise CheckpointError(f"{path}: cannot be read as a table of numbers ({problem}); was it edited?") from problem
 
 
-def watch(path: Path, console: Console, wait: Callable[[], None] = partial(time.sleep, EVERY)) -> None:
+def watch(path: Path, console: Console, sleep: Callable[[float], None] = time.sleep) -> None:
     """Show the run at ``path`` on ``console`` until it ends; one that has ended is shown once.
 
     On a terminal a picture that changes; elsewhere a line per epoch. Raises :class:`CheckpointError` where there is no
@@ -103,7 +102,7 @@ def watch(path: Path, console: Console, wait: Callable[[], None] = partial(time.
 
         with Live(picture(found), console=console, auto_refresh=False, transient=True) as live:
             while not found.over:
-                wait()
+                sleep(EVERY)
                 found = look(path)
                 live.update(picture(found), refresh=True)
         console.print(picture(found))
@@ -115,16 +114,20 @@ def watch(path: Path, console: Console, wait: Callable[[], None] = partial(time.
             shown = len(found.rows)
             if found.over:
                 break
-            wait()
+            sleep(EVERY)
             found = look(path)
         console.print(found.state, markup=False, highlight=False, soft_wrap=True)
 
 
 COLUMNS: dict[str, tuple[str, str]] = {
-    "epoch": ("epoch", ".0f"), "loss": ("loss", ".4f"), "train_accuracy": ("train", ".1%"),
-    "test_accuracy": ("test", ".1%"), "mean_ticks": ("ticks", ".1f"), "not_converged": ("not converged", ".1%"),
+    "epoch": ("epoch", ".0f"),
+    "loss": ("loss", ".4f"),
+    "train_accuracy": ("train", ".1%"),
+    "test_accuracy": ("test", ".1%"),
+    "mean_ticks": ("ticks", ".1f"),
+    "not_converged": ("not converged", ".1%"),
     "seconds": ("s", ".1f"),
-}  # fmt: skip
+}
 
 
 def picture(found: Look) -> RenderableType:
@@ -168,11 +171,23 @@ def curve(values: Sequence[float], form: str) -> str:
     low, high = min(known), max(known)
     across, down = 2 * WIDTH, 4 * HEIGHT
     letters = [[0] * WIDTH for _ in range(HEIGHT)]
+    before = None
     for x in range(across):
-        value = known[round(x * (len(known) - 1) / (across - 1))]
-        y = round((1 - (value - low) / (high - low)) * (down - 1)) if high > low else down // 2
-        letters[y // 4][x // 2] |= DOTS[y % 4][x % 2]
-    names = {0: format(high, form), HEIGHT - 1: format(low, form)}
+        value = _between(known, x / (across - 1))
+        y = round((high - value) / (high - low) * (down - 1)) if high > low else down // 2
+        first, last = sorted((y, y if before is None else before))
+        for dot in range(first, last + 1):
+            letters[dot // 4][x // 2] |= DOTS[dot % 4][x % 2]
+        before = y
+    names = {0: format(high, form), HEIGHT - 1: format(low, form)} if high > low else {HEIGHT // 2: format(low, form)}
     width = max(map(len, names.values()))
     lines = ("".join(chr(0x2800 + letter) for letter in line) for line in letters)
     return "\n".join(f"{names.get(number, ''):>{width}} {line}" for number, line in enumerate(lines))
+
+
+def _between(values: Sequence[float], share: float) -> float:
+    """The value at a share of the way through ``values``, on the straight line between its neighbours."""
+    place = share * (len(values) - 1)
+    left = min(int(place), len(values) - 2) if len(values) > 1 else 0
+    right = min(left + 1, len(values) - 1)
+    return values[left] + (place - left) * (values[right] - values[left])

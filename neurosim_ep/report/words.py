@@ -7,19 +7,27 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.report.markup import Html, duration, join, plain, show, tag
+from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT
+from neurosim_ep.telemetry.resolution import RESOLVED
 
 WARNED = re.compile(r"^\S+ warning: (?:epoch (\d+): )?(.*)$")
 EPOCH = re.compile(r"^\S+ epoch=(\d+) ")
 FIGURES = re.compile(r"\d[\d.,e+%-]*|\(seen by batch.*?\)")
+FAINT = 1e-4
+"""Smallest over largest gradient of a layer below which errors hardly reach it."""
 STATUS = {
-    "done": ("done", "good"), "running": ("running", "warn"), "interrupted": ("interrupted", "warn"),
-    "diverged": ("diverged", "bad"), "failed": ("failed", "bad"),
-}  # fmt: skip
+    "done": ("done", "good"),
+    "running": ("running", "warn"),
+    "interrupted": ("interrupted", "warn"),
+    "diverged": ("diverged", "bad"),
+    "failed": ("failed", "bad"),
+}
 
 
 class Finding(NamedTuple):
@@ -102,7 +110,9 @@ def findings(run: Run, log: str, diagnosis: Mapping[str, Any] | None) -> list[Fi
     found += [Finding("", "EP against backpropagation" if not n else "", plain(said)) for n, said in enumerate(verdict)]
     found += warnings(log)
     if diagnosis:
-        found += [Finding("", "" if n else "Diagnosis", plain(said)) for n, said in enumerate(diagnosis.get("findings") or [])]
+        found += [
+            Finding("", "" if n else "Diagnosis", plain(said)) for n, said in enumerate(diagnosis.get("findings") or [])
+        ]
     return [one for one in found if one.sentence]
 
 
@@ -128,10 +138,18 @@ def _accuracy(run: Run) -> Iterator[Finding]:
         return
     chance = 1 / run.classes
     if test < 1.5 * chance:
-        yield Finding("bad", "Accuracy", f"{test:.1%} of the test images are classified correctly, hardly more than chance ({chance:.1%})")
+        yield Finding(
+            "bad",
+            "Accuracy",
+            f"{test:.1%} of the test images are classified correctly, hardly more than chance ({chance:.1%})",
+        )
     else:
         fallen = f", {best:.1%} at the best epoch" if isinstance(best, int | float) and best > test + 0.02 else ""
-        yield Finding("good", "Accuracy", f"{test:.1%} of the test images are classified correctly{fallen}; chance is {chance:.1%}")
+        yield Finding(
+            "good",
+            "Accuracy",
+            f"{test:.1%} of the test images are classified correctly{fallen}; chance is {chance:.1%}",
+        )
 
 
 def _rest(run: Run) -> Iterator[Finding]:
@@ -157,31 +175,52 @@ def _rest(run: Run) -> Iterator[Finding]:
 
 
 def _layers(run: Run) -> Iterator[Finding]:
-    """What the last epoch says about gradients, dead neurons and converters."""
+    """What the last epoch says about gradients, dead neurons, states that ignore the input, and converters."""
     rows = _last_layers(run)
     rows = rows[rows["name"] != "readout"]
-    if rows.empty:
-        return
-    if "mean_abs_dW" in rows and (rows["mean_abs_dW"] > 0).any():
-        low, high = rows.loc[rows["mean_abs_dW"].idxmin()], rows.loc[rows["mean_abs_dW"].idxmax()]
-        ratio = low["mean_abs_dW"] / high["mean_abs_dW"]
-        far = f"the smallest mean weight gradient of a layer ({low['name']}) is {ratio:.1e} of the largest ({high['name']})"
-        yield Finding("" if ratio > 1e-4 else "warn", "Gradients", far + ("; errors hardly reach it" if ratio <= 1e-4 else ""))
-    if "dead_fraction" in rows and rows["dead_fraction"].notna().any():
-        worst = rows.loc[rows["dead_fraction"].idxmax()]
-        share = float(worst["dead_fraction"])
-        said = "no layer has neurons that are silent, or at a bound, for a whole batch"
-        if share > 0:
-            said = f"at most {show(share, 'fraction')} of the neurons of a layer ({worst['name']}) are silent, or at a bound, for a whole batch"
-        yield Finding("bad" if share > 0.6 else "good", "Dead neurons", said)
-    steps, nudges = rows.get("adc_step_nudge"), rows.get("mean_abs_nudge_difference")
-    if steps is not None and nudges is not None and steps.notna().any():
-        per_step = (nudges / steps).dropna()
-        worst = rows.loc[per_step.idxmin()]
-        share = float(per_step.min())
-        said = f"the nudge moves the states of {worst['name']} by {share:.2g} conversion steps, least of all layers"
-        fine = "" if share >= 0.5 else "; below half a step both nudge phases mostly get the same codes, and the gradient is rounding"
-        yield Finding("good" if share >= 0.5 else "bad", "Converters", said + fine)
+    if found := _extremes(rows, rows.get("mean_abs_dW")):
+        (smallest, low), (largest, high) = found
+        ratio = low / high if high else 0.0
+        far = f"the smallest mean weight gradient of a layer ({smallest}) is {ratio:.1e} of the largest ({largest})"
+        yield (
+            Finding("warn", "Gradients", f"{far}; errors hardly reach it")
+            if ratio < FAINT
+            else Finding("", "Gradients", far)
+        )
+    if found := _extremes(rows, rows.get("dead_fraction")):
+        worst, share = found[1]
+        who = (
+            f"at most {show(share, 'fraction')} of the neurons of a layer ({worst}) are" if share else "no neurons are"
+        )
+        yield Finding(
+            "bad" if share > DYING else "good", "Dead neurons", f"{who} silent, or at a bound, for a whole batch"
+        )
+    if found := _extremes(rows, _ratio(rows, "std_across_samples", "mean_abs_state")):
+        worst, share = found[0]
+        if share < INPUT_INDEPENDENT:
+            said = f"the states of {worst} deviate across samples by {share:.1e} of their size"
+            yield Finding("bad", "Input", f"{said}: they hardly depend on the input")
+    if found := _extremes(rows, _ratio(rows, "mean_abs_nudge_difference", "adc_step_nudge")):
+        worst, steps = found[0]
+        said = f"the nudge moves the states of {worst} by {steps:.2g} conversion steps, least of all layers"
+        coarse = f"; below {RESOLVED:g} both nudge phases mostly get the same codes, and the gradient is rounding"
+        yield Finding("bad", "Converters", said + coarse) if steps < RESOLVED else Finding("good", "Converters", said)
+
+
+def _ratio(rows: pd.DataFrame, column: str, per: str) -> pd.Series[float] | None:
+    """One column over another, where both are and the second is not 0."""
+    if column not in rows or per not in rows:
+        return None
+    return rows[column].where(rows[per] > 0) / rows[per]
+
+
+def _extremes(rows: pd.DataFrame, values: pd.Series[Any] | None) -> tuple[tuple[str, float], tuple[str, float]] | None:
+    """Name and value of the layers with the smallest and the largest of ``values``; None without any."""
+    if values is None or values.isna().all():
+        return None
+    names, numbers = rows["name"].tolist(), values.to_numpy(float)
+    low, high = int(np.nanargmin(numbers)), int(np.nanargmax(numbers))
+    return (str(names[low]), float(numbers[low])), (str(names[high]), float(numbers[high]))
 
 
 def warnings(log: str) -> list[Finding]:
@@ -210,7 +249,12 @@ def findings_list(found: list[Finding]) -> Html:
     if not found:
         return tag("p", "Nothing was found yet; findings come with the first epoch.", class_="missing")
     items = [
-        tag("li", tag("b", f"{_sign(one.mood)}{one.title}", class_=one.mood or None) if one.title else None, _capital(one.sentence), class_=one.mood or None)
+        tag(
+            "li",
+            tag("b", f"{_sign(one.mood)}{one.title}", class_=one.mood or None) if one.title else None,
+            _capital(one.sentence),
+            class_=one.mood or None,
+        )
         for one in found
     ]
     return tag("ul", join(items), class_="findings")

@@ -140,7 +140,8 @@ def resume(
         device: "auto", "cpu", "cuda" or "cuda:N"; it need not be that of the run.
         threads: None: as many as the run began with, as another number sums in another order.
         reporter: as of :func:`run`.
-        plots, report: whether the final pictures are drawn, and the report written, where the scenario asks for them.
+        plots: whether the final pictures are drawn where the scenario asks for them.
+        report: whether report.html is written, likewise.
         overrides: ``section.key=value`` each, of the scenario for the epochs to come, such as more of them; kept in
             ``run.json`` as ``changes``.
 

@@ -91,7 +91,8 @@ class Page:
     def point(self, selector: str, *, click: bool = False) -> None:
         """Move the mouse to the middle of an element, or click there."""
         self.ask(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})")
-        box = self.ask(f"(b => [b.left + b.width / 2, b.top + b.height / 2])(document.querySelector({selector!r}).getBoundingClientRect())")
+        corner = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        box = self.ask(f"(b => [b.left + b.width / 2, b.top + b.height / 2])({corner})")
         place = {"x": box[0], "y": box[1]}
         self.call("Input.dispatchMouseEvent", type="mouseMoved", **place)
         if click:
