@@ -73,17 +73,25 @@ def text(x: float, y: float, words: object, class_: str = "", **attributes: obje
     return tag("text", words, x=float(x), y=float(y), class_=class_ or None, **attributes)
 
 
-def colour(share: float) -> str:
-    """The colour of a value from 0 to 1."""
+def _mixed(share: float) -> list[int]:
+    """Red, green and blue of a value from 0 to 1."""
     at = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
     lower = min(int(at), len(VIRIDIS) - 2)
     parts = zip(VIRIDIS[lower], VIRIDIS[lower + 1], strict=True)
-    return "#" + "".join(f"{round(low + (at - lower) * (high - low)):02x}" for low, high in parts)
+    return [round(low + (at - lower) * (high - low)) for low, high in parts]
+
+
+def colour(share: float) -> str:
+    """The colour of a value from 0 to 1."""
+    return "#" + "".join(f"{part:02x}" for part in _mixed(share))
 
 
 def on_colour(share: float) -> str:
-    """Class of text on that colour."""
-    return "dark" if share > 0.55 else "light"
+    """Class of the text on that colour that is told from it best, by the luminance that WCAG 2 defines."""
+    parts = [part / 255 for part in _mixed(share)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "dark" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "light"
 
 
 def colour_bar(low: str, high: str, meaning: str) -> Html:

@@ -26,7 +26,10 @@ def tag(name: str, *children: object, **attributes: object) -> Html:
     ``class_`` is the attribute ``class``, and ``aria_label`` is ``aria-label``; True is an attribute without a value,
     None and False leave it out, and floats are rounded to a hundredth, as coordinates are.
     """
-    words = [name, *(_attribute(key, value) for key, value in attributes.items() if value not in (None, False))]
+    words = [
+        name,
+        *(_attribute(key, value) for key, value in attributes.items() if value is not None and value is not False),
+    ]
     inner = join(*children)
     if not inner and name in VOID:
         return Html(f"<{' '.join(words)}/>")

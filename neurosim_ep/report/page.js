@@ -4,33 +4,35 @@
   const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
 
   // What is pointed at, or reached by the keyboard, says what it is.
-  const show = (words, box) => {
-    tip.textContent = words;
-    tip.classList.add("shown");
+  let told = null; // the element that the tip is about
+  const place = () => {
+    const box = told.getBoundingClientRect();
+    if (box.bottom < 0 || box.top > innerHeight) return hide();
     const own = tip.getBoundingClientRect();
     const left = Math.min(Math.max(4, box.left + box.width / 2 - own.width / 2), innerWidth - own.width - 4);
     const above = box.top - own.height - 8;
     tip.style.transform = `translate(${Math.max(4, left)}px, ${above > 4 ? above : box.bottom + 8}px)`;
   };
-  let shownMark = null;
   const hide = () => {
     tip.classList.remove("shown");
-    shownMark?.classList.remove("on");
-    shownMark = null;
+    told?.classList.remove("on");
+    told = null;
   };
-  const showMark = (mark) => {
-    if (mark === shownMark) return;
+  const show = (words, element) => {
+    if (element === told) return;
     hide();
-    shownMark = mark;
-    mark.classList.add("on");
-    show(mark.dataset.said, mark.getBoundingClientRect());
+    told = element;
+    told.classList.add("on");
+    tip.textContent = words;
+    tip.classList.add("shown");
+    place();
   };
 
   for (const item of all(".def")) {
     const words = item.title;
     item.removeAttribute("title");
     item.setAttribute("aria-description", words);
-    const tell = () => show(words, item.getBoundingClientRect());
+    const tell = () => show(words, item);
     item.addEventListener("pointerenter", tell);
     item.addEventListener("focus", tell);
     item.addEventListener("pointerleave", hide);
@@ -59,7 +61,7 @@
     };
     picture.addEventListener("pointermove", (event) => {
       const mark = nearest(event);
-      if (mark) showMark(mark);
+      if (mark) show(mark.dataset.said, mark);
       else hide();
     });
     picture.addEventListener("pointerleave", hide);
@@ -71,10 +73,10 @@
       if (!step || !marks.length) return;
       event.preventDefault();
       at = (Math.max(at, step > 0 ? -1 : 0) + step + marks.length) % marks.length;
-      showMark(marks[at]);
+      show(marks[at].dataset.said, marks[at]);
     });
   }
-  addEventListener("scroll", hide, { passive: true });
+  addEventListener("scroll", () => told && place(), { passive: true, capture: true });
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
 
   // Tables sort by the heads of their columns, and are saved as CSV in base units.
@@ -125,7 +127,7 @@
         named.removeAttribute("tabindex");
         const meaning = named.getAttribute("aria-description");
         words.setAttribute("aria-description", meaning);
-        words.addEventListener("focus", () => show(meaning, words.getBoundingClientRect()));
+        words.addEventListener("focus", () => show(meaning, words));
         words.addEventListener("blur", hide);
       }
       words.append(...head.childNodes);

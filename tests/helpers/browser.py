@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "NEUROSIM_EP_BROWSER"
+PATIENCE = 120.0
+"""Seconds that an answer may take."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "chrome-headless-shell")
 
 
@@ -52,10 +55,16 @@ class Page:
     def wait(self, event: str) -> None:
         """Read until ``event`` has come."""
         while not any(found.get("method") == event for found in self.events):
-            self.events.append(self._next())
+            self.read()
+
+    def read(self) -> None:
+        """Read the next event."""
+        self.events.append(self._next())
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._back], [], [], PATIENCE)
+            assert ready, f"the browser has said nothing for {PATIENCE:g} s"
             content = os.read(self._back, 1 << 20)
             assert content, "the browser has gone"
             self._rest += content
