@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
 
 from neurosim_ep.analysis.load import NothingToDraw, Run, labels
 from neurosim_ep.errors import UsageError
 from neurosim_ep.registry import RULES, SIGNALS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MARKS = 30
 """Epochs up to which each has a marker; longer curves have ten."""

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 
 import click
 
-from neurosim_ep.cli import completion, costs, devices, explaining, fetching, results, running, scenarios, sweeping
+from neurosim_ep.cli import (
+    completion,
+    costs,
+    devices,
+    explaining,
+    fetching,
+    reporting,
+    results,
+    running,
+    scenarios,
+    sweeping,
+)
 from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
 
-FAMILIES = (
-    running,
-    scenarios,
-    results,
-    costs,
-    explaining,
-    devices,
-    sweeping,
-    fetching,
-)  # imported for the commands they add
+FAMILIES = (running, scenarios, results, reporting, costs, explaining, devices, sweeping, fetching, completion)
+"""Imported for the commands they add."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

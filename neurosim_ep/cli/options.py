@@ -74,9 +74,16 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
     )
 
 
-no_plots_option = click.option(
-    "--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."
-)
+def shown_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What a run leaves for people to look at, each of which may be left for later."""
+    for option in (
+        click.option("--no-report", is_flag=True, help="Write no report.html; `neurosim-ep report` does it any time."),
+        click.option("--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."),
+    ):
+        command = option(command)
+    return command
+
+
 set_option = click.option(
     "--set",
     "overrides",

@@ -12,7 +12,7 @@ import click
 from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import load, machine_options, no_plots_option, run_options, set_option
+from neurosim_ep.cli.options import load, machine_options, run_options, set_option, shown_options
 from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.progress import make_reporter
 
@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 @click.argument("scenario", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory; default runs/<time>_<name>_<id>.")
 @set_option
-@no_plots_option
+@shown_options
 @run_options
 @answering
 def run_command(
     scenario: str,
     out: Path | None,
     overrides: tuple[str, ...],
-    no_plots: bool,
     device: str,
     threads: int | None,
     quiet: bool,
+    **left_out: bool,
 ) -> Answer:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
-    from neurosim_ep.scenario.load import NO_PLOTS
+    from neurosim_ep.scenario.load import NO_PLOTS, NO_REPORT
 
-    loaded, path = load(scenario, (*overrides, NO_PLOTS) if no_plots else overrides, quiet)
+    off = [word for name, word in (("no_plots", NO_PLOTS), ("no_report", NO_REPORT)) if left_out[name]]
+    loaded, path = load(scenario, (*overrides, *off), quiet)
     argv = click.get_current_context().obj
     from neurosim_ep.train.run import run
 
@@ -52,16 +53,16 @@ def run_command(
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @set_option
-@no_plots_option
+@shown_options
 @run_options
 @answering
 def resume(
     run_dir: Path,
     overrides: tuple[str, ...],
-    no_plots: bool,
     device: str,
     threads: int | None,
     quiet: bool,
+    **left_out: bool,
 ) -> Answer:
     """Continue the interrupted run in RUN_DIR.
 
@@ -72,8 +73,9 @@ def resume(
 
     with closing(make_reporter(quiet)) as reporter:
         result = resume(
-            run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots, overrides=overrides
-        )
+            run_dir, device=device, threads=threads, reporter=reporter, plots=not left_out["no_plots"],
+            report=not left_out["no_report"], overrides=overrides,
+        )  # fmt: skip
     return _ended(result, quiet)
 
 

@@ -13,7 +13,7 @@ from neurosim_ep.scenario.describe import show
 from neurosim_ep.scenario.schema import Scenario
 
 SCENARIO, SOURCE = "scenario.toml", "source.toml"
-PLACES = {"data.root", "signals.teacher", "telemetry.plots"}
+PLACES = {"data.root", "signals.teacher", "telemetry.plots", "telemetry.report"}
 """Keys that say where something lies, which has a digest of its own, or what is drawn: they may change at any time."""
 
 

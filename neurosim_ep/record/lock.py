@@ -33,6 +33,22 @@ def locked(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a command writes to ``folder``; True where the system cannot say."""
+    if fcntl is None:
+        return True
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as problem:
+        return problem.errno in _UNABLE
+    return False
+
+
 def folder_of(descriptor: int, folder: Path) -> Path:
     """Where the locked ``folder`` is now, as far as the system can say: it may have been moved."""
     try:

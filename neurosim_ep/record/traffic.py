@@ -50,6 +50,7 @@ from neurosim_ep.hardware.chip.counts import (
     TileCounts,
 )
 from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.record.columns import TRAFFIC
 from neurosim_ep.record.growing import RESTORE
 from neurosim_ep.record.hdf5 import image, new_image, require_plain
 from neurosim_ep.record.sealed import finish_changes, read_through, write_changes
@@ -57,65 +58,6 @@ from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePla
 
 SCHEMA_VERSION = 2
 RECORDED_GROUPS = ("batches", "phases")
-
-_DESCRIPTIONS = {
-    "batches/epoch": ("epoch", "epoch of the recorded batch"),
-    "batches/batch": ("batch", "number of the batch within its epoch"),
-    "batches/samples": ("sample", "samples of the batch; counts are sums over them"),
-    "layers/name": ("", "name of the connection that drives the layer"),
-    "layers/identities": ("", "shapes and layers of the edges without weights, as JSON"),
-    "layers/neurons": ("neuron", "neurons of the layer"),
-    "layers/geometry": ("", "shapes of the connection, as JSON"),
-    "tiles/tile": ("", "number of the tile"),
-    "tiles/layer": ("", "connection the tile belongs to, counted from 0"),
-    "tiles/name": ("", "name of that connection"),
-    "tiles/row_block": ("", "block of matrix rows, counted from 0"),
-    "tiles/col_block": ("", "block of physical columns, counted from 0"),
-    "tiles/rows": ("row", "used rows"),
-    "tiles/columns": ("column", "used physical columns"),
-    "tiles/utilisation": ("1", "used cells / cells of the array"),
-    "tiles/reuse": ("read", "output positions that read the tile per sample and tick"),
-    "senders/layer": ("", "state layer of these neurons"),
-    "senders/home": ("", "tile beside which they live"),
-    "senders/neurons": ("neuron", "neurons that share home and destinations"),
-    "projections/role": ("", "signal or readout"),
-    "projections/layer": ("", "state layer it belongs to"),
-    "projections/features": ("neuron", "numbers it reads"),
-    "projections/classes": ("1", "numbers it compares with targets"),
-    "projections/learned": ("", "whether training changes it"),
-    "projections/direct": ("", "whether it compares neuron by neuron, without a matrix"),
-    "projections/off_chip_bits": ("bit", "stored targets fetched per sample"),
-    "reads": ("read", "(sample, tick, position) that read the tile"),
-    "active_lines": ("line", "driven lines, summed over reads"),
-    "adc_conversions": ("conversion", "reads x sensed lines x slices x passes"),
-    "dac_conversions": ("conversion", "active lines x input pulses"),
-    "accumulate_adds": ("addition", "additions into the update accumulators"),
-    "pulses_up": ("pulse", "programming pulses that raised a weight"),
-    "pulses_down": ("pulse", "programming pulses that lowered a weight"),
-    "pulses_net": ("pulse", "what is left of the pulses of each weight when those up and down cancel"),
-    "write_steps": ("pulse", "pulses in a row when the cells of a row are written at once"),
-    "events": ("event", "events sent by the neurons of the layer in the tick"),
-    "messages": ("message", "events x tiles each must reach"),
-    "presentations": ("sample", "samples whose layer was updated in the tick"),
-    "needed": ("sample", "those of them that an input had changed for since the last update"),
-    "sends": ("event", "events sent by the neurons of the sender in the tick"),
-    "places/tile": ("", "number of the tile"),
-    "places/x": ("", "column of the mesh"),
-    "places/y": ("", "row of the mesh"),
-    "links/phase": ("", "phase of the presentation"),
-    "links/side": ("", "side of the router that the link leaves"),
-    "links/x": ("", "column of that router"),
-    "links/y": ("", "row of that router"),
-    "links/bits": ("bit", "bits that crossed the link in event style, over all recorded batches"),
-    "noc/src": ("", "tile that sends; -1: the chip's port"),
-    "noc/dst": ("", "tile that receives"),
-    "noc/phase": ("", "phase of the presentation"),
-    "noc/tick": ("tick", "first tick of the bin; -1: the whole phase"),
-    "noc/messages": ("message", "messages of the event style in the bin, over all recorded batches"),
-    "noc/bits": ("bit", "their bits, addresses included"),
-    "cost/count": ("1", "actions, or seconds times things where unit_energy_J is a power"),
-    "cost/samples": ("sample", "samples of the recorded batches"),
-}
 
 
 class Recorded(NamedTuple):
@@ -379,4 +321,4 @@ def _describe(dataset: h5py.Dataset) -> None:
     last = name.split("/")[-1]
     unit = {"_J": "J", "_s": "s"}.get(last[-2:], "")
     fallback = (unit, "as in cost.csv")
-    dataset.attrs["unit"], dataset.attrs["description"] = _DESCRIPTIONS.get(name, _DESCRIPTIONS.get(last, fallback))
+    dataset.attrs["unit"], dataset.attrs["description"] = TRAFFIC.get(name, TRAFFIC.get(last, fallback))

@@ -23,8 +23,8 @@ from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.schema import Scenario
 
 Document = dict[str, Any]
-NO_PLOTS = "telemetry.plots=false"
-"""The override that leaves the pictures of a run for later."""
+NO_PLOTS, NO_REPORT = "telemetry.plots=false", "telemetry.report=false"
+"""The overrides that leave the pictures and the report of a run for later."""
 
 
 def load_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:

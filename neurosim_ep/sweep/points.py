@@ -10,7 +10,7 @@ from typing import Any
 
 from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, ScenarioError, SweepError, listed, nearest
-from neurosim_ep.scenario.load import NO_PLOTS, parse_scenario
+from neurosim_ep.scenario.load import NO_PLOTS, NO_REPORT, parse_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
 from neurosim_ep.sweep.axes import Settings, flat, settings_of, toml_text
 from neurosim_ep.sweep.constraints import Constraint
@@ -115,7 +115,7 @@ def _scenarios(path: Path, document: dict[str, Any], kept: Sequence[Settings], f
     for settings in kept:
         overrides = [f"{key}={toml_text(value)}" for key, value in (fixed | settings).items()]
         try:
-            scenario = parse_scenario(document, str(path), [NO_PLOTS, *overrides])
+            scenario = parse_scenario(document, str(path), [NO_PLOTS, NO_REPORT, *overrides])
             if scenario.hardware not in chips:
                 chip_model(scenario.hardware)
                 chips.append(scenario.hardware)

@@ -132,6 +132,7 @@ def resume(
     threads: int | None = None,
     reporter: Reporter | None = None,
     plots: bool = True,
+    report: bool = True,
     overrides: Sequence[str] = (),
 ) -> RunResult:
     """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
@@ -144,6 +145,7 @@ def resume(
         threads: None: as many as the run began with, as another number sums in another order.
         reporter: as of :func:`run`.
         plots: whether the final pictures are drawn where the scenario asks for them.
+        report: whether report.html is written, likewise.
         overrides: ``section.key=value`` each, of the scenario for the epochs to come, such as more of them; kept in
             ``run.json`` as ``changes``.
 
@@ -163,7 +165,7 @@ def resume(
     with locked(directory.path) as lock:
         experiment = Experiment.open(run_dir, device=device, overrides=overrides)
         experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
-        return _go_on(experiment, threads, reporter, plots, overrides)
+        return _go_on(experiment, threads, reporter, {"plots": plots, "report": report}, overrides)
 
 
 def _report(experiment: Experiment) -> RunResult:
@@ -183,9 +185,9 @@ def _report(experiment: Experiment) -> RunResult:
 
 
 def _go_on(
-    experiment: Experiment, threads: int | None, reporter: Reporter, plots: bool, overrides: Sequence[str]
+    experiment: Experiment, threads: int | None, reporter: Reporter, shown: Mapping[str, bool], overrides: Sequence[str]
 ) -> RunResult:
-    """See :func:`resume`; the directory is locked."""
+    """See :func:`resume`; the directory is locked. ``shown``: keys of telemetry that may be off for this time."""
     directory, state = experiment.run, experiment.checkpoint
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     with experiment.reading() as info:
@@ -193,7 +195,8 @@ def _go_on(
     used = experiment.use_threads(asked, whole.training.batch_size)
     if threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
-    telemetry = whole.telemetry.model_copy(update={"plots": whole.telemetry.plots and plots})
+    wanted = {key: getattr(whole.telemetry, key) and here for key, here in shown.items()}
+    telemetry = whole.telemetry.model_copy(update=wanted)
     scenario = whole.model_copy(update={"telemetry": telemetry})
     trainer, epoch = Trainer(experiment), experiment.epoch
     if overrides and epoch >= whole.training.epochs:
@@ -326,6 +329,8 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
                 del error  # whose traceback holds this frame, and with it all files of the run
         with closing():
             close("done")
+            if running.scenario.telemetry.report:
+                _write_report(directory, running.reporter)
     info = directory.info()
     return RunResult(
         directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
@@ -384,6 +389,19 @@ def _say_new(running: _Running, said: list[str]) -> list[str]:
             running.reporter.note(note)
             running.directory.log(note)
     return notes
+
+
+def _write_report(directory: RunDirectory, reporter: Reporter) -> None:
+    """Write report.html; whatever goes wrong in it does not spoil the run, which is done."""
+    from neurosim_ep.report.page import write_report
+
+    try:
+        write_report(directory.path)
+    except Exception as problem:
+        reason = f"no report: {problem or repr(problem)}; `neurosim-ep report {directory.path}` tries again"
+        reporter.warn(reason)
+        with suppress(OSError):
+            directory.log(reason)
 
 
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:

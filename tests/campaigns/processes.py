@@ -13,7 +13,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/helpers")]
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=3", "relaxation.free_steps=2",
-    "relaxation.nudge_steps=2", "training.batch_size=6", "telemetry.plots=false", "telemetry.traffic_every=1",
+    "relaxation.nudge_steps=2", "training.batch_size=6", "telemetry.plots=false",
+    "telemetry.report=false", "telemetry.traffic_every=1",
     "relaxation.warm_start=hdf5",
 )  # fmt: skip
 TAUGHT = (

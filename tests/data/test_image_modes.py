@@ -54,7 +54,8 @@ def test_training_on_16_bits_is_as_good_as_on_8_bits(tmp_path: Path) -> None:
     sets = (
         "data.kind=folder", "data.image_size=16", "data.augment=none", "data.train_samples=0", "data.test_samples=0",
         'network.layers=[{kind="conv", size=4, pool="max"}, {kind="linear", size=16}]', "signals.layers=[0]",
-        "training.batch_size=4", "training.epochs=2", "telemetry.plots=false", "telemetry.traffic_every=0",
+        "training.batch_size=4", "training.epochs=2", "telemetry.plots=false",
+        "telemetry.report=false", "telemetry.traffic_every=0",
     )  # fmt: skip
     reached = []
     for deep in (True, False):

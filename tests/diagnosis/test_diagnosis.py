@@ -358,7 +358,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overrides = (
         "data.train_samples=60", "data.test_samples=40", "training.epochs=2", "relaxation.free_steps=9",
         "relaxation.nudge_steps=4", "telemetry.traffic_every=0", "signals.alpha_schedule=linear",
-        "telemetry.plots=false",
+        "telemetry.plots=false", "telemetry.report=false",
     )  # fmt: skip
     return run(load_scenario("smoke", overrides), tmp_path_factory.mktemp("runs") / "run", device="cpu").out
 

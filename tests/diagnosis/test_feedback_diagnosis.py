@@ -87,7 +87,7 @@ def test_the_spectral_radius_is_that_of_the_map(gain: float) -> None:
 def test_run_diagnosis_and_gradient_check_say_how_far_updates_are_from_the_gradient(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets = (*GAINS, "data.train_samples=32", "data.test_samples=10", "telemetry.plots=false")
+    sets = (*GAINS, "data.train_samples=32", "data.test_samples=10", "telemetry.plots=false", "telemetry.report=false")
     out, said = tiny_run(tmp_path / "run", *sets), "nudge_feedback = 1 beside feedback = 0.1: the updates are not the"
     assert said in (out / "run.log").read_text()
     assert main(["diagnose", str(out), "--samples", "10", "--device", "cpu"]) == 0

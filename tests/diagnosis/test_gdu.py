@@ -21,7 +21,8 @@ from neurosim_ep.train.run import run
 
 TINY = (
     "data.train_samples=40", "data.test_samples=20", "training.epochs=1", "telemetry.traffic_every=0",
-    "telemetry.plots=false", "training.batch_size=20", "relaxation.free_steps=8", "relaxation.nudge_steps=3",
+    "telemetry.plots=false",
+    "telemetry.report=false", "training.batch_size=20", "relaxation.free_steps=8", "relaxation.nudge_steps=3",
 )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ from neurosim_ep.train.run import run
 
 TINY = (
     "data.train_samples=10", "data.test_samples=10", "training.epochs=1", "training.batch_size=5",
-    "telemetry.traffic_every=1", "telemetry.plots=false", "relaxation.free_steps=6", "relaxation.nudge_steps=3",
+    "telemetry.traffic_every=1", "telemetry.plots=false",
+    "telemetry.report=false", "relaxation.free_steps=6", "relaxation.nudge_steps=3",
     "network.width=0.5",
     "hardware.converters.preset=eight_bit", "hardware.device.preset=ReRamES", "hardware.device.update=two_pass",
 )  # fmt: skip

@@ -38,7 +38,8 @@ from neurosim_ep.train.run import _report, run
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=1", "relaxation.free_steps=2",
-    "relaxation.nudge_steps=2", "training.batch_size=6", "telemetry.plots=false", "telemetry.traffic_every=1",
+    "relaxation.nudge_steps=2", "training.batch_size=6", "telemetry.plots=false",
+    "telemetry.report=false", "telemetry.traffic_every=1",
 )  # fmt: skip
 CPU = torch.device("cpu")
 SPLICES = [

@@ -33,6 +33,7 @@ batch_size = 6
 [telemetry]
 traffic_every = 2
 plots = false
+report = false
 """
 """A run of small images in files that ends within a second; its ``[data]`` lacks a ``root``."""
 
@@ -44,6 +45,7 @@ def tiny_run(out: Path, *overrides: str) -> Path:
         "relaxation.nudge_steps=4",
         "telemetry.traffic_every=2",
         "telemetry.plots=false",
+        "telemetry.report=false",
         *overrides,
     )
     return run(load_scenario("smoke", shortened), out, device="cpu").out

@@ -43,11 +43,12 @@ ALLOWED = {
     "teacher": FILES | {"ep", "record", "data"},
     "experiment": COMPUTING,
     "telemetry": COMPUTING | {"experiment"},
-    "train": COMPUTING | {"experiment", "telemetry", "progress", "interrupts", "analysis"},
+    "train": COMPUTING | {"experiment", "telemetry", "progress", "interrupts", "analysis", "report"},
     "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
     "sweep": FILES | {"record", "threads", "experiment", "train", "interrupts"},
     "analysis": BASE | {"record", "threads"},
     "reader": COMPUTING | {"experiment", "analysis"},
+    "report": FILES | {"hardware", "record", "analysis", "sweep", "progress", "telemetry"},
 }
 FLOORS = {"model": set(), "chip": {"model"}, "bill": {"model", "chip"}}  # of hardware/
 

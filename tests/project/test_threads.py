@@ -155,7 +155,7 @@ def test_nothing_is_set_when_it_is_too_late() -> None:
 
 TINY = (
     "training.epochs=2", "data.train_samples=64", "data.test_samples=20", "relaxation.nudge_steps=4",
-    "telemetry.traffic_every=0", "telemetry.plots=false",
+    "telemetry.traffic_every=0", "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 
 

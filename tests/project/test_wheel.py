@@ -21,7 +21,7 @@ from neurosim_ep import __version__
 
 # Folder of the tree, and what of it lies where in the wheel.
 SHIPPED = {
-    "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed", "record/export/booksim_reader/*"]),
+    "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed", "record/export/booksim_reader/*", "report/page.*"]),
     "hwmodels": (
         "neurosim_ep/hwmodels",
         ["*.py", "*.toml", "validation/*.toml", "devices/*.toml", "cells/*.toml", "converters/*.toml"],

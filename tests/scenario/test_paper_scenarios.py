@@ -31,7 +31,7 @@ COUNTERPARTS = [f"vgg{depth}_{method}" for depth in (7, 10, 11, 12, 13) for meth
 SMALL = (
     "network.width=0.03", "relaxation.free_steps=16", "relaxation.nudge_steps=14", "relaxation.tolerance=0",
     "training.batch_size=16", "training.epochs=1", "data.test_samples=10", "telemetry.stats_every=1",
-    "telemetry.plots=false",
+    "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 
 

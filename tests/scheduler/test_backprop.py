@@ -135,7 +135,15 @@ def test_images_of_another_shape_are_refused() -> None:
 def tiny(*overrides: str) -> Scenario:
     few = ("data.train_samples=60", "data.test_samples=40", "training.epochs=2", "telemetry.stats_every=2")
     return load_scenario(
-        "smoke", [*few, "plasticity.rule=backprop", "signals.kind=none", "telemetry.plots=false", *overrides]
+        "smoke",
+        [
+            *few,
+            "plasticity.rule=backprop",
+            "signals.kind=none",
+            "telemetry.plots=false",
+            "telemetry.report=false",
+            *overrides,
+        ],
     )
 
 

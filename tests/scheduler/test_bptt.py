@@ -131,6 +131,7 @@ def tiny(*overrides: str) -> Scenario:
             "plasticity.rule=bptt",
             "telemetry.stats_every=2",
             "telemetry.plots=false",
+            "telemetry.report=false",
             *overrides,
         ],
     )
@@ -143,6 +144,7 @@ def test_a_network_learns_by_bptt_in_one_epoch(tmp_path: Path) -> None:
         "data.test_samples=200",
         "plasticity.rule=bptt",
         "telemetry.plots=false",
+        "telemetry.report=false",
     )
     fast = ("training.schedule=constant", "training.update_limit=0.1", "training.readout_learning_rate=0.3")
     result = run(load_scenario("smoke", [*few, *fast]), tmp_path / "run", device="cpu")

@@ -27,7 +27,13 @@ def package(tmp_path: Path) -> Iterator[None]:
 def test_another_package_adds_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert POLICIES.names() == ["synchronous", "alternating", "sweep", "event", "upwards"]
     assert main(["list"]) == 0 and "one layer after the other, upwards" in capsys.readouterr().out
-    sets = ("scheduler.policy=upwards", "data.train_samples=32", "data.test_samples=10", "telemetry.plots=false")
+    sets = (
+        "scheduler.policy=upwards",
+        "data.train_samples=32",
+        "data.test_samples=10",
+        "telemetry.plots=false",
+        "telemetry.report=false",
+    )
     out = tiny_run(tmp_path / "run", *sets)
     assert 'policy = "upwards"' in (out / "scenario.toml").read_text()
     counts = estimate_measured(load_scenario("smoke", sets), 8, "cpu").recording.counts

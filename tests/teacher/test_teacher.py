@@ -40,7 +40,8 @@ BASE = (
     "data.train_samples=90", "data.test_samples=40", "data.augment=flip", "network.preset=vgg7", "network.width=0.0625",
     "network.layers=[]", "network.weight_scale=0.5", "relaxation.free_steps=6", "relaxation.nudge_steps=4",
     "relaxation.tolerance=0", "training.epochs=1", "training.batch_size=32", "telemetry.stats_every=1",
-    "telemetry.traffic_every=2", "telemetry.plots=false", "teacher.epochs=2", "teacher.learning_rate=0.02",
+    "telemetry.traffic_every=2", "telemetry.plots=false",
+    "telemetry.report=false", "teacher.epochs=2", "teacher.learning_rate=0.02",
     'signals.kind=["le","kd","kdw"]', "signals.layers=[1,2,4]", "signals.learned=true", "signals.targets=hard",
 )  # fmt: skip
 

@@ -103,6 +103,7 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 OVERRIDES = (
     "data.train_samples=320", "data.test_samples=40", "training.epochs=1", "relaxation.free_steps=8",
     "relaxation.nudge_steps=4", "telemetry.stats_every=1", "telemetry.traffic_every=0", "telemetry.plots=false",
+    "telemetry.report=false",
 )  # fmt: skip
 
 

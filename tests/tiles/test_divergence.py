@@ -18,7 +18,8 @@ from neurosim_ep.train.trainer import Trainer
 
 SMALL = (
     "data.train_samples=20", "data.test_samples=10", "training.epochs=1", "relaxation.free_steps=2",
-    "relaxation.nudge_steps=2", "training.batch_size=10", "telemetry.plots=false", "telemetry.traffic_every=0",
+    "relaxation.nudge_steps=2", "training.batch_size=10", "telemetry.plots=false",
+    "telemetry.report=false", "telemetry.traffic_every=0",
     "hardware.device.preset=EcRam", "training.update_limit=0",
 )  # fmt: skip
 

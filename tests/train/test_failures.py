@@ -24,7 +24,7 @@ from neurosim_ep.train.run import resume, run
 
 SMALL = (
     "data.train_samples=20", "data.test_samples=10", "training.epochs=3", "relaxation.free_steps=2",
-    "relaxation.nudge_steps=2", "training.batch_size=10", "telemetry.plots=false",
+    "relaxation.nudge_steps=2", "training.batch_size=10", "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 
 

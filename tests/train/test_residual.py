@@ -25,7 +25,7 @@ from neurosim_ep.train.trainer import Trainer
 
 SHORT = (
     "data.train_samples=48", "data.test_samples=10", "training.epochs=2", "relaxation.free_steps=6",
-    "relaxation.nudge_steps=4", "telemetry.traffic_every=2", "telemetry.plots=false",
+    "relaxation.nudge_steps=4", "telemetry.traffic_every=2", "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 REAL = ("hardware.converters.preset=eight_bit", "hardware.device.preset=EcRam")
 

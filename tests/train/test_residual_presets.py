@@ -23,7 +23,7 @@ SMALL = (
     "network.layers=[]", "network.width=0.03", "network.activation=hard_tanh", "network.weight_scale=1.2",
     "signals.kind=none", "scheduler.policy=sweep", "relaxation.free_steps=3", "relaxation.nudge_steps=1",
     "relaxation.feedback=0.1", "relaxation.nudge_feedback=1.0", "data.train_samples=10", "data.test_samples=10",
-    "training.epochs=1", "telemetry.traffic_every=1", "telemetry.plots=false",
+    "training.epochs=1", "telemetry.traffic_every=1", "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ def gradient_spread(out: Path) -> float:
 
 @pytest.mark.parametrize("name", ["vgg11_gains", "vgg11_le"])
 def test_gains_make_vgg11_learn_and_keep_its_gradients(tmp_path: Path, name: str) -> None:
-    result = run(load_scenario(name, ["telemetry.plots=false"]), tmp_path / "run", device="cpu")
+    result = run(
+        load_scenario(name, ["telemetry.plots=false", "telemetry.report=false"]), tmp_path / "run", device="cpu"
+    )
     assert result.metrics["test_accuracy"] >= 0.9
     assert gradient_spread(result.out) > 3e-3
 
@@ -35,5 +37,7 @@ def test_published_plain_vgg11_stays_at_chance_and_its_gradients_vanish(tmp_path
 
 @pytest.mark.parametrize("name", ["smoke", "smoke_tiles"])
 def test_smoke_learns_in_its_seconds(tmp_path: Path, name: str) -> None:
-    result = run(load_scenario(name, ["telemetry.plots=false"]), tmp_path / "run", device="cpu")
+    result = run(
+        load_scenario(name, ["telemetry.plots=false", "telemetry.report=false"]), tmp_path / "run", device="cpu"
+    )
     assert result.metrics["test_accuracy"] >= 0.5  # chance: 0.1

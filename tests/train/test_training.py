@@ -40,7 +40,7 @@ PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "break
 TINY = (
     "data.train_samples=60", "data.test_samples=40", "training.epochs=3", "relaxation.free_steps=4",
     "relaxation.nudge_steps=3", "telemetry.stats_every=2", "telemetry.traffic_every=2",
-    "telemetry.plots=false",
+    "telemetry.plots=false", "telemetry.report=false",
 )  # fmt: skip
 
 

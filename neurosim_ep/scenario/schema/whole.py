@@ -29,6 +29,7 @@ class TelemetrySection(Section):
     stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1, le=LARGEST)
     traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0, le=LARGEST)
     plots: bool = described(True, "draw the pictures when the run is done; `neurosim-ep plot` draws them at any time")
+    report: bool = described(True, "write report.html when the run is done; `neurosim-ep report` does it at any time")
     tensorboard: bool = described(
         False, "also write event files for TensorBoard; needs the extra neurosim-ep[tensorboard]"
     )
