@@ -1,7 +1,7 @@
 """What README.md and docs/ tell readers to type, so that the tests type it too.
 
-Every block of commands or Python is run as it stands, those of a page in turn in one folder, unless a comment in the line
-before it says otherwise:
+Every block of commands or Python is run as it stands, those of a page in turn in one folder, unless a comment in the
+line before it says otherwise:
 
 - ``<!-- long -->``: takes longer than a test may; that its commands and options exist is checked.
 - ``<!-- tiny -->``: is run with few images (:data:`TINY` is added to its commands).
@@ -9,8 +9,8 @@ before it says otherwise:
 - ``<!-- given: DIR -->``: finds a finished run of ``smoke`` in DIR, as every block does in ``RUN_DIR``.
 - ``<!-- tested: PATH -->``: is run by that file of the checkout.
 
-Commands that hold placeholders (``SCENARIO``, ``[--out DIR]``) are only checked for being there, and so are those within
-sentences.
+Commands that hold placeholders (``SCENARIO``, ``[--out DIR]``) are only checked for being there, and so are those
+within sentences.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def calls(line: str) -> Iterator[list[str]]:
         return
     call: list[str] = []
     for word in [*words, "&&"]:
-        if word != "&&":
+        if word not in ("&&", "|", "2>&1", ">"):
             call.append(word)
         else:
             while call and re.fullmatch(r"[A-Z_]+=.*", call[0]):
