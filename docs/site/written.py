@@ -7,9 +7,11 @@ shipped from the shipped files.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from typing import ClassVar
 
 import click
@@ -25,15 +27,18 @@ from neurosim_ep.scenario import describe as scenarios
 
 
 class Written(SphinxDirective):
-    """``{written} scenario``: what the function of that name in :data:`PAGES` gives, as Markdown."""
+    """``{written} scenario``: what the function of that name in :data:`PAGES` gives, as Markdown; a word behind the
+    name is its argument.
+    """
 
-    required_arguments = 1
+    required_arguments, optional_arguments = 1, 1
     has_content = False
     option_spec: ClassVar = {}
 
     def run(self) -> list[nodes.Node]:
         """The page's sections."""
-        text = PAGES[self.arguments[0]]()
+        page, *rest = self.arguments
+        text = PAGES[page](*rest)
         return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
@@ -123,6 +128,17 @@ def unpacked(_: Sphinx, __: str, ___: str, ____: object, _____: object, lines: l
     lines[:] = [line.replace(" *shape", r" \*shape") for line in lines]
 
 
+def notebook(name: str) -> str:
+    """The cells of a notebook, its title as a section of the page."""
+    path = Path(__file__).parent.parent / "notebooks" / f"{name}.ipynb"
+    parts = []
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        is_code = cell["cell_type"] == "code"
+        parts.append(f"```python\n{text}\n```" if is_code else re.sub(r"^#", "##", text, flags=re.MULTILINE))
+    return "\n\n".join(parts)
+
+
 def table(rows: list[tuple[str, str]]) -> str:
     """A Markdown table of two columns."""
     return "\n".join(["| key | meaning and rule |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)])
@@ -138,9 +154,10 @@ def plain(text: str) -> str:
     return re.sub(r"[*_|`\[\]$]", lambda found: f"&#{ord(found[0])};", escape(text, quote=False))
 
 
-PAGES = {
+PAGES: dict[str, Callable[..., str]] = {
     "commands": commands,
     "hardware_model": hardware_model,
+    "notebook": notebook,
     "python": python,
     "scenario": scenario,
     "shipped": shipped,
