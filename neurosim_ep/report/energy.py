@@ -42,7 +42,7 @@ def frugal(run: Run) -> Frugal:
         style = str(run.table("sensitivity.csv", ("style",))["style"].iloc[0])
     except NothingToDraw:
         style = str(rows["energy_J"].drop(index="settling", errors="ignore").idxmin())
-    row = rows.loc[style]
+    row = dict(zip(rows.columns, rows.loc[[style]].to_numpy()[0], strict=True))
     backprop_J = float(row["backprop_J"])
     return Frugal(
         style,

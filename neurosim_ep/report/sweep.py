@@ -76,7 +76,7 @@ def _cards(points: Points) -> Iterator[Html]:
         ]
     for column, name, least in wanted:
         if column in means and means[column].notna().any():
-            row = means.loc[means[column].idxmin() if least else means[column].idxmax()]
+            row = means.sort_values(column, ascending=least).iloc[0]
             value = show(float(row[column]), POINTS[column].unit)
             yield tag("li", defined(name, POINTS[column].meaning), tag("b", value), tag("small", settings(points, row)))
 
@@ -167,7 +167,7 @@ def _table(points: Points) -> Html:
 
 
 def _repeat(sweep: SweepDirectory) -> Html:
-    versions = sweep.document.get("versions") or {}
+    versions = sweep.document.versions
     text = (sweep.path / SOURCE).read_text(encoding="utf-8", errors="replace")
     return join(
         tag(
@@ -179,7 +179,7 @@ def _repeat(sweep: SweepDirectory) -> Html:
         facts(
             [
                 ("kind", sweep.kind),
-                ("begun", sweep.document.get("begun")),
+                ("begun", sweep.document.begun),
                 ("versions", ", ".join(f"{name} {plain(version)}" for name, version in versions.items())),
                 ("directory", sweep.path.resolve()),
                 ("table", TABLE),

@@ -48,6 +48,8 @@ class Document(Strict):
     model_config = ConfigDict(extra="ignore")
 
     kind: Literal["run", "estimate"]
+    begun: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
     varied: tuple[str, ...] = Field(alias="keys", strict=False)
     points: tuple[PointEntry, ...] = Field(strict=False)
 

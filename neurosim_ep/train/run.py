@@ -159,9 +159,9 @@ def resume(
     directory = RunDirectory.open(Path(run_dir))
     reporter = reporter or default_reporter()
     if directory.info().get("status") == "done" and not overrides:
-        report = _report(Experiment.open(run_dir, device=device))
+        result = _report(Experiment.open(run_dir, device=device))
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
-        return report
+        return result
     with locked(directory.path) as lock:
         experiment = Experiment.open(run_dir, device=device, overrides=overrides)
         experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
