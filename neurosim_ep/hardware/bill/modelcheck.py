@@ -68,9 +68,9 @@ def doubts(file: ModelFile) -> list[str]:
     counted = pulses >= 2 ** (state_bits - 1) - 1  # as many pulses as the value says
     if carried < state_bits and not counted:
         found.append(
-            f"array.input_pulses = {pulses}: with drivers of {model.dac.bits.value} bits (dac.bits) they carry {carried} "
-            f"of the {state_bits} bits of a state; the bill takes them as they are, so give more pulses, drivers of more "
-            "bits, or fewer digital.state_bits"
+            f"array.input_pulses = {pulses}: with drivers of {model.dac.bits.value} bits (dac.bits) they carry "
+            f"{carried} of the {state_bits} bits of a state; the bill takes them as they are, so give more pulses, "
+            "drivers of more bits, or fewer digital.state_bits"
         )
     active = (array.rows_per_read or array.rows).value
     levels = 2 ** -(-model.weight_bits() // array.slices.value)
