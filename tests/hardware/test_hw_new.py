@@ -113,6 +113,21 @@ def test_check_says_what_silicon_has_not_shown() -> None:
     said = "\n".join(doubts(read_model("ideal")))
     assert "W/mm^2: chips are cooled up to about 1" in said and "measured chips reach 400" in said
     assert not doubts(read_model("sram_digital_65nm"))
+    for model in ("rram_130nm", "isaac"):  # counts of pulses, bits one by one
+        assert not [doubt for doubt in doubts(read_model(model)) if "input_pulses" in doubt]
+
+
+def test_check_counts_the_bits_that_drivers_carry() -> None:
+    """128 rows of weights of 128 levels: with pulses of one bit, one of them carries one bit of eight, and results have
+    14 bits (128 x 127 x 1 + 1 of them); two of four bits carry eight, and results have 22 (128 x 127 x 255 + 1).
+    """
+    file = read_model("rram_32nm")
+    one, wide = (
+        "\n".join(doubts(file.changed({"array.input_pulses": pulses, "dac.bits": bits}, "a test")))
+        for pulses, bits in ((1, 1), (2, 4))
+    )
+    assert "carry 1 of the 8 bits of a state" in one and "a read of 128 rows has 14 bits" in one
+    assert "of a state" not in wide and "a read of 128 rows has 22 bits" in wide
     assert dict(check_rows(read_model("isaac")))["array"] == "128 x 16 x 8 cells, 1 converters of 8 bits"
 
 

@@ -212,10 +212,26 @@ def test_the_supply_voltage_has_a_law_for_every_component(document: dict[str, An
     for time_s in (lambda m: m.adc.time_s, lambda m: m.noc.hop_time.value, lambda m: m.digital.neuron_time.value):
         assert time_s(low) == pytest.approx(slower * time_s(plain)) and slower > 1
     assert low.cell == plain.cell and low.dram == plain.dram and low.adc_cost().area_m2 == plain.adc_cost().area_m2
+    document["cell"]["scaling"] = "logic"  # SRAM
+    for time_s in (lambda m: m.cell.read_time.value, lambda m: m.cell.write_time.value):
+        assert time_s(parse_hardware_model(document, "x")) == pytest.approx(slower * time_s(plain))
     for supply, said in ((0.5, r"voltage: supply \(0.5 V\) lies outside of lowest"), (1.1, "lies outside of")):
         document["voltage"]["supply"] = volts(supply)
         with pytest.raises(HardwareModelError, match=said):
             parse_hardware_model(document, "x")
+
+
+def test_exponents_beyond_any_number_are_refused(document: dict[str, Any]) -> None:
+    document["scaling"]["adc_energy_exponent"]["value"] = 1e6
+    document["adc"]["table"]["8"]["energy"]["node_nm"] = 16
+    with pytest.raises(HardwareModelError, match=r"adc\.table\.8\.energy: .*too large"):
+        parse_hardware_model(document, "x")
+
+
+def test_an_array_holds_a_weight(document: dict[str, Any]) -> None:
+    document["array"]["columns"]["value"] = 1
+    with pytest.raises(HardwareModelError, match=r"cells_per_weight \(2\) must not exceed columns \(1\)"):
+        parse_hardware_model(document, "x")
 
 
 def test_cells_of_sram_follow_the_node() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
+from hardware_example import MODEL, RECORDING, changed, example_counts
 from hypothesis import given
 from hypothesis import strategies as st
 from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording, spent
@@ -18,7 +19,7 @@ from neurosim_ep.hardware.bill.sanity import sanity
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
-from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
 from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import BUFFERED
 from neurosim_ep.hardware.chip.packets import packed
@@ -123,6 +124,18 @@ def test_rows_per_read_convert_every_group() -> None:
     assert once <= often <= 4 * once
 
 
+def test_events_take_the_time_of_the_groups_that_they_drive() -> None:
+    """Two reads of 40 rows, three groups of 16 each, in which three lines brought an event: three groups at most."""
+    counts = example_counts(RECORDING.chip.plan)
+    for way, lines in (("forward", 3), ("transposed", 0)):
+        where = (READ_PHASES.index("free"), ACCOUNTINGS.index("event"), DIRECTIONS.index(way))
+        counts.traffic[where][:, 1] = [2 * (lines > 0), lines, 0, 8 * lines]
+    found = Recording.of(counts, RECORDING.chip.plan, changed(MODEL, "array", rows_per_read=16))
+    group_s = 8 * 10e-9 + 20 * 0.78125e-9
+    assert busy_s(found, "free", Style.EVENT)[:, 1] == pytest.approx([3 * group_s, 0.0])
+    assert busy_s(found, "free", Style.CLOCKED)[0, 1] == pytest.approx(3 * 3 * group_s)
+
+
 def test_merged_columns_are_converted_together() -> None:
     sliced = model_with(array__slices=4, array__levels=16)
     merged_all = model_with(array__slices=4, array__levels=16, array__merged_columns=number(4))
@@ -190,6 +203,14 @@ def test_what_a_core_shares_is_there_once() -> None:
     assert spent(shared, "core_transfer") > 0
     turns = [write_time_s(recording(model_with(core__tiles=2, core__shares=s))) for s in ([], ["multiply_adds"])]
     assert turns[0] < turns[1] <= 2 * turns[0]
+
+
+def test_rows_are_programmed_in_turn_where_a_core_shares_drivers() -> None:
+    """Tiles of two accumulate at the same time, each as long as its own additions take, and then program in turn."""
+    steps, adds = (COUNTS.updates(name) for name in ("write_steps", "accumulate_adds"))
+    together = np.add.reduceat(steps, np.arange(0, len(steps), 2)).repeat(2)[: len(steps)]
+    shared = recording(model_with(core__tiles=2, core__shares=["drivers"]))
+    assert write_time_s(shared) == pytest.approx((adds / 16 * 1e-9 + together * 50e-9).max())
 
 
 def test_fewer_bits_leave_larger_cores() -> None:

@@ -59,12 +59,22 @@ def check_rows(file: ModelFile) -> list[tuple[str, str]]:
 
 
 def doubts(file: ModelFile) -> list[str]:
-    """What silicon has not shown, and converters that cannot tell the results of a read apart."""
+    """What silicon has not shown, inputs that do not carry a state, and converters that cannot tell the results of a
+    read apart.
+    """
     model, found = file.model, at_work(file).warnings
-    array = model.array
+    array, pulses = model.array, model.array.input_pulses.value
+    state_bits, carried = model.digital.state_bits.value, pulses * model.dac.bits.value
+    counted = pulses >= 2 ** (state_bits - 1) - 1  # as many pulses as the value says
+    if carried < state_bits and not counted:
+        found.append(
+            f"array.input_pulses = {pulses}: with drivers of {model.dac.bits.value} bits (dac.bits) they carry "
+            f"{carried} of the {state_bits} bits of a state; the bill takes them as they are, so give more pulses, "
+            "drivers of more bits, or fewer digital.state_bits"
+        )
     active = (array.rows_per_read or array.rows).value
     levels = 2 ** -(-model.weight_bits() // array.slices.value)
-    pulse = 2 if array.conversions == "per_pulse" else 2**array.input_pulses.value
+    pulse = 2 ** (model.dac.bits.value if array.conversions == "per_pulse" else carried)
     results = active * (levels - 1) * (pulse - 1) + 1
     if model.adc_cost().energy_J and model.adc.bits.value < (needed := (results - 1).bit_length()):
         found.append(

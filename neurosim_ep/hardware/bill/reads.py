@@ -109,11 +109,7 @@ def read_time_s(chip: Chip, direction: str) -> np.ndarray:
 
 
 def busy_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
-    """Time that each tile is read in a phase, float64 [direction, tiles]."""
+    """Time that each tile is read in a phase, by the groups of lines that are driven, float64 [direction, tiles]."""
     chip = recording.chip
-    return np.stack(
-        [
-            recording.counts.of(phase, style.accounting, way, "reads") * chip.passes[number] * read_time_s(chip, way)
-            for number, way in enumerate(DIRECTIONS)
-        ]
-    )
+    group_s = np.stack([read_time_s(chip, way) for way in DIRECTIONS]) / line_groups(chip)
+    return driven_groups(recording, phase, style) * chip.passes * group_s

@@ -72,19 +72,20 @@ def write_pulses(recording: Recording) -> np.ndarray:
 
 def write_time_s(recording: Recording) -> float:
     """Time of the update, of the slowest tile: its additions, by its multiply-add units or as fast as its memory reads
-    and writes, and pulses in a row, each row's cells at once (and read, where verified); or the slots of all outer
-    products of a tile, one position after the other.
+    and writes, and pulses in a row, each row's cells at once (and read, where verified), the tiles of a core in turn
+    where they share what that takes; or the slots of all outer products of a tile, one position after the other.
     """
     counts, chip = recording.counts, recording.chip
     model, pulse_s = chip.model, chip.model.cell.write_time.value
     if model.write.parallel:
         reuse = max(tile.reuse for tile in chip.plan.tiles)
         return counts.samples * reuse * counts.terms * model.write.slots.value * pulse_s * _products(recording)
-    steps = counts.updates("write_steps")
+    steps, verified = counts.updates("write_steps"), model.write.scheme == "row_verify"
     step_s = np.full(len(steps), pulse_s)
-    if model.write.scheme == "row_verify":
+    if verified:
         step_s = step_s + model.write.verify_reads.value * read_time_s(chip, "forward")
-    return float((_accumulation_s(recording) + steps * step_s).max())
+    in_turn = model.shared("drivers") or (verified and model.shared("converters"))
+    return float((_accumulation_s(recording) + chip.levels.summed(steps * step_s, shared=in_turn)).max())
 
 
 def _accumulation_s(recording: Recording) -> np.ndarray:

@@ -100,6 +100,15 @@ class ArraySection(Strict):
     ] = None  # fmt: skip
 
     @model_validator(mode="after")
+    def _an_array_holds_a_weight(self) -> Self:
+        if self.cells_per_weight.value > self.columns.value:
+            raise ValueError(
+                f"cells_per_weight ({self.cells_per_weight.value}) must not exceed columns ({self.columns.value}): "
+                "an array holds at least one weight, its cells side by side"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _merged_columns_are_of_one_weight(self) -> Self:
         cells, slices = self.merged
         if self.merged_columns is None:

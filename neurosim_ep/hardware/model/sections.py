@@ -6,6 +6,7 @@ unit is that of its type, its default that of the field.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -23,9 +24,9 @@ from neurosim_ep.hardware.model.network import (
     PortSection,
     SettlingSection,
 )
-from neurosim_ep.hardware.model.quantities import Bound, Quantity, Text, key
+from neurosim_ep.hardware.model.quantities import LARGEST, Bound, Quantity, Text, key
 from neurosim_ep.hardware.model.terms import Origin, Term
-from neurosim_ep.hardware.model.voltage import DELAYS, VoltageSection
+from neurosim_ep.hardware.model.voltage import DELAYS, LOGIC_CELL_DELAYS, VoltageSection
 from neurosim_ep.strict import Strict
 from neurosim_ep.tiles.mapping import ArrayGeometry
 
@@ -225,25 +226,31 @@ def scaled(model: HardwareModel) -> HardwareModel:
     """
     wanted_nm, voltage = model.model.node_nm, model.voltage
     rules = RULES | {f"adc.{key}": rule for key, rule in model.adc.rules().items()}
+    delays = DELAYS
     if model.cell.scaling == "logic":
         rules |= CELLS_AS_LOGIC
+        delays |= LOGIC_CELL_DELAYS
 
     def rescale(part: Any, key: str) -> Any:
-        if part is not None and (key in rules or key in DELAYS):
+        if part is not None and (key in rules or key in delays):
             return _carried(part, key, rules.get(key))
         if not isinstance(part, Strict) or isinstance(part, Quantity | Curve):
             return part
         return part.model_copy(update={name: rescale(value, f"{key}.{name}".lstrip(".")) for name, value in part})
 
     def _carried(part: Any, key: str, rule: str | None) -> Any:
-        factor = 1.0
-        if rule is not None:
-            try:
-                factor = model.scaling.factor(rule, part.node_nm, wanted_nm)
-            except ValueError as problem:
-                raise ValueError(f"{key}: {problem}") from problem
-        if voltage is not None:
-            factor *= voltage.factor(rule)
+        try:
+            factor = 1.0 if rule is None else model.scaling.factor(rule, part.node_nm, wanted_nm)
+            factor *= 1.0 if voltage is None else voltage.factor(rule)
+        except OverflowError:
+            factor = math.inf
+        except ValueError as problem:
+            raise ValueError(f"{key}: {problem}") from problem
+        if factor > LARGEST:
+            raise ValueError(
+                f"{key}: carried to {wanted_nm:g} nm and its supply it would be {factor:g} times as large; that is too "
+                "large, look at the exponents of scaling and voltage"
+            )
         return part.times(factor, part.node_nm if rule is None else wanted_nm) if rule or voltage else part
 
     found: HardwareModel = rescale(model, "")

@@ -18,6 +18,8 @@ DELAYS = frozenset(
     }
 )  # fmt: skip
 """Times of logic and converters; those of devices and of memory outside the chip are used as given."""
+LOGIC_CELL_DELAYS = frozenset({"cell.read_time", "cell.write_time"})
+"""Times of cells that scale as logic does, SRAM."""
 
 
 class VoltageSection(Strict):
@@ -26,7 +28,7 @@ class VoltageSection(Strict):
     Energies of logic, memories, networks, drivers and converters (but those priced by a figure of merit or a
     regression) go with ``(V / V0)^energy_exponent``, static power with ``V / V0`` times 10 to the power
     ``leakage_per_volt (V − V0)``, delays with ``V / (V − threshold)^delay_exponent``. Cells of non-volatile devices
-    have voltages of their own.
+    have voltages and times of their own, those of SRAM follow.
     """
 
     supply: Annotated[Volt, key("voltage that the chip runs at", "dac", "adc", "add", "leakage", "time")]
