@@ -57,13 +57,13 @@ def get_command(name: str | None, out: Path | None) -> None:
     folder = out or Path("runs") / name
     found.unpack(folder)
     run = shlex.quote(str(folder))
-    print_pairs(list(found.row().items()))
+    print_pairs([*found.provenance(), ("run directory", str(folder))])
     click.echo(
-        f"{folder}\nTry, in seconds:\n"
+        f"\nTry:\n"
         f"  neurosim-ep plot {run}\n"
         f"  neurosim-ep recost {run} --hw pcm_90nm\n"
         f"  neurosim-ep diagnose {run} --set data.kind=textures\n"
-        "data.kind=textures gives images that are made, of other things than those it learned; for those:\n"
+        "These images are made, and show other things than those it learned. For those:\n"
         "  neurosim-ep data cifar10 --to DIR\n"
         f"  neurosim-ep diagnose {run} --set data.root=DIR"
     )
@@ -74,8 +74,10 @@ def get_command(name: str | None, out: Path | None) -> None:
 def completion_command(shell: str) -> None:
     """Print what SHELL must run to complete commands, names and keys.
 
-    For bash, in ~/.bashrc: eval "$(neurosim-ep completion bash)"; for zsh likewise in ~/.zshrc; for fish:
-    neurosim-ep completion fish > ~/.config/fish/completions/neurosim-ep.fish
+    \b
+    bash  in ~/.bashrc: eval "$(neurosim-ep completion bash)"
+    zsh   in ~/.zshrc:  eval "$(neurosim-ep completion zsh)"
+    fish  neurosim-ep completion fish > ~/.config/fish/completions/neurosim-ep.fish
     """
     click.echo(completion.script(cli, shell))
 

@@ -7,6 +7,7 @@ makes one of a run directory.
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from zipfile import BadZipFile, ZipFile
 from neurosim_ep.errors import CheckpointError, UsageError, nearest
 from neurosim_ep.record.kept import SCENARIO
 from neurosim_ep.record.whole_folder import new_folder
+from neurosim_ep.units import format_time
 
 SHIPPED = "shipped"
 """Field of ``run.json`` that says what was left out or changed when the run was packed."""
@@ -48,15 +50,25 @@ class Trained:
             return cls(path, json.loads(archive.read("run.json")), scenario["description"])
 
     def row(self) -> dict[str, str]:
-        """What `neurosim-ep get` shows of it."""
-        info = self.info
-        return {
-            "name": self.path.stem,
-            "test accuracy": f"{info['metrics']['test_accuracy']:.1%}",
-            "images": info["data"]["source"],
-            "training": f"{info['seconds']:,.0f} s on {info['device']}, neurosim-ep {info['versions']['neurosim_ep']}",
-            "description": self.description,
-        }
+        """Its line in a list of them."""
+        return {"name": self.path.stem, "test accuracy": self._accuracy, "description": self.description}
+
+    def provenance(self) -> list[tuple[str, str]]:
+        """How it came into being."""
+        info, versions = self.info, self.info["versions"]
+        return [
+            ("scenario", f"{info['name']}: {self.description}"),
+            ("images", info["data"]["source"]),
+            ("test accuracy", self._accuracy),
+            ("command", shlex.join(info["argv"])),
+            ("time", f"{format_time(info['seconds'])} on {info['device']}, threads: {info['threads']}"),
+            ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+            ("left out", ", ".join(info[SHIPPED]["left_out"])),
+        ]
+
+    @property
+    def _accuracy(self) -> str:
+        return f"{self.info['metrics']['test_accuracy']:.1%}"
 
     def unpack(self, out: Path) -> None:
         """Make a run directory of it at ``out``, whole or not at all.

@@ -71,7 +71,7 @@ def test_every_network_that_ships_is_a_finished_run(name: str, tmp_path: Path) -
 
 def test_get_lists_what_ships(capsys: Output) -> None:
     assert main(["get"]) == 0
-    assert re.search(r"^  vgg7 +\d\d\.\d% +CIFAR-10", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^  vgg7 +\d\d\.\d% +VGG-7", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_get_makes_a_run_and_says_what_to_do_with_it(
@@ -80,6 +80,7 @@ def test_get_makes_a_run_and_says_what_to_do_with_it(
     monkeypatch.chdir(tmp_path)
     assert main(["get", "tiny"]) == 0
     said = capsys.readouterr().out
+    assert re.search(r"^images +textures$", said, re.MULTILINE) and "left out       plots, momentum\n" in said
     assert "neurosim-ep diagnose runs/tiny --set data.kind=textures\n" in said and "--set data.root=DIR" in said
     before = contents(tmp_path / "runs")
     assert main(["get", "tiny"]) == 2

@@ -98,8 +98,8 @@ def data_root(root: str, kind: str, wanted: str) -> Path:
         )
     path = resources.at_home(given)
     if not path.exists():
-        key = "data.root" if root else ROOT_VARIABLE
-        raise DataError(f"{key} = {given}: no such file or directory; it must hold {wanted}")
+        key, remedy = (ROOT_VARIABLE, "") if not root else ("data.root", "; --set data.root=DIR names another place")
+        raise DataError(f"{key} = {given}: no such file or directory; it must hold {wanted}{remedy}")
     return path
 
 
