@@ -20,7 +20,9 @@ LARGEST = 9
 
 @dataclass(frozen=True)
 class Frugal:
-    """The style that takes the least energy, and what it and backpropagation take per training sample."""
+    """The style that takes the least energy per training sample, what it takes, and that over backpropagation's with
+    what lies ``between`` the ends of all intervals, in words.
+    """
 
     style: str
     energy_J: float
@@ -28,31 +30,31 @@ class Frugal:
     high_J: float
     latency_s: float
     ratio: float
-    ratio_low: float
-    ratio_high: float
+    between: str
 
 
 def frugal(run: Run) -> Frugal:
     """The style that sensitivity.csv is about, or, before the run has ended, the one with the least energy of those
     that are not settling.
     """
-    frame = run.table("comparison.csv", ("style", "energy_J", "backprop_J", "latency_s", "ratio_low", "ratio_high"))
+    frame = run.table(
+        "comparison.csv", ("style", "energy_J", "energy_low_J", "energy_high_J", "backprop_J", "latency_s")
+    )
     rows = frame.set_index("style")
     try:
         style = str(run.table("sensitivity.csv", ("style",))["style"].iloc[0])
     except NothingToDraw:
         style = str(rows["energy_J"].drop(index="settling", errors="ignore").idxmin())
-    row = dict(zip(rows.columns, rows.loc[[style]].to_numpy()[0], strict=True))
-    backprop_J = float(row["backprop_J"])
+    row = rows.loc[[style]].iloc[0].astype(float)
+    backprop_J, ends = row["backprop_J"], row.reindex(["ratio_low", "ratio_high"])
     return Frugal(
         style,
-        float(row["energy_J"]),
-        float(row["energy_low_J"]),
-        float(row["energy_high_J"]),
-        float(row["latency_s"]),
-        float(row["energy_J"]) / backprop_J if backprop_J else math.nan,
-        float(row["ratio_low"]),
-        float(row["ratio_high"]),
+        row["energy_J"],
+        row["energy_low_J"],
+        row["energy_high_J"],
+        row["latency_s"],
+        row["energy_J"] / backprop_J if backprop_J else math.nan,
+        "" if ends.isna().any() else f"{ends['ratio_low']:.3g} to {ends['ratio_high']:.3g}",
     )
 
 
@@ -129,8 +131,8 @@ def against(run: Run) -> Html:
         "EP against backpropagation on the same tiles",
         "Energy per training sample, logarithmic; whiskers: all numbers of the hardware model at the ends of their "
         "intervals.",
-        f"In {best.style} style EP takes {best.ratio:.3g} times the energy of backpropagation, {best.ratio_low:.3g} to "
-        f"{best.ratio_high:.3g} within the intervals.",
+        f"In {best.style} style EP takes {best.ratio:.3g} times the energy of backpropagation"
+        f"{f', {best.between} within the intervals' if best.between else ''}.",
     )
     return bars(figure, [[row] for row in rows], "energy per training sample", unit="J", log=True)
 

@@ -7,7 +7,7 @@
   let told = null; // the element that the tip is about
   const place = () => {
     const box = told.getBoundingClientRect();
-    if (box.bottom < 0 || box.top > innerHeight) return hide();
+    tip.classList.toggle("shown", box.bottom >= 0 && box.top <= innerHeight);
     const own = tip.getBoundingClientRect();
     const left = Math.min(Math.max(4, box.left + box.width / 2 - own.width / 2), innerWidth - own.width - 4);
     const above = box.top - own.height - 8;
@@ -24,7 +24,6 @@
     told = element;
     told.classList.add("on");
     tip.textContent = words;
-    tip.classList.add("shown");
     place();
   };
 

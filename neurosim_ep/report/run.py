@@ -61,9 +61,9 @@ def _cards(run: Run) -> Iterator[Html]:
         yield _card("energy per image", found.energy_J, compared["energy_J"], between)
         yield _card("time per image", found.latency_s, compared["latency_s"], found.style)
         about = Column("", "energy of EP / energy of backpropagation on the same tiles, per training sample")
-        yield _card(
-            "EP / backpropagation", found.ratio, about, f"{found.ratio_low:.3g} to {found.ratio_high:.3g}; 1 is a draw"
-        )
+        if found.ratio == found.ratio:
+            within = f"{found.between}; 1 is a draw" if found.between else "1 is a draw"
+            yield _card("EP / backpropagation", found.ratio, about, within)
     for name, file, column, key in (
         ("chip area", "area.csv", "area_m2", None),
         ("on-chip memory", "memory.csv", "bits", "ep"),

@@ -36,7 +36,7 @@ def opened(request: pytest.FixtureRequest, page: Page) -> Iterator[Reported]:
     """A report as it is opened at a desk; in the end it has said no error and asked for nothing but its own file."""
     found = reported(request.param)
     page.size(1200, 900)
-    page.look(prefers_color_scheme="light")
+    page.look(prefers_color_scheme="light", prefers_reduced_motion="reduce")
     page.open(found.file)
     yield found
     assert page.saw("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded") == []
