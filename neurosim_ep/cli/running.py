@@ -14,6 +14,7 @@ from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import json_option, load, machine_options, no_plots_option, run_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.progress import make_reporter
+from neurosim_ep.ranks import is_follower
 
 if TYPE_CHECKING:
     from neurosim_ep.train.result import RunResult
@@ -37,6 +38,7 @@ def run_command(
     quiet: bool,
 ) -> None:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
+    quiet, as_json = quiet or is_follower(), as_json and not is_follower()
     from neurosim_ep.scenario.load import NO_PLOTS
 
     loaded, path = load(scenario, (*overrides, NO_PLOTS) if no_plots else overrides, quiet)
@@ -67,6 +69,7 @@ def resume(
     With the number of threads it began with, unless told otherwise. --set changes the scenario for the epochs to come,
     as --set training.epochs=20 adds epochs to a finished run; run.json keeps what was changed.
     """
+    quiet, as_json = quiet or is_follower(), as_json and not is_follower()
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from neurosim_ep.data.views import count_views
 from neurosim_ep.errors import (
     CheckpointError,
     DivergenceError,
+    LostRankError,
     MachineError,
     NeurosimError,
     RunInterrupted,
@@ -28,6 +30,7 @@ from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
 from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.ranks import Ranks, joined
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
@@ -40,6 +43,7 @@ from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
 from neurosim_ep.train.result import RunResult
+from neurosim_ep.train.shared import follow, going_on, require_shareable, share_of, stopping_together
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -76,16 +80,34 @@ def run(
         MachineError: disk or memory ran out, or a file was taken away; the last finished epoch is saved.
         RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the last finished epoch is saved, and :func:`resume` goes on.
     """
+    with joined(device) as (ranks, own_device):
+        require_shareable(scenario, ranks)
+        if ranks.first:
+            return _begin(scenario, out, own_device, threads, ranks, reporter or QuietReporter(), argv, source)
+        experiment = Experiment.open(scenario, device=own_device, ranks=ranks)
+        experiment.use_threads(threads, share_of(scenario, ranks))
+        return follow(Trainer(experiment), 0)
+
+
+def _begin(
+    scenario: Scenario,
+    out: Path | str | None,
+    device: str,
+    threads: int | None,
+    ranks: Ranks,
+    reporter: Reporter,
+    argv: Sequence[str],
+    source: Path | None,
+) -> RunResult:
+    """See :func:`run`; this is the first of the ``ranks``."""
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
     with RunDirectory.claimed(path) as directory:
-        experiment = Experiment.open(scenario, device=device)
-        used = experiment.use_threads(threads, scenario.training.batch_size)
+        experiment = Experiment.open(scenario, device=device, ranks=ranks)
+        used = experiment.use_threads(threads, share_of(scenario, ranks))
         trainer, data, whole = Trainer(experiment), experiment.data, pinned(scenario)
         resolved = dump_scenario(whole).encode()
         files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
-        running = _Running(
-            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or QuietReporter()
-        )
+        running = _Running(directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter)
 
         def begin() -> None:
             write_atomic(directory.path / SCENARIO, resolved)
@@ -98,7 +120,8 @@ def run(
             running.save(0, {})
             directory.begin(
                 scenario.scenario.name, seed=scenario.scenario.seed, versions=versions(),
-                device=device_name(trainer.device), threads=used, precision=trainer.engine.precision, argv=list(argv),
+                device=device_name(trainer.device), threads=used, processes=ranks.count,
+                precision=trainer.engine.precision, argv=list(argv),
                 data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
                 teacher=_teacher(trainer), metrics={},
             )  # fmt: skip
@@ -154,8 +177,10 @@ def resume(
     if directory.info().get("status") == "done" and not overrides:
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return _report(Experiment.open(run_dir, device=device))
-    with locked(directory.path) as lock:
-        experiment = Experiment.open(run_dir, device=device, overrides=overrides)
+    with joined(device) as (ranks, own_device), ExitStack() as stack:
+        lock = stack.enter_context(locked(directory.path)) if ranks.first else None
+        experiment = Experiment.open(run_dir, device=own_device, overrides=overrides, ranks=ranks)
+        require_shareable(experiment.scenario, ranks)
         experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
         return _go_on(experiment, threads, reporter, plots, overrides)
 
@@ -175,13 +200,13 @@ def _report(experiment: Experiment) -> RunResult:
 def _go_on(
     experiment: Experiment, threads: int | None, reporter: Reporter, plots: bool, overrides: Sequence[str]
 ) -> RunResult:
-    """See :func:`resume`; the directory is locked."""
-    directory, state = experiment.run, experiment.checkpoint
+    """See :func:`resume`; the directory is locked by the first of the processes."""
+    directory, state, ranks = experiment.run, experiment.checkpoint, experiment.ranks
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     with experiment.reading() as info:
         asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
-    used = experiment.use_threads(asked, whole.training.batch_size)
-    if threads is None and used > (free := free_cores()):
+    used = experiment.use_threads(asked, share_of(whole, ranks))
+    if ranks.first and threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
     telemetry = whole.telemetry.model_copy(update={"plots": whole.telemetry.plots and plots})
     scenario = whole.model_copy(update={"telemetry": telemetry})
@@ -206,12 +231,16 @@ def _go_on(
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])
+    ranks.agree()  # all have read what the first is about to change
+    if not ranks.first:
+        return follow(trainer, epoch)
 
     def begin() -> None:
         now = {"epoch": epoch, "set": list(overrides), "time": iso_time(datetime.now(UTC))}
         directory.update_run_json(
             status="running", versions=versions(), device=device_name(trainer.device), threads=used,
-            precision=trainer.engine.precision, **({"changes": [*changes, now]} if overrides else {}),
+            processes=ranks.count, precision=trainer.engine.precision,
+            **({"changes": [*changes, now]} if overrides else {}),
         )  # fmt: skip
         running.tables.go_on_after(epoch)
         if overrides:
@@ -263,19 +292,23 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             seconds=before + time.perf_counter() - started,
         )  # fmt: skip
 
+    ranks = running.trainer.ranks
     with interruptible():
         try:
-            begin()
-            noted = directory.info().get("seconds")
-            before = float(noted) if isinstance(noted, int | float) else 0.0
-            said = _start(running, first)
-            for epoch in range(first, running.scenario.training.epochs):
-                metrics = _one_epoch(running, epoch, metrics)
-                said = _say_new(running, said)
-                directory.update_run_json(
-                    metrics=metrics, seconds=before + time.perf_counter() - started,
-                    peak_memory=peak_memory(running.trainer.device),
-                )  # fmt: skip
+            with stopping_together(ranks):
+                ranks.told(directory.path.resolve())
+                begin()
+                noted = directory.info().get("seconds")
+                before = float(noted) if isinstance(noted, int | float) else 0.0
+                said = _start(running, first)
+                for epoch in range(first, running.scenario.training.epochs):
+                    metrics = _one_epoch(running, epoch, metrics)
+                    said = _say_new(running, said)
+                    directory.update_run_json(
+                        metrics=metrics, seconds=before + time.perf_counter() - started,
+                        peak_memory=peak_memory(running.trainer.device),
+                    )  # fmt: skip
+                    ranks.agree()
             directory.update_run_json(verdict=running.tables.decide())
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
             running.tables.check()
@@ -292,10 +325,11 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
         with closing():
             close("done")
     info = directory.info()
-    return RunResult(
+    result = RunResult(
         directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
         info.get("verdict", []),
     )  # fmt: skip
+    return ranks.told(result)
 
 
 def _start(running: _Running, first: int) -> list[str]:
@@ -303,20 +337,22 @@ def _start(running: _Running, first: int) -> list[str]:
     trainer, epochs = running.trainer, running.scenario.training.epochs
     title = f"{running.scenario.scenario.name}: {epochs} epochs into {running.directory.path}"
     running.reporter.start(title, epochs, trainer.batches)
-    computed = f"on {trainer.device}, threads: {torch.get_num_threads()}, {trainer.engine.precision}"
+    shared = f"{trainer.ranks.count} processes, " if trainer.ranks.count > 1 else ""
+    computed = f"on {trainer.device}, {shared}threads: {torch.get_num_threads()}, {trainer.engine.precision}"
     running.directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
     return _say_new(running, [])
 
 
 def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseException]:
     """The status of a run that ``problem`` ends, and what is said of it."""
-    going_on = f"go on with: neurosim-ep resume {directory.path}"
     if isinstance(problem, DivergenceError):
         return "diverged", problem
+    if isinstance(problem, LostRankError):
+        return "failed", LostRankError(f"{problem}; {going_on(directory.path)}")
     if isinstance(problem, KeyboardInterrupt) or (interrupted() and not isinstance(problem, NeurosimError)):
-        return "interrupted", RunInterrupted(f"interrupted; finished epochs are saved, {going_on}")
+        return "interrupted", RunInterrupted(f"interrupted; {going_on(directory.path)}")
     if (sentence := explained(problem)) is not None:
-        return "failed", MachineError(f"{sentence}; finished epochs are saved, {going_on}")
+        return "failed", MachineError(f"{sentence}; {going_on(directory.path)}")
     return "failed", problem
 
 
@@ -332,6 +368,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
         epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
     )
     test = trainer.evaluate()
+    trainer.compare_weights()
     row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
