@@ -8,6 +8,8 @@ and speaks, the others are silent.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import re
 import socket
@@ -22,7 +24,7 @@ from neurosim_ep.interrupts import interrupted
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 Value = TypeVar("Value")
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -31,7 +33,8 @@ SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_NO
 """Variables of every process that srun starts; a batch script outside srun lacks some of them."""
 PORTS = range(10_000, 30_000)
 """Where the processes of a Slurm job meet: below the ports that systems give to connections."""
-LAST_WORDS = "neurosim-ep/last words"
+LAST_WORDS = "last words"
+_runs = itertools.count()  # of this process, one after the other
 
 
 @dataclass(frozen=True)
@@ -223,10 +226,10 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         yield ALONE, device
         return
     import torch
-    from torch.distributed.rendezvous import rendezvous
+    from torch.distributed.distributed_c10d import PrefixStore
 
     device = _own_device(device, here)
-    store, *_ = next(rendezvous(here.meeting, here.number, here.count))
+    store = PrefixStore(f"neurosim-ep/{next(_runs)}", _store(here))
     backend = "cpu:gloo,cuda:nccl" if device != "cpu" else "gloo"
     torch.distributed.init_process_group(backend, store=store, rank=here.number, world_size=here.count)
     group = Group(here.number, here.count, store)
@@ -238,6 +241,14 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         raise
     finally:
         torch.distributed.destroy_process_group()
+
+
+@functools.cache
+def _store(here: Place) -> Store:
+    """Where processes find each other; it lasts as long as they."""
+    from torch.distributed.rendezvous import rendezvous
+
+    return next(rendezvous(here.meeting, here.number, here.count))[0]
 
 
 def _own_device(device: str, here: Place) -> str:

@@ -94,7 +94,7 @@ class EpochTelemetry:
         rows = self.statistics.add(result, whole)
         if self.resolution is not None:
             if self.ranks.count > 1:
-                self.resolution.unite(self.ranks)
+                self.resolution.unite(self.ranks, len(y))
             self.resolution.add(rows)
         self.curves.add(self.residual, self.ranks)
         (finite,) = self.ranks.summed([result.loss.sum() + result.residual.sum()])

@@ -66,17 +66,20 @@ class Resolution:
         self.clipped: list[list[Tensor]] = []
         self.pulses: list[Tensor] = []
 
-    def unite(self, ranks: Ranks) -> None:
-        """In the first of the ``ranks``, let the converters have done what they did in all of them."""
+    def unite(self, ranks: Ranks, samples: int) -> None:
+        """In the first of the ``ranks``, let the converters have done what they did in all of them; those of this
+        process have seen ``samples`` samples, for which their steps count.
+        """
         done = [
-            {key: Conversions(one.done, float(one.clipped), float(one.step), one.reads) for key, one in found.items()}
-            for found in (array.conversions for array in self.tiles.arrays)
+            {
+                key: Conversions(one.done, float(one.clipped), float(one.step) * samples, one.reads * samples)
+                for key, one in array.conversions.items()
+            }
+            for array in self.tiles.arrays
         ]
-        _, *others = ranks.gathered(done)
-        for found in others:
-            for array, more in zip(self.tiles.arrays, found, strict=True):
-                for key, one in more.items():
-                    array.conversions[key] = array.conversions.get(key, Conversions()) + one
+        for array, *found in zip(self.tiles.arrays, *ranks.gathered(done), strict=True):
+            for key in dict.fromkeys(key for each in found for key in each):
+                array.conversions[key] = sum((each[key] for each in found if key in each), Conversions())
 
     def add(self, rows: Sequence[Tensor]) -> None:
         """Take what the converters of a sampled batch did, and the layers' statistics ``rows`` with their nudges."""

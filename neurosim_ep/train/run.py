@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from neurosim_ep.data.views import count_views
 from neurosim_ep.errors import (
     CheckpointError,
     DivergenceError,
@@ -38,7 +37,6 @@ from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.teacher.store import target_bytes
 from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
@@ -123,24 +121,10 @@ def _begin(
                 device=device_name(trainer.device), threads=used, processes=ranks.count,
                 precision=trainer.engine.precision, argv=list(argv),
                 data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
-                teacher=_teacher(trainer), metrics={},
+                teacher=trainer.taught_by, metrics={},
             )  # fmt: skip
 
         return _train(running, begin, 0, {})
-
-
-def _teacher(trainer: Trainer) -> dict[str, object] | None:
-    """What this run's targets come from, the bytes of them that are read per sample and per epoch, and those of all
-    views, which lie outside the chip.
-    """
-    if trainer.targets is None:
-        return None
-    bits = sum(signal.off_chip_bits for signal in trainer.model.signal_projections)
-    views = count_views(trainer.scenario.data)
-    return {
-        "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live, "views": views,
-        **target_bytes(bits, len(trainer.data.train_labels), views),
-    }  # fmt: skip
 
 
 def resume(
@@ -231,6 +215,8 @@ def _go_on(
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])
+            if ranks.first:
+                trainer.warm.forget_all_but(epoch)  # which other processes have begun to write
     ranks.agree()  # all have read what the first is about to change
     if not ranks.first:
         return follow(trainer, epoch)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosim_ep.data.dataset import prepare
 from neurosim_ep.data.feed import Feed
-from neurosim_ep.data.views import draw_views, show
+from neurosim_ep.data.views import count_views, draw_views, show
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.ep.transfers import to_device
@@ -22,6 +22,7 @@ from neurosim_ep.errors import MachineError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.teacher.store import target_bytes
 from neurosim_ep.teacher.targets import weights_digest
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
@@ -77,6 +78,20 @@ class Trainer:
         if rule.on_tiles and (apart := self.engine.feedback.note):
             notes.append(f"{apart}; `neurosim-ep diagnose` measures how far they are from the loss's")
         return notes
+
+    @property
+    def taught_by(self) -> dict[str, object] | None:
+        """What this run's targets come from, the bytes of them that are read per sample and per epoch, and those of all
+        views, which lie outside the chip; None where it has none.
+        """
+        if self.targets is None:
+            return None
+        bits = sum(signal.off_chip_bits for signal in self.model.signal_projections)
+        views = count_views(self.scenario.data)
+        return {
+            "digest": self.targets.teacher_digest, "live": self.scenario.signals.live, "views": views,
+            **target_bytes(bits, len(self.data.train_labels), views),
+        }  # fmt: skip
 
     def keep_warm_states(self, folder: Path) -> None:
         """Let samples start where they rested in the epoch before, if the scenario says so; ``folder`` keeps where."""
@@ -189,9 +204,9 @@ class Trainer:
         if self.ranks.count == 1:
             yield from parts
         while some := list(itertools.islice(parts, self.ranks.count)):
-            images, starts = zip(*some, strict=True)
-            known = [start for start in starts if start is not None]
-            yield torch.cat(images), [torch.cat(layer) for layer in zip(*known, strict=True)] or None
+            images, known = torch.cat([x for x, _ in some]), [start for _, start in some if start is not None]
+            if len(images):
+                yield images, [torch.cat(layer) for layer in zip(*known, strict=True)] or None
 
     def compare_weights(self) -> None:
         """Raise :class:`MachineError` unless all processes of the run have the same weights."""
