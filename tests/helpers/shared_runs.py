@@ -1,6 +1,6 @@
 """Runs that 1, 2 and 3 processes share, in float64: `python shared_runs.py FOLDER` leaves FOLDER/<case>-<processes>.
 
-The processes are copies of one that has everything loaded, with the variables that torchrun sets.
+The processes are copies of one that has everything loaded.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from neurosim_ep.ranks import SLURM, TORCHRUN  # noqa: E402
+
 SMALL = (
     "data.train_samples=21", "data.test_samples=7", "training.batch_size=10", "training.epochs=2",
     "relaxation.free_steps=6", "relaxation.nudge_steps=4", "relaxation.tolerance=0.01", "telemetry.traffic_every=1",
@@ -50,16 +54,22 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def places(count: int) -> list[dict[str, str]]:
-    """What torchrun would set in each of ``count`` processes."""
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    return [{**shared, "RANK": str(number), "LOCAL_RANK": str(number)} for number in range(count)]
+def places(count: int, names: Sequence[str] = TORCHRUN) -> list[dict[str, str]]:
+    """What torchrun would set in each of ``count`` processes, or srun with the ``names`` of its variables."""
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    others = dict.fromkeys(names[3:], "1")
+    return [
+        {**others, **meeting, **dict(zip(names, (str(number), str(count), str(number)), strict=False))}
+        for number in range(count)
+    ]
 
 
 def together(count: int, work: Callable[[], None]) -> None:
-    """Do ``work`` in ``count`` processes that know of each other. Raises SystemExit where one fails."""
+    """Do ``work`` in ``count`` processes that know of each other by the variables of torchrun, three by those of srun.
+    Raises SystemExit where one fails.
+    """
     children = []
-    for place in places(count):
+    for place in places(count, TORCHRUN if count < 3 else SLURM):
         if not (pid := os.fork()):
             code = 70
             try:
@@ -107,7 +117,6 @@ def in_float64() -> None:
 
 def main() -> None:
     """See above."""
-    sys.path.insert(0, str(ROOT))
     folder = Path(sys.argv[1])
     import torch
 
