@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from paths import ROOT
-from shared_runs import CASES
+from paths import DOCS, ROOT
+from shared_runs import CASES, free_port
 
 from neurosim_ep.ranks import Place, first_host, place
 
 EXACT = ("tiles.csv", "pulses.csv")
 """Tables of whole numbers."""
+SHORT = (
+    "data.train_samples=8", "data.test_samples=4", "training.epochs=1", "training.batch_size=4",
+    "relaxation.free_steps=2", "relaxation.nudge_steps=1", "telemetry.plots=false",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +107,7 @@ def test_a_place_is_what_the_launcher_says() -> None:
     }  # fmt: skip
     assert place({}) == Place(0, 1, 0)
     assert place(torchrun) == place({**torchrun, **slurm}) == Place(3, 4, 1)
-    assert place(slurm) == Place(2, 4, 0, "tcp://gpu07:14567")
+    assert place(slurm) == Place(2, 4, 0, "tcp://gpu07:24567")
     assert place({**slurm, "MASTER_ADDR": "head", "MASTER_PORT": "5000"}).meeting == "tcp://head:5000"
     assert place({name: value for name, value in slurm.items() if name != "SLURM_STEP_NUM_TASKS"}) == Place()
 
@@ -113,3 +118,54 @@ def test_a_place_is_what_the_launcher_says() -> None:
 )
 def test_the_first_host_of_a_list_of_slurm(hosts: str, first: str) -> None:
     assert first_host(hosts) == first
+
+
+def test_torchrun_ends_with_one_voice(tmp_path: Path) -> None:
+    """The launcher itself: two processes, one summary."""
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    command = [sys.executable, *words, "-m", "neurosim_ep", "run", "smoke", "--out", str(tmp_path / "out")]
+    sets = [word for override in SHORT for word in ("--set", override)]
+    done = subprocess.run([*command, *sets], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.count("test accuracy") == done.stderr.count("epoch 1/1") == 1
+    assert json.loads((tmp_path / "out/run.json").read_text())["processes"] == 2
+
+
+def test_the_slurm_script_of_the_page_works_as_it_stands(tmp_path: Path) -> None:
+    """With an srun that starts two tasks here, of a shorter run."""
+    script = next(
+        block for block in (DOCS / "clusters.md").read_text().split("```") if block.startswith("\n#!/bin/bash")
+    )
+    (tmp_path / "shared.sh").write_text(script.lstrip())
+    srun = tmp_path / "bin/srun"
+    srun.parent.mkdir()
+    sets = " ".join(f"--set {override}" for override in (*SHORT, "network.width=0.03"))
+    srun.write_text(
+        "#!/bin/bash\nshift\nset -e\nfor SLURM_PROCID in 0 1; do\n"
+        f'    SLURM_LOCALID=$SLURM_PROCID SLURM_PROCID=$SLURM_PROCID "$@" {sets} &\n    tasks+=($!)\ndone\n'
+        'for task in "${tasks[@]}"; do wait "$task"; done\n'
+    )
+    (python := srun.parent / "python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+    for path in (srun, python):
+        path.chmod(0o755)
+    variables = {
+        "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NAME": "test", "PATH": f"{srun.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    subprocess.run(["bash", "shared.sh"], cwd=tmp_path, env=os.environ | variables, check=True, capture_output=True)
+    assert json.loads((tmp_path / "runs/vgg11-test/run.json").read_text())["processes"] == 2
+
+
+def test_processes_are_refused_stopped_and_killed_with_one_message_and_an_epoch_lost_at_most() -> None:
+    campaign("--kills", "2", "--stops", "1", "--seed", "1")
+
+
+@pytest.mark.slow
+def test_ten_random_kills() -> None:
+    campaign("--kills", "10", "--stops", "3")
+
+
+def campaign(*words: str) -> None:
+    """Raises unless a campaign finds nothing wrong."""
+    command = [sys.executable, str(ROOT / "tests/campaigns/ranks.py"), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
