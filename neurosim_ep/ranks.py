@@ -194,15 +194,13 @@ class Group(Ranks):
 
     @contextmanager
     def _together(self) -> Iterator[None]:
-        """Raises :class:`LostRankError` where another process has left, with the last words that one has left."""
+        """Raises :class:`LostRankError` where another process has left, in the first with the words that it left."""
         try:
             yield
         except RuntimeError as problem:
-            words = ""
-            with suppress(RuntimeError):  # the store was the first process's
-                if self.store.check([LAST_WORDS]):
-                    words = self.store.get(LAST_WORDS).decode()
-            reason = words or "it was killed, or its machine cannot be reached"
+            reason = "it was killed, or its machine cannot be reached"
+            if self.first and self.store.check([LAST_WORDS]):  # others may ask a store that has gone with the first
+                reason = self.store.get(LAST_WORDS).decode()
             raise LostRankError(f"one of the {self.count} processes of this run has ended: {reason}") from problem
 
     def leave_word(self, problem: BaseException) -> None:
