@@ -8,6 +8,7 @@
       DataError              2    input images that are missing or malformed
       CheckpointError        2    a checkpoint or run directory that cannot be used
       MachineError           2    disk, memory or permissions that the machine does not grant
+        LostRankError        2    of the processes that share a run, one has ended
       DivergenceError        3    the physics left the range of numbers
       RunInterrupted         130  stopped by the user; a checkpoint was saved
 
@@ -73,6 +74,12 @@ class MachineError(NeurosimError):
     """Disk, memory or a file that the machine does not grant; nothing is wrong with the program."""
 
     exit_code = 2
+
+
+class LostRankError(MachineError):
+    """Another of the processes that share a run has ended; ``aloud``: the first has, and this one speaks for it."""
+
+    aloud = False
 
 
 class DivergenceError(NeurosimError, ArithmeticError):

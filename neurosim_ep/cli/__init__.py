@@ -21,8 +21,9 @@ from neurosim_ep.cli import (
     sweeping,
 )
 from neurosim_ep.cli.group import cli
-from neurosim_ep.errors import NeurosimError, explained
+from neurosim_ep.errors import LostRankError, NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
+from neurosim_ep.ranks import is_follower
 
 FAMILIES = (running, scenarios, results, reporting, costs, explaining, devices, sweeping, fetching, completion)
 """Imported for the commands they add."""
@@ -45,26 +46,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(problem: BaseException) -> int:
-    """Say on stderr what ended a command; its exit code."""
+    """Say on stderr what ended a command, unless another process of the same run does; its exit code."""
+    silent = is_follower() and not (isinstance(problem, LostRankError) and problem.aloud)
     if isinstance(problem, click.exceptions.Exit):
         return problem.exit_code
     if isinstance(problem, click.ClickException):
-        problem.show()
+        if not silent:
+            problem.show()
         return problem.exit_code
     if isinstance(problem, NeurosimError):
-        _complain(str(problem))
+        _complain(str(problem), silent)
         return problem.exit_code
     if isinstance(problem, KeyboardInterrupt | click.Abort) or interrupted():
-        click.echo("interrupted", err=True)
+        if not silent:
+            click.echo("interrupted", err=True)
         return EXIT_CODE
     if (sentence := explained(problem)) is not None:
-        _complain(sentence)
+        _complain(sentence, silent)
         return 2
     traceback.print_exception(problem)
     click.echo("this is a bug in neurosim-ep; please report it with the lines above", err=True)
     return 1
 
 
-def _complain(sentence: str) -> None:
-    """Say ``sentence``, in which names may stand that are no text, on stderr."""
-    click.echo(f"error: {sentence.encode(errors='backslashreplace').decode()}", err=True)
+def _complain(sentence: str, silent: bool) -> None:
+    """Say ``sentence``, in which names may stand that are no text, on stderr, unless ``silent``."""
+    if not silent:
+        click.echo(f"error: {sentence.encode(errors='backslashreplace').decode()}", err=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from neurosim_ep.ranks import is_follower
+
 SCHEMA_VERSION = 1
 """Of what --json prints: a key that is there stays, with its meaning and unit, while this number stays."""
 
@@ -32,9 +34,9 @@ def answering(command: Callable[..., Answer]) -> Callable[..., None]:
     @wraps(command)
     def answered(*arguments: Any, as_json: bool, **choices: Any) -> None:
         answer = command(*arguments, **choices)
-        if as_json:
+        if as_json and not is_follower():
             print_json(answer.document)
-        else:
+        elif not as_json:
             answer.show()
 
     return answered

@@ -15,6 +15,7 @@ from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, machine_options, run_options, set_option, shown_options
 from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.progress import make_reporter
+from neurosim_ep.ranks import is_follower
 
 if TYPE_CHECKING:
     from neurosim_ep.train.result import RunResult
@@ -38,6 +39,7 @@ def run_command(
     **left_out: bool,
 ) -> Answer:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
+    quiet = quiet or is_follower()
     from neurosim_ep.scenario.load import NO_PLOTS, NO_REPORT
 
     off = [word for name, word in (("no_plots", NO_PLOTS), ("no_report", NO_REPORT)) if left_out[name]]
@@ -69,6 +71,7 @@ def resume(
     With the number of threads it began with, unless told otherwise. --set changes the scenario for the epochs to come,
     as --set training.epochs=20 adds epochs to a finished run; run.json keeps what was changed.
     """
+    quiet = quiet or is_follower()
     from neurosim_ep.train.run import resume
 
     with closing(make_reporter(quiet)) as reporter:

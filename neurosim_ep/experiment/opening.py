@@ -19,6 +19,7 @@ from neurosim_ep.experiment.copies import require, with_copies
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.experiment.dynamics import Dynamics
 from neurosim_ep.experiment.model import Model, build_model
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.kept import SCENARIO, require_kept
 from neurosim_ep.record.rundir import RunDirectory
@@ -45,7 +46,7 @@ class Experiment:
 
     The parts are made when they are first asked for. ``overridden``: the scenario is no longer that of the run.
     ``exact``: real tiles are left out. ``blank``: a teacher shows zeros. ``given``: images in the place of the
-    scenario's.
+    scenario's. ``ranks``: the processes that share the samples.
     """
 
     scenario: Scenario
@@ -56,6 +57,7 @@ class Experiment:
     exact: bool = False
     blank: bool = False
     given: Data | None = field(default=None, repr=False)
+    ranks: Ranks = ALONE
 
     @classmethod
     def open(
@@ -66,6 +68,7 @@ class Experiment:
         overrides: Sequence[str] = (),
         exact: bool = False,
         blank: bool = False,
+        ranks: Ranks = ALONE,
     ) -> Self:
         """``target`` is a scenario, or a run directory, whose scenario ``overrides`` change; see the class. What a run
         takes from files about hardware comes from its own copies.
@@ -74,7 +77,7 @@ class Experiment:
         device that this machine lacks.
         """
         if isinstance(target, Scenario):
-            return cls(target, select_device(device), exact=exact, blank=blank)
+            return cls(target, select_device(device), exact=exact, blank=blank, ranks=ranks)
         directory = RunDirectory.open(Path(target))
         require(directory.path, SCENARIO)
         scenario, place = load_scenario(directory.path / SCENARIO, overrides), select_device(device)
@@ -85,7 +88,7 @@ class Experiment:
         if known := checkpoint.get("kept"):  # not of earlier versions
             as_it_is = load_scenario(directory.path / SCENARIO)
             require_kept(directory.path, as_it_is, known | {"files": {}} if exact else known, overrides)
-        return cls(scenario, place, directory, checkpoint, bool(overrides), exact, blank)
+        return cls(scenario, place, directory, checkpoint, bool(overrides), exact, blank, ranks=ranks)
 
     @property
     def run(self) -> RunDirectory:

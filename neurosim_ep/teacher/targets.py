@@ -110,10 +110,10 @@ def teacher_colours(section: TeacherSection, data: Data) -> tuple[Tensor, Tensor
     return torch.tensor(section.mean), torch.tensor(section.std)
 
 
-def weights_digest(teacher: Teacher) -> str:
+def weights_digest(network: torch.nn.Module) -> str:
     """SHA-256 of all weights and normalisation statistics."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(teacher.state_dict().items()):
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

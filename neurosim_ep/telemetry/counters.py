@@ -137,7 +137,7 @@ class TileCounter:
         for place, (old, new) in enumerate(
             zip(old_weight.split(CHANNELS_AT_ONCE), new_weight.split(CHANNELS_AT_ONCE), strict=True)
         ):
-            pulses = new.double().div_(step).round_() - old.double().div_(step).round_()
+            pulses = new.double().div(step).round_() - old.double().div(step).round_()
             longest.append(self._add_pulses(connection, place, pulses.clamp(min=0), pulses.clamp_(max=0).neg_()))
         self._add_steps(connection, longest)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.observers import Observer, ResidualObserver
@@ -49,14 +50,17 @@ class Evaluation:
 
 
 class EpochTelemetry:
-    """Collects, on the device, what ``epoch`` (from 0) of ``batches`` batches leaves; it is read once, at the end."""
+    """Collects, on the device, what ``epoch`` (from 0) of ``batches`` batches leaves; it is read once, at the end.
 
-    def __init__(self, scenario: Scenario, model: Model, epoch: int, batches: int) -> None:
-        self.scenario, self.epoch = scenario, epoch
+    Where ``ranks`` share the batches, the first has all that the epoch leaves.
+    """
+
+    def __init__(self, scenario: Scenario, model: Model, epoch: int, batches: int, ranks: Ranks = ALONE) -> None:
+        self.scenario, self.epoch, self.ranks = scenario, epoch, ranks
         self.names, self.tiles = model.network.layer_names, model.tiles
         self.totals: Tensor | float = 0.0  # loss and correct answers
         self.samples = 0
-        self.statistics, self.curves = LayerStatistics(model.network), ResidualCurves()
+        self.statistics, self.curves = LayerStatistics(model.network, ranks), ResidualCurves()
         self.health = LayerHealth(self.names, batches, fresh=epoch == 0)
         self.resolution = None if model.tiles is None else Resolution(scenario, model, model.tiles)
         self.settling = _settling(scenario)
@@ -72,11 +76,12 @@ class EpochTelemetry:
         """The observers of batch ``number`` (from 0), which is presented inside the block."""
         sampled = number % self.scenario.telemetry.stats_every == 0
         self.residual = ResidualObserver() if sampled else None
-        with watching(self.tiles, number, sampled=sampled):
+        with watching(self.tiles, number, sampled=sampled, ranks=self.ranks):
             yield [] if self.residual is None else [self.residual]
 
-    def add(self, number: int, y: Tensor, result: Gradients) -> list[Alert]:
-        """Take what the batch just watched gave, before its update; returns warnings about layers.
+    def add(self, number: int, y: Tensor, result: Gradients, whole: int) -> list[Alert]:
+        """Take what the batch just watched gave, before its update: the labels ``y`` (B,) of the samples of this
+        process, of ``whole`` samples in all, and their ``result``; returns warnings about layers.
 
         Raises :class:`DivergenceError` where a sampled batch is not finite.
         """
@@ -87,20 +92,39 @@ class EpochTelemetry:
             part.add(end)
         if self.residual is None:
             return []
-        rows = self.statistics.add(result)
+        rows = self.statistics.add(result, whole)
         if self.resolution is not None:
+            if self.ranks.count > 1:
+                self.resolution.unite(self.ranks, len(y))
             self.resolution.add(rows)
-        self.curves.add(self.residual)
-        if not bool(torch.isfinite(result.loss.sum() + result.residual.sum())):
+        self.curves.add(self.residual, self.ranks)
+        (finite,) = self.ranks.summed([result.loss.sum() + result.residual.sum()])
+        if not bool(torch.isfinite(finite)):
             raise diverged(self.epoch, number)
-        return self.health.add(rows, number + 1, len(y))
+        return self.health.add(rows, number + 1, whole)
 
     def updated(self, number: int, counts: TileCounts | None) -> None:
         """Take what the update of the batch did, and its ``counts`` where it is recorded."""
         if counts is not None:
-            self.traffic.append((number, counts))
+            first, *others = self.ranks.gathered(counts)
+            for more in others:
+                first += more
+            first.batches = 1
+            self.traffic.append((number, first))
         if self.resolution is not None:
             self.resolution.written()
+
+    def unite(self) -> None:
+        """The epoch is over: let sums over samples be those over the samples of all processes."""
+        assert isinstance(self.totals, Tensor)
+        if self.ranks.count > 1:
+            samples = self.totals.new_tensor(float(self.samples))
+            self.totals, samples, *sums = self.ranks.summed(
+                [self.totals, samples, *(part.sums for part in self.settling)]
+            )
+            self.samples = int(samples)
+            for part, of_all in zip(self.settling, sums, strict=True):
+                part.sums, part.samples = of_all, self.samples
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy over all samples."""

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.experiment.model import Model
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.layers import STATE_COLUMNS
+from neurosim_ep.tiles.converters import Conversions
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED
 from neurosim_ep.tiles.network_tiles import ChipTiles
 
@@ -29,16 +31,21 @@ Columns = dict[str, float | None]
 
 
 @contextmanager
-def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False) -> Iterator[None]:
+def watching(tiles: ChipTiles | None, batch: int, *, sampled: bool = False, ranks: Ranks = ALONE) -> Iterator[None]:
     """Calibrate the converters of ``tiles``, if there are any, in the presentation of ``batch`` (from 0) where it is
-    time to, and count what they do during a ``sampled`` one.
+    time to, and count what they do during a ``sampled`` one. All ``ranks`` go on with the largest of the ranges that
+    they have found.
     """
     if tiles is None:
         yield
         return
-    every = tiles.arrays[0].section.converters.calibrate_every
-    with tiles.calibrating(batch % every == 0), tiles.counting(sampled):
+    calibrated = batch % tiles.arrays[0].section.converters.calibrate_every == 0
+    with tiles.calibrating(calibrated), tiles.counting(sampled):
         yield
+    if calibrated and ranks.count > 1:
+        found = ranks.exchanged([array.ranges.fresh for array in tiles.arrays])
+        for array, *each in zip(tiles.arrays, *found, strict=True):
+            array.ranges.widen(each)
 
 
 def nudge_step(rises: bool, forward: float | None, transposed: float | None) -> float | None:
@@ -59,6 +66,21 @@ class Resolution:
         self.nudges: list[Tensor] = []
         self.clipped: list[list[Tensor]] = []
         self.pulses: list[Tensor] = []
+
+    def unite(self, ranks: Ranks, samples: int) -> None:
+        """In the first of the ``ranks``, let the converters have done what they did in all of them; those of this
+        process have seen ``samples`` samples, for which their steps count.
+        """
+        done = [
+            {
+                key: Conversions(one.done, float(one.clipped), float(one.step) * samples, one.reads * samples)
+                for key, one in array.conversions.items()
+            }
+            for array in self.tiles.arrays
+        ]
+        for array, *found in zip(self.tiles.arrays, *ranks.gathered(done), strict=True):
+            for key in dict.fromkeys(key for each in found for key in each):
+                array.conversions[key] = sum((each[key] for each in found if key in each), Conversions())
 
     def add(self, rows: Sequence[Tensor]) -> None:
         """Take what the converters of a sampled batch did, and the layers' statistics ``rows`` with their nudges."""

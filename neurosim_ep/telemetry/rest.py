@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.observers import ResidualObserver
 from neurosim_ep.scheduler.phases import Phase
@@ -99,6 +103,30 @@ class SettlingStatistics:
         }
 
 
+class _Curve(NamedTuple):
+    """``samples`` samples: mean residual, largest residual and share of those computed, (steps, 3), at ``ticks``."""
+
+    values: Tensor
+    ticks: list[int]
+    samples: int
+
+    def cpu(self) -> _Curve:
+        """For another process."""
+        return self._replace(values=self.values.cpu())
+
+
+def _whole(parts: Sequence[_Curve]) -> _Curve:
+    """The curve of the samples of all ``parts`` together."""
+    if len(parts) == 1:
+        return parts[0]
+    ticks, samples = max((part.ticks for part in parts), key=len), sum(part.samples for part in parts)
+    each = torch.stack([_continued(part.values, len(ticks)) for part in parts])
+    weights = each.new_tensor([part.samples / samples for part in parts])
+    values = torch.einsum("p,psc->sc", weights, each)
+    values[:, 1] = each[..., 1].amax(0)
+    return _Curve(values, ticks, samples)
+
+
 class ResidualCurves:
     """Residual and number of moving samples against the tick, over the sampled batches of an epoch."""
 
@@ -106,12 +134,18 @@ class ResidualCurves:
         self.curves: dict[Phase, list[Tensor]] = {}
         self.ticks: dict[Phase, list[int]] = {}
 
-    def add(self, observer: ResidualObserver) -> None:
-        """Reduce one batch to mean residual, largest residual and share of samples computed, per step."""
+    def add(self, observer: ResidualObserver, ranks: Ranks = ALONE) -> None:
+        """Take one batch, which ``ranks`` have shared; the first of them takes it whole."""
+        found = {}
         for phase, residuals in observer.curves().items():
             share = residuals.new_tensor(observer.active[phase]) / residuals.shape[1]
-            self.curves.setdefault(phase, []).append(torch.stack([residuals.mean(1), residuals.amax(1), share], 1))
-            self.ticks[phase] = max(self.ticks.get(phase, []), observer.ticks[phase], key=len)
+            curve = torch.stack([residuals.mean(1), residuals.amax(1), share], 1)
+            found[phase] = _Curve(curve, observer.ticks[phase], residuals.shape[1])
+        parts = [found] if ranks.count == 1 else ranks.gathered({phase: one.cpu() for phase, one in found.items()})
+        for phase in dict.fromkeys(phase for part in parts for phase in part):
+            whole = _whole([part[phase] for part in parts if phase in part])
+            self.curves.setdefault(phase, []).append(whole.values)
+            self.ticks[phase] = max(self.ticks.get(phase, []), whole.ticks, key=len)
 
     def rows(self) -> list[dict[str, float | str]]:
         """Rows of residual.csv. Where a batch had come to rest its last residuals stand, and nothing is computed."""

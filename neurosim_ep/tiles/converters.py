@@ -8,7 +8,7 @@ results are converted each and subtracted. A converter of b bits tells 2^b - 1 v
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -100,6 +100,12 @@ class Conversions:
     step: Tensor | float = 0.0
     reads: int = 0
 
+    def __add__(self, other: Conversions) -> Conversions:
+        """Those of both."""
+        return Conversions(
+            self.done + other.done, self.clipped + other.clipped, self.step + other.step, self.reads + other.reads
+        )
+
 
 @dataclass
 class Ranges:
@@ -117,6 +123,17 @@ class Ranges:
     def end(self) -> None:
         """Keep the ranges as they are."""
         self.calibrating = False
+
+    @property
+    def fresh(self) -> dict[tuple[str, str], list[float]]:
+        """The ranges that the last calibration has found."""
+        return {key: self.found[key] for key in self._fresh}
+
+    def widen(self, others: Sequence[Mapping[tuple[str, str], Sequence[float]]]) -> None:
+        """Take the largest of the ranges that several calibrations have found."""
+        for key in sorted({key for found in others for key in found}):
+            each = [found[key] for found in others if key in found]
+            self.found[key] = [max(of_block) for of_block in zip(*each, strict=True)]
 
     def of(self, key: tuple[str, str], block: int, blocks: int, results: Tensor, quantile: float) -> float:
         """Range of the ``results`` of a block, which widen it while calibrating: ``quantile`` of them lie inside."""

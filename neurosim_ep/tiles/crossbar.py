@@ -93,9 +93,9 @@ class TileArray:
         """Whether a read is the product with the weights that were programmed, and nothing else."""
         return self.section.converters.ideal and self.section.cells.ideal
 
-    def hold(self, weights: Tensor) -> None:
+    def hold(self, weights: Tensor, random: torch.Generator) -> None:
         """Program the cells to normalised ``weights`` (rows, columns)."""
-        self.cells.program(weights, self.random)
+        self.cells.program(weights, random)
         self.refresh()
 
     def normalised(self, weight: Tensor) -> Tensor:

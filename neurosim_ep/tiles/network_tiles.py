@@ -65,12 +65,17 @@ class ChipTiles:
         for array in self.arrays:
             array.refresh()
 
-    def begin(self, stream: Stream, epoch: int) -> None:
-        """Draw what is random in reads and pulses from ``stream`` of ``epoch`` from now on."""
-        seed = int(torch.randint(2**62, (), generator=generator(self.seed, stream, epoch)))
-        self.random = torch.Generator(self.device).manual_seed(seed)
+    def begin(self, stream: Stream, epoch: int, reader: int | None = None) -> None:
+        """Draw what is random in reads and pulses from ``stream`` of ``epoch`` from now on.
+
+        Where several processes read the same tiles, each with a number ``reader``, all of them write the same pulses,
+        but each read has noise of its own.
+        """
+        seeds = torch.randint(2**62, (2 + (reader or 0),), generator=generator(self.seed, stream, epoch)).tolist()
+        self.random = torch.Generator(self.device).manual_seed(seeds[0])
+        reads = self.random if reader is None else torch.Generator(self.device).manual_seed(seeds[-1])
         for array in self.arrays:
-            array.random = self.random
+            array.random = reads
 
     @contextmanager
     def calibrating(self, active: bool = True) -> Iterator[None]:
@@ -97,10 +102,10 @@ class ChipTiles:
             if self.devices:
                 weights = self.devices[number].weights
                 connection.weight.copy_(array.lines.weight(weights) * array.scale)
-                array.hold(weights.to(connection.weight.dtype))
+                array.hold(weights.to(connection.weight.dtype), self.random)
                 continue
             array.scale = _largest(connection)
-            array.hold(array.normalised(connection.weight))
+            array.hold(array.normalised(connection.weight), self.random)
 
     def write_difference(self, before: Sequence[Tensor]) -> None:
         """Write the change of each weight of the network since ``before`` into its device."""

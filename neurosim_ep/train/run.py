@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from neurosim_ep.data.views import count_views
 from neurosim_ep.errors import (
     CheckpointError,
     DivergenceError,
+    LostRankError,
     MachineError,
     NeurosimError,
     RunInterrupted,
@@ -29,6 +29,7 @@ from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
 from neurosim_ep.progress import Reporter, default_reporter
+from neurosim_ep.ranks import Ranks, joined
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
@@ -36,7 +37,6 @@ from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.teacher.store import target_bytes
 from neurosim_ep.telemetry.alerts import Alerts
 from neurosim_ep.telemetry.evidence import Evidence
 from neurosim_ep.telemetry.sinks.base import Sinks
@@ -45,6 +45,7 @@ from neurosim_ep.telemetry.verdict import Learning, judge
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
 from neurosim_ep.train.result import RunResult
+from neurosim_ep.train.shared import follow, going_on, require_shareable, share_of, stopping_together
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -82,16 +83,34 @@ def run(
         MachineError: disk or memory ran out, or a file was taken away; the last finished epoch is saved.
         RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the last finished epoch is saved, and :func:`resume` goes on.
     """
+    with joined(device) as (ranks, own_device):
+        require_shareable(scenario, ranks)
+        if ranks.first:
+            return _begin(scenario, out, own_device, threads, ranks, reporter or default_reporter(), argv, source)
+        experiment = Experiment.open(scenario, device=own_device, ranks=ranks)
+        experiment.use_threads(threads, share_of(scenario, ranks))
+        return follow(Trainer(experiment), 0)
+
+
+def _begin(
+    scenario: Scenario,
+    out: Path | str | None,
+    device: str,
+    threads: int | None,
+    ranks: Ranks,
+    reporter: Reporter,
+    argv: Sequence[str],
+    source: Path | None,
+) -> RunResult:
+    """See :func:`run`; this is the first of the ``ranks``."""
     path = RunDirectory.target(None if out is None else Path(out), scenario.scenario.name, uuid.uuid4().hex[:6])
     with RunDirectory.claimed(path) as directory:
-        experiment = Experiment.open(scenario, device=device)
-        used = experiment.use_threads(threads, scenario.training.batch_size)
+        experiment = Experiment.open(scenario, device=device, ranks=ranks)
+        used = experiment.use_threads(threads, share_of(scenario, ranks))
         trainer, data, whole = Trainer(experiment), experiment.data, pinned(scenario)
         resolved = dump_scenario(whole).encode()
         files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
-        running = _Running(
-            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or default_reporter()
-        )
+        running = _Running(directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter)
 
         def begin() -> None:
             write_atomic(directory.path / SCENARIO, resolved)
@@ -104,25 +123,13 @@ def run(
             running.save(0, {})
             directory.begin(
                 scenario.scenario.name, seed=scenario.scenario.seed, versions=versions(),
-                device=device_name(trainer.device), threads=used, precision=trainer.engine.precision, argv=list(argv),
-                data=data.noted(), teacher=_teacher(trainer), metrics={},
+                device=device_name(trainer.device), threads=used, processes=ranks.count,
+                precision=trainer.engine.precision, argv=list(argv),
+                data=data.noted(),
+                teacher=trainer.taught_by, metrics={},
             )  # fmt: skip
 
         return _train(running, begin, 0, {})
-
-
-def _teacher(trainer: Trainer) -> dict[str, object] | None:
-    """What this run's targets come from, the bytes of them that are read per sample and per epoch, and those of all
-    views, which lie outside the chip.
-    """
-    if trainer.targets is None:
-        return None
-    bits = sum(signal.off_chip_bits for signal in trainer.model.signal_projections)
-    views = count_views(trainer.scenario.data)
-    return {
-        "digest": trainer.targets.teacher_digest, "live": trainer.scenario.signals.live, "views": views,
-        **target_bytes(bits, len(trainer.data.train_labels), views),
-    }  # fmt: skip
 
 
 def resume(
@@ -162,8 +169,10 @@ def resume(
         result = _report(Experiment.open(run_dir, device=device))
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return result
-    with locked(directory.path) as lock:
-        experiment = Experiment.open(run_dir, device=device, overrides=overrides)
+    with joined(device) as (ranks, own_device), ExitStack() as stack:
+        lock = stack.enter_context(locked(directory.path)) if ranks.first else None
+        experiment = Experiment.open(run_dir, device=own_device, overrides=overrides, ranks=ranks)
+        require_shareable(experiment.scenario, ranks)
         experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
         return _go_on(experiment, threads, reporter, {"plots": plots, "report": report}, overrides)
 
@@ -187,13 +196,15 @@ def _report(experiment: Experiment) -> RunResult:
 def _go_on(
     experiment: Experiment, threads: int | None, reporter: Reporter, shown: Mapping[str, bool], overrides: Sequence[str]
 ) -> RunResult:
-    """See :func:`resume`; the directory is locked. ``shown``: keys of telemetry that may be off for this time."""
-    directory, state = experiment.run, experiment.checkpoint
+    """See :func:`resume`; the directory is locked by the first of the processes. ``shown``: keys of telemetry that may
+    be off for this time.
+    """
+    directory, state, ranks = experiment.run, experiment.checkpoint, experiment.ranks
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     with experiment.reading() as info:
         asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
-    used = experiment.use_threads(asked, whole.training.batch_size)
-    if threads is None and used > (free := free_cores()):
+    used = experiment.use_threads(asked, share_of(whole, ranks))
+    if ranks.first and threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
     wanted = {key: getattr(whole.telemetry, key) and here for key, here in shown.items()}
     telemetry = whole.telemetry.model_copy(update=wanted)
@@ -219,12 +230,18 @@ def _go_on(
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])
+            if ranks.first:
+                trainer.warm.forget_all_but(epoch)  # which other processes have begun to write
+    ranks.agree()  # all have read what the first is about to change
+    if not ranks.first:
+        return follow(trainer, epoch)
 
     def begin() -> None:
         now = {"epoch": epoch, "set": list(overrides), "time": iso_time(datetime.now(UTC))}
         directory.update_run_json(
             status="running", versions=versions(), device=device_name(trainer.device), threads=used,
-            precision=trainer.engine.precision, **({"changes": [*changes, now]} if overrides else {}),
+            processes=ranks.count, precision=trainer.engine.precision,
+            **({"changes": [*changes, now]} if overrides else {}),
         )  # fmt: skip
         running.tables.go_on_after(epoch)
         if overrides:
@@ -297,20 +314,24 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
         with suppress(OSError):  # of run.log, which says that a sink failed
             running.sinks.end(status)
 
+    ranks = running.trainer.ranks
     with interruptible():
         try:
-            begin()
-            noted = directory.info().get("seconds")
-            before = float(noted) if isinstance(noted, int | float) else 0.0
-            said = _start(running, first)
-            running.sinks.begin(first)
-            for epoch in range(first, running.scenario.training.epochs):
-                metrics = _one_epoch(running, epoch, metrics)
-                said = _say_new(running, said)
-                directory.update_run_json(
-                    metrics=metrics, seconds=before + time.perf_counter() - started,
-                    peak_memory=peak_memory(running.trainer.device),
-                )  # fmt: skip
+            with stopping_together(ranks):
+                ranks.told(directory.path.resolve())
+                begin()
+                noted = directory.info().get("seconds")
+                before = float(noted) if isinstance(noted, int | float) else 0.0
+                said = _start(running, first)
+                running.sinks.begin(first)
+                for epoch in range(first, running.scenario.training.epochs):
+                    metrics = _one_epoch(running, epoch, metrics)
+                    said = _say_new(running, said)
+                    directory.update_run_json(
+                        metrics=metrics, seconds=before + time.perf_counter() - started,
+                        peak_memory=peak_memory(running.trainer.device),
+                    )  # fmt: skip
+                    ranks.agree()
             directory.update_run_json(verdict=running.tables.decide(), learning=running.judged().document())
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
             running.alerts.close()
@@ -332,10 +353,11 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             if running.scenario.telemetry.report:
                 _write_report(directory, running.reporter)
     info = directory.info()
-    return RunResult(
+    result = RunResult(
         directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
         info.get("verdict", []), info.get("learning"),
     )  # fmt: skip
+    return ranks.told(result)
 
 
 def _start(running: _Running, first: int) -> list[str]:
@@ -343,20 +365,22 @@ def _start(running: _Running, first: int) -> list[str]:
     trainer, epochs = running.trainer, running.scenario.training.epochs
     title = f"{running.scenario.scenario.name}: {epochs} epochs into {running.directory.path}"
     running.reporter.start(title, epochs, trainer.batches)
-    computed = f"on {trainer.device}, threads: {torch.get_num_threads()}, {trainer.engine.precision}"
+    shared = f"{trainer.ranks.count} processes, " if trainer.ranks.count > 1 else ""
+    computed = f"on {trainer.device}, {shared}threads: {torch.get_num_threads()}, {trainer.engine.precision}"
     running.directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
     return _say_new(running, [])
 
 
 def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseException]:
     """The status of a run that ``problem`` ends, and what is said of it."""
-    going_on = f"go on with: neurosim-ep resume {directory.path}"
     if isinstance(problem, DivergenceError):
         return "diverged", problem
+    if isinstance(problem, LostRankError):
+        return "failed", LostRankError(f"{problem}; {going_on(directory.path)}")
     if isinstance(problem, KeyboardInterrupt) or (interrupted() and not isinstance(problem, NeurosimError)):
-        return "interrupted", RunInterrupted(f"interrupted; finished epochs are saved, {going_on}")
+        return "interrupted", RunInterrupted(f"interrupted; {going_on(directory.path)}")
     if (sentence := explained(problem)) is not None:
-        return "failed", MachineError(f"{sentence}; finished epochs are saved, {going_on}")
+        return "failed", MachineError(f"{sentence}; {going_on(directory.path)}")
     return "failed", problem
 
 
@@ -368,6 +392,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
         epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda alert: running.alerts.add(epoch + 1, alert)
     )
     test = trainer.evaluate()
+    trainer.compare_weights()
     row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")

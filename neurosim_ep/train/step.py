@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from neurosim_ep.ep.network import Network
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.registry import RULES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.feedforward import feed_forward_passes
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.presentation import Gradients, free_phases
+from neurosim_ep.scheduler.presentation import EPGradients, Gradients, free_phases
 from neurosim_ep.scheduler.rules import Presented, Rule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -39,6 +41,7 @@ class Step:
     scenario: Scenario
     model: Model
     engine: Engine
+    ranks: Ranks = ALONE
 
     def present(
         self,
@@ -49,10 +52,13 @@ class Step:
         counter: TileCounter | None = None,
         observers: Sequence[Observer] = (),
     ) -> Gradients:
-        """Take ``batch`` through what the learning rule does, from the states ``start`` (zeros).
+        """Take ``batch`` through what the learning rule does, from the states ``start`` (zeros); without samples, that
+        is nothing, with no gradients.
 
         ``alpha`` weighs the signals. ``counter`` counts what EP's phases do on the tiles.
         """
+        if not len(batch.y):
+            return _nothing(self.model.network, nudges=self.scenario.plasticity.on_tiles)
         counting = [] if counter is None else [TrafficObserver(self.model.network, counter, batch.x)]
         rule: type[Rule] = RULES[self.scenario.plasticity.rule]
         return rule.present(
@@ -75,21 +81,22 @@ class Step:
         self, optimiser: Optimiser, batch: Batch, result: Gradients, counter: TileCounter | None = None
     ) -> TileCounts | None:
         """Change the weights as :meth:`present` found for ``batch``, by the optimiser or by pulses; returns what
-        ``counter`` counted of the batch, the programming of the tiles included (None: it is not recorded).
+        ``counter`` counted of the batch, the programming of the tiles included (None: it is not recorded), which is
+        counted once by all processes of a run.
         """
         connections, tiles = self.model.network.connections, self.model.tiles
         pulsed = tiles is not None and tiles.pulsed
-        before = []
-        if (tiles is not None and tiles.by_difference) if pulsed else counter is not None:
+        before, counted = [], counter is not None and self.ranks.first
+        if (tiles is not None and tiles.by_difference) if pulsed else counted:
             before = [connection.weight.clone() for connection in connections]
         self._change_weights(optimiser, batch, result, before)
         self.engine.refresh()
         if counter is None:
             return None
-        if tiles is not None and pulsed:
+        if counted and tiles is not None and pulsed:
             for layer, pulses in enumerate(tiles.pulses()):
                 counter.pulsed(layer, pulses.up, pulses.down)
-        else:
+        elif counted:
             for layer, (connection, old) in enumerate(zip(connections, before, strict=True)):
                 counter.programmed(layer, old, connection.weight)
         return counter.result(len(batch.y))
@@ -110,3 +117,14 @@ class Step:
             optimiser.step(result.grads, weights=False)
             factors = [rate * scale for rate, scale in zip(rates, result.terms.scales, strict=True)]
             tiles.write_terms(batch.x, result.terms.ends, factors, result.terms.pre)
+
+
+def _nothing(network: Network, *, nudges: bool) -> Gradients:
+    """What a presentation of no samples gives."""
+    states = network.initial_states(0, "zeros")
+    change = states[0].new_zeros(0, network.layers)
+    end = Relaxation(states, states, change, change.new_zeros(0).long(), change.byte())
+    logits = change.new_zeros(0, network.num_classes)
+    if nudges:
+        return EPGradients({}, states, change.new_zeros(0), logits, end, states, states, end)
+    return Gradients({}, states, change.new_zeros(0), logits, end)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,16 @@ from torch import Tensor
 
 from neurosim_ep.data.dataset import prepare
 from neurosim_ep.data.feed import Feed
-from neurosim_ep.data.views import draw_views, show
+from neurosim_ep.data.views import count_views, draw_views, show
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.ep.transfers import to_device
+from neurosim_ep.errors import MachineError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.teacher.store import target_bytes
+from neurosim_ep.teacher.targets import weights_digest
 from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
@@ -46,12 +51,13 @@ class Trainer:
         self.targets = experiment.targets
         self.warm: WarmStates | None = None
         self.telemetry: EpochTelemetry | None = None
-        self.engine = experiment.engine()
+        self.engine, self.ranks = experiment.engine(), experiment.ranks
+        self._reader = self.ranks.number if self.ranks.count > 1 else None
 
     @property
     def step(self) -> Step:
         """How batches are presented and weights changed."""
-        return Step(self.scenario, self.model, self.engine)
+        return Step(self.scenario, self.model, self.engine, self.ranks)
 
     @property
     def notes(self) -> list[str]:
@@ -79,12 +85,27 @@ class Trainer:
         """Loss and accuracy of the training samples of this epoch so far; None before the first batch."""
         return self.telemetry.means() if self.telemetry is not None and self.telemetry.samples else None
 
+    @property
+    def taught_by(self) -> dict[str, object] | None:
+        """What this run's targets come from, the bytes of them that are read per sample and per epoch, and those of all
+        views, which lie outside the chip; None where it has none.
+        """
+        if self.targets is None:
+            return None
+        bits = sum(signal.off_chip_bits for signal in self.model.signal_projections)
+        views = count_views(self.scenario.data)
+        return {
+            "digest": self.targets.teacher_digest, "live": self.scenario.signals.live, "views": views,
+            **target_bytes(bits, len(self.data.train_labels), views),
+        }  # fmt: skip
+
     def keep_warm_states(self, folder: Path) -> None:
         """Let samples start where they rested in the epoch before, if the scenario says so; ``folder`` keeps where."""
         kind = self.scenario.relaxation.warm_start
         if kind != "none":
             shapes = self.model.network.state_shapes
-            self.warm = WarmStates(folder, len(self.data.train_labels), shapes, in_memory=kind == "memory")
+            numbers = len(self.data.train_labels)
+            self.warm = WarmStates(folder, numbers, shapes, in_memory=kind == "memory", ranks=self.ranks)
 
     def train_epoch(
         self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None] = lambda message: None
@@ -96,26 +117,30 @@ class Trainer:
         """
         if self.warm is None:
             return self._train_epoch(epoch, on_batch, warn, None)
-        with self.warm.begin(epoch) as warm:
+        own = torch.cat([self.ranks.share(whole) for whole in self._order(epoch)])
+        with self.warm.begin(epoch, own) as warm:
             return self._train_epoch(epoch, on_batch, warn, warm)
 
     def _train_epoch(
         self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None], warm: WarmStates | None
     ) -> EpochRecord:
         alpha, learning_rate = self._begin(epoch), self.optimiser.learning_rate
-        self.telemetry = telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches)
+        self.telemetry = telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches, self.ranks)
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
-        for number, (chosen, batch) in enumerate(self._training_batches(epoch)):
-            start = self._start(len(chosen), states_random) if warm is None else warm.start(chosen, self.device)
+        for number, (whole, chosen, batch) in enumerate(self._training_batches(epoch)):
+            start = self._start(whole, states_random) if warm is None else warm.start(chosen, self.device)
             counter = self._fresh_counter() if telemetry.records(number) else None
             with telemetry.watching(number) as observers:
-                result = self.step.present(batch, alpha=alpha, start=start, counter=counter, observers=observers)
+                own = self.step.present(batch, alpha=alpha, start=start, counter=counter, observers=observers)
             if warm is not None:
-                warm.keep(chosen, result.free)
-            for message in telemetry.add(number, batch.y, result):
+                warm.keep(chosen, own.free)
+            grads = self.ranks.mean(own.grads, self.optimiser.parameters, len(chosen) / whole)
+            result = replace(own, grads=dict(grads))
+            for message in telemetry.add(number, batch.y, result, whole):
                 warn(message)
             telemetry.updated(number, self.step.apply_update(self.optimiser, batch, result, counter))
             on_batch(number + 1)
+        telemetry.unite()
         kept = (*self.optimiser.parameters.values(), *self.optimiser.momenta.values())
         weights = torch.stack([tensor.abs().max() for tensor in kept])
         if not (math.isfinite(telemetry.means()[0]) and bool(weights.isfinite().all())):
@@ -127,7 +152,7 @@ class Trainer:
     def _begin(self, epoch: int) -> float:
         """Start the random numbers of the tiles anew; returns α of the epoch."""
         if self.model.tiles is not None:
-            self.model.tiles.begin(Stream.TILES, epoch + 1)
+            self.model.tiles.begin(Stream.TILES, epoch + 1, self._reader)
         return alpha_at(self.scenario.signals, epoch, self.scenario.training.epochs)
 
     def _fresh_counter(self) -> TileCounter:
@@ -142,7 +167,7 @@ class Trainer:
         ``number``; returns what that did on the tiles where it is ``recorded``. No telemetry.
         """
         alpha = self._begin(0) if number == 0 else alpha_at(self.scenario.signals, 0, self.scenario.training.epochs)
-        _, batch = next(self._training_batches(0))
+        _, _, batch = next(self._training_batches(0))
         counter = self._fresh_counter() if recorded else None
         start = self._start(len(batch.y), generator(self.scenario.scenario.seed, Stream.STATES, 0))
         with watching(self.model.tiles, number):
@@ -150,10 +175,10 @@ class Trainer:
         return self.step.apply_update(self.optimiser, batch, result, counter)
 
     def _start(self, samples: int, random: torch.Generator) -> list[Tensor] | None:
-        """States a free phase starts from; None for zeros."""
+        """States that the free phase of ``samples`` samples starts from, those of this process; None for zeros."""
         if self.scenario.relaxation.state_init == "zeros":
             return None
-        return self.model.network.initial_states(samples, "uniform", random)
+        return [self.ranks.share(state) for state in self.model.network.initial_states(samples, "uniform", random)]
 
     def evaluate(self) -> Evaluation:
         """Accuracy on the test images after a free phase from zero states (or uniform ones, seeded), or after a
@@ -161,36 +186,62 @@ class Trainer:
         """
         network, signals = self.model.network, self.model.signals
         layers = [] if signals is None else [layer for layer, kind in signals.kinds.items() if not kind.taught]
-        labels = to_device(self.test.labels, self.device)
+        own = [self.ranks.share(y) for y in self.test.labels.split(TEST_BATCH)]
+        labels = to_device(torch.cat(own), self.device)
         shown = torch.empty(1 + len(layers), len(labels), dtype=labels.dtype, device=self.device)
         if self.model.tiles is not None:
-            self.model.tiles.begin(Stream.TEST_TILES, 0)
+            self.model.tiles.begin(Stream.TEST_TILES, 0, self._reader)
         for numbers, end in self.step.ends(self._tests()):
             scores = [network.logits(end.seen)]
             if signals is not None:
                 scores += [signals.logits(layer, end.seen[layer]) for layer in layers]
             shown[:, numbers] = torch.stack([score.argmax(1) for score in scores])
-        readout, *own = (shown == labels).double().mean(1).tolist()
-        return Evaluation(readout, dict(zip(layers, own, strict=True)))
+        (correct,) = self.ranks.summed([(shown == labels).double().sum(1)])
+        readout, *by_layer = (right / len(self.test.labels) for right in correct.tolist())
+        return Evaluation(readout, dict(zip(layers, by_layer, strict=True)))
 
     def _tests(self) -> Iterator[tuple[Tensor, list[Tensor] | None]]:
-        """The test images in batches, with the states they start from."""
+        """This process's share of the test images in batches, with the states they start from."""
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
-        for images, y in self.test.parts(TEST_BATCH):
-            yield prepare(images, *self.colours), self._start(len(y), random)
+        parts = (
+            (prepare(self.ranks.share(images), *self.colours), self._start(len(y), random))
+            for images, y in self.test.parts(TEST_BATCH)
+        )
+        if self.ranks.count == 1:
+            yield from parts
+        while some := list(itertools.islice(parts, self.ranks.count)):
+            images, known = torch.cat([x for x, _ in some]), [start for _, start in some if start is not None]
+            if len(images):
+                yield images, [torch.cat(layer) for layer in zip(*known, strict=True)] or None
+
+    def compare_weights(self) -> None:
+        """Raise :class:`MachineError` unless all processes of the run have the same weights."""
+        if self.ranks.count == 1:
+            return
+        parts = (self.model.network, self.model.signals)
+        first, *others = self.ranks.exchanged([weights_digest(part) for part in parts if part is not None])
+        if different := [str(number) for number, found in enumerate(others, 1) if found != first]:
+            raise MachineError(
+                f"process {', '.join(different)}: its weights are no longer those of process 0, as its machine "
+                "computes in another way; use machines and versions that are alike"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The model and its optimiser: all that one epoch hands to the next."""
         return {**self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
-    def _training_batches(self, epoch: int) -> Iterator[tuple[Tensor, Batch]]:
-        """Numbers (B,) of the samples of each batch, and the batch."""
+    def _training_batches(self, epoch: int) -> Iterator[tuple[int, Tensor, Batch]]:
+        """Of each batch the number of its samples, numbers (B,) of those that this process takes, and these."""
         seed, data = self.scenario.scenario.seed, self.scenario.data
-        order = torch.randperm(len(self.data.train_labels), generator=generator(seed, Stream.ORDER, epoch))
         random = generator(seed, Stream.AUGMENTATION, epoch)
-        for chosen in order.split(self.scenario.training.batch_size):
-            views = draw_views(data, len(chosen), random)
+        for whole in self._order(epoch):
+            chosen, views = (self.ranks.share(one) for one in (whole, draw_views(data, len(whole), random)))
             images, y = self.training.batch(chosen)
             images = show(images, views, data)
-            teacher = {} if self.targets is None else self.targets.of(chosen, views, images)
-            yield chosen, Batch(prepare(images, *self.colours), y, teacher)
+            teacher = {} if self.targets is None or not len(y) else self.targets.of(chosen, views, images)
+            yield len(whole), chosen, Batch(prepare(images, *self.colours), y, teacher)
+
+    def _order(self, epoch: int) -> Sequence[Tensor]:
+        """Numbers (B,) of the samples of each whole batch."""
+        random = generator(self.scenario.scenario.seed, Stream.ORDER, epoch)
+        return torch.randperm(len(self.data.train_labels), generator=random).split(self.scenario.training.batch_size)

@@ -1,14 +1,17 @@
 """Warm starts: the free state of every training sample, kept in float16 from one epoch to the next.
 
 A sample is seen once per epoch, so what an epoch reads is what the epoch before it left. Each epoch leaves its states
-in a file of its own beside the checkpoint; the older one is deleted once the checkpoint that needs the newer one is
-safe. A resumed run therefore starts from the very states the uninterrupted run had.
+in a file of its own beside the checkpoint, or in one per process where several share the samples: a process writes
+what it has computed, and reads the samples of its next epoch from whoever had them. Older files are deleted once the
+checkpoint that needs the newer ones is safe. A resumed run therefore starts from the very states the uninterrupted run
+had, and with any number of processes.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,51 +23,101 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import CheckpointError
+from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.record.atomic import file_digest, require_room
 from neurosim_ep.record.growing import RESTORE
+
+HELD = "held"
+"""Numbers of the samples whose states are in the file of one process of several."""
+
+
+class _Part:
+    """States of the samples ``numbers`` (n,), in rising order, of every layer (rows, *shape): row by row in memory, or
+    in a file at the rows of their numbers.
+    """
+
+    def __init__(self, numbers: np.ndarray, layers: Sequence[np.ndarray | h5py.Dataset]) -> None:
+        self.numbers, self.layers = numbers, layers
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Where the samples ``chosen`` (n,), which are among its own and rise, lie."""
+        in_memory = isinstance(self.layers[0], np.ndarray)
+        return np.searchsorted(self.numbers, chosen) if in_memory else chosen
 
 
 class WarmStates:
     """Free states of ``samples`` training samples with layers of ``shapes``, in ``folder``.
 
     With ``in_memory`` states are read from and kept in memory and written out once per epoch; else they stay in the
-    file. Use it as a context for the length of an epoch.
+    file. Use it as a context for the length of an epoch. Each of several ``ranks`` has the states of its own samples.
     """
 
-    def __init__(self, folder: Path, samples: int, shapes: Sequence[tuple[int, ...]], *, in_memory: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        samples: int,
+        shapes: Sequence[tuple[int, ...]],
+        *,
+        in_memory: bool,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.folder, self.samples, self.shapes, self.in_memory = folder, samples, list(shapes), in_memory
-        self.epoch = 0
-        self._old: list[np.ndarray | h5py.Dataset] | None = None
-        self._new: list[np.ndarray | h5py.Dataset] = []
+        self.ranks, self.epoch = ranks, 0
+        self._known: tuple[int, str | None] = 0, None
+        self._old: list[_Part] | None = None
+        self._new = _Part(np.arange(0), [])
         self._files: list[h5py.File] = []
 
     def path(self, epoch: int) -> Path:
-        """The file that ``epoch`` (from 0) starts from."""
-        return self.folder / f"warm-{epoch}.h5"
+        """The file that this process writes for ``epoch`` (from 0) to start from."""
+        own = "" if self.ranks.count == 1 else f".{self.ranks.number}-of-{self.ranks.count}"
+        return self.folder / f"warm-{epoch}{own}.h5"
+
+    def paths(self, epoch: int) -> list[Path]:
+        """All files that ``epoch`` (from 0) starts from, in the order of the processes that wrote them."""
+        found = [(re.fullmatch(rf"warm-{epoch}(?:\.(\d+)-of-(\d+))?\.h5", path.name), path) for path in self._all()]
+        return [path for _, path in sorted((int(name[1] or 0), path) for name, path in found if name)]
 
     def digest(self, epoch: int) -> str | None:
-        """SHA-256 of the file that ``epoch`` (from 0) starts from; None for the first, which starts from none."""
-        return file_digest(self.path(epoch)) if epoch else None
+        """SHA-256 of the files that ``epoch`` (from 0) starts from; None for the first, which starts from none. Each
+        process looks at some of them.
+        """
+        if self._known[0] != epoch:
+            self._known = epoch, self._digest(epoch)
+        return self._known[1]
+
+    def _digest(self, epoch: int) -> str:
+        paths, count = self.paths(epoch), self.ranks.count
+        found = self.ranks.exchanged([file_digest(path) for path in paths[self.ranks.number :: count]])
+        return ",".join(found[place % count][place // count] for place in range(len(paths)))
 
     def require(self, epoch: int, digest: str | None) -> None:
         """Raise :class:`CheckpointError` unless ``epoch`` (from 0) starts from the states with this :meth:`digest`."""
-        if epoch and not self.path(epoch).is_file():
+        if epoch and not self.paths(epoch):
             raise CheckpointError(f"{self.path(epoch)}: the states of the samples are missing; {RESTORE}")
         if self.digest(epoch) != digest:
-            raise CheckpointError(f"{self.path(epoch)}: damaged: not the states that the run left; {RESTORE}")
+            names = ", ".join(str(path) for path in self.paths(epoch))
+            raise CheckpointError(f"{names}: damaged: not the states that the run left; {RESTORE}")
 
-    def begin(self, epoch: int) -> WarmStates:
-        """Get ready for ``epoch`` (from 0). Raises :class:`CheckpointError` for states of another network."""
-        self.epoch = epoch
+    def begin(self, epoch: int, own: Tensor) -> WarmStates:
+        """Get ready for ``epoch`` (from 0), in which this process has the samples ``own`` (n,). Raises
+        :class:`CheckpointError` for states of another network.
+        """
+        self.epoch, numbers = epoch, np.sort(own.numpy())
         if epoch == 0:
             self._old = None
-        elif not self.in_memory or self._old is None:
-            datasets = self._open(self.path(epoch))
-            self._old = [dataset[:] for dataset in datasets] if self.in_memory else datasets
+        elif not self.in_memory:
+            self._old = self._open(epoch)
+        elif self._old is None or self.ranks.count > 1:
+            parts = self._open(epoch)
+            self._old = [_Part(numbers, [self._read(parts, n, numbers) for n in range(len(self.shapes))])]
         if self.in_memory:
-            self._new = [np.zeros((self.samples, *shape), np.float16) for shape in self.shapes]
+            new: Sequence[np.ndarray | h5py.Dataset] = [
+                np.zeros((len(numbers), *shape), np.float16) for shape in self.shapes
+            ]
         else:
-            self._new = self._create(self.path(epoch + 1))
+            new = self._create(self.path(epoch + 1), numbers)
+        self._new = _Part(numbers, new)
         return self
 
     def __enter__(self) -> WarmStates:
@@ -75,12 +128,14 @@ class WarmStates:
     ) -> None:
         """Leave the states of a finished epoch for the next one."""
         if kind is None and self.in_memory:
-            for dataset, values in zip(self._create(self.path(self.epoch + 1)), self._new, strict=True):
-                dataset[:] = values
+            numbers = self._new.numbers
+            for dataset, values in zip(self._create(self.path(self.epoch + 1), numbers), self._new.layers, strict=True):
+                if len(numbers):
+                    dataset[slice(None) if len(numbers) == self.samples else numbers] = values
         for file in self._files:
             file.close()
         self._files.clear()
-        self._old = self._new if self.in_memory else None
+        self._old = [self._new] if self.in_memory else None
         if kind is None:
             with self.path(self.epoch + 1).open("rb") as written:
                 os.fsync(written.fileno())
@@ -90,36 +145,58 @@ class WarmStates:
         if self._old is None:
             return None
         order, back = self._sorted(chosen)
-        return [channels_last(torch.from_numpy(values[order][back]).to(device).float()) for values in self._old]
+        found = (self._read(self._old, layer, order)[back] for layer in range(len(self.shapes)))
+        return [channels_last(torch.from_numpy(values).to(device).float()) for values in found]
 
     def keep(self, chosen: Tensor, states: Sequence[Tensor]) -> None:
-        """Remember ``states`` (B, *shape) of the samples ``chosen`` (B,)."""
+        """Remember ``states`` (B, *shape) of the samples ``chosen`` (B,), which are among this process's."""
+        if not len(chosen):
+            return
         order, back = self._sorted(chosen)
-        forth = np.argsort(back)
-        for kept, state in zip(self._new, states, strict=True):
-            kept[order] = state.to(torch.float16).cpu().numpy()[forth]
+        rows, forth = self._new.rows(order), np.argsort(back)
+        for kept, state in zip(self._new.layers, states, strict=True):
+            kept[rows] = state.to(torch.float16).cpu().numpy()[forth]
 
     def forget_all_but(self, epoch: int) -> None:
         """Delete what epochs other than ``epoch`` start from."""
-        for path in self.folder.glob("warm-*.h5"):
-            if path != self.path(epoch):
-                path.unlink()
+        for path in set(self._all()) - set(self.paths(epoch)):
+            path.unlink()
 
-    def _open(self, path: Path) -> list[h5py.Dataset]:
+    def _all(self) -> list[Path]:
+        return sorted(self.folder.glob("warm-*.h5"))
+
+    def _read(self, parts: Sequence[_Part], layer: int, chosen: np.ndarray) -> np.ndarray:
+        """States (n, *shape) of a layer of the samples ``chosen`` (n,), in rising order, wherever they are."""
+        if len(parts) == 1 and len(chosen):
+            return parts[0].layers[layer][parts[0].rows(chosen)]
+        found = np.zeros((len(chosen), *self.shapes[layer]), np.float16)
+        for part in parts:
+            if (mine := np.isin(chosen, part.numbers)).any():
+                found[mine] = part.layers[layer][part.rows(chosen[mine])]
+        return found
+
+    def _open(self, epoch: int) -> list[_Part]:
+        """What the files of ``epoch`` hold, which must be the states of all samples."""
+        parts, path = [], self.path(epoch)
         try:
-            self._files.append(h5py.File(path, "r"))
-            datasets = [self._files[-1][f"layer{n}"] for n in range(len(self.shapes))]
-            shapes = [dataset.shape for dataset in datasets]
+            for path in self.paths(epoch):
+                self._files.append(file := h5py.File(path, "r"))
+                datasets = [file[f"layer{n}"] for n in range(len(self.shapes))]
+                if [dataset.shape for dataset in datasets] != [(self.samples, *shape) for shape in self.shapes]:
+                    raise CheckpointError(f"{path}: holds the states of another network or data set; {RESTORE}")
+                parts.append(_Part(file[HELD][:] if HELD in file else np.arange(self.samples), datasets))
         except (OSError, KeyError) as problem:
             raise CheckpointError(f"{path}: damaged or of another network ({problem}); {RESTORE}") from problem
-        if shapes != [(self.samples, *shape) for shape in self.shapes]:
-            raise CheckpointError(f"{path}: holds the states of another network or data set; {RESTORE}")
-        return datasets
+        if sum(len(part.numbers) for part in parts) != self.samples:
+            raise CheckpointError(f"{path}: of the states of the samples some files are missing; {RESTORE}")
+        return parts
 
-    def _create(self, path: Path) -> list[h5py.Dataset]:
-        require_room(self.folder, 2 * self.samples * sum(math.prod(shape) for shape in self.shapes))
+    def _create(self, path: Path, numbers: np.ndarray) -> list[h5py.Dataset]:
+        require_room(self.folder, 2 * len(numbers) * sum(math.prod(shape) for shape in self.shapes))
         file = h5py.File(path, "w")
         self._files.append(file)
+        if self.ranks.count > 1:
+            file[HELD] = numbers
         return [
             file.create_dataset(f"layer{n}", (self.samples, *shape), np.float16, chunks=(1, *shape))
             for n, shape in enumerate(self.shapes)

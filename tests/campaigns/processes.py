@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/helpers")]
@@ -51,8 +53,10 @@ def load_everything() -> None:
     torch.set_num_threads(1)
 
 
-def start(words: list[str], told: Path) -> int:
-    """A command in a process of its own, whose output goes to the file ``told``; its number."""
+def start(words: list[str], told: Path, variables: Mapping[str, str] = MappingProxyType({})) -> int:
+    """A command in a process of its own, whose output goes to the file ``told``; its number. ``variables`` are added to
+    its environment.
+    """
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # before the program's first line
     if pid := os.fork():
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
@@ -62,6 +66,7 @@ def start(words: list[str], told: Path) -> int:
         from neurosim_ep.__main__ import program
         from neurosim_ep.interrupts import listen
 
+        os.environ.update(variables)
         descriptor = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for number in (1, 2):
             os.dup2(descriptor, number)

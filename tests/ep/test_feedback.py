@@ -268,7 +268,7 @@ def test_real_tiles_pass_the_displacement_down(gains: tuple[float, float]) -> No
     found = []
     for exact in (False, True):
         trainer = Trainer(Experiment.open(load_scenario("smoke", sets), device="cpu", exact=exact))
-        _, images = next(trainer._training_batches(0))
+        *_, images = next(trainer._training_batches(0))
         if trainer.model.tiles is not None:
             with trainer.model.tiles.calibrating():
                 trainer.step.present(images)

@@ -70,7 +70,7 @@ def tile_array(
     tiles = TileArray(geometry, array, section, CIRCUIT, held, (on_rows, on_columns))
     tiles.scale = float(made.weight.abs().max())
     tiles.random = seeded(seed + 1)
-    tiles.hold(tiles.normalised(made.weight.detach()))
+    tiles.hold(tiles.normalised(made.weight.detach()), tiles.random)
     return tiles
 
 

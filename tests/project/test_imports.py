@@ -20,7 +20,7 @@ BASE = {"errors", "units", "registry", "strict", "display", "extras"}
 FILES = BASE | {"resources", "scenario"}
 PHYSICS = FILES | {"ep", "tiles"}
 KEPT = FILES | {"tiles", "hardware", "record"}
-COMPUTING = PHYSICS | {"threads", "hardware", "record", "scheduler", "data", "teacher"}
+COMPUTING = PHYSICS | {"threads", "ranks", "hardware", "record", "scheduler", "data", "teacher"}
 # What each room may import besides itself; hardware gets tile plans and counts, never a network.
 ALLOWED = {
     "strict": set(),
@@ -32,6 +32,7 @@ ALLOWED = {
     "progress": {"units"},
     "interrupts": set(),
     "threads": {"errors"},
+    "ranks": {"errors", "interrupts"},
     "resources": {"errors"},
     "scenario": FILES,
     "ep": BASE | {"scenario"},
