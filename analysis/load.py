@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
+from neurosim_ep.record.frames import read_csv
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.registry import RULES
@@ -32,10 +33,7 @@ class DoesNotConcern(NothingToDraw):
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The CSV file at ``path``. Raises :class:`CheckpointError` when it is broken or lacks one of ``columns``."""
-    try:
-        frame = pd.read_csv(path)
-    except (ValueError, OSError) as problem:
-        raise CheckpointError(f"{path}: cannot be read as a CSV table ({problem})") from problem
+    frame = read_csv(path)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")

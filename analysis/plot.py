@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from neurosim_ep.analysis import (
@@ -29,8 +30,8 @@ from neurosim_ep.analysis import (
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.points import points_of_sweep
 from neurosim_ep.analysis.shares import do_all
-from neurosim_ep.analysis.style import save
-from neurosim_ep.errors import UsageError
+from neurosim_ep.analysis.style import STYLE, save
+from neurosim_ep.errors import UsageError, nearest
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
     "states": states.draw,
@@ -45,6 +46,20 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "resolution": resolution.draw,
     "pulses": pulses.draw,
 }
+
+
+def picture(run: Run, name: str) -> Figure:
+    """The picture ``name``, a key of :data:`PICTURES`, of ``run``, in the style of all.
+
+    Raises :class:`UsageError` for another name, and where its input was not recorded.
+    """
+    if name not in PICTURES:
+        raise UsageError(f'no picture "{name}"; {nearest(name, PICTURES)}')
+    try:
+        with matplotlib.rc_context(STYLE):
+            return PICTURES[name](run)
+    except NothingToDraw as reason:
+        raise UsageError(f"no picture {name}: {reason}") from reason
 
 
 def say_on_stderr(message: str) -> None:

@@ -62,10 +62,25 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class Picture(Figure):
+    """A figure that notebooks show by itself, whether pyplot is loaded or not."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        raster = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            self.savefig(raster, format="png")
+        width, height = (round(SCREEN_DPI * inches) for inches in self.get_size_inches())
+        return raster.getvalue(), {"width": width, "height": height}
+
+
+SCREEN_DPI = 80
+"""Pixels of a page per inch of a picture, which is drawn finer."""
+
+
 def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: float = 5.0) -> Figure:
     """An empty figure (inches) with a headline, the run it shows and one line that explains the picture."""
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height), w_pad=0.1, h_pad=0.08)
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = Picture(figsize=(width, height), layout=layout)
     left = 0.12 / width
     figure.text(left, 1 - 0.11 / height, title, fontsize=13, fontweight="bold", va="top")
     figure.text(left, 1 - 0.38 / height, explanation, fontsize=9.5, va="top")

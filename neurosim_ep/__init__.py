@@ -12,40 +12,58 @@ from typing import TYPE_CHECKING, Any
 from neurosim_ep.threads import wait_passively
 
 if TYPE_CHECKING:
-    from neurosim_ep.ep.network import build_network
+    from neurosim_ep.ep.network import Network, build_network
     from neurosim_ep.ep.signals import build_signals
+    from neurosim_ep.reader import RunReader, load_network, open_run
+    from neurosim_ep.record.frames import Traffic, read_traffic
     from neurosim_ep.scenario.load import load_scenario
     from neurosim_ep.scheduler.feedforward import backprop_gradients
-    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
     from neurosim_ep.scheduler.schedule import Schedule
     from neurosim_ep.scheduler.unrolled import bptt_gradients
     from neurosim_ep.train.result import RunResult
-    from neurosim_ep.train.run import run
+    from neurosim_ep.train.run import resume, run
 
 __version__ = "0.1.0"
 __all__ = [
     "EPGradients",
+    "Network",
+    "RunReader",
     "RunResult",
     "Schedule",
+    "Traffic",
     "backprop_gradients",
     "bptt_gradients",
     "build_network",
     "build_signals",
     "ep_gradients",
+    "free_phase",
+    "load_network",
     "load_scenario",
+    "open_run",
+    "read_traffic",
+    "resume",
     "run",
 ]
 
 _HOMES = {
     "EPGradients": "neurosim_ep.scheduler.presentation",
+    "Network": "neurosim_ep.ep.network",
+    "RunReader": "neurosim_ep.reader",
     "RunResult": "neurosim_ep.train.result",
     "Schedule": "neurosim_ep.scheduler.schedule",
+    "Traffic": "neurosim_ep.record.frames",
     "backprop_gradients": "neurosim_ep.scheduler.feedforward",
     "bptt_gradients": "neurosim_ep.scheduler.unrolled",
     "build_network": "neurosim_ep.ep.network",
     "build_signals": "neurosim_ep.ep.signals",
     "ep_gradients": "neurosim_ep.scheduler.presentation",
+    "free_phase": "neurosim_ep.scheduler.presentation",
+    "load_network": "neurosim_ep.reader",
     "load_scenario": "neurosim_ep.scenario.load",
+    "open_run": "neurosim_ep.reader",
+    "read_traffic": "neurosim_ep.record.frames",
+    "resume": "neurosim_ep.train.run",
     "run": "neurosim_ep.train.run",
 }
 
@@ -63,3 +81,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({"__version__", *__all__})

@@ -1,4 +1,6 @@
-"""What a run shows on stderr while it works: a bar on a terminal, else a line per epoch, or warnings only."""
+"""What a run shows while it works: on stderr a bar on a terminal, else a line per epoch, or warnings only; in a
+notebook a bar below the cell.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 from neurosim_ep.units import format_time
@@ -16,17 +19,30 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+Means = Callable[[], "tuple[float, float] | None"]
+"""Loss and accuracy of the training samples of this epoch so far, None before the first; asking may wait for the
+device."""
+ASKED_EVERY = 0.5
+"""Seconds between two times that a bar asks for them."""
+
+
 class Reporter(Protocol):
     """Where a run reports to. Epochs and batches count from 1; ``close`` may be called twice."""
 
     def start(self, title: str, epochs: int, batches: int) -> None:
         """A run of ``epochs`` epochs of ``batches`` batches begins, or goes on."""
 
+    def follow(self, means: Means) -> None:
+        """An epoch begins, whose ``means`` may be asked for."""
+
     def batch(self, epoch: int, batch: int) -> None:
         """``batch`` batches of ``epoch`` are done."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is done; ``row`` is its line of epochs.csv."""
+
+    def stage(self, message: str) -> None:
+        """What is being done now, after the last batch."""
 
     def note(self, message: str) -> None:
         """Something worth knowing."""
@@ -54,10 +70,16 @@ class QuietReporter:
     def start(self, title: str, epochs: int, batches: int) -> None:
         pass
 
+    def follow(self, means: Means) -> None:
+        pass
+
     def batch(self, epoch: int, batch: int) -> None:
         pass
 
     def epoch(self, row: Mapping[str, Any]) -> None:
+        pass
+
+    def stage(self, message: str) -> None:
         pass
 
     def note(self, message: str) -> None:
@@ -114,25 +136,52 @@ class LineReporter(QuietReporter):
         pace = (self._clock() - self._began) / (done - (self._before or 0))
         return f"{format_time(pace * (self._epochs * self._batches - done))} left"
 
+    def stage(self, message: str) -> None:
+        self.note(message)
+
     def note(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
+class Asking:
+    """Asks for the means of an epoch now and then. ``clock`` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._due, self.text = clock, 0.0, ""
+        self._means: Means = lambda: None
+
+    def follow(self, means: Means) -> None:
+        """The next epoch's."""
+        self._means, self.text = means, ""
+
+    def due(self) -> bool:
+        """Ask where it is time to; whether it was, and :attr:`text` is fresh."""
+        if self._clock() < self._due:
+            return False
+        found = self._means()
+        self.text = "" if found is None else f"loss {found[0]:.4f}  train {found[1]:.1%}"
+        self._due = self._clock() + ASKED_EVERY
+        return True
+
+
 class RichReporter:
-    """A bar over all batches below the lines of the finished epochs; NO_COLOR is respected by rich."""
+    """A bar over all batches, with loss and accuracy so far, below the lines of the finished epochs; what comes after
+    the last batch is said in its place. NO_COLOR is respected by rich.
+    """
 
     PERIOD = 3600.0  # seconds of the pace that the time left follows from: many batches, testing included
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.perf_counter) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        self._console = console
+        self._console, self._asking = console, Asking(clock)
         self._progress: Progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
             TextColumn("left"),
+            TextColumn("{task.fields[means]}"),
             console=console,
             speed_estimate_period=self.PERIOD,
             transient=True,
@@ -141,15 +190,33 @@ class RichReporter:
     def start(self, title: str, epochs: int, batches: int) -> None:
         self._epochs, self._batches = epochs, batches
         self.note(title)
-        self._task = self._progress.add_task("epoch 1", total=epochs * batches)
+        self._task = self._progress.add_task("epoch 1", total=epochs * batches, means="")
         self._progress.start()
 
+    def follow(self, means: Means) -> None:
+        self._asking.follow(means)
+
     def batch(self, epoch: int, batch: int) -> None:
-        done = (epoch - 1) * self._batches + batch
-        self._progress.update(self._task, completed=done, description=f"epoch {epoch}/{self._epochs}")
+        done, name = (epoch - 1) * self._batches + batch, f"epoch {epoch}/{self._epochs}"
+        if batch == self._batches:
+            name += ", testing"
+        if done == self._epochs * self._batches:
+            self.stage(name)
+            return
+        self._asking.due()
+        self._progress.update(self._task, completed=done, description=name, means=self._asking.text)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         self.note(epoch_line(row, self._epochs))
+
+    def stage(self, message: str) -> None:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._progress.stop()
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._progress.add_task(message, total=None)
+        self._progress.start()
 
     def note(self, message: str) -> None:
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -159,6 +226,67 @@ class RichReporter:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+class NotebookReporter(QuietReporter):
+    """A bar below the cell of a notebook, with loss and accuracy so far and the last finished epochs; warnings on
+    stderr, which notebooks mark.
+    """
+
+    LINES = 12
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._asking, self._lines, self._handle = Asking(clock), list[str](), None
+
+    def start(self, title: str, epochs: int, batches: int) -> None:
+        self._title, self._epochs, self._batches = title, epochs, batches
+        self._show("", 0)
+
+    def follow(self, means: Means) -> None:
+        self._asking.follow(means)
+
+    def batch(self, epoch: int, batch: int) -> None:
+        if batch == self._batches or self._asking.due():
+            done = (epoch - 1) * self._batches + batch
+            testing = ", testing" if batch == self._batches else f", batch {batch}/{self._batches}"
+            self._show(f"epoch {epoch}/{self._epochs}{testing}  {self._asking.text}", done)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        self.note(epoch_line(row, self._epochs))
+
+    def stage(self, message: str) -> None:
+        self._show(message, None)
+
+    def note(self, message: str) -> None:
+        self._lines = [*self._lines, message][-self.LINES :]
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.update(_html(f"<b>{escape(self._title)}</b>", self._lines))
+
+    def _show(self, message: str, done: int | None) -> None:
+        """``message`` beside a bar of ``done`` batches, or of work that nobody can measure (None)."""
+        value = "" if done is None else f' value="{done}" max="{self._epochs * self._batches}"'
+        bar = f'<progress style="width: 20em"{value}></progress> {escape(message)}'
+        page = _html(f"<b>{escape(self._title)}</b><br>{bar}", self._lines)
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(page, display_id=True)
+        else:
+            self._handle.update(page)
+
+
+def _html(head: str, lines: list[str]) -> Any:
+    from IPython.display import HTML
+
+    return HTML(head + "".join(f"<pre style='margin: 0'>{escape(line)}</pre>" for line in lines))
+
+
+def default_reporter() -> Reporter:
+    """For runs from Python: a bar in a notebook, warnings alone elsewhere."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return QuietReporter() if getattr(shell, "kernel", None) is None else NotebookReporter()
 
 
 def make_reporter(quiet: bool) -> Reporter:

@@ -218,6 +218,9 @@ DEVICES: ClassRegistry[Any] = ClassRegistry(
 CONVERTERS: ClassRegistry[Any] = ClassRegistry(
     "converter", "neurosim_ep.converters", "neurosim_ep.hardware.model.adc", needs=["at_node", "cost"]
 )
+SINKS: ClassRegistry[Any] = ClassRegistry(
+    "sink", "neurosim_ep.sinks", "neurosim_ep.telemetry.sinks", needs=["package", "extra", "begin", "epoch", "end"]
+)
 
 LISTED: dict[str, Registry[Any]] = {
     "Activations": ACTIVATIONS,
@@ -228,5 +231,6 @@ LISTED: dict[str, Registry[Any]] = {
     "Device laws": DEVICES,
     "Prices of converters": CONVERTERS,
     "Export formats": EXPORTERS,
+    "Sinks": SINKS,
 }
 """What `neurosim-ep list` shows, under its titles."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from neurosim_ep.cli.answers import json_option, print_json
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import json_option, load, set_option
+from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.cli.text import table
 from neurosim_ep.errors import UsageError, nearest
 
@@ -65,7 +65,7 @@ def explain_command(
         counts,
     )
     if as_json:
-        click.echo(json.dumps(told.document()))
+        print_json(told.document())
         return
     click.echo(f"{style} bill on {file.model.model.name}, per training sample ({counts})")
     if component == TIME:

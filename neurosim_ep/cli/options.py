@@ -63,18 +63,14 @@ def machine_options(command: Callable[..., None]) -> Callable[..., None]:
     return device_option(threads_option(command))
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay.")
 
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that `run` and `resume` share."""
-    for option in (
-        click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay."),
-        json_option,
-        machine_options,
-    ):
-        command = option(command)
-    return command
+    """The options that commands share which train."""
+    return machine_options(
+        click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay.")(command)
+    )
 
 
 no_plots_option = click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
@@ -109,7 +110,8 @@ def gdu_command(
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
 @machine_options
-def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> None:
+@answering
+def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads: int | None) -> Answer:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
@@ -120,7 +122,11 @@ def diagnose(run_dir: Path, samples: int, out: Path | None, device: str, threads
         click.echo(message, err=True)
 
     found = diagnose(run_dir, samples, out, device=device, threads=threads, say=say)
-    print_pairs(found.summary())
-    click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
-    for finding in found.document["findings"]:
-        click.echo(f"- {finding}")
+
+    def show() -> None:
+        print_pairs(found.summary())
+        click.echo(f"\nLayers\n{table(found.layer_table())}\n\nFindings")
+        for finding in found.document["findings"]:
+            click.echo(f"- {finding}")
+
+    return Answer({**found.document, "layers": found.layers, "folder": found.folder}, show)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import json_option, load, machine_options, no_plots_option, run_options, set_option
+from neurosim_ep.cli.options import load, machine_options, no_plots_option, run_options, set_option
 from neurosim_ep.cli.text import print_pairs, table
 from neurosim_ep.progress import make_reporter
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @set_option
 @no_plots_option
 @run_options
+@answering
 def run_command(
     scenario: str,
     out: Path | None,
@@ -33,9 +34,8 @@ def run_command(
     no_plots: bool,
     device: str,
     threads: int | None,
-    as_json: bool,
     quiet: bool,
-) -> None:
+) -> Answer:
     """Train the network of SCENARIO, a TOML file or a shipped name."""
     from neurosim_ep.scenario.load import NO_PLOTS
 
@@ -45,7 +45,7 @@ def run_command(
 
     with closing(make_reporter(quiet)) as reporter:
         result = run(loaded, out, device=device, threads=threads, reporter=reporter, argv=argv, source=path)
-    _print_result(result, as_json, quiet)
+    return _ended(result, quiet)
 
 
 @cli.command()
@@ -53,15 +53,15 @@ def run_command(
 @set_option
 @no_plots_option
 @run_options
+@answering
 def resume(
     run_dir: Path,
     overrides: tuple[str, ...],
     no_plots: bool,
     device: str,
     threads: int | None,
-    as_json: bool,
     quiet: bool,
-) -> None:
+) -> Answer:
     """Continue the interrupted run in RUN_DIR.
 
     With the number of threads it began with, unless told otherwise. --set changes the scenario for the epochs to come,
@@ -73,7 +73,7 @@ def resume(
         result = resume(
             run_dir, device=device, threads=threads, reporter=reporter, plots=not no_plots, overrides=overrides
         )
-    _print_result(result, as_json, quiet)
+    return _ended(result, quiet)
 
 
 @cli.command()
@@ -81,15 +81,15 @@ def resume(
 @click.option("--out", type=click.Path(path_type=Path), help="Its folder; default: where a run looks for it.")
 @set_option
 @run_options
+@answering
 def teach(
     scenario: str,
     out: Path | None,
     overrides: tuple[str, ...],
     device: str,
     threads: int | None,
-    as_json: bool,
     quiet: bool,
-) -> None:
+) -> Answer:
     """Train a teacher for SCENARIO and store its targets.
 
     The teacher is a feed-forward network trained by backpropagation; what it shows at every layer whose signal is kd
@@ -100,15 +100,15 @@ def teach(
 
     with closing(make_reporter(quiet)) as reporter:
         result = teach(loaded, out, device, reporter, threads)
-    _print_result(result, as_json, quiet)
+    return _ended(result, quiet)
 
 
 @cli.command("bench")
 @click.argument("scenario", default="vgg11_le")
 @set_option
-@json_option
 @machine_options
-def bench_command(scenario: str, overrides: tuple[str, ...], device: str, threads: int | None, as_json: bool) -> None:
+@answering
+def bench_command(scenario: str, overrides: tuple[str, ...], device: str, threads: int | None) -> Answer:
     """Say how fast SCENARIO runs on this machine.
 
     Milliseconds per tick and phase, samples and operations per second, memory, and how long an epoch and the whole run
@@ -118,18 +118,16 @@ def bench_command(scenario: str, overrides: tuple[str, ...], device: str, thread
     from neurosim_ep.train.bench import bench
 
     found = bench(loaded, device=device, threads=threads)
-    if as_json:
-        click.echo(json.dumps(found.document()))
-        return
-    click.echo(f"{loaded.scenario.name}, one batch of {found.batch}\n\n{table(found.phase_rows())}\n")
-    print_pairs(found.summary())
-    click.echo()
-    for note in (*found.extrapolated, *found.notes):
-        click.echo(f"- {note}")
+
+    def show() -> None:
+        click.echo(f"{loaded.scenario.name}, one batch of {found.batch}\n\n{table(found.phase_rows())}\n")
+        print_pairs(found.summary())
+        click.echo()
+        for note in (*found.extrapolated, *found.notes):
+            click.echo(f"- {note}")
+
+    return Answer(found.document(), show)
 
 
-def _print_result(result: RunResult | Taught, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(asdict(result), default=str))
-    elif not quiet:
-        print_pairs(result.summary())
+def _ended(result: RunResult | Taught, quiet: bool) -> Answer:
+    return Answer(asdict(result), lambda: None if quiet else print_pairs(result.summary()))

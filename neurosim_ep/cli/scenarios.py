@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from neurosim_ep import resources
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.cli.text import table
@@ -18,7 +20,8 @@ from neurosim_ep.registry import LISTED
 @cli.command()
 @click.argument("scenario")
 @set_option
-def check(scenario: str, overrides: tuple[str, ...]) -> None:
+@answering
+def check(scenario: str, overrides: tuple[str, ...]) -> Answer:
     """Validate SCENARIO and show its network, tiles and memory.
 
     Nothing is run.
@@ -27,15 +30,20 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
     from neurosim_ep.train.inspect import inspect_scenario
 
     inspection = inspect_scenario(loaded)
-    click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
-    for title in ("network", "tiles", "memory", "notes"):
-        if rows := getattr(inspection, title):
-            click.echo(f"\n{title.capitalize()}\n{table(rows)}")
+
+    def show() -> None:
+        click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+        for title in ("network", "tiles", "memory", "notes"):
+            if rows := getattr(inspection, title):
+                click.echo(f"\n{title.capitalize()}\n{table(rows)}")
+
+    return Answer({"scenario": loaded.scenario.name, "file": path, **inspection.document}, show)
 
 
 @cli.command()
 @click.argument("section", required=False)
-def schema(section: str | None) -> None:
+@answering
+def schema(section: str | None) -> Answer:
     """Explain the keys of scenario files, or of one SECTION.
 
     Each key with its default, unit, meaning and rule.
@@ -45,21 +53,31 @@ def schema(section: str | None) -> None:
     sections = describe.names_at(())
     if section is not None and section not in sections:
         raise UsageError(f'no section "{section}"; {nearest(section, sections)}')
-    for name in [section] if section else sections:
-        meaning, keys = describe.describe_section(name)
-        click.echo(f"[{name}]  # {meaning}")
-        for key in keys:
-            default = f"= {key.default}" if key.default else "(required)"
-            unit = f" [{key.unit}]" if key.unit else ""
-            click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
-            for value, sentence in key.sentences.items():
-                click.echo(f"        {value}: {sentence}")
-        click.echo()
+    described = {name: describe.describe_section(name) for name in ([section] if section else sections)}
+
+    def show() -> None:
+        for name, (meaning, keys) in described.items():
+            click.echo(f"[{name}]  # {meaning}")
+            for key in keys:
+                default = f"= {key.default}" if key.default else "(required)"
+                unit = f" [{key.unit}]" if key.unit else ""
+                click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
+                for value, sentence in key.sentences.items():
+                    click.echo(f"        {value}: {sentence}")
+            click.echo()
+
+    found = [
+        {"name": name, "meaning": meaning, "keys": [asdict(key) for key in keys]}
+        for name, (meaning, keys) in described.items()
+    ]
+    return Answer({"sections": found}, show)
 
 
 @cli.command("list")
-def list_command() -> None:
+@answering
+def list_command() -> Answer:
     """List the shipped scenarios, sweeps, hardware models and parts of tiles, and what else has a name."""
+    listed = {}
     for title, folder, section in (
         ("Scenarios", "scenarios", "scenario"),
         ("Sweeps", "sweeps", "sweep"),
@@ -68,14 +86,18 @@ def list_command() -> None:
         ("Statistics of cells", "hwmodels/cells", "cell"),
         ("Converters", "hwmodels/converters", "converters"),
     ):
-        rows = [
+        listed[title] = [
             {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
             for name, path in resources.shipped_files(folder).items()
         ]
-        click.echo(f"{title}\n{table(rows)}\n")
     for title, registry in LISTED.items():
-        rows = [{"name": name, "description": text} for name, text in registry.sentences().items()]
-        click.echo(f"{title}\n{table(rows)}\n")
+        listed[title] = [{"name": name, "description": text} for name, text in registry.sentences().items()]
+
+    def show() -> None:
+        for title, rows in listed.items():
+            click.echo(f"{title}\n{table(rows)}\n")
+
+    return Answer({title.lower().replace(" ", "_"): rows for title, rows in listed.items()}, show)
 
 
 @cli.command()

@@ -6,7 +6,9 @@ Images stay uint8 in memory; a batch becomes float32 on the device that trains.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """Training and test images with what is needed to feed them to a network.
 
@@ -47,6 +49,28 @@ class Data:
         """(C, H, W) of one image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.image_shape))
+        return (
+            f"<images {shape} of {self.num_classes} classes: {len(self.train_labels):,} for training, "
+            f"{len(self.test_labels):,} for tests; {self.source}>"
+        )
+
+    def noted(self) -> dict[str, Any]:
+        """What ``run.json`` says of them; :meth:`unseen` takes it back."""
+        return {
+            "source": self.source, "digest": self.digest, "classes": self.num_classes, "shape": list(self.image_shape),
+            "mean": self.mean.tolist(), "std": self.std.tolist(),
+        }  # fmt: skip
+
+    @classmethod
+    def unseen(cls, noted: Mapping[str, Any]) -> Self:
+        """No images at all, but with the shape, classes and normalisation of those that were :meth:`noted`."""
+        images, labels = torch.empty(0, *noted["shape"], dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+        mean, std = (torch.tensor(noted[name], dtype=torch.float32) for name in ("mean", "std"))
+        names = [str(number) for number in range(noted["classes"])]
+        return cls(images, labels, images, labels, names, mean, std, noted["source"], noted["digest"], "")
 
 
 def load_data(section: DataSection, seed: int) -> Data:
@@ -126,6 +150,11 @@ def _digest(tensors: list[Tensor]) -> str:
 
 
 def prepare(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """float32 batch (B, C, H, W) of uint8 ``images``, (x / 255 - mean) / std per channel, on their device."""
+    """float32 batch (B, C, H, W) of uint8 ``images``, (x / 255 - mean) / std per channel, on their device; floats are
+    in units of full scale already.
+    """
     mean, std = (values.to(images.device)[:, None, None] for values in (mean, std))
-    return (images.to(torch.float32) / 255 - mean) / std
+    scaled = images.to(torch.float32)
+    if images.dtype == torch.uint8:
+        scaled /= 255
+    return (scaled - mean) / std

@@ -7,15 +7,16 @@ Kaiming uniform (a = √5, biases too) or He uniform (He et al. 2015), times the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from neurosim_ep.display import html_table, text_table
 from neurosim_ep.ep import activations, primitive
 from neurosim_ep.ep.edges import Connection, Edge, Identity, refuse_oversize
 from neurosim_ep.ep.seeds import Stream, generator
-from neurosim_ep.errors import ScenarioError
+from neurosim_ep.errors import ScenarioError, UsageError
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scenario.topology import IMAGE, EdgePlan, LayerPlan, per_layer
 
@@ -50,6 +51,8 @@ class Network(nn.Module):
 
     connections: Sequence[Connection]
     readout: Readout | None
+    dynamics: Callable[[Network, Tensor], Tensor] | None = None
+    """How it comes to rest and what its readout sees then, where somebody has said so: logits (B, C) of images."""
 
     def __init__(
         self,
@@ -75,6 +78,19 @@ class Network(nn.Module):
         for edge in self.edges:  # images, which may be normalised, have a sign
             edge.signed = edge.source == IMAGE or signs[edge.source], signs[edge.target]
         self.readout = Readout(math.prod(self.state_shapes[-1]), num_classes) if loss == "cross_entropy" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, C) of normalised images x (B, C, H, W) where the network has come to rest on them.
+
+        How it does (ticks, gains, schedule) is no property of the network: one that :func:`~neurosim_ep.load_network`
+        gives does it as its run did. Raises :class:`UsageError` where nobody has said how.
+        """
+        if self.dynamics is None:
+            raise UsageError(
+                "this network has weights alone, not how it comes to rest: call neurosim_ep.free_phase(network, x, "
+                "steps), whose states network.logits takes, or load a trained one with neurosim_ep.load_network"
+            )
+        return self.dynamics(self, x)
 
     @property
     def layers(self) -> int:
@@ -108,6 +124,41 @@ class Network(nn.Module):
     def largest_read_flops(self) -> int:
         """:attr:`Connection.read_flops` of the connection that has most of them."""
         return max(connection.read_flops for connection in self.connections)
+
+    def summary(self) -> str:
+        """What it is, in a line."""
+        weights = sum(parameter.numel() for parameter in self.parameters())
+        shape = "x".join(map(str, self.image_shape))
+        return (
+            f"{self.layers} layers of {sum(map(math.prod, self.state_shapes)):,} neurons, {weights:,} parameters; "
+            f"images {shape}, {self.num_classes} classes, {self.loss.replace('_', ' ')}"
+        )
+
+    def layer_rows(self) -> list[dict[str, str]]:
+        """A row per edge, for people, and one of the readout where there is one."""
+        rows = [
+            {
+                "edge": edge.name,
+                "kind": edge.kind if edge.pool is None else f"{edge.kind}, {edge.pool} pool",
+                "weights": "x".join(map(str, edge.weight.shape)) if isinstance(edge, Connection) else "-",
+                "states": "x".join(map(str, edge.out_shape)),
+                "activation": self.activations[edge.target].name,
+            }
+            for edge in self.edges
+        ]
+        if self.readout is not None:
+            weights = "x".join(map(str, self.readout.weight.shape))
+            classes = str(self.num_classes)
+            rows.append(
+                {"edge": "readout", "kind": "linear", "weights": weights, "states": classes, "activation": "softmax"}
+            )
+        return rows
+
+    def __repr__(self) -> str:
+        return f"<Network: {self.summary()}>\n{text_table(self.layer_rows())}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.layer_rows(), f"Network: {self.summary()}")
 
     def begin_phase(self, name: str) -> None:
         """Reads of real tiles belong to phase ``name`` ("free" or "nudge") from now on, but for those of the image,

@@ -17,6 +17,7 @@ from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, UsageError
 from neurosim_ep.experiment.copies import require, with_copies
 from neurosim_ep.experiment.device import select_device
+from neurosim_ep.experiment.dynamics import Dynamics
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.kept import SCENARIO, require_kept
@@ -24,8 +25,6 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.feedforward import feed_forward_passes
-from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.teacher.targets import (
     BlankTargets,
@@ -181,11 +180,7 @@ class Experiment:
 
     def rest(self, x: Tensor, start: Sequence[Tensor]) -> Relaxation:
         """Where images x (B, C, H, W) end: in a free phase from the states ``start``, or in a feed-forward pass."""
-        network, engine = self.model.network, self.engine()
-        if not self.scenario.plasticity.relaxes:
-            (_, end), *_ = feed_forward_passes(network, [x], precision=engine.precision)
-            return end
-        return free_phase(network, x, self.scenario.relaxation.free_steps, start, engine=engine)
+        return Dynamics(self.scenario).rest(self.model.network, x, start)
 
     def use_threads(self, threads: int | None, samples: int) -> int:
         """Compute with ``threads``, or with as many as fit this machine and ``samples`` images at once; returns the

@@ -21,7 +21,7 @@ def kept(folder: Path, scenario: Scenario) -> dict[str, Any]:
     """What a checkpoint keeps of the run directory ``folder``: the ``scenario`` key by key, and the SHA-256 of each of
     the other TOML files, which its hardware is described in.
     """
-    return {"scenario": dict(_keys(scenario.model_dump(mode="json", by_alias=True))), "files": _digests(folder)}
+    return {"scenario": dotted(scenario), "files": _digests(folder)}
 
 
 def require_kept(folder: Path, scenario: Scenario, known: Mapping[str, Any], overrides: Sequence[str] = ()) -> None:
@@ -42,6 +42,11 @@ def require_kept(folder: Path, scenario: Scenario, known: Mapping[str, Any], ove
             f"{folder / SCENARIO}: is not what the run was last saved with: {'; '.join(each)}; put back what it was, "
             f"or change it for the epochs to come with `{remedy}`"
         )
+
+
+def dotted(scenario: Scenario) -> dict[str, Any]:
+    """Every key of ``scenario`` as "section.key", with its value as JSON has it."""
+    return dict(_keys(scenario.model_dump(mode="json", by_alias=True)))
 
 
 def _keys(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -41,7 +41,7 @@ class Terms:
     scales: list[float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gradients:
     """What a presentation gives, however the gradients were found.
 
@@ -62,8 +62,14 @@ class Gradients:
         """Per sample (B,), the largest change of any state in its last free step."""
         return self.free_phase.residual
 
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} of {len(self.loss)} samples: loss {float(self.loss.mean()):.4g}, residual up to "
+            f"{float(self.residual.max()):.2g}, {len(self.grads)} gradients, {len(self.free)} layers>"
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class EPGradients(Gradients):
     """Result of :func:`ep_gradients`.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,16 +18,20 @@ from neurosim_ep.scenario.topology import per_layer
 from neurosim_ep.units import format_bits
 
 Rows = list[dict[str, str]]
+Records = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Tables of formatted strings, one dictionary per row."""
+    """Tables of formatted strings, one dictionary per row, and their values as a ``document``: ``images``,
+    ``hardware``, ``array``, and records of ``layers`` (edges), ``tiles`` (connections) and ``memory``.
+    """
 
     network: Rows
     tiles: Rows
     memory: Rows
     notes: Rows
+    document: dict[str, Any]
 
 
 def inspect_scenario(scenario: Scenario) -> Inspection:
@@ -37,11 +43,21 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
     num_classes, image_shape = classes_and_shape(scenario.data, scenario.scenario.seed)
     model = build_model(scenario, num_classes, image_shape)
     rates = per_layer(scenario.training.learning_rate, model.network.layers, "training.learning_rate", "rate")
+    layers, tiles, memory = _layers(model, rates), _tiles(model), model.memory(scenario.relaxation)
+    hardware = model.hardware.model
     return Inspection(
-        _network_rows(model, rates),
-        _tile_rows(model),
-        _memory_rows(scenario, model),
+        [*map(_layer_row, layers)],
+        _tile_rows(tiles, model.plan.to_frame()["utilisation"].mean()),
+        _memory_rows(scenario, memory),
         _notes(model, image_shape),
+        {
+            "images": {"shape": list(image_shape), "classes": num_classes},
+            "hardware": {"name": hardware.name, "description": hardware.description},
+            "array": asdict(model.plan.array),
+            "layers": layers,
+            "tiles": tiles,
+            "memory": memory.to_dict("records"),
+        },
     )
 
 
@@ -54,67 +70,104 @@ def classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, 
     return data.num_classes, data.image_shape
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _network_rows(model: Model, rates: list[float]) -> Rows:
+def _layers(model: Model, rates: list[float]) -> Records:
+    """A record per edge, and one of the readout where there is one; None where it has no such thing."""
     network = model.network
     signal_layers = model.signals.layers if model.signals is not None else []
-    rows = []
+    records = []
     for edge in network.edges:
-        weights = [edge.weight, edge.bias] if isinstance(edge, Connection) else []
-        rows.append(
+        connection = edge if isinstance(edge, Connection) else None
+        records.append(
             {
-                "layer": str(edge.target),
+                "layer": edge.target,
                 "name": edge.name,
-                "weights": _shape(tuple(weights[0].shape)) if weights else edge.kind,
-                "pool": edge.pool or "-",
-                "state": _shape(edge.out_shape),
-                "neurons": f"{math.prod(edge.out_shape):,}",
-                "parameters": f"{sum(value.numel() for value in weights):,}",
+                "kind": edge.kind,
+                "weights": list(connection.weight.shape) if connection else None,
+                "pool": edge.pool,
+                "state": list(edge.out_shape),
+                "neurons": math.prod(edge.out_shape),
+                "parameters": connection.weight.numel() + connection.bias.numel() if connection else 0,
                 "activation": network.activations[edge.target].name,
-                "rate": f"{rates[edge.target]:g}" if weights else "-",
-                "signal": "yes" if edge.target in signal_layers else "-",
+                "learning_rate": rates[edge.target] if connection else None,
+                "signal": edge.target in signal_layers,
             }
         )
-    if network.readout is not None:
-        readout = network.readout
-        rows.append(
+    if (readout := network.readout) is not None:
+        records.append(
             {
-                **dict.fromkeys(rows[0], "-"),
-                "layer": str(network.layers),
+                **dict.fromkeys(records[0]),
+                "layer": network.layers,
                 "name": "readout",
-                "weights": _shape(tuple(readout.weight.shape)),
-                "parameters": f"{readout.weight.numel() + readout.bias.numel():,}",
+                "kind": "readout",
+                "weights": list(readout.weight.shape),
+                "parameters": readout.weight.numel() + readout.bias.numel(),
                 "activation": "softmax",
             }
         )
-    return rows
+    return records
 
 
-def _tile_rows(model: Model) -> Rows:
+def _layer_row(record: dict[str, Any]) -> dict[str, str]:
+    """A record of :func:`_layers` for people."""
+    rate, neurons = record["learning_rate"], record["neurons"]
+    return {
+        "layer": str(record["layer"]),
+        "name": record["name"],
+        "weights": _shape(record["weights"]) if record["weights"] else record["kind"],
+        "pool": record["pool"] or "-",
+        "state": _shape(record["state"]) if record["state"] else "-",
+        "neurons": "-" if neurons is None else f"{neurons:,}",
+        "parameters": f"{record['parameters']:,}",
+        "activation": record["activation"],
+        "rate": "-" if rate is None else f"{rate:g}",
+        "signal": "yes" if record["signal"] else "-",
+    }
+
+
+def _tiles(model: Model) -> Records:
+    """A record per connection; ``utilisation``: mean share of the cells used; ``reuse``: see the notes."""
     tiles = model.plan.to_frame()
-    rows = []
+    records = []
     for number, geometry in enumerate(model.plan.geometries):
         mine = tiles[model.plan.tile_range(number)]
-        row_blocks, col_blocks = model.plan.grid(number)
-        rows.append(
+        records.append(
             {
-                "layer": str(mine["layer"].iloc[0]),
+                "layer": int(mine["layer"].iloc[0]),
                 "name": geometry.name,
-                "tiles": str(len(mine)),
-                "grid": f"{row_blocks}x{col_blocks}",
-                "utilisation": f"{mine['utilisation'].mean():.1%}",
-                "reuse": f"{mine['reuse'].iloc[0]}",
+                "tiles": len(mine),
+                "grid": list(model.plan.grid(number)),
+                "utilisation": float(mine["utilisation"].mean()),
+                "reuse": int(mine["reuse"].iloc[0]),
             }
         )
-    total = {"layer": "-", "name": "all", "tiles": str(len(tiles)), "grid": "-", "reuse": "-"}
-    return [*rows, {**total, "utilisation": f"{tiles['utilisation'].mean():.1%}"}]
+    return records
 
 
-def _memory_rows(scenario: Scenario, model: Model) -> Rows:
-    table = model.memory(scenario.relaxation)
+def _tile_rows(records: Records, utilisation: float) -> Rows:
+    """:func:`_tiles` for people, with a row of all, whose ``utilisation`` is the mean of all tiles."""
+    rows = [
+        {
+            "layer": str(record["layer"]),
+            "name": record["name"],
+            "tiles": str(record["tiles"]),
+            "grid": _shape(record["grid"]),
+            "utilisation": f"{record['utilisation']:.1%}",
+            "reuse": str(record["reuse"]),
+        }
+        for record in records
+    ]
+    total = str(sum(record["tiles"] for record in records))
+    return [
+        *rows,
+        {"layer": "-", "name": "all", "tiles": total, "grid": "-", "utilisation": f"{utilisation:.1%}", "reuse": "-"},
+    ]
+
+
+def _memory_rows(scenario: Scenario, table: pd.DataFrame) -> Rows:
     bits = pd.pivot_table(table, index="item", columns="method", values="bits", aggfunc="sum", sort=False)
     bits.loc["total"] = bits.sum()
     titles = {

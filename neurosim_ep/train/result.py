@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neurosim_ep.display import html_pairs
 from neurosim_ep.units import format_bits, format_si
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """How a run ended.
 
@@ -62,3 +63,13 @@ class RunResult:
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
             ("run directory", str(self.out)),
         ]
+
+    def __repr__(self) -> str:
+        accuracy = self.metrics["test_accuracy"]
+        return (
+            f"<run {self.status}: test accuracy {accuracy:.1%} after {self.epochs} epochs in {self.seconds:.1f} s; "
+            f"open it with neurosim_ep.open_run({str(self.out)!r})>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_pairs(self.summary(), f"run {self.status}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from neurosim_ep.experiment.device import device_name, peak_memory
 from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.interrupts import closing, interrupted, interruptible
-from neurosim_ep.progress import QuietReporter, Reporter
+from neurosim_ep.progress import Reporter, default_reporter
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
@@ -36,6 +37,7 @@ from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.teacher.store import target_bytes
+from neurosim_ep.telemetry.sinks.base import Sinks
 from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.threads import MOST, free_cores
 from neurosim_ep.train.pinned import pinned, pinned_data
@@ -60,7 +62,8 @@ def run(
         out: where the run directory is to be; by default a new one under ``runs/``.
         device: "auto", "cpu", "cuda" or "cuda:N".
         threads: how many PyTorch computes with on the CPU, which stays set; None: what fits machine and scenario.
-        reporter: is told of epochs, warnings and batches; by default warnings alone are shown, on stderr.
+        reporter: is told of epochs, warnings and batches; by default a notebook shows a bar, and elsewhere warnings
+            alone are shown, on stderr.
         argv: the command, kept in ``run.json``.
         source: the file the scenario came from, kept as ``source.toml``.
 
@@ -84,7 +87,7 @@ def run(
         resolved = dump_scenario(whole).encode()
         files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
         running = _Running(
-            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or QuietReporter()
+            directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter or default_reporter()
         )
 
         def begin() -> None:
@@ -99,8 +102,7 @@ def run(
             directory.begin(
                 scenario.scenario.name, seed=scenario.scenario.seed, versions=versions(),
                 device=device_name(trainer.device), threads=used, precision=trainer.engine.precision, argv=list(argv),
-                data={"source": data.source, "digest": data.digest, "classes": data.num_classes},
-                teacher=_teacher(trainer), metrics={},
+                data=data.noted(), teacher=_teacher(trainer), metrics={},
             )  # fmt: skip
 
         return _train(running, begin, 0, {})
@@ -150,7 +152,7 @@ def resume(
             images are others; and as run.
     """
     directory = RunDirectory.open(Path(run_dir))
-    reporter = reporter or QuietReporter()
+    reporter = reporter or default_reporter()
     if directory.info().get("status") == "done" and not overrides:
         reporter.note(f"{directory.path}: this run is complete; nothing to resume")
         return _report(Experiment.open(run_dir, device=device))
@@ -241,6 +243,15 @@ class _Running:
     tables: RunTables
     reporter: Reporter
     known: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Sinks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sinks = Sinks(self.scenario, self.directory.path, self.warn)
+
+    def warn(self, message: str) -> None:
+        """Say what may spoil the result, and keep it in run.log."""
+        self.reporter.warn(message)
+        self.directory.log(f"warning: {message}")
 
     def save(self, epoch: int, metrics: Metrics) -> None:
         """Checkpoint after ``epoch`` finished epochs."""
@@ -258,10 +269,13 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
     directory, started, before = running.directory, time.perf_counter(), 0.0
 
     def close(status: str, *messages: str) -> None:
+        running.reporter.close()
         directory.settle(
             (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
             seconds=before + time.perf_counter() - started,
         )  # fmt: skip
+        with suppress(OSError):  # of run.log, which says that a sink failed
+            running.sinks.end(status)
 
     with interruptible():
         try:
@@ -269,6 +283,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
             noted = directory.info().get("seconds")
             before = float(noted) if isinstance(noted, int | float) else 0.0
             said = _start(running, first)
+            running.sinks.begin(first)
             for epoch in range(first, running.scenario.training.epochs):
                 metrics = _one_epoch(running, epoch, metrics)
                 said = _say_new(running, said)
@@ -322,12 +337,8 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
 
 def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
-    began = time.perf_counter()
-
-    def warn(message: str) -> None:
-        reporter.warn(message)
-        directory.log(f"warning: {message}")
-
+    began, warn = time.perf_counter(), running.warn
+    reporter.follow(trainer.so_far)
     record = trainer.train_epoch(
         epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda message: warn(f"epoch {epoch + 1}: {message}")
     )
@@ -340,6 +351,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     if trainer.warm is not None:
         trainer.warm.forget_all_but(epoch + 1)
     reporter.epoch(row)
+    running.sinks.epoch({**row, **metrics}, record.layers)
     directory.log(" ".join(f"{key}={value:.6g}" for key, value in row.items() if value is not None))
     moving = record.settling["not_converged"] or 0.0
     if moving > 0.5:
@@ -363,5 +375,5 @@ def _say_new(running: _Running, said: list[str]) -> list[str]:
 def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
     from neurosim_ep.analysis.plot import plot_runs
 
-    reporter.note("drawing the pictures")
+    reporter.stage("drawing the pictures")
     return plot_runs([directory.path], say=reporter.note)

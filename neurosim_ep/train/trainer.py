@@ -44,6 +44,7 @@ class Trainer:
         self.optimiser = Optimiser(self.model.network, self.model.signals, self.scenario.training, updates)
         self.targets = experiment.targets
         self.warm: WarmStates | None = None
+        self.telemetry: EpochTelemetry | None = None
         self.engine = experiment.engine()
 
     @property
@@ -73,6 +74,10 @@ class Trainer:
             notes.append(f"{apart}; `neurosim-ep diagnose` measures how far they are from the loss's")
         return notes
 
+    def so_far(self) -> tuple[float, float] | None:
+        """Loss and accuracy of the training samples of this epoch so far; None before the first batch."""
+        return self.telemetry.means() if self.telemetry is not None and self.telemetry.samples else None
+
     def keep_warm_states(self, folder: Path) -> None:
         """Let samples start where they rested in the epoch before, if the scenario says so; ``folder`` keeps where."""
         kind = self.scenario.relaxation.warm_start
@@ -97,7 +102,7 @@ class Trainer:
         self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[str], None], warm: WarmStates | None
     ) -> EpochRecord:
         alpha, learning_rate = self._begin(epoch), self.optimiser.learning_rate
-        telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches)
+        self.telemetry = telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches)
         states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
         for number, (chosen, batch) in enumerate(self._training_batches(epoch)):
             start = self._start(len(chosen), states_random) if warm is None else warm.start(chosen, self.device)

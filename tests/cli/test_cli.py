@@ -114,6 +114,7 @@ def test_json_prints_exactly_one_object(
     install("neurosim_ep.train.run", "run", Recorder(FakeResult()))
     assert main(["run", str(scenario_file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
+        "schema_version": 1, "command": "run",
         "out": "runs/x", "status": "done", "metrics": {"test_accuracy": 0.5}, "epochs": 2, "seconds": 1.5,
     }  # fmt: skip
 
@@ -163,7 +164,7 @@ def test_check_prints_the_plan(
         {"layer": "conv1", "shape": "(16, 32, 32)", "neurons": "16384"},
         {"layer": "fc1", "shape": "(10,)", "neurons": "10"},
     ]
-    inspection = SimpleNamespace(network=rows, tiles=[{"tile": "0"}], memory=[{"item": "cells"}], notes=[])
+    inspection = SimpleNamespace(network=rows, tiles=[{"tile": "0"}], memory=[{"item": "cells"}], notes=[], document={})
     fake = Recorder(inspection)
     install("neurosim_ep.train.inspect", "inspect_scenario", fake)
     assert main(["check", str(scenario_file), "--set", "training.epochs=5"]) == 0

@@ -16,7 +16,7 @@ import neurosim_ep
 PACKAGE = ROOT / "neurosim_ep"
 HEAVY = {"torch", "numpy", "pandas", "scipy", "matplotlib", "h5py", "rich", "PIL"}
 
-BASE = {"errors", "units", "registry", "strict"}
+BASE = {"errors", "units", "registry", "strict", "display", "extras"}
 FILES = BASE | {"resources", "scenario"}
 PHYSICS = FILES | {"ep", "tiles"}
 KEPT = FILES | {"tiles", "hardware", "record"}
@@ -26,6 +26,8 @@ ALLOWED = {
     "strict": set(),
     "errors": set(),
     "units": set(),
+    "display": set(),
+    "extras": {"errors"},
     "registry": {"errors"},
     "progress": {"units"},
     "interrupts": set(),
@@ -45,6 +47,7 @@ ALLOWED = {
     "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
     "sweep": FILES | {"record", "threads", "experiment", "train", "interrupts"},
     "analysis": BASE | {"record", "threads"},
+    "reader": COMPUTING | {"experiment", "analysis"},
 }
 FLOORS = {"model": set(), "chip": {"model"}, "bill": {"model", "chip"}}  # of hardware/
 

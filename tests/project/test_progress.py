@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
-from neurosim_ep.progress import LineReporter, QuietReporter, Reporter, RichReporter, make_reporter
+from neurosim_ep.progress import (
+    LineReporter,
+    NotebookReporter,
+    QuietReporter,
+    Reporter,
+    RichReporter,
+    default_reporter,
+    make_reporter,
+)
 
 ROW = {
     "epoch": 2, "loss": 1.23456, "train_accuracy": 0.456, "test_accuracy": 0.4, "alpha": 1.0,
@@ -23,6 +34,8 @@ class Terminal(io.StringIO):
 
 def use(reporter: Reporter) -> None:
     reporter.start("mine: 10 epochs", epochs=10, batches=5)
+    reporter.follow(lambda: (1.5, 0.25))
+    reporter.batch(2, 4)
     reporter.batch(2, 5)
     reporter.epoch(ROW)
     reporter.note("see [here]")
@@ -100,6 +113,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for line in ("mine: 10 epochs", LINE, "see [here]", "warning: a layer died"):
         assert line in text
     assert "epoch 2/10" in text
+    assert "loss 1.5000  train 25.0%" in text
     assert "left" in text
     assert reporter._progress.speed_estimate_period > 600  # batches of a large network take longer than rich's 30 s
     assert capsys.readouterr().out == ""
@@ -125,3 +139,93 @@ def test_no_bar_where_it_does_not_fit(monkeypatch: pytest.MonkeyPatch, tty: bool
     monkeypatch.setattr(sys, "stderr", Terminal() if tty else io.StringIO())
     monkeypatch.setenv("TERM", term)
     assert type(make_reporter(quiet)) is (QuietReporter if quiet else LineReporter)
+
+
+def test_a_bar_says_what_is_done_after_the_last_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not stand at 100 % with no time left while the last epoch is tested and pictures are drawn."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "150")
+    reporter = make_reporter(quiet=False)
+    reporter.start("mine", epochs=1, batches=2)
+    reporter.follow(lambda: (1.5, 0.25))
+    reporter.batch(1, 1)
+    reporter.batch(1, 2)
+    assert "epoch 1/1, testing" in terminal.getvalue()
+    reporter.stage("drawing the pictures")
+    reporter.close()
+    text = terminal.getvalue()
+    assert "drawing the pictures" in text.rpartition("testing")[2]
+    assert "100%" not in text
+
+
+def test_means_are_asked_for_now_and_then() -> None:
+    """On a GPU each question waits for all that was to be computed."""
+    from rich.console import Console
+
+    clock, asked = Clock(), []
+
+    def means() -> tuple[float, float]:
+        asked.append(clock.now)
+        return 2.0, 0.5
+
+    reporter = RichReporter(Console(file=io.StringIO()), clock)
+    reporter.start("mine", epochs=2, batches=100)
+    reporter.follow(means)
+    for batch in range(1, 100):
+        clock.now += 0.1
+        reporter.batch(1, batch)
+    reporter.close()
+    assert len(asked) == 20
+
+
+class Handle:
+    """What IPython's display returns: ``shown`` has all that was shown in its place."""
+
+    def __init__(self, page: str) -> None:
+        self.shown = [page]
+
+    def update(self, page: str) -> None:
+        self.shown.append(page)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[Handle]]:
+    """Puts this process into a shell of IPython that has a kernel, or none; returns what is displayed."""
+
+    def enter(kernel: Any) -> list[Handle]:
+        displayed: list[Handle] = []
+
+        def display(page: str, display_id: bool) -> Handle:
+            displayed.append(Handle(page))
+            return displayed[-1]
+
+        ipython, module = ModuleType("IPython"), ModuleType("IPython.display")
+        ipython.get_ipython = lambda: SimpleNamespace(kernel=kernel)  # type: ignore[attr-defined]
+        module.display, module.HTML = display, str  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "IPython", ipython)
+        monkeypatch.setitem(sys.modules, "IPython.display", module)
+        return displayed
+
+    return enter
+
+
+def test_a_bar_in_a_notebook(notebook: Callable[[Any], list[Handle]], capsys: pytest.CaptureFixture[str]) -> None:
+    displayed = notebook(object())
+    reporter = default_reporter()
+    assert isinstance(reporter, NotebookReporter)
+    use(reporter)
+    (handle,) = displayed
+    assert '<progress style="width: 20em" value="9" max="50"></progress> epoch 2/10, batch 4/5' in handle.shown[1]
+    assert "loss 1.5000  train 25.0%" in handle.shown[1]
+    assert "testing" in handle.shown[2]
+    assert "<progress" not in handle.shown[-1] and "mine: 10 epochs" in handle.shown[-1]
+    assert LINE in handle.shown[-1] and "see [here]" in handle.shown[-1]
+    assert capsys.readouterr().err == "warning: a layer died\n"
+
+
+def test_a_prompt_and_a_script_stay_silent(notebook: Callable[[Any], list[Handle]]) -> None:
+    assert type(default_reporter()) is QuietReporter
+    notebook(None)
+    assert type(default_reporter()) is QuietReporter

@@ -90,7 +90,7 @@ def exported(document: dict[str, Any]) -> dict[str, int]:
 
 
 def test_the_command_knows_every_format() -> None:
-    assert EXPORTERS.names() == ["booksim", "messages-csv", "noxim", "sonata", "neurosim", "spice"]
+    assert EXPORTERS.names() == ["booksim", "messages-csv", "noxim", "parquet", "sonata", "neurosim", "spice"]
 
 
 def test_classes_are_found_in_the_source_of_their_homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ def small_maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_format_takes_small_maps_and_skips(small_maps: Path, tmp_path: Path) -> None:
-    for form in EXPORTERS.names():
+    for form in set(EXPORTERS.names()) - {"parquet"}:  # which is of tables, and needs another package
         assert export(small_maps, form, tmp_path / form)["format"] == form
     read_booksim(tmp_path / "booksim")
     read_noxim(tmp_path / "noxim")

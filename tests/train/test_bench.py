@@ -219,7 +219,7 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [word for override in TINY for word in ("--set", override)]
     assert main(["bench", "smoke", "--json", "--device", "cpu", "--threads", "1", *arguments]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert {key: type(value) for key, value in document.items()} == KEYS
+    assert {key: type(value) for key, value in document.items()} == {"schema_version": int, "command": str, **KEYS}
     assert set(document["free"]) == set(PhaseSpeed.__dataclass_fields__)
     assert document["threads"] == 1
 

@@ -132,15 +132,18 @@ class Summary:
             )
         return rows
 
+    def doubts(self) -> list[str]:
+        """What silicon has not shown, and who wins, EP or backpropagation."""
+        doubts = [f"warning: {style} style: {doubt}" for style in Style for doubt in self.sanity(style).warnings]
+        return [*doubts, *verdict(self.comparisons, most_frugal(self.comparisons, self.recording.chip.model))]
+
     def notes(self) -> list[str]:
         """What the figures are of."""
         counts, found = self.recording.counts, self.comparisons[0]
         by_phase = [counts.presentations[phase].max(1).sum() for phase in READ_PHASES if phase in counts.presentations]
         apart = " + ".join(f"{ticks / counts.samples:.1f}" for ticks in by_phase)
-        doubts = [f"warning: {style} style: {doubt}" for style in Style for doubt in self.sanity(style).warnings]
         return [
-            *doubts,
-            *verdict(self.comparisons, most_frugal(self.comparisons, self.recording.chip.model)),
+            *self.doubts(),
             f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
             f"{found.ticks:.1f} ticks per sample ({apart})",
             f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "

@@ -1,6 +1,8 @@
-"""Hardware models as tables for people: `neurosim-ep hw`."""
+"""Hardware models as entries for programs and as tables for people: `neurosim-ep hw`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.model.curves import Curve
@@ -14,22 +16,71 @@ DEFAULT = "(default)"
 """Stands for the file of a number that no file gives."""
 
 
-def list_rows() -> Rows:
-    """Every shipped model: name, node, base, description; one that is only a base says so."""
-    rows = []
+def list_models() -> list[dict[str, Any]]:
+    """Every shipped model: name, node_nm, the models it builds on, whether it is only a base, description."""
+    models = []
     for name, path in shipped_files("hwmodels").items():
         document, origins = merged(path)
         head = document["model"]
-        bases = [origin for origin in dict.fromkeys(origins.values()) if origin != path.stem]
-        rows.append(
+        models.append(
             {
                 "name": name,
-                "node": f"{head['node_nm']:g} nm",
-                "builds on": ", ".join(bases) or "-",
-                "description": ("(only a base) " if head.get("abstract") else "") + head["description"],
+                "node_nm": head["node_nm"],
+                "builds_on": [origin for origin in dict.fromkeys(origins.values()) if origin != path.stem],
+                "abstract": bool(head.get("abstract")),
+                "description": head["description"],
             }
         )
-    return rows
+    return models
+
+
+def list_rows() -> Rows:
+    """:func:`list_models` for people."""
+    return [
+        {
+            "name": model["name"],
+            "node": f"{model['node_nm']:g} nm",
+            "builds on": ", ".join(model["builds_on"]) or "-",
+            "description": ("(only a base) " if model["abstract"] else "") + model["description"],
+        }
+        for model in list_models()
+    ]
+
+
+def show_entries(name: str, section: str | None = None) -> list[dict[str, Any]]:
+    """Every choice and number of a model by its ``key``, in its ``unit``: as used at its node with the ends of its
+    interval, its kind, source and file, and as it was given where that differs. Curves are lists of points.
+
+    Raises :class:`UsageError` for a section there is not.
+    """
+    file = read_model(name)
+    entries = [
+        {"key": key, "value": word, "kind": "choice", "file": file.origins.get(key, DEFAULT)}
+        for key, word in choices(file.model)
+    ]
+    entries += [_entry(file, key, number) for key, number in numbers(file.model)]
+    return _of_section(entries, name, section)
+
+
+def _entry(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, Any]:
+    about = {"key": key, "unit": number.unit, "kind": number.kind, "file": file.origins.get(key, DEFAULT),
+             "source": number.source}  # fmt: skip
+    if isinstance(number, Curve):
+        return {**about, "x": list(number.x), "y": list(number.y)}
+    found: dict[str, Any] = {**about, "value": number.value, "low": number.low, "high": number.high}
+    given = file.given(key) if key in file.origins else {"value": number.value}
+    if given["value"] != number.value:
+        found["given"] = {"value": given["value"], "node_nm": given["node_nm"]}
+    return found
+
+
+def _of_section(rows: list[dict[str, Any]], name: str, section: str | None) -> list[dict[str, Any]]:
+    """Those of ``rows`` whose key is in ``section`` of the model ``name``, in the order of sections."""
+    sections = list(dict.fromkeys(row["key"].split(".")[0] for row in rows))
+    if section is not None and section not in sections:
+        raise UsageError(f'no section "{section}" in {name}; it has {", ".join(sections)}')
+    kept = [row for row in rows if section is None or row["key"].split(".")[0] == section]
+    return sorted(kept, key=lambda row: row["key"].split(".")[0])
 
 
 def show_rows(name: str, section: str | None = None) -> Rows:
@@ -46,12 +97,7 @@ def show_rows(name: str, section: str | None = None) -> Rows:
         for key, word in choices(file.model)
     ]  # fmt: skip
     rows += [number_row(file, key, number) for key, number in numbers(file.model)]
-    if section is not None:
-        sections = list(dict.fromkeys(row["key"].split(".")[0] for row in rows))
-        if section not in sections:
-            raise UsageError(f'no section "{section}" in {name}; it has {", ".join(sections)}')
-        rows = [row for row in rows if row["key"].split(".")[0] == section]
-    return sorted(rows, key=lambda row: row["key"].split(".")[0])
+    return _of_section(rows, name, section)
 
 
 def number_row(file: ModelFile, key: str, number: Quantity | Curve) -> Row:
@@ -73,14 +119,19 @@ def number_row(file: ModelFile, key: str, number: Quantity | Curve) -> Row:
 
 def diff_rows(name: str, other: str) -> Rows:
     """The choices and numbers, as used, in which two models differ."""
-    one, two = read_model(name), read_model(other)
-    said = [_as_used(file) for file in (one, two)]
+    said = [_as_used(read_model(one)) for one in (name, other)]
     keys = list(dict.fromkeys([*said[0], *said[1]]))
     return [
         {"key": key, name: said[0].get(key, "-"), other: said[1].get(key, "-")}
         for key in keys
         if said[0].get(key) != said[1].get(key)
     ]
+
+
+def diff_entries(name: str, other: str) -> list[dict[str, Any]]:
+    """:func:`diff_rows` with, in the order of the models, the :func:`show_entries` of each; None where it has none."""
+    known = [{entry["key"]: entry for entry in show_entries(one)} for one in (name, other)]
+    return [{"key": row["key"], "entries": [one.get(row["key"]) for one in known]} for row in diff_rows(name, other)]
 
 
 def _as_used(file: ModelFile) -> dict[str, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
-from neurosim_ep.registry import POLICIES, RULES
+from neurosim_ep.registry import POLICIES, RULES, SINKS
+from neurosim_ep.scenario.names import OneOf
 from neurosim_ep.scenario.schema.dynamics import RelaxationSection, SchedulerSection
 from neurosim_ep.scenario.schema.learning import PlasticitySection, SignalsSection, TeacherSection, TrainingSection
 from neurosim_ep.scenario.schema.network import DataSection, NetworkSection
@@ -27,6 +29,17 @@ class TelemetrySection(Section):
     stats_every: int = described(10, "batches between layer statistics", unit="batch", ge=1, le=LARGEST)
     traffic_every: int = described(100, "batches between exact tile counts; 0: none", unit="batch", ge=0, le=LARGEST)
     plots: bool = described(True, "draw the pictures when the run is done; `neurosim-ep plot` draws them at any time")
+    tensorboard: bool = described(
+        False, "also write event files for TensorBoard; needs the extra neurosim-ep[tensorboard]"
+    )
+    sinks: tuple[Annotated[str, OneOf(SINKS)], ...] = described(
+        (), "where else the numbers of every epoch go; mlflow needs the extra neurosim-ep[mlflow]", strict=False
+    )
+
+    @property
+    def all_sinks(self) -> list[str]:
+        """Names of all sinks, each once."""
+        return list(dict.fromkeys([*(["tensorboard"] if self.tensorboard else []), *self.sinks]))
 
 
 class Scenario(Section):

@@ -1,0 +1,61 @@
+"""What a command found: printed for people, or with --json as one object for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import click
+
+SCHEMA_VERSION = 1
+"""Of what --json prints: a key that is there stays, with its meaning and unit, while this number stays."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``document``: what was found, SI quantities with their unit in the key; ``show`` prints it for people."""
+
+    document: Mapping[str, Any]
+    show: Callable[[], None]
+
+
+def answering(command: Callable[..., Answer]) -> Callable[..., None]:
+    """Give ``command`` the option --json, and print the :class:`Answer` it returns as the user wants it."""
+
+    @json_option
+    @wraps(command)
+    def answered(*arguments: Any, as_json: bool, **choices: Any) -> None:
+        answer = command(*arguments, **choices)
+        if as_json:
+            print_json(answer.document)
+        else:
+            answer.show()
+
+    return answered
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print ``document`` after the version of its schema and the command it is of, as strict JSON in one line."""
+    path = click.get_current_context().command_path.split()[1:]
+    head = {"schema_version": SCHEMA_VERSION, "command": " ".join(path)}
+    click.echo(json.dumps(_plain({**head, **document}), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON knows it: null for what is no finite number, numbers for NumPy's, text for the rest."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): _plain(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_plain(one) for one in value]
+    return _plain(value.item()) if hasattr(value, "item") else str(value)
