@@ -12,6 +12,7 @@ from paths import DOCS, ROOT
 from tiny_run import tiny_run
 
 from neurosim_ep.analysis import style
+from neurosim_ep.analysis.plot import PICTURES
 from neurosim_ep.cli import main
 
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
@@ -88,6 +89,11 @@ def _done_before(words: list[str]) -> bool:
 def test_a_page_says_for_whom_it_is_and_what_comes_next(page: Path) -> None:
     title, way = page.read_text("utf-8").split("\n\n")[:2]
     assert title.startswith("# ") and re.match(r"> \*\*For\*\* .*\*\*Next\*\*: .*\]\(.*\.$", way, re.DOTALL), way
+
+
+def test_every_picture_of_a_run_has_an_entry() -> None:
+    text = (DOCS / "pictures.md").read_text("utf-8")
+    assert [name for name in PICTURES if f"\n### {name}\n" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
