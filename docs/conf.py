@@ -19,6 +19,7 @@ myst_enable_extensions = ["attrs_block", "colon_fence", "deflist"]
 myst_fence_as_directive = ["math"]
 html_math_renderer = "mathml"
 
+add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_numpy_docstring = False

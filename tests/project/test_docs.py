@@ -11,6 +11,8 @@ from pages import MARKS, PAGES, TINY, Block, blocks, is_pattern, problem_of, wit
 from paths import DOCS, ROOT
 from tiny_run import tiny_run
 
+from neurosim_ep.analysis import style
+from neurosim_ep.analysis.plot import PICTURES
 from neurosim_ep.cli import main
 
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
@@ -47,6 +49,7 @@ def test_what_a_page_shows_runs(
     page: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(style.STYLE, "figure.dpi", 40)  # coarse pictures are drawn faster
     names: dict[str, object] = {"__name__": "shown"}
     for block in blocks(page):
         if block.mark not in ("long", "tested"):
@@ -86,6 +89,11 @@ def _done_before(words: list[str]) -> bool:
 def test_a_page_says_for_whom_it_is_and_what_comes_next(page: Path) -> None:
     title, way = page.read_text("utf-8").split("\n\n")[:2]
     assert title.startswith("# ") and re.match(r"> \*\*For\*\* .*\*\*Next\*\*: .*\]\(.*\.$", way, re.DOTALL), way
+
+
+def test_every_picture_of_a_run_has_an_entry() -> None:
+    text = (DOCS / "pictures.md").read_text("utf-8")
+    assert [name for name in PICTURES if f"\n### {name}\n" not in text] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
