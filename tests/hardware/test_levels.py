@@ -169,6 +169,8 @@ def test_drivers_of_more_bits_grow_by_the_step() -> None:
     wide = model_with(dac__bits=4)
     assert wide.driver_energy().value == pytest.approx(8 * BASE.driver_energy().value)
     assert tile_area_m2(wide)["driver"] == pytest.approx(8 * tile_area_m2(BASE)["driver"])
+    with pytest.raises(HardwareModelError, match=r"dac: bits \(1000000\) with growth \(4\)"):
+        model_with(dac__bits=1_000_000)
 
 
 def test_lines_are_charged_by_c_v_squared() -> None:
