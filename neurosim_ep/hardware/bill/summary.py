@@ -76,9 +76,13 @@ class Summary:
     @property
     def _parts(self) -> str:
         levels = self.recording.chip.levels
-        cores = f" in {levels.cores} cores of {levels.per_core}" if levels.per_core > 1 else ""
-        clusters = f" and {levels.nodes} clusters of {levels.per_cluster}" if levels.per_cluster > 1 else ""
-        return f"{levels.tiles}{cores}{clusters}"
+        said = f"{levels.tiles}"
+        for word, number, size, joined in (
+            ("core", levels.cores, levels.per_core, "in"), ("cluster", levels.nodes, levels.per_cluster, "and"),
+        ):  # fmt: skip
+            if size > 1:
+                said += f" {joined} {number} {word}{'s' if number > 1 else ''} of {size}"
+        return said
 
     def _wear(self) -> str:
         worn = endurance_table(self.recording, samples=1e6)
