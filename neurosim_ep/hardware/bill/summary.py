@@ -101,11 +101,14 @@ class Summary:
         recording = self.recording
         if recording.chip.levels.nodes == 1:
             return "none: one router"
-        bits = sum(recording.bits(phase, Style.EVENT) for phase in READ_PHASES)
-        side, load = max(recording.mesh.loads(np.asarray(bits)).items(), key=lambda item: int(item[1].max()))
+        sent = [recording.sent(phase, Style.EVENT) for phase in READ_PHASES]
+        bits, flits = (
+            recording.mesh.loads(np.sum(part, axis=0))
+            for part in zip(*((one.bits, one.flits) for one in sent), strict=True)
+        )
+        side, load = max(bits.items(), key=lambda item: int(item[1].max()))
         y, x = np.unravel_index(int(load.argmax()), load.shape)
-        noc = recording.chip.model.noc
-        busy_s = float(load.max()) / noc.flit_bits.value * noc.hop_time.value
+        busy_s = float(flits[side][y, x]) * recording.chip.model.noc.hop_time.value
         event = next(one for one in self.comparisons if one.style == Style.EVENT)
         share = busy_s / recording.counts.samples / event.latency_s if event.latency_s else 0.0
         carried = format_si(float(load.max()) / recording.counts.samples, "bit")
