@@ -51,6 +51,14 @@ def test_backpropagation_is_billed_as_ep_is() -> None:
     assert lines["settling"] == (pulses * tile_copies(recording(BASE).chip)).sum()
 
 
+def test_what_backpropagation_has_computed_it_does_not_compute_again() -> None:
+    """Four samples, readout of 10 x 5: logits forwards and errors backwards, each once; nothing is pooled backwards."""
+    theirs = backprop_bill(for_backprop(recording(BASE))).groupby(["phase", "component"])["count"].sum()
+    assert [theirs[phase, "readout"] for phase in READ_PHASES[:2]] == [4 * 50, 4 * 50]
+    assert theirs["free", "pool"] == 4 * (70 * 8 * 8 + 20 * 4 * 4)
+    assert (READ_PHASES[1], "pool") not in theirs.index
+
+
 def test_the_interval_of_the_ratio_holds_every_corner() -> None:
     """Of all ends that components can take, the same in both bills, none gives a ratio outside."""
     ours, theirs = bill(recording(BASE), [Style.CLOCKED]), backprop_bill(for_backprop(recording(BASE)))

@@ -226,6 +226,18 @@ def test_exponents_beyond_any_number_are_refused(document: dict[str, Any]) -> No
     document["adc"]["table"]["8"]["energy"]["node_nm"] = 16
     with pytest.raises(HardwareModelError, match=r"adc\.table\.8\.energy: .*too large"):
         parse_hardware_model(document, "x")
+    document["scaling"]["adc_energy_exponent"]["value"] = 1.88
+    ends = {"supply": volts(0.6), "nominal": volts(0.9), "lowest": volts(0.6), "highest": volts(1.0)}
+    exponent = {**volts(1e6), "unit": "1"}
+    document["voltage"] = {**ends, "threshold": volts(0.3), "delay_exponent": exponent}
+    with pytest.raises(HardwareModelError, match="too large, look at the exponents of scaling and voltage"):
+        parse_hardware_model(document, "x")
+
+
+def test_memory_outside_the_chip_gives_something(document: dict[str, Any]) -> None:
+    document["dram"]["bandwidth"]["low"] = 0.0
+    with pytest.raises(HardwareModelError, match="bandwidth must be above 0 bit/s, at its low end too"):
+        parse_hardware_model(document, "x")
 
 
 def test_an_array_holds_a_weight(document: dict[str, Any]) -> None:

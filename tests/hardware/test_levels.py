@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
-from hardware_example import MODEL, RECORDING, changed, example_counts
+from hardware_example import FLAT, MODEL, RECORDING, changed, example_counts
 from hypothesis import given
 from hypothesis import strategies as st
 from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording, spent
@@ -17,6 +17,7 @@ from neurosim_ep.hardware.bill.network import carried_bits
 from neurosim_ep.hardware.bill.reads import busy_s, read_time_s
 from neurosim_ep.hardware.bill.sanity import sanity
 from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
@@ -169,6 +170,8 @@ def test_drivers_of_more_bits_grow_by_the_step() -> None:
     wide = model_with(dac__bits=4)
     assert wide.driver_energy().value == pytest.approx(8 * BASE.driver_energy().value)
     assert tile_area_m2(wide)["driver"] == pytest.approx(8 * tile_area_m2(BASE)["driver"])
+    with pytest.raises(HardwareModelError, match=r"dac: bits \(1000000\) with growth \(4\)"):
+        model_with(dac__bits=1_000_000)
 
 
 def test_lines_are_charged_by_c_v_squared() -> None:
@@ -263,6 +266,20 @@ def test_the_sanity_of_a_bill() -> None:
     assert sanity(found, settled, Style.SETTLING).operations_per_J == pytest.approx(once / reads_J)
     cold = seen._replace(area_m2=seen.area_m2 * 1e-4, bit_operations_per_J=1e15)
     assert [warning.split(":")[1].strip()[:5] for warning in cold.warnings] == ["chips", "the l", "measu"]
+
+
+def test_a_link_is_busy_for_whole_flits() -> None:
+    """40 events in each of three ticks, each a packet of 8 bits, 6 of address and a header of 16: one flit of 32."""
+    chip = FLAT.chip
+    counts = example_counts(chip.plan)
+    counts.sends["free"] = np.array([[40 * (sender.layer == 0) for sender in chip.plan.senders]] * 3)
+    summary = Summary(Recording.on(chip, counts))
+    said = dict(summary.chip_rows())["hottest link"]
+    flits, bits = (
+        120 * share * 1e-9 / sum(latencies_s(summary.recording, Style.EVENT).values()) for share in (1, 30 / 32)
+    )
+    assert said.startswith("3.60 kbit per sample from router (0, 0) to the east, busy ")
+    assert f"{flits:.0%} of the time (event style)" in said and f"{bits:.0%}" not in said
 
 
 def test_a_file_without_levels_has_a_router_per_tile() -> None:

@@ -37,6 +37,8 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     yield act(Part.NEURON, updates * neurons, term("digital.neuron_energy"))
     poolings = ticks.copy()
     poolings[0] = samples if phase == "free" else 0
+    if chip.backprop and phase == BACKWARD:  # errors follow the routing that was kept
+        poolings[:] = 0
     pooled = counted("poolings of a layer", poolings)
     for pool, key in (("max", "digital.compare_energy"), ("avg", "digital.add_energy")):
         outputs = np.zeros_like(chip.neurons)
@@ -81,7 +83,7 @@ def stored_states(recording: Recording, phase: str, style: Style) -> Iterator[Ac
 def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
     """Multiply-adds of the readout and the signal projections in a read phase: logits in every nudge tick and at the
     end of the free phase, and in nudge ticks the error back to the states. An analog chip evaluates the error once, at
-    the free state, and holds it.
+    the free state, and holds it; backpropagation has the logits from its forward pass.
     """
     chip, samples = recording.chip, recording.samples(phase)
     ticks = recording.sample_ticks(phase, style)
@@ -91,7 +93,8 @@ def projection_actions(recording: Recording, phase: str, style: Style) -> Iterat
         macs = [signal.nudge_multiply_adds * int(ticks[signal.layer]) for signal in chip.signals]
         yield _projections(recording, phase, Part.SIGNAL, chip.signals, macs)
     if chip.readout is not None:
-        evaluations = samples if phase == "free" else 2 * int(ticks[chip.readout.layer])
+        in_a_tick = 1 if chip.backprop else 2
+        evaluations = samples if phase == "free" else in_a_tick * int(ticks[chip.readout.layer])
         yield _readout(recording, phase, chip.readout, chip.readout.weights * evaluations)
 
 

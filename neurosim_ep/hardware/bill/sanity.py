@@ -64,7 +64,7 @@ class Sanity(NamedTuple):
     def shares(self) -> str:
         """Share of the energy by level, the largest first; those below 0.1 % are left out."""
         ordered = sorted(self.levels.items(), key=lambda level: -level[1])
-        return ", ".join(f"{name} {share:.1%}" for name, share in ordered if share >= 0.001)
+        return ", ".join(f"{name} {share:.1%}" for name, share in ordered if share >= 0.001) or "nothing"
 
     @property
     def warnings(self) -> list[str]:

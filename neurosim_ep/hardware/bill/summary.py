@@ -76,9 +76,13 @@ class Summary:
     @property
     def _parts(self) -> str:
         levels = self.recording.chip.levels
-        cores = f" in {levels.cores} cores of {levels.per_core}" if levels.per_core > 1 else ""
-        clusters = f" and {levels.nodes} clusters of {levels.per_cluster}" if levels.per_cluster > 1 else ""
-        return f"{levels.tiles}{cores}{clusters}"
+        said = f"{levels.tiles}"
+        for word, number, size, joined in (
+            ("core", levels.cores, levels.per_core, "in"), ("cluster", levels.nodes, levels.per_cluster, "and"),
+        ):  # fmt: skip
+            if size > 1:
+                said += f" {joined} {number} {word}{'s' if number > 1 else ''} of {size}"
+        return said
 
     def _wear(self) -> str:
         worn = endurance_table(self.recording, samples=1e6)
@@ -97,11 +101,14 @@ class Summary:
         recording = self.recording
         if recording.chip.levels.nodes == 1:
             return "none: one router"
-        bits = sum(recording.bits(phase, Style.EVENT) for phase in READ_PHASES)
-        side, load = max(recording.mesh.loads(np.asarray(bits)).items(), key=lambda item: int(item[1].max()))
+        sent = [recording.sent(phase, Style.EVENT) for phase in READ_PHASES]
+        bits, flits = (
+            recording.mesh.loads(np.sum(part, axis=0))
+            for part in zip(*((one.bits, one.flits) for one in sent), strict=True)
+        )
+        side, load = max(bits.items(), key=lambda item: int(item[1].max()))
         y, x = np.unravel_index(int(load.argmax()), load.shape)
-        noc = recording.chip.model.noc
-        busy_s = float(load.max()) / noc.flit_bits.value * noc.hop_time.value
+        busy_s = float(flits[side][y, x]) * recording.chip.model.noc.hop_time.value
         event = next(one for one in self.comparisons if one.style == Style.EVENT)
         share = busy_s / recording.counts.samples / event.latency_s if event.latency_s else 0.0
         carried = format_si(float(load.max()) / recording.counts.samples, "bit")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
 from neurosim_ep.hardware.model.quantities import (
+    LARGEST,
     Factor,
     Farad,
     Fraction,
@@ -201,6 +203,16 @@ class DacSection(Strict):
         Literal["high", "mean"],
         key("pulse_energy is that of a pulse that is high, or the mean over all pulses of an input", "dac"),
     ] = "high"
+
+    @model_validator(mode="after")
+    def _wide_drivers_can_be_priced(self) -> Self:
+        bits, growth = self.bits.value, self.growth.at("high")
+        if (bits - 1) * math.log10(max(growth, 1.0)) > math.log10(LARGEST):
+            raise ValueError(
+                f"bits ({bits}) with growth ({growth:g}) for each beyond the first make drivers more than {LARGEST:g} "
+                "times as large as one of one bit; lower one of them"
+            )
+        return self
 
 
 class SampleHoldSection(Strict):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import model_validator
 
 from neurosim_ep.hardware.model.curves import SizeAreaCurve, SizeEnergyCurve
 from neurosim_ep.hardware.model.quantities import (
@@ -119,6 +121,14 @@ class DramSection(Strict):
 
     access_energy: Annotated[JoulePerBit, key("one bit fetched", "dram")]
     bandwidth: Annotated[BitPerSecond, key("bits fetched per second", "time")]
+
+    @model_validator(mode="after")
+    def _something_is_fetched(self) -> Self:
+        if self.bandwidth.at("low") <= 0:
+            raise ValueError(
+                "bandwidth must be above 0 bit/s, at its low end too: images come from outside; give that of the memory"
+            )
+        return self
 
 
 class WriteSection(Strict):

@@ -242,7 +242,7 @@ def scaled(model: HardwareModel) -> HardwareModel:
         try:
             factor = 1.0 if rule is None else model.scaling.factor(rule, part.node_nm, wanted_nm)
             factor *= 1.0 if voltage is None else voltage.factor(rule)
-        except OverflowError:
+        except ArithmeticError:  # overflow, or division by what has become 0
             factor = math.inf
         except ValueError as problem:
             raise ValueError(f"{key}: {problem}") from problem
