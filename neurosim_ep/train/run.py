@@ -314,13 +314,16 @@ def _start(running: _Running, first: int) -> list[str]:
 
 def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseException]:
     """The status of a run that ``problem`` ends, and what is said of it."""
-    going_on = f"go on with: neurosim-ep resume {directory.path}"
+    place = directory.now
+    kept_of_it = "nothing of the run is kept"
+    if place.run_json.exists():
+        kept_of_it = f"finished epochs are saved, go on with: neurosim-ep resume {place.path}"
     if isinstance(problem, DivergenceError):
         return "diverged", problem
     if isinstance(problem, KeyboardInterrupt) or (interrupted() and not isinstance(problem, NeurosimError)):
-        return "interrupted", RunInterrupted(f"interrupted; finished epochs are saved, {going_on}")
+        return "interrupted", RunInterrupted(f"interrupted; {kept_of_it}")
     if (sentence := explained(problem)) is not None:
-        return "failed", MachineError(f"{sentence}; finished epochs are saved, {going_on}")
+        return "failed", MachineError(f"{sentence}; {kept_of_it}")
     return "failed", problem
 
 
