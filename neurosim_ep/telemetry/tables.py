@@ -242,7 +242,9 @@ def require_tables(folder: Path, state: dict[str, Any], epoch: int) -> None:
 
 def _counts_in(state: dict[str, Any]) -> TileCounts:
     """The counts in a :meth:`RunTables.state_dict`."""
-    tables = {name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES}
+    tables: dict[str, Any] = {
+        name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES
+    }
     return TileCounts(
         state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
         samples=state["samples"], batches=state["batches"],
