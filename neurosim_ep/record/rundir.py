@@ -132,6 +132,11 @@ class RunDirectory:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    @property
+    def now(self) -> Self:
+        """The directory where it is now, when it was moved while this command has its lock."""
+        return self if self.lock is None else replace(self, path=folder_of(self.lock, self.path))
+
     def info(self) -> dict[str, Any]:
         """The contents of ``run.json``. Raises :class:`CheckpointError` when it is missing or broken."""
         if not self.run_json.exists():
@@ -148,7 +153,7 @@ class RunDirectory:
         """Say how the run ended, in ``run.log`` and ``run.json``, as well as the machine allows: where no new file
         fits, in the place that the old one has; where the directory was moved meanwhile, there.
         """
-        run = self if self.lock is None else replace(self, path=folder_of(self.lock, self.path))
+        run = self.now
         with suppress(OSError, CheckpointError):
             content = json_bytes({**run.info(), **fields})
             try:

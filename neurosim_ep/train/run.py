@@ -373,14 +373,15 @@ def _start(running: _Running, first: int) -> list[str]:
 
 def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseException]:
     """The status of a run that ``problem`` ends, and what is said of it."""
+    then = going_on(directory.now.path)
     if isinstance(problem, DivergenceError):
         return "diverged", problem
     if isinstance(problem, LostRankError):
-        return "failed", LostRankError(f"{problem}; {going_on(directory.path)}")
+        return "failed", LostRankError(f"{problem}; {then}")
     if isinstance(problem, KeyboardInterrupt) or (interrupted() and not isinstance(problem, NeurosimError)):
-        return "interrupted", RunInterrupted(f"interrupted; {going_on(directory.path)}")
+        return "interrupted", RunInterrupted(f"interrupted; {then}")
     if (sentence := explained(problem)) is not None:
-        return "failed", MachineError(f"{sentence}; {going_on(directory.path)}")
+        return "failed", MachineError(f"{sentence}; {then}")
     return "failed", problem
 
 

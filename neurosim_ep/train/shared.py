@@ -54,6 +54,8 @@ def stopping_together(ranks: Ranks) -> AbstractContextManager[None]:
 
 def going_on(path: Path) -> str:
     """What to do with the run in ``path`` that has ended too early."""
+    if not RunDirectory(path).run_json.exists():
+        return "nothing of the run is kept"
     return f"finished epochs are saved, go on with: neurosim-ep resume {path}"
 
 

@@ -38,6 +38,22 @@ def test_a_new_file_is_what_it_repeats(tmp_path: Path) -> None:
     assert mine.model_copy(update={"model": like.model}) == like and mine.model.name == "mine"
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "a\rb", "a\0b", "a\x1bb", "a\ud800"])
+def test_a_new_file_has_a_name_that_can_be_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is written can be read again, or is not written."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["hw", "new", name]) == 2
+    assert f"{name!r}: must be a line of text" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "\u00e9", "a'''b", "a]b"])
+def test_whatever_is_printed_can_be_a_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(new_model(name), "utf-8")
+    assert read_model(str(tmp_path / "mine.toml")).model.model.name == name
+
+
 def test_comments_of_a_new_file_are_lines_that_work(tmp_path: Path) -> None:
     """Uncommented, every line that has a value says what held without it."""
     lines, there = [], True

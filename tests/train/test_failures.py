@@ -75,6 +75,24 @@ def test_a_disk_that_fills_up_loses_no_finished_epoch(
     assert outcome(out) == outcome(whole)
 
 
+@pytest.mark.parametrize("calls", [0, 3])
+@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_run_that_could_not_begin_is_not_said_to_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException, calls: int
+) -> None:
+    left = [calls]
+
+    def full(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise problem
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises((MachineError, RunInterrupted), match=r"; nothing of the run is kept$"):
+        run(load_scenario("smoke", SMALL), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_states_of_samples_are_not_begun_where_there_is_no_room_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,8 +145,9 @@ def test_a_table_that_is_deleted_after_the_last_epoch_is_not_done_either(
 
 def test_a_directory_that_is_moved_says_so_where_it_is_now(tmp_path: Path, whole: Path) -> None:
     out, moved = tmp_path / "out", tmp_path / "moved"
-    with pytest.raises((MachineError, CheckpointError), match="moved or deleted"):
+    with pytest.raises((MachineError, CheckpointError), match="moved or deleted") as told:
         run(load_scenario("smoke", SMALL), out, reporter=Meddling(lambda: out.rename(moved)))
+    assert not isinstance(told.value, MachineError) or f"neurosim-ep resume {moved}" in str(told.value)
     assert status(moved) == "failed"
     assert resume(moved).status == "done"
     assert outcome(moved) == outcome(whole)

@@ -126,7 +126,11 @@ def _show(value: Any) -> str:
 def new_model(name: str) -> str:
     """A model file called ``name`` that works as it stands: every key with what it means; in force are those in which
     the shipped model ``TEMPLATE`` differs from ``BELOW``, the others stand in comments with the values that they have.
+
+    Raises :class:`UsageError` for a name that no model can have.
     """
+    if not (name.strip() and name.isprintable()):
+        raise UsageError(f"{name!r}: must be a line of text that can be printed; choose another name")
     document, origins = merged(shipped_files("hwmodels")[TEMPLATE])
     node_nm = document["model"]["node_nm"]
     lines = [
