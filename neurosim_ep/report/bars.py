@@ -47,9 +47,7 @@ def bars(
     left = min(200.0, 14 + LETTER * max(len(row[0].name) for row in rows))
     every = [bar for row in rows for bar in row]
     ends = [value for bar in every for value in (bar.start, bar.end, *(bar.whisker or ()))]
-    x = Scale.over(
-        [*ends, *([middle] if middle else [])], left, WIDTH - ROOM, unit=unit, log=log, zero=not log, least=1.2
-    )
+    x = Scale.over([*ends, *([middle] if middle else [])], left, WIDTH - ROOM, unit=unit, log=log, zero=not log)
     bottom = 6 + ROW * len(rows)
     drawn = [tag("path", d=f"M{at:.1f} 6V{bottom:g}", class_="grid") for at, _ in x.ticks()]
     for number, row in enumerate(rows):

@@ -11,7 +11,7 @@ from neurosim_ep.hardware.bill.explain import explain
 from neurosim_ep.hardware.bill.explain_words import Told
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.record.recost import recorded_on
-from neurosim_ep.report.markup import Html, join, show, tag
+from neurosim_ep.report.markup import SHOWN, Html, join, show, tag
 
 LINES = 8
 """Lines that are explained."""
@@ -70,7 +70,7 @@ def _number(one: Mapping[str, Any]) -> Html:
     unit = "" if one["unit"] == "1" else one["unit"]
     low, high = float(one["low"]), float(one["high"])
     value = show(low, unit) if low == high else f"{show(low, unit)} to {show(high, unit)}"
-    bare = unit and " " not in value and value
+    bare = unit and unit not in SHOWN
     model = one.get("model") or {}
     source = (
         f"{model['kind']}: {model['source']}"
@@ -78,7 +78,9 @@ def _number(one: Mapping[str, Any]) -> Html:
         else {"counted": "counted in the recorded batches"}.get(one["from"], "")
     )
     about = "; ".join(filter(None, (one.get("is", ""), one["about"])))
-    ends = f"interval {model['low']} to {model['high']}" if model.get("low") and model.get("high") else ""
+    ends = (
+        f"interval {model['low']} to {model['high']} {unit}".rstrip() if model.get("low") and model.get("high") else ""
+    )
     words = "; ".join(filter(None, (about, ends)))
     cells = tag("td", f"{value} {unit}" if bare else value, class_="n"), tag("td", words), tag("td", source)
     return tag("tr", tag("th", one["name"], scope="row"), list(cells))

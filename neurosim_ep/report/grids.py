@@ -35,13 +35,13 @@ def heat_map(
     *,
     unit: str = "",
     what: str = "",
-    row: str = "layer",
-    column: str = "epoch",
+    axes: tuple[str, str] = ("layer", "epoch"),
     log: bool = False,
 ) -> Html:
-    """``values`` (rows, columns) as colours from 0 to the largest, or, ``log``, from the smallest by their ratios; NaN
-    cells are empty.
+    """``values`` (rows, columns), which ``axes`` name, as colours from 0 to the largest, or, ``log``, from the smallest
+    by their ratios; NaN cells are empty.
     """
+    row, column = axes
     if len(columns) > COLUMNS:
         chosen = np.unique(np.linspace(0, len(columns) - 1, COLUMNS).round().astype(int))
         values, columns = values[:, chosen], [columns[place] for place in chosen]

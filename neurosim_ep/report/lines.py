@@ -74,14 +74,14 @@ class Lines:
         if self.names is not None:
             return Names(self.names, LEFT, RIGHT)
         values = [x for curve in self.curves for x, _ in curve.points]
-        scale = Scale.over(values, LEFT + 10, RIGHT - 10, unit=self.x_unit, whole=self.whole, log=self.log_x, least=1.0)
+        scale = Scale.over(values, LEFT + 10, RIGHT - 10, unit=self.x_unit, whole=self.whole, log=self.log_x)
         return Labelled(scale, self.labels) if self.labels else scale
 
     def _y(self, bottom: float) -> Scale:
         values = [y for curve in self.curves for _, y in curve.points]
         values += [end for curve in self.curves for _, *ends in curve.band for end in ends]
         values += [value for value, _ in self.rules]
-        return Scale.over(values, bottom, TOP, unit=self.y_unit, log=self.log, zero=self.zero)
+        return Scale.over(values, bottom, TOP, unit=self.y_unit, log=self.log, zero=self.zero).widened()
 
     def _curve(self, curve: Curve, x: Scale | Names | Labelled, y: Scale) -> Html:
         spots = [(x(at), y(value)) for at, value in curve.points]

@@ -12,6 +12,8 @@ VOID = {"br", "meta", "wbr", "line", "rect", "path", "circle", "use"}
 """Elements that are left empty where they have no children."""
 PREFIXED = {"J", "s", "W", "V", "S", "F", "J/bit", "J/bit/m", "W/bit", "m"}
 """Units that are shown with a prefix."""
+SHOWN = {*PREFIXED, "fraction", "bit", "m²"}
+"""Units that :func:`show` shows."""
 
 
 class Html(str):

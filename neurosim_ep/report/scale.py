@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neurosim_ep.report.markup import show
 
@@ -37,15 +37,12 @@ class Scale:
         log: bool = False,
         zero: bool = False,
         whole: bool = False,
-        least: float = DECADE,
     ) -> Scale:
-        """A scale that holds all finite ``values``, with ``zero`` 0 as well; of a ``log`` scale the positive ones, and
-        its ends are at least a factor of ``least`` apart.
-        """
+        """A scale that holds all finite ``values``, with ``zero`` 0 as well; of a ``log`` scale the positive ones."""
         kept = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0 if log else 0.0]
         low, high = min(kept), max(kept)
         if log:
-            margin = max((high / low) ** 0.04, math.sqrt(least * low / high))
+            margin = max((high / low) ** 0.04, 1.1)
             low, high = low / margin, high * margin
         else:
             low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
@@ -54,6 +51,11 @@ class Scale:
                 margin = 0.5 if whole or not high else 0.5 * abs(high)
             low, high = low - margin * (not zero or low < 0), high + margin
         return cls(low, high, start, end, log, unit, whole)
+
+    def widened(self) -> Scale:
+        """This scale; a log one whose ends are a decade apart at least, so that a level curve looks level."""
+        margin = math.sqrt(max(1.0, DECADE * self.low / self.high)) if self.log else 1.0
+        return replace(self, low=self.low / margin, high=self.high * margin)
 
     def __call__(self, value: float) -> float:
         """The place of ``value``; what a log scale cannot show lies at its low end."""

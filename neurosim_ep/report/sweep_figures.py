@@ -152,5 +152,5 @@ def heat_maps(points: Points) -> Iterator[Html]:
         )
         labels = [[limit(key, value) for value in values] for key, values in ((down, rows), (across, columns))]
         yield heat_map(
-            figure, grid, *labels, unit=unit, log=log, row=down.rpartition(".")[2], column=across.rpartition(".")[2]
+            figure, grid, *labels, unit=unit, log=log, axes=(down.rpartition(".")[2], across.rpartition(".")[2])
         )
