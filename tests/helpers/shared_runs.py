@@ -88,7 +88,7 @@ def together(count: int, work: Callable[[], None]) -> None:
 
 
 def in_float64() -> None:
-    """Let runs of this process compute in float64, and not ask what decides their bill, which takes longer than they."""
+    """Let runs of this process compute in float64, and ask nothing about their bill, which takes longer than they."""
     import torch
 
     from neurosim_ep.experiment import opening
