@@ -61,6 +61,8 @@ def run(
 ) -> RunResult:
     """Train ``scenario`` and leave a run directory with its weights, tables, traffic and bill (docs/outputs.md).
 
+    Processes that torchrun or srun has started share it (docs/clusters.md): all call this, the first of them writes.
+
     Args:
         scenario: what :func:`~neurosim_ep.load_scenario` gives.
         out: where the run directory is to be; by default a new one under ``runs/``.
@@ -80,7 +82,8 @@ def run(
         ScenarioError, HardwareModelError, DataError, CheckpointError: parts of the scenario that do not fit together,
             or images or a teacher that are missing or broken; nothing is written then.
         DivergenceError: states, loss or weights stopped being finite numbers.
-        MachineError: disk or memory ran out, or a file was taken away; the last finished epoch is saved.
+        MachineError: disk or memory ran out, a file was taken away, or a process that shares the run has ended; the
+            last finished epoch is saved.
         RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the last finished epoch is saved, and :func:`resume` goes on.
     """
     with joined(device) as (ranks, own_device):

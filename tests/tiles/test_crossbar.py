@@ -153,7 +153,7 @@ def test_stuck_cells(cells: int) -> None:
         both_ways(made, tiles, (found[0, 0] - found[0, 1]) / (1 - off))
     else:
         both_ways(made, tiles, (found[0, 0] - (1 + off) / 2) * 2 / (1 - off))
-    tiles.hold(tiles.normalised(-made.weight))
+    tiles.hold(tiles.normalised(-made.weight), tiles.random)
     again = tiles.cells.conductances()
     assert (again[low] == off).all() and (again[high] == 1).all()
 
@@ -168,7 +168,7 @@ def test_variation_between_devices(cells: int) -> None:
     assert float(gain.mean()) == pytest.approx(1, abs=0.01) and float(gain.std()) == pytest.approx(0.1, rel=0.05)
     part = found[0, 0] - found[0, 1] if cells == 2 else (found[0, 0] - (1 + off) / 2) * 2
     both_ways(made, tiles, part / (1 - off))
-    tiles.hold(tiles.normalised(-made.weight))
+    tiles.hold(tiles.normalised(-made.weight), tiles.random)
     assert torch.allclose(tiles.cells.conductances() / tiles.cells.targets, gain)
     other = tile_array(made, cells_per_weight=cells, off=off, cells={"variation": 0.1}, seed=5)
     assert not torch.allclose(other.cells.conductances(), found)
@@ -183,11 +183,11 @@ def test_programming_noise() -> None:
     assert float(error.std()) == pytest.approx(0.02 * 0.8, rel=0.05)
     both_ways(made, tiles, (tiles.cells.programmed[0, 0] - (1 + off) / 2) * 2 / (1 - off))
     before = tiles.cells.programmed.clone()
-    tiles.hold(tiles.normalised(made.weight))
+    tiles.hold(tiles.normalised(made.weight), tiles.random)
     assert torch.equal(tiles.cells.programmed, before)
     weight = made.weight.clone()
     weight[3] *= 0.5
-    tiles.hold(tiles.normalised(weight))
+    tiles.hold(tiles.normalised(weight), tiles.random)
     changed = (tiles.cells.programmed != before)[0, 0]
     assert changed[:, 3].all() and int(changed.sum()) == 100
 

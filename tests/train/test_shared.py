@@ -131,28 +131,27 @@ def test_torchrun_ends_with_one_voice(tmp_path: Path) -> None:
 
 
 def test_the_slurm_script_of_the_page_works_as_it_stands(tmp_path: Path) -> None:
-    """With an srun that starts two tasks here, of a shorter run."""
+    """It starts a run where there is none, and goes on with it where there is; srun and python only say what they are
+    asked.
+    """
     script = next(
         block for block in (DOCS / "clusters.md").read_text().split("```") if block.startswith("\n#!/bin/bash")
     )
     (tmp_path / "shared.sh").write_text(script.lstrip())
-    srun = tmp_path / "bin/srun"
-    srun.parent.mkdir()
-    sets = " ".join(f"--set {override}" for override in (*SHORT, "network.width=0.03"))
-    srun.write_text(
-        "#!/bin/bash\nshift\nset -e\nfor SLURM_PROCID in 0 1; do\n"
-        f'    SLURM_LOCALID=$SLURM_PROCID SLURM_PROCID=$SLURM_PROCID "$@" {sets} &\n    tasks+=($!)\ndone\n'
-        'for task in "${tasks[@]}"; do wait "$task"; done\n'
-    )
-    (python := srun.parent / "python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
-    for path in (srun, python):
+    (tmp_path / "bin").mkdir()
+    for name, text in (("srun", 'shift\nexec "$@"'), ("python", 'echo "$@"')):
+        (path := tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
         path.chmod(0o755)
-    variables = {
-        "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_JOB_NAME": "test", "PATH": f"{srun.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    subprocess.run(["bash", "shared.sh"], cwd=tmp_path, env=os.environ | variables, check=True, capture_output=True)
-    assert json.loads((tmp_path / "runs/vgg11-test/run.json").read_text())["processes"] == 2
+    variables = {"SLURM_JOB_NAME": "test", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+    def submitted() -> str:
+        words = ["bash", "shared.sh"]
+        return subprocess.run(words, cwd=tmp_path, env=variables, check=True, capture_output=True, text=True).stdout
+
+    assert submitted() == "-m neurosim_ep run vgg11_le --out runs/vgg11-test\n"
+    (out := tmp_path / "runs/vgg11-test").mkdir(parents=True)
+    (out / "run.json").write_text("{}")
+    assert submitted() == "-m neurosim_ep resume runs/vgg11-test\n"
 
 
 def test_processes_are_refused_stopped_and_killed_with_one_message_and_an_epoch_lost_at_most() -> None:
