@@ -21,13 +21,18 @@ from neurosim_ep.registry import LISTED
 def check(scenario: str, overrides: tuple[str, ...]) -> None:
     """Validate SCENARIO and show its network, tiles and memory.
 
-    Nothing is run.
+    And what this machine lacks for a run of it. Nothing is run.
     """
     loaded, path = load(scenario, overrides)
-    from neurosim_ep.train.inspect import inspect_scenario
+    from neurosim_ep.train.inspect import inspect_scenario, missing
 
-    inspection = inspect_scenario(loaded)
-    click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+    inspection, lacking = inspect_scenario(loaded), missing(loaded)
+    valid = "is valid, but cannot run here yet" if lacking else "is valid"
+    click.echo(f"{path} {valid}: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+    if lacking:
+        click.echo("\nMissing on this machine")
+        for what in lacking:
+            click.echo(f"- {what}")
     for title in ("network", "tiles", "memory", "notes"):
         if rows := getattr(inspection, title):
             click.echo(f"\n{title.capitalize()}\n{table(rows)}")
