@@ -120,7 +120,8 @@ def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | 
     figure = canvas(
         f"Accuracy against {title_of(key)}",
         name,
-        "Test images classified correctly after the last epoch." + (" inf: no limit." if endless else ""),
+        "Test images classified correctly after the last epoch."
+        + (" Right of the dotted line: no limit." if endless else ""),
         width=8.5,
     )
     axes = figure.add_subplot()
