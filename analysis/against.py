@@ -39,15 +39,19 @@ LABELLED = 50  # the same of a quantity, up to which the small ticks have labels
 
 
 class Scale:
-    """Where the ``values`` of ``key`` stand on an axis: numbers at their place, names side by side."""
+    """Where the ``values`` of ``key`` stand on an axis: numbers at their place, names side by side.
 
-    def __init__(self, key: str, values: Iterable[Any]) -> None:
+    ``endless``: whether any stands for no limit, or something else does at the ``end``.
+    """
+
+    def __init__(self, key: str, values: Iterable[Any], *, end: bool = False) -> None:
         self.key, self.values = key, list(dict.fromkeys(values))
         self.numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
         self.unlimited = key in UNLIMITED
         if self.numeric:
             self.values = sorted(self.values, key=lambda value: (self._is_end(value), value))
         self.limited = [value for value in self.values if self.numeric and not self._is_end(value)]
+        self.endless = end or len(self.limited) < len(self.values)
 
     def _is_end(self, value: float) -> bool:
         return self.unlimited and value in (0, math.inf)
@@ -89,8 +93,11 @@ class Scale:
         levels = self.key.endswith("levels")
         if levels:
             axes.set_xscale("log", base=2)
-        axes.set_xticks([*self.limited, self.end], [*(f"{value:g}" for value in self.limited), "inf"])
+        axes.set_xticks(self.limited, [f"{value:g}" for value in self.limited])
         axes.minorticks_off()
+        if not self.endless:
+            return
+        axes.set_xticks([*self.limited, self.end], [*(f"{value:g}" for value in self.limited), "inf"])
         between = np.sqrt(max(self.limited, default=1.0) * self.end) if levels else self.end - 1
         axes.axvline(between, color=GREY, linestyle=(0, (1, 3)), linewidth=1)
 

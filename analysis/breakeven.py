@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import GREY, INK, LOG, PALETTE, canvas
+from neurosim_ep.analysis.style import GREY, INK, LOG, PALETTE, canvas, on_paper
 from neurosim_ep.units import format_si
 
 ASIDE = 1.06
@@ -32,8 +32,8 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "Equilibrium propagation against backpropagation on the same tiles",
         run.label,
-        "Energy per training image if it relaxed for another number of ticks, all else as recorded. "
-        "Bars and band: intervals of the hardware model.",
+        "Energy per training image, were it to relax for other numbers of ticks. Bars, band: intervals of the chip's "
+        "numbers. Crosses: even.",
         width=9.5,
         height=5.2,
     )
@@ -57,7 +57,7 @@ def draw(run: Run) -> Figure:
     axes.set_ylabel("energy per training image")
     axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.grid(which="major")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1 if on_paper() else 2)
     return figure
 
 
@@ -67,11 +67,14 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     energy_J = once_J + row["ticking_J"] * span / row["ticks"]
     missing_J = row["backprop_J"] - once_J
     draw_at = row["ticks"] * missing_J / row["ticking_J"] if row["ticking_J"] > 0 and missing_J > 0 else None
-    verdict = f"{row['energy_J'] / row['backprop_J']:.3g} x" + (f", a draw at {draw_at:.3g} ticks" if draw_at else "")
+    verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backpropagation"
+    if row["ticking_J"] > 0:
+        even = draw_at is not None and draw_at >= 1
+        verdict += f", even at {draw_at:.3g} ticks" if even else ", more at any number of ticks"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]
     axes.plot([aside * row["ticks"]] * 2, ends, marker="_", markersize=9, color=colour, linewidth=0.9)
     axes.plot([row["ticks"]], [row["energy_J"]], marker="o", color=colour, linestyle="")
-    if draw_at and span[0] <= draw_at <= span[-1]:
+    if draw_at is not None and span[0] <= draw_at <= span[-1]:
         axes.plot([draw_at], [row["backprop_J"]], marker="X", color=colour, markersize=8, linestyle="")

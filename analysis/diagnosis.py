@@ -26,6 +26,7 @@ from neurosim_ep.analysis.style import (
     canvas,
     fill,
     layer_axis,
+    legend_columns,
     log_floor,
     save,
     tick_axis,
@@ -97,7 +98,7 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         tick_axis(axes)
     whole.set_ylabel("residual  max |Δs| in a step  (state units)")
     whole.legend(loc="best")
-    layers.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="input side on top", title_fontsize=9)
+    layers.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="input side on top")
     return figure
 
 
@@ -124,7 +125,7 @@ def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
     axes.set_ylabel("share of neurons")
     layer_axis(axes, frame["name"].tolist())
     axes.set_xlabel("layer (input side on the left)")
-    figure.legend(loc="outside lower center", ncols=3)
+    figure.legend(loc="outside lower center", ncols=legend_columns(figure, 3))
     return figure
 
 
@@ -155,7 +156,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
     handles = axes.get_legend_handles_labels()[0]
     if (frame[list(NUDGE)] == 0).any(axis=None):
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="exactly zero (lower edge)"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(figure, 4))
     return figure
 
 
@@ -185,7 +186,7 @@ def draw_radius(frame: pd.DataFrame, label: str) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("spectral radius, factor per tick")
     axes.set_ylabel("samples")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="at the end of the free phase", title_fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="at the end of the free phase")
     return figure
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis
+from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis, legend_columns
 from neurosim_ep.units import format_si
 
 STYLES = {
@@ -18,6 +20,14 @@ STYLES = {
     "settling": "settling: analog, converted at phase ends",
 }
 SMALL_SHARE = 0.01
+PHASE_LOOKS: dict[str, dict[str, Any]] = dict(
+    zip(
+        PHASES.values(),
+        ({"color": "#3B3B3B"}, {"color": "#8C8C8C"}, {"color": "#C9C9C9"}, {"color": "#F2F2F2", "hatch": "xxxx"}),
+        strict=True,
+    )
+)
+"""Fills of the phases, none of them a component's."""
 COMPONENTS = {
     "cell_read": "array cells, read",
     "cell_write": "array cells, written",
@@ -76,8 +86,13 @@ def draw(run: Run) -> Figure:
     for axes, by in ((panels[0], "component"), (lower[0], "phase")):
         axes.set_ylabel(f"energy per image, by {by}")
         axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
-    lower[-1].legend(loc="upper right")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    lower[-1].legend(loc="upper right", title="phase (below)")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=legend_columns(figure, 5),
+        title="component (above)",
+    )
     return figure
 
 
@@ -112,8 +127,9 @@ def _draw_bars(axes: Axes, energy: pd.DataFrame) -> None:
     bottom = np.zeros(len(energy.columns))
     components = energy.index.get_level_values(1)
     for index, (component, height) in enumerate(zip(components, energy.to_numpy(), strict=True)):
-        style = REST if component.startswith("other") else fill(index)
-        axes.bar(range(len(height)), height, 0.75, bottom, label=component, edgecolor="white", linewidth=0.4, **style)
+        style = REST if component.startswith("other") else PHASE_LOOKS.get(component) or fill(index)
+        edge = "#777777" if component in PHASE_LOOKS else "white"
+        axes.bar(range(len(height)), height, 0.75, bottom, label=component, edgecolor=edge, linewidth=0.4, **style)
         bottom += height
     axes.grid(axis="y")
     layer_axis(axes, energy.columns.get_level_values("name").tolist())

@@ -17,8 +17,8 @@ from neurosim_ep.analysis.style import LOG, PHASES, SEQUENTIAL, canvas, log_floo
 def draw(run: Run) -> Figure:
     """Share of neurons that sent an event against the tick, a line per layer; dark is the input side.
 
-    A layer has points where it could send, after ticks in which it was updated. The scale is logarithmic; no event at
-    all has no logarithm and lies on the lower edge.
+    A layer has points where it was due to send, after ticks in which it was updated. The scale is logarithmic; no event
+    at all has no logarithm: it is a dot on the lower edge, and no line leads there.
     """
     rates, names, epoch = run.events()
     phases = [phase for phase in PHASES if phase in rates]
@@ -28,7 +28,7 @@ def draw(run: Run) -> Figure:
         "Events sent by every layer",
         run.label,
         f"A neuron sends an event when its state is {moved} from the value last sent. "
-        f"Recorded batches of epoch {epoch}. Lower edge: 0.",
+        f"Epoch {epoch}. Dots on the lower edge: none sent.",
         width=10.0,
     )
     widths = [max(len(rates[phase]), 0.45 * len(rates["free"])) for phase in phases]
@@ -38,16 +38,21 @@ def draw(run: Run) -> Figure:
     _share_axis(panels[0], floor)
     for axes, phase in zip(panels, phases, strict=True):
         axes.grid(axis="y")
-        axes.set_title(f"{PHASES[phase]} phase")
+        axes.set_title(f"{PHASES[phase]} phase" if phase == "free" else PHASES[phase])
         tick_axis(axes)
         ticks = np.arange(1, len(rates[phase]) + 1)
         for rate, name, colour, dash in zip(rates[phase].T, names, colours, cycle(("-", "--")), strict=False):
-            known = ~np.isnan(rate)
+            due = ~np.isnan(rate)
+            sent = np.where(rate[due] > 0, rate[due], np.nan)
             axes.plot(
-                ticks[known], np.maximum(rate[known], floor), color=colour, linestyle=dash, linewidth=1.5, label=name,
-                marker="o", markersize=3, clip_on=False, in_layout=False,
+                ticks[due], sent, color=colour, linestyle=dash, linewidth=1.5, label=name, marker="o", markersize=3,
+                clip_on=False, in_layout=False,
             )  # fmt: skip
-    panels[0].set_ylabel("events per neuron and tick")
+            silent = ticks[due][rate[due] == 0]
+            axes.plot(
+                silent, np.full(len(silent), floor), ".", color=colour, markersize=4, clip_on=False, in_layout=False
+            )
+    panels[0].set_ylabel("neurons that send in a tick")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", title="layer")
     return figure

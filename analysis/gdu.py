@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, save, tick_axis
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, legend_columns, save, tick_axis
 
 LOOKS = {
     "right": (PALETTE[1], "^", "EP, right (+β)"),
@@ -77,7 +77,7 @@ def draw_norms(run: Run, label: str) -> Figure:
         for colour, marker, text in LOOKS.values()
     ]
     handles.append(Line2D([], [], color=INK, label="BPTT"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(figure, 4))
     return figure
 
 
@@ -125,7 +125,7 @@ def draw_synapses(run: Run, label: str) -> Figure:
         Line2D([], [], color=INK, linewidth=3, alpha=0.45, label="EP, symmetric"),
         Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="BPTT"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(figure, 2))
     return figure
 
 

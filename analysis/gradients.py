@@ -12,45 +12,54 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim_ep.analysis.load import Run, labels
-from neurosim_ep.analysis.style import INK, LOG, canvas, layer_axis, look
+from neurosim_ep.analysis.groups import Group, mean_table
+from neurosim_ep.analysis.load import Run
+from neurosim_ep.analysis.style import INK, LOG, canvas, layer_axis, legend_columns, look, on_paper
 
+RATIO = "smallest / largest mean |dW|"
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
 
 
-def draw(runs: Sequence[Run]) -> Figure:
-    """Mean |dW| per layer at the first, middle and last epoch on a log scale, all ``runs`` in one picture.
+def draw(groups: Sequence[Group]) -> Figure:
+    """Mean |dW| per layer at the first, middle and last epoch on a log scale, all ``groups`` in one picture.
 
-    More than two runs are drawn without the middle epoch.
+    Seeds of a scenario are one curve, their mean, at the last epoch in a band from the smallest to the largest. More
+    than two curves are drawn without the middle epoch.
     Colour and marker tell the runs apart, the dash tells the epoch. The upper legend states, for every run, the
     smallest of the layers' values over the largest. A gradient of exactly zero has no logarithm: it is a cross
     on the lower edge.
     """
-    tables = [_gradients(run) for run in runs]
-    if len(runs) > 2:
+    seeds = [[_gradients(run) for run in group.runs] for group in groups]
+    tables = [mean_table(of_group) for of_group in seeds]
+    if len(groups) > 2:
         tables = [table[sorted({table.columns[0], table.columns[-1]})] for table in tables]
-    names = labels(runs)
+    names = [group.name + (f", mean of {len(group.runs)} seeds" * (len(group.runs) > 1)) for group in groups]
     figure = canvas(
-        "Weight gradient of every layer" + (f": {len(runs)} runs compared" if len(runs) > 1 else ""),
-        runs[0].label if len(runs) == 1 else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
+        "Weight gradient of every layer" + (f": {len(groups)} runs compared" if len(groups) > 1 else ""),
+        groups[0].runs[0].label
+        if len(groups) == 1
+        else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
         "A level curve: errors reach every layer. A valley or a slope of decades: they vanish on the way.",
-        height=5.4 + 0.2 * len(runs),
+        height=5.4 + 0.2 * len(groups),
     )
     axes = figure.add_subplot()
     axes.set_yscale(**LOG)
     axes.grid(axis="y")
     layers = _layers(tables)
-    for index, table in enumerate(tables):
+    for index, (table, of_group) in enumerate(zip(tables, seeds, strict=True)):
         _draw_run(axes, table, layers, *look(index))
+        if len(of_group) > 1:
+            _draw_band(axes, of_group, table.columns[-1], layers, look(index)[0])
     _widen(axes)
     layer_axis(axes, layers)
     axes.set_xlabel("layer (input side on the left)")
     axes.set_ylabel("mean |dW|  (weight gradient, batch mean)")
+    size = None if on_paper() else 10.5
     axes.legend(
-        handles=_run_legend(tables, names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=10.5, alignment="left",
-        title="smallest / largest mean |dW| of the layers at the last epoch, readout aside:", title_fontsize=10.5,
+        handles=_run_legend(tables, names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=size, alignment="left",
+        title=RATIO if on_paper() else f"{RATIO} of the layers at the last epoch, readout aside:", title_fontsize=size,
     )  # fmt: skip
-    figure.legend(handles=_line_legend(tables), loc="outside lower center", ncols=4)
+    figure.legend(handles=_line_legend(tables), loc="outside lower center", ncols=legend_columns(figure, 4))
     return figure
 
 
@@ -89,6 +98,13 @@ def _draw_run(axes: Axes, table: pd.DataFrame, layers: Sequence[str], colour: st
                 place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
                 transform=axes.get_xaxis_transform(),
             )  # fmt: skip
+
+
+def _draw_band(axes: Axes, tables: Sequence[pd.DataFrame], epoch: int, layers: Sequence[str], colour: str) -> None:
+    """From the smallest to the largest of the seeds at an ``epoch``."""
+    values = pd.concat([table[epoch].where(table[epoch] > 0) for table in tables], axis=1)
+    places = [layers.index(name) for name in values.index.get_level_values("name")]
+    axes.fill_between(places, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.14, linewidth=0)
 
 
 def _widen(axes: Axes) -> None:

@@ -95,6 +95,21 @@ def mark_every(curve: pd.DataFrame | pd.Series) -> int:
     return 1 if len(curve) <= MARKS else len(curve) // 10
 
 
+def alone(runs: Sequence[Run]) -> list[Group]:
+    """Each of ``runs`` for itself."""
+    return [Group(name, [run]) for name, run in zip(labels(runs), runs, strict=True)]
+
+
+def mean_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Mean of tables (layer by epoch) of seeds, over the epochs that all have."""
+    if len(tables) == 1:
+        return tables[0]
+    common = sorted(set.intersection(*(set(table.columns) for table in tables)))
+    if not common:
+        raise NothingToDraw("the seeds of a scenario have no epoch in common; let them train on")
+    return sum((table[common] for table in tables[1:]), tables[0][common]) / len(tables)
+
+
 def grouped(runs: Sequence[Run]) -> list[Group]:
     """``runs`` by scenario, seeds aside, in the order in which each scenario came first.
 

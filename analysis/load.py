@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,23 @@ from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.registry import RULES
 
 TRAFFIC_FILES = {"cost.csv", "comparison.csv", "sensitivity.csv", "traffic.h5"}
-TEXT_COLUMNS = {"name", "phase", "component", "style", "method", "item", "side", "key", "unit"}
+IRRELEVANT = ("scenario.name", "scenario.description", "telemetry.", "data.root")
+"""Keys that change nothing in what a picture shows."""
+MOST_KEYS = 2
+"""Keys that a legend names to tell runs of one scenario apart."""
+TEXT_COLUMNS = {
+    "name",
+    "phase",
+    "component",
+    "style",
+    "method",
+    "item",
+    "side",
+    "key",
+    "unit",
+    "direction",
+    "accounting",
+}
 
 
 class NothingToDraw(Exception):
@@ -151,10 +167,10 @@ class Run:
 
 def _event_rates(events: np.ndarray, updates: np.ndarray, per: np.ndarray) -> np.ndarray:
     """Events (batches, ticks, layers) summed over the batches ``per`` neuron and sample; NaN where a layer sent nothing
-    and had no ``updates`` (likewise) in the tick before, in the first tick: in that one.
+    and had no ``updates`` (likewise) in the tick before; in the first tick, where it sent nothing.
     """
     sent, updated = events.sum(axis=0), updates.sum(axis=0) > 0
-    fresh = np.vstack([updated[:1], updated[:-1]])
+    fresh = np.vstack([np.zeros_like(updated[:1]), updated[:-1]])
     return np.where(fresh | (sent > 0), sent / per, np.nan)
 
 
@@ -166,12 +182,46 @@ def directory_names(runs: Sequence[Run]) -> list[str]:
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """The scenario names where they differ, with the directory names where they do not."""
-    count = Counter(run.name for run in runs)
-    return [
-        run.name if count[run.name] == 1 else run.label_in(directory)
-        for run, directory in zip(runs, directory_names(runs), strict=True)
-    ]
+    """The scenario names where they differ; where they do not, with the keys that do and their values; with the
+    directory names where those are too many, or none.
+    """
+    count, directories = Counter(run.name for run in runs), directory_names(runs)
+    found = []
+    for run, directory in zip(runs, directories, strict=True):
+        keys = differing([other for other in runs if other.name == run.name])
+        apart = ", ".join(f"{key.rpartition('.')[2]} = {_spelled(settings(run).get(key))}" for key in keys)
+        named = f"{run.name}, {apart}" if 0 < len(keys) <= MOST_KEYS else run.label_in(directory)
+        found.append(run.name if count[run.name] == 1 else named)
+    return (
+        found
+        if len(set(found)) == len(found)
+        else [run.label_in(name) for run, name in zip(runs, directories, strict=True)]
+    )
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Every key of the scenario of ``run``, with its sections before it."""
+    return dict(flat(run.scenario))
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """Keys in whose value ``runs`` differ, those left out that change no result."""
+    known = [settings(run) for run in runs]
+    keys = dict.fromkeys(key for one in known for key in one if not key.startswith(IRRELEVANT))
+    return [key for key in keys if len({str(one.get(key)) for one in known}) > 1]
+
+
+def flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a scenario, with its sections before it."""
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _spelled(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def open_runs(paths: Sequence[Path]) -> list[Run]:

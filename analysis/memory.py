@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, REST, canvas, fill
+from neurosim_ep.analysis.style import FAINT, LOG, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
@@ -24,7 +24,6 @@ METHODS = {
     "backprop": "feed-forward backprop",
 }
 COMPARED = {"ep": "EP", "bptt_K": "BPTT over K ticks (nudge phase)", "bptt_T": "BPTT over T ticks (free phase)"}
-MARKERS = (("o", 3.5), ("s", 8.0), ("D", 11.5), ("^", 15.0))
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 SMALL_SHARE = 0.02
 
@@ -37,13 +36,21 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "On-chip memory to train",
         run.label,
-        "The same network, one image on the chip, trained by EP or by backpropagation, also through time (BPTT).",
-        height=4.2 + 0.25 * len(bits),
+        "The same network, one image on the chip, trained by EP, backprop or backprop through time (BPTT)."
+        + _why(bits, steps),
+        height=4.2 + 0.28 * len(bits),
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 0.7 + 0.25 * len(bits)))
     _draw_totals(upper, bits, names)
     _draw_items(lower, bits, names)
     return figure
+
+
+def _why(bits: pd.DataFrame, steps: dict[str, int]) -> str:
+    """Why EP needs more than BPTT over K ticks, where it does: nothing else surprises as much."""
+    if bits["ep"].sum() <= bits["bptt_K"].sum():
+        return ""
+    return f" EP also saves the free state; BPTT over K = {steps['nudge_steps']} stores little."
 
 
 def compare(groups: Sequence[Group]) -> Figure:
@@ -81,7 +88,7 @@ def _draw_estimates(axes: Axes, groups: Sequence[Group]) -> None:
             factor = "" if method == "ep" else f" = {total[method] / total['ep']:.2f} × EP{ticks[method]}"
             _note(axes, size, level, format_bits(total[method]) + factor)
     _finish(axes, groups, f"estimated on-chip memory ({UNITS[power]})")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    _legend(axes, 3)
 
 
 def _draw_measured(axes: Axes, groups: Sequence[Group], measured: dict[int, tuple[int, str]]) -> None:
@@ -93,6 +100,15 @@ def _draw_measured(axes: Axes, groups: Sequence[Group], measured: dict[int, tupl
         _note(axes, 0, row, "not recorded")
     _finish(axes, groups, "peak memory while training a whole batch (MB), largest of the seeds")
     axes.set_title("Measured.  process: resident, with libraries and images.  GPU: allocated there.", fontsize=9.5)
+
+
+def _legend(axes: Axes, most: int) -> None:
+    """Above the panel; on paper from the right, where the names of its rows leave room."""
+    figure, right = axes.get_figure(root=True), on_paper()
+    assert figure is not None
+    axes.legend(
+        loc="lower right" if right else "lower left", bbox_to_anchor=(int(right), 1), ncols=legend_columns(figure, most)
+    )
 
 
 def _note(axes: Axes, size: float, level: float, text: str) -> None:
@@ -149,25 +165,23 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
         factor = "" if method == "ep" else f" = {total[method] / total['ep']:.2f} × EP"
         text = f"{size:.2f} {UNITS[power]}{factor}"
         axes.annotate(text, (size, row), (6, 0), textcoords="offset points", va="center")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
+    _legend(axes, 4)
     axes.invert_yaxis()
     axes.grid(axis="x")
-    axes.set_xlim(0, 1.32 * left.max())
+    axes.set_xlim(0, (1.9 if on_paper() else 1.32) * left.max())
     axes.set_xlabel(f"total memory ({UNITS[power]})")
 
 
 def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
-    """One row per item with a mark for every method that needs it; marks of equal size lie in one another."""
+    """One row per item with a mark for every method that needs it, one below the other."""
     rows = np.arange(len(bits))
     axes.set_xscale(**LOG)
-    axes.hlines(rows, bits.where(bits > 0).min(axis=1), bits.max(axis=1), color=FAINT, linewidth=1.2, zorder=1)
-    for method, name, (marker, size) in zip(bits.columns, names, MARKERS, strict=True):
+    axes.barh(rows[1::2], 1, 1.0, color="#F5F5F5", zorder=0, transform=axes.get_yaxis_transform())
+    for place, (method, name) in enumerate(zip(bits.columns, names, strict=True)):
         needed = bits[method].where(bits[method] > 0)
-        axes.plot(
-            needed, rows, linestyle="", marker=marker, markersize=size, color=INK,
-            markerfacecolor=INK if method == "ep" else "white", markeredgewidth=1.4, label=name, zorder=3 - size / 100,
-        )  # fmt: skip
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+        aside = rows + 0.22 * (place - (len(names) - 1) / 2)
+        axes.plot(needed, aside, linestyle="", marker=MARKERS[place], color=PALETTE[place], markersize=5, label=name)
+    _legend(axes, 4)
     axes.set_yticks(rows, bits.index.tolist())
     axes.set_ylim(len(bits) - 0.4, -0.6)
     axes.grid(axis="x")

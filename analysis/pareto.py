@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 from neurosim_ep.analysis.against import UNLIMITED, dress_quantity
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, spelled
-from neurosim_ep.analysis.style import FAINT, PALETTE, canvas
+from neurosim_ep.analysis.style import FAINT, PALETTE, canvas, legend_columns
 
 NAME = 0.07  # of the span of accuracies that the height of a name takes
 
@@ -35,7 +35,9 @@ def draw(points: Points) -> Figure:
         axes.set_title(style)
     figure.axes[0].set_ylabel("test accuracy")
     figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1))
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=legend_columns(figure, 2)
+    )
     return figure
 
 

@@ -16,6 +16,7 @@ from neurosim_ep.analysis import (
     events,
     gradients,
     heatmap,
+    learning,
     memory,
     mesh,
     pareto,
@@ -26,16 +27,19 @@ from neurosim_ep.analysis import (
     sweep,
     tornado,
     tradeoff,
+    utilisation,
 )
+from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.points import points_of_sweep
 from neurosim_ep.analysis.shares import do_all
-from neurosim_ep.analysis.style import STYLE, save
+from neurosim_ep.analysis.style import SCREEN, STYLE, Output, save
 from neurosim_ep.errors import UsageError, nearest
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
+    "learning": lambda run: learning.draw(alone([run])),
     "states": states.draw,
-    "gradients": lambda run: gradients.draw([run]),
+    "gradients": lambda run: gradients.draw(alone([run])),
     "events": events.draw,
     "residual": residual.draw,
     "energy": energy.draw,
@@ -43,6 +47,7 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "breakeven": breakeven.draw,
     "tornado": tornado.draw,
     "mesh": mesh.draw,
+    "utilisation": utilisation.draw,
     "resolution": resolution.draw,
     "pulses": pulses.draw,
 }
@@ -67,9 +72,14 @@ def say_on_stderr(message: str) -> None:
 
 
 def plot_runs(
-    run_dirs: Sequence[Path], out: Path | None = None, *, say: Callable[[str], None] = say_on_stderr
+    run_dirs: Sequence[Path],
+    out: Path | None = None,
+    *,
+    only: Sequence[str] = (),
+    output: Output = SCREEN,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> list[Path]:
-    """Draw every picture as SVG and PNG and return the files written.
+    """Draw every picture, or ``only`` those of these names, and return the files written, as ``output`` has them.
 
     One run: into ``out``, or the run's ``plots/``. Several runs: the pictures of each into
     ``out/<directory name>/``, or its own ``plots/``, and all gradient curves in one picture,
@@ -78,7 +88,7 @@ def plot_runs(
     first run. Where directories have the same name, their parents come in front:
     ``out/A/r/`` and ``out/B/r/``. A directory given twice counts once. A picture whose input was not recorded is left
     out, and ``say`` is told why, unless it is of real tiles and the run's are ideal. Raises ``CheckpointError`` when a
-    directory is not a run directory or one of its files is broken.
+    directory is not a run directory or one of its files is broken, :class:`UsageError` for a name of no picture.
     """
     runs = open_runs(run_dirs)
     jobs = [
@@ -88,18 +98,25 @@ def plot_runs(
     ]
     if len(runs) > 1:
         together = out or runs[0].path / "plots"
-        jobs.append((partial(gradients.draw, runs), together / "gradients_compared"))
+        jobs.append((partial(gradients.draw, alone(runs)), together / "gradients_compared"))
         if tradeoff.varied(runs):
             jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
         if sweep.varied(runs):
             jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
-    return _written(jobs, say)
+    return _written(jobs, only, output, say)
 
 
 def plot_sweep(
-    path: Path, out: Path | None = None, *, x: str | None = None, say: Callable[[str], None] = say_on_stderr
+    path: Path,
+    out: Path | None = None,
+    *,
+    x: str | None = None,
+    only: Sequence[str] = (),
+    output: Output = SCREEN,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> list[Path]:
-    """Draw the pictures of the sweep directory ``path`` into ``out``, or its ``plots/``; return the files written.
+    """Draw the pictures of the sweep directory ``path``, or ``only`` those of these names, into ``out``, or its
+    ``plots/``; return the files written, as ``output`` has them.
 
     ``accuracy_against_KEY`` and ``cost_against_KEY`` for the key ``x``, or for every key that varies, ``heatmap`` where
     two vary, and ``pareto``, accuracy against energy. ``say`` is told why a picture is left out. Raises
@@ -116,23 +133,33 @@ def plot_sweep(
         jobs.append((partial(tradeoff.draw_points, points, key), folder / f"cost_against_{name}"))
     jobs.append((partial(heatmap.draw, points), folder / "heatmap"))
     jobs.append((partial(pareto.draw, points), folder / "pareto"))
-    return _written(jobs, say)
+    return _written(jobs, only, output, say)
 
 
-def _written(jobs: Sequence[tuple[Callable[[], Figure], Path]], say: Callable[[str], None]) -> list[Path]:
-    """Draw and save each of ``jobs``; the files of all."""
+def _written(
+    jobs: Sequence[tuple[Callable[[], Figure], Path]],
+    only: Sequence[str],
+    output: Output,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Draw and save each of ``jobs``, or ``only`` those of these names; the files of all."""
+    names = list(dict.fromkeys(stem.name for _, stem in jobs))
+    for asked in only:
+        if asked not in names:
+            raise UsageError(f"--only {asked}: no such picture here; {nearest(asked, names)}")
+    jobs = [job for job in jobs if not only or job[1].name in only]
     written: list[Path] = []
-    for (_, stem), (files, reason) in zip(jobs, do_all([partial(_save, *job) for job in jobs]), strict=True):
+    for (_, stem), (files, reason) in zip(jobs, do_all([partial(_save, *job, output) for job in jobs]), strict=True):
         written += files
         if reason:
             say(f"no picture {stem.name}: {reason}")
     return written
 
 
-def _save(draw: Callable[[], Figure], stem: Path) -> tuple[list[Path], str]:
+def _save(draw: Callable[[], Figure], stem: Path, output: Output) -> tuple[list[Path], str]:
     """The files of a picture, or none and why nobody could draw it; no reason where it does not concern the run."""
     try:
-        return save(draw, stem), ""
+        return save(draw, stem, output), ""
     except DoesNotConcern:
         return [], ""
     except NothingToDraw as reason:

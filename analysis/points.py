@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from neurosim_ep.analysis.load import NothingToDraw, Run, open_run, read_table
+from neurosim_ep.analysis.load import NothingToDraw, Run, flat, open_run, read_table
 from neurosim_ep.errors import CheckpointError, UsageError, nearest
 
 SEED = "scenario.seed"
@@ -132,12 +132,3 @@ def points_of_runs(runs: Sequence[Run], keys: Sequence[str]) -> Points:
     classes = {run.classes for run in runs}
     name = ", ".join(dict.fromkeys(run.label for run in runs))
     return Points(name, pd.DataFrame(rows), list(keys), classes.pop() if len(classes) == 1 else None)
-
-
-def flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of a scenario, with its sections before it."""
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value

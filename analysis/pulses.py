@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, log_floor
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, legend_columns, log_floor
 
 COLUMNS = {
     "pulses_up": ("up", PALETTE[1], "^"),
@@ -49,7 +49,7 @@ def draw(run: Run) -> Figure:
     if (values == 0).any():
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="exactly zero (lower edge)"))
     upper.set_title("Pulses sent, and what is left of them")
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns(figure, 4))
     up, down, net = values.T
     ratio = np.divide(up + down, net, out=np.full(len(net), np.nan), where=net > 0)
     _draw_ratio(lower, ratio)

@@ -25,8 +25,8 @@ from neurosim_ep.analysis.style import save
 def reproduce_runs(run_dirs: Sequence[Path], out: Path, *, say: Callable[[str], None] = say_on_stderr) -> list[Path]:
     """Draw every figure of the table above as SVG and PNG into ``out`` and return the files written.
 
-    Runs that differ only in ``scenario.seed`` are taken together where curves are means (accuracy, loss) and drawn
-    one by one elsewhere. A directory given twice counts once. A figure whose input was not recorded is left out, and
+    Runs that differ only in ``scenario.seed`` are one curve or panel, their mean, curves with a band from the smallest
+    to the largest. A directory given twice counts once. A figure whose input was not recorded is left out, and
     ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run directory or one of its files is
     broken, and ``UsageError`` when two runs are the same scenario with the same seed or ``out`` cannot be written.
     """
@@ -34,9 +34,9 @@ def reproduce_runs(run_dirs: Sequence[Path], out: Path, *, say: Callable[[str], 
     groups = grouped(runs)
     figures: dict[str, Callable[[], Figure]] = {
         "accuracy_and_loss": partial(learning.draw, groups),
-        "states_mean": partial(states.compare, runs, "mean_abs_state"),
-        "states_deviation": partial(states.compare, runs, "std_across_samples"),
-        "gradients_compared": partial(gradients.draw, runs),
+        "states_mean": partial(states.compare, groups, "mean_abs_state"),
+        "states_deviation": partial(states.compare, groups, "std_across_samples"),
+        "gradients_compared": partial(gradients.draw, groups),
         "alpha": partial(learning.draw_alpha, groups),
         "memory_compared": partial(memory.compare, groups),
     }

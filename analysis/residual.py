@@ -12,10 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, PHASES, canvas, log_floor, tick_axis
+from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, PHASES, canvas, legend_columns, log_floor, tick_axis
 
 PANELS = {"free phase": ("free",), "nudging": ("nudge_plus", "nudge_minus")}
 COLOURS = dict(zip(PHASES, PALETTE, strict=False))
+EARLY = (0, (5, 1, 1, 1, 1, 1))
+"""The dash of the first epoch."""
 
 
 def draw(run: Run) -> Figure:
@@ -34,8 +36,8 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "How the states settle",
         run.label,
-        f"Largest change of a sample's states per tick; below, samples still computed. "
-        f"Sampled batches of epoch {last}. Lower edge: 0.",
+        f"A falling line comes to rest, a level one does not. Below: share of the samples that still move and are "
+        f"computed. Epoch {last}.",
         height=5.6,
     )
     panels, work = figure.subplots(
@@ -50,12 +52,15 @@ def draw(run: Run) -> Figure:
             rows = frame[frame["phase"] == phase]
             if first != last:
                 early = rows[rows["epoch"] == first]
-                axes.plot("tick", "mean_residual", data=early, color=FAINT, linewidth=1.4, marker=_marker(early))
+                axes.plot(
+                    "tick", "mean_residual", data=early, color=COLOURS[phase], linewidth=1.0, linestyle=EARLY,
+                    alpha=0.8, marker=_marker(early), markersize=3,
+                )  # fmt: skip
             _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase])
         _draw_work(below, frame[(frame["phase"].isin(phases)) & (frame["epoch"] == last)])
     panels[0].set_ylim(floor, 1.5 * max(frame[measures].max(axis=None), tolerance))
-    panels[0].set_ylabel("residual  max |s(t) − s(t−1)|  (state units)")
-    work[0].set_ylabel("computed")
+    panels[0].set_ylabel("largest change of a state\nin a tick  (state units)")
+    work[0].set_ylabel("samples\ncomputed")
 
     colours = [Line2D([], [], color=COLOURS[phase], label=PHASES[phase]) for phase in present]
     dashes = [
@@ -63,15 +68,15 @@ def draw(run: Run) -> Figure:
         Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="largest of all samples"),
     ]
     if first != last:
-        dashes.append(Line2D([], [], color=FAINT, linewidth=1.4, label=f"mean at epoch {first}"))
+        dashes.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=EARLY, label=f"mean at epoch {first}"))
     if tolerance > 0:
-        dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"settled: below {tolerance:g}"))
+        dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"at rest: below {tolerance:g}"))
         panels[0].axhline(tolerance, color=INK, linewidth=1, linestyle=":")
     columns = zip_longest(colours, dashes)
     figure.legend(
         handles=[line for column in columns for line in column if line],
         loc="outside lower center",
-        ncols=max(len(colours), len(dashes)),
+        ncols=legend_columns(figure, max(len(colours), len(dashes))),
     )
     return figure
 

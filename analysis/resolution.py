@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, canvas, layer_axis, log_floor
+from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, canvas, layer_axis, legend_columns, log_floor
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
@@ -43,7 +43,7 @@ def draw(run: Run) -> Figure:
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
-    figure.legend(handles=_draw_steps(upper, frame), loc="outside lower center", ncols=2)
+    figure.legend(handles=_draw_steps(upper, frame), loc="outside lower center", ncols=legend_columns(figure, 2))
     _draw_clipped(lower, frame, run)
     for axes in (upper, lower):
         layer_axis(axes, frame["name"].tolist())

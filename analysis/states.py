@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from neurosim_ep.analysis.load import Run, labels
+from neurosim_ep.analysis.groups import Group, mean_table
+from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas, epoch_axis
 
 CELLS_WITH_NUMBERS = 16
@@ -52,24 +53,29 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def compare(runs: Sequence[Run], column: str) -> Figure:
-    """Heat maps of a ``column`` of :data:`MEASURES`, a panel per run, one colour scale (arXiv 2508.15989, Fig 5)."""
-    measure, grids = MEASURES[column], [_grid(run, column) for run in runs]
-    columns = 2 if len(runs) == 4 else min(PANELS_PER_ROW, len(runs))
-    rows = math.ceil(len(runs) / columns)
+def compare(groups: Sequence[Group], column: str) -> Figure:
+    """Heat maps of a ``column`` of :data:`MEASURES`, a panel per scenario, seeds as their mean, one colour scale
+    (arXiv 2508.15989, Fig 5).
+    """
+    measure = MEASURES[column]
+    grids = [mean_table([_grid(run, column) for run in group.runs]) for group in groups]
+    columns = 2 if len(groups) == 4 else min(PANELS_PER_ROW, len(groups))
+    rows = math.ceil(len(groups) / columns)
+    seeds = max(len(group.runs) for group in groups)
+    same = "The same colour is the same value in every panel." if len(groups) > 1 else groups[0].runs[0].label
     figure = canvas(
         measure.title,
-        "The same colour is the same value in every panel." if len(runs) > 1 else runs[0].label,
+        same + (f" Means of up to {seeds} seeds." if seeds > 1 else ""),
         measure.meaning,
         width=max(8.5, 1.2 + 4.2 * columns),
         height=1.4 + rows * max(2.2, 0.9 + 0.27 * max(map(len, grids))),
     )
     panels = figure.subplots(rows, columns, squeeze=False)
     largest = max(float(grid.to_numpy().max()) for grid in grids)
-    for axes, name, grid in zip(panels.flat, labels(runs), grids, strict=False):
+    for axes, group, grid in zip(panels.flat, groups, grids, strict=False):
         image = _heat_map(axes, grid, largest, CELLS_WITH_NUMBERS // columns)
-        axes.set_title(name)
-    for axes in panels.flat[len(runs) :]:
+        axes.set_title(group.name)
+    for axes in panels.flat[len(groups) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:
         axes.set_ylabel("layer (input side on top)")
@@ -81,6 +87,11 @@ def _grid(run: Run, column: str) -> pd.DataFrame:
     """``column`` of layers.csv: one row per layer, named, in order of depth; one column per epoch."""
     frame = run.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
     return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
+
+
+def told(value: float) -> str:
+    """A value of a heat map: two digits, and small ones by their power of ten, as only 0 is shown as 0."""
+    return f"{value:.2f}" if value >= 0.01 or value == 0 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def _heat_map(axes: Axes, grid: pd.DataFrame, largest: float, numbers: int) -> AxesImage:
@@ -97,5 +108,5 @@ def _heat_map(axes: Axes, grid: pd.DataFrame, largest: float, numbers: int) -> A
     if len(epochs) <= numbers:
         for (row, column), value in np.ndenumerate(values):
             ink = "white" if value < 0.6 * largest else "black"
-            axes.text(epochs[column], row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
+            axes.text(epochs[column], row, told(float(value)), ha="center", va="center", color=ink, fontsize=8)
     return image

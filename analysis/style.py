@@ -6,6 +6,8 @@ import io
 import math
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
 
@@ -53,13 +58,41 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "legend.title_fontsize": 9,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
     "hatch.linewidth": 0.6,
     "figure.dpi": 160,
     "savefig.facecolor": "white",
     "svg.hashsalt": "neurosim-ep",
+    "pdf.fonttype": 42,
 }
+PAPER: dict[Any, Any] = {
+    "figure.dpi": 300, "axes.linewidth": 0.5, "grid.linewidth": 0.4, "hatch.linewidth": 0.4,
+    "axes.titleweight": "normal", "legend.fontsize": 6.2, "legend.title_fontsize": 6.2,
+}  # fmt: skip
+"""What is else on paper."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What pictures are saved as.
+
+    Args:
+        formats: "svg", "png" or "pdf".
+        paper: for a two-column page: as wide as a column, or as both where panels stand side by side; no title, as the
+            caption has it; letters of 6 to 7 points, which files carry with them.
+    """
+
+    formats: tuple[str, ...] = ("svg", "png")
+    paper: bool = False
+
+
+SCREEN = Output()
+_OUTPUT: ContextVar[Output] = ContextVar("output", default=SCREEN)
+COLUMN, PAGE = 3.4, 7.0  # inches of a column and of both
+WIDE = 9.8  # inches on screen from which a picture takes both columns
+SHRUNK, SMALLEST = 0.68, 6.0  # letters on paper over those on screen, and points they have at least
 
 
 class Picture(Figure):
@@ -78,7 +111,14 @@ SCREEN_DPI = 80
 
 
 def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: float = 5.0) -> Figure:
-    """An empty figure (inches) with a headline, the run it shows and one line that explains the picture."""
+    """An empty figure (inches) with a headline, the run it shows and one line that explains the picture.
+
+    On paper it has none of them, and the room of a column or of a page.
+    """
+    if _OUTPUT.get().paper:
+        room = COLUMN if width <= WIDE else PAGE
+        high = (height - 0.85) * (0.62 if room == COLUMN else 0.72)
+        return Figure(figsize=(room, high), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height), w_pad=0.1, h_pad=0.08)
     figure = Picture(figsize=(width, height), layout=layout)
     left = 0.12 / width
@@ -86,6 +126,16 @@ def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: f
     figure.text(left, 1 - 0.38 / height, explanation, fontsize=9.5, va="top")
     figure.text(left, 1 - 0.61 / height, run, fontsize=9, color=GREY, va="top", parse_math=False)
     return figure
+
+
+def on_paper() -> bool:
+    """Whether pictures are drawn for a two-column page."""
+    return _OUTPUT.get().paper
+
+
+def legend_columns(figure: Figure, most: int) -> int:
+    """Columns of a legend of ``figure``, ``most`` where there is room: in a column of a page two stand side by side."""
+    return min(most, 2) if figure.get_figwidth() <= COLUMN else most
 
 
 def layer_axis(axes: Axes, names: list[str]) -> None:
@@ -130,30 +180,60 @@ def fill(part: int) -> dict[str, Any]:
     return {"color": PALETTE[part % len(PALETTE)], "hatch": HATCHES[part // len(PALETTE)]}
 
 
-def save(draw: Callable[[], Figure], stem: Path) -> list[Path]:
-    """Draw in this style and write ``stem.svg`` and ``stem.png``; the same input gives the same SVG bytes.
+def save(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> list[Path]:
+    """Draw in this style and write ``stem.svg``, ``stem.png`` or ``stem.pdf``, whichever ``output`` asks for; the same
+    input gives the same bytes of SVG and PDF.
 
     Raises :class:`UsageError` when they cannot be written.
     """
-    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".svg", ".png")]
-    with matplotlib.rc_context(STYLE):
-        figure = draw()
+    paths = [stem.with_name(f"{stem.name}.{form}") for form in output.formats]
+    with matplotlib.rc_context(STYLE | (PAPER if output.paper else {})):
+        before = _OUTPUT.set(output)
+        try:
+            figure = draw()
+        finally:
+            _OUTPUT.reset(before)
         canvas = FigureCanvasAgg(figure)
+        if output.paper:
+            _shrink(figure)
         _lay_out(figure)
-        canvas.draw()
-        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # every picture is opaque
-        vectors, raster = io.BytesIO(), io.BytesIO()
-        figure.savefig(vectors, format="svg", metadata={"Date": None})
-        pixels.save(raster, "PNG", dpi=(figure.dpi,) * 2, compress_level=3)
+        drawn = [_rendered(figure, canvas, form) for form in output.formats]
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
-            for path, drawn in zip(paths, (vectors, raster), strict=True):
-                write_atomic(path, drawn.getvalue(), path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+            for path, content in zip(paths, drawn, strict=True):
+                write_atomic(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
         except OSError as problem:
             raise UsageError(
                 f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
             ) from problem
     return paths
+
+
+def _rendered(figure: Figure, canvas: FigureCanvasAgg, form: str) -> bytes:
+    """The bytes of a file of this format."""
+    file = io.BytesIO()
+    if form == "png":
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # every picture is opaque
+        pixels.save(file, "PNG", dpi=(figure.dpi,) * 2, compress_level=3)
+    else:
+        figure.savefig(file, format=form, metadata={"Date": None} if form == "svg" else {"CreationDate": None})
+    return file.getvalue()
+
+
+def _shrink(figure: Figure) -> None:
+    """Letters, lines and marks of a picture for the screen, for paper."""
+    in_legends = {text for legend in figure.findobj(Legend) for text in legend.findobj(Text)}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in in_legends:
+            text.set_fontsize(max(SMALLEST, SHRUNK * float(text.get_fontsize())))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_tick_params(which="both", labelsize=max(SMALLEST, SHRUNK * STYLE["font.size"]))
+    for line in figure.findobj(Line2D):
+        if isinstance(line, Line2D):
+            line.set_linewidth(SHRUNK * line.get_linewidth())
+            line.set_markersize(SHRUNK * line.get_markersize())
 
 
 def _lay_out(figure: Figure) -> None:

@@ -15,9 +15,9 @@ from matplotlib.ticker import PercentFormatter
 
 from neurosim_ep.analysis.against import UNLIMITED, Scale, draw_curve, seeds_shown, title_of
 from neurosim_ep.analysis.groups import Group
-from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.points import ACCURACY, Curves, Points, flat
-from neurosim_ep.analysis.style import GREY, INK, canvas
+from neurosim_ep.analysis.load import NothingToDraw, Run, settings
+from neurosim_ep.analysis.points import ACCURACY, Curves, Points
+from neurosim_ep.analysis.style import GREY, INK, canvas, legend_columns
 
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
 METHOD = ("plasticity.", "signals.", "relaxation.feedback", "relaxation.nudge_feedback")
@@ -40,7 +40,7 @@ class Sweep:
         """The curve that ``run`` belongs to."""
         if self.method:
             return method(run)
-        return "real tiles" if self.other is None else f"{self.other.split('.')[-1]} = {_settings(run).get(self.other)}"
+        return "real tiles" if self.other is None else f"{self.other.split('.')[-1]} = {settings(run).get(self.other)}"
 
 
 def method(run: Run) -> str:
@@ -48,8 +48,8 @@ def method(run: Run) -> str:
     name = Group(run.name, [run]).method
     if not run.relaxes:
         return name
-    settings = _settings(run)
-    gain, nudged = (settings.get(f"relaxation.{key}", 1) for key in ("feedback", "nudge_feedback"))
+    mine = settings(run)
+    gain, nudged = (mine.get(f"relaxation.{key}", 1) for key in ("feedback", "nudge_feedback"))
     return f"{name}, γ = {gain:g}, κ = {gain if nudged in ('feedback', None) else nudged:g}"
 
 
@@ -66,7 +66,7 @@ def varied(runs: Sequence[Run]) -> Sweep | None:
     other key, or several that change together, or those of the method. Runs on ideal tiles are the reference and do not
     count. None where there is no such number.
     """
-    scenarios = [settings for run in runs if not _ideal(settings := _settings(run))]
+    scenarios = [mine for run in runs if not _ideal(mine := settings(run))]
     keys = dict.fromkeys(key for settings in scenarios for key in settings if not key.startswith(IRRELEVANT))
     distinct = {key: {str(settings.get(key)) for settings in scenarios} for key in keys}
     differing = [key for key, values in distinct.items() if len(values) > 1]
@@ -115,14 +115,16 @@ def draw_points(points: Points, x: str) -> Figure:
 
 def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | None, *, loose: bool = False) -> Figure:
     unlimited = key in UNLIMITED
+    scale = Scale(key, [x for points in curves.values() for x in points], end=bool(beside.ideal))
+    endless = unlimited and scale.endless
     figure = canvas(
         f"Accuracy against {title_of(key)}",
         name,
-        "Test images classified correctly after the last epoch." + (" inf: no limit." if unlimited else ""),
+        "Test images classified correctly after the last epoch."
+        + (" Right of the dotted line: no limit." if endless else ""),
         width=8.5,
     )
     axes = figure.add_subplot()
-    scale = Scale(key, [x for points in curves.values() for x in points])
     for number, (label, points) in enumerate(curves.items()):
         draw_curve(axes, scale, points, label or "runs", number, loose=loose)
     scale.dress(axes)
@@ -143,7 +145,7 @@ def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | 
     if beside.unfinished:
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label=(text := "run did not finish")))
         names.append(text)
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    figure.legend(handles, names, loc="outside lower center", ncols=legend_columns(figure, 3))
     return figure
 
 
@@ -152,25 +154,20 @@ def _collect(runs: Sequence[Run], sweep: Sweep) -> tuple[Curves, Beside]:
     curves: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
     beside = Beside([], [])
     for run in runs:
-        settings = _settings(run)
+        mine = settings(run)
         accuracy = run.info.get("metrics", {}).get("test_accuracy")
         if accuracy is None:
             raise NothingToDraw(f"{run.path} has no test accuracy yet; it is known at the end of an epoch")
-        if _ideal(settings) and not (sweep.method and sweep.key in UNLIMITED):
+        if _ideal(mine) and not (sweep.method and sweep.key in UNLIMITED):
             beside.ideal.append(float(accuracy))
             continue
-        x = settings.get(sweep.key)
+        x = mine.get(sweep.key)
         if x is None:
             raise NothingToDraw(f"{run.path}: its scenario does not say {sweep.key}; set it in all runs compared")
         curves[sweep.label(run)][x].append(float(accuracy))
         if run.info.get("status") != "done":
             beside.unfinished.append((x, float(accuracy)))
     return {label: dict(points) for label, points in curves.items()}, beside
-
-
-def _settings(run: Run) -> Settings:
-    """Every key of the scenario, with its sections before it."""
-    return dict(flat(run.scenario))
 
 
 def _ideal(settings: Settings) -> bool:

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, legend_columns, on_paper
 from neurosim_ep.units import format_si
 
 COLUMNS = (
@@ -57,7 +57,7 @@ def draw_frame(frame: pd.DataFrame, label: str) -> Figure:
     _draw_bars(right, frame, "energy_at_low_J", "energy_J", "energy_at_high_J")
     right.set_xlabel("energy of EP per training image")
     right.xaxis.set_major_formatter(EngFormatter(unit="J"))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=legend_columns(figure, 2))
     return figure
 
 
@@ -77,7 +77,7 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
                               va="center", ha="left" if right else "right", fontsize=8)  # fmt: skip
     axes.axvline(value, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [f"{row.key}\n{_interval(row)}" for row in shown.itertuples()], fontsize=8)
-    axes.margins(x=0.12)
+    axes.margins(x=0.3 if on_paper() else 0.12)
     axes.set_xscale(**LOG)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

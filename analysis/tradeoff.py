@@ -10,28 +10,28 @@ from matplotlib.figure import Figure
 
 from neurosim_ep.analysis.against import Scale, draw_curve, dress_quantity, title_of
 from neurosim_ep.analysis.energy import STYLES
-from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, Curves, Points, points_of_runs
-from neurosim_ep.analysis.style import GREY, canvas
+from neurosim_ep.analysis.load import NothingToDraw, Run, differing
+from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, SEED, Curves, Points, points_of_runs
+from neurosim_ep.analysis.style import GREY, canvas, legend_columns
 
-KEYS = (("relaxation", "free_steps"), ("relaxation", "nudge_steps"), ("scheduler", "threshold"))
+KEYS = ("relaxation.free_steps", "relaxation.nudge_steps", "scheduler.threshold", "hardware.model")
 
 
-def varied(runs: Sequence[Run]) -> tuple[str, str] | None:
-    """The one of :data:`KEYS` in which ``runs`` differ; None where they differ in none or several."""
-    found = [key for key in KEYS if len({str(run.setting(*key)) for run in runs}) > 1]
-    return found[0] if len(found) == 1 else None
+def varied(runs: Sequence[Run]) -> str | None:
+    """The one of :data:`KEYS` in which ``runs`` differ where nothing else does, seeds aside; None otherwise."""
+    found = [key for key in differing(runs) if key != SEED]
+    return found[0] if len(found) == 1 and found[0] in KEYS else None
 
 
 def draw(runs: Sequence[Run]) -> Figure:
     """:func:`draw_points` of runs, against the one of :data:`KEYS` in which they differ.
 
-    Raises :class:`NothingToDraw` unless there is exactly one such key, or where runs recorded no traffic.
+    Raises :class:`NothingToDraw` unless that is all in which they differ, or where runs recorded no traffic.
     """
     key = varied(runs)
     if key is None:
-        raise NothingToDraw("cost is drawn against T, K or the threshold of runs that differ in one of them alone")
-    return draw_points(points_of_runs(runs, [".".join(key)]), ".".join(key))
+        raise NothingToDraw("cost is drawn against T, K, the threshold or the chip of runs that differ in that alone")
+    return draw_points(points_of_runs(runs, [key]), key)
 
 
 def draw_points(points: Points, x: str) -> Figure:
@@ -67,7 +67,7 @@ def draw_points(points: Points, x: str) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel(title_of(x))
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(figure, 3))
     return figure
 
 

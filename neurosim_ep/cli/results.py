@@ -19,7 +19,23 @@ from neurosim_ep.registry import EXPORTERS
 @click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots.")
 @click.option("--x", metavar="KEY", help="Of a sweep: draw against this key; default: against each that varies.")
-def plot(run_dirs: tuple[Path, ...], out: Path | None, x: str | None) -> None:
+@click.option("--only", multiple=True, metavar="NAME", help="Only this picture, as learning or gradients; repeatable.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["svg", "png", "pdf"]),
+    help="Repeatable; default svg and png, pdf with --paper.",
+)
+@click.option("--paper", is_flag=True, help="For a two-column page: column width, no title, letters of 6 to 7 points.")
+def plot(
+    run_dirs: tuple[Path, ...],
+    out: Path | None,
+    x: str | None,
+    only: tuple[str, ...],
+    formats: tuple[str, ...],
+    paper: bool,
+) -> None:
     """Draw the pictures of runs, or of a sweep.
 
     Several runs are also compared in one U-curve. RUN_DIR may be the directory of a sweep: accuracy, energy, latency
@@ -32,16 +48,19 @@ def plot(run_dirs: tuple[Path, ...], out: Path | None, x: str | None) -> None:
         raise UsageError(f"{sweeps[0]}: is a sweep; plot it alone")
     if x is not None and not sweeps:
         raise UsageError(f"--x {x}: is for the directory of a sweep; leave it out, or name one")
+    from neurosim_ep.analysis.style import SCREEN, Output
+
+    output = Output(formats or (("pdf",) if paper else SCREEN.formats), paper)
     if sweeps:
         from neurosim_ep.analysis.plot import plot_sweep
         from neurosim_ep.sweep.status import Progress
 
         Progress(SweepDirectory.open(sweeps[0])).refresh()
-        files = plot_sweep(sweeps[0], out, x=x)
+        files = plot_sweep(sweeps[0], out, x=x, only=only, output=output)
     else:
         from neurosim_ep.analysis.plot import plot_runs
 
-        files = plot_runs(list(run_dirs), out)
+        files = plot_runs(list(run_dirs), out, only=only, output=output)
     for path in files:
         click.echo(path)
 

@@ -25,20 +25,26 @@ from neurosim_ep.registry import LISTED
 def check(scenario: str, overrides: tuple[str, ...]) -> Answer:
     """Validate SCENARIO and show its network, tiles and memory.
 
-    Nothing is run.
+    And what this machine lacks for a run of it. Nothing is run.
     """
     loaded, path = load(scenario, overrides)
-    from neurosim_ep.train.inspect import inspect_scenario
+    from neurosim_ep.train.inspect import inspect_scenario, missing
 
-    inspection = inspect_scenario(loaded)
+    inspection, lacking = inspect_scenario(loaded), missing(loaded)
 
     def show() -> None:
-        click.echo(f"{path} is valid: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+        valid = "is valid, but cannot run here yet" if lacking else "is valid"
+        click.echo(f"{path} {valid}: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
+        if lacking:
+            click.echo("\nMissing on this machine")
+            for what in lacking:
+                click.echo(f"- {what}")
         for title in ("network", "tiles", "memory", "notes"):
             if rows := getattr(inspection, title):
                 click.echo(f"\n{title.capitalize()}\n{table(rows)}")
 
-    return Answer({"scenario": loaded.scenario.name, "file": path, **inspection.document}, show)
+    found = {"scenario": loaded.scenario.name, "file": path, "missing": lacking, **inspection.document}
+    return Answer(found, show)
 
 
 @cli.command()

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-NUMBER = re.compile(r"\d[\d.,ex+-]*(?:[ %]|$)")  # what a cell of numbers begins with, and no sentence ("8-bit drivers")
+NUMBER = re.compile(r"\d[\d.,ex+-]*(?:[ %]|$)")  # what a cell of numbers begins with
+
+
+SENTENCE = re.compile(r"[A-Za-z]{3,} (?:.* )?[A-Za-z]{3,}")
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
@@ -22,6 +25,6 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     for name in rows[0]:
         cells = [row[name] for row in rows]
         width = max(len(cell) for cell in (name, *cells))
-        align = str.rjust if all(NUMBER.match(cell) for cell in cells) else str.ljust
+        align = str.rjust if all(NUMBER.match(cell) and not SENTENCE.search(cell) for cell in cells) else str.ljust
         lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
     return "\n".join(line.rstrip() for line in lines)

@@ -120,9 +120,16 @@ def _problems(error: ValidationError, document: Document, overridden: Collection
     for item in [*error.errors(), *_errors_between_sections(error, document)]:
         path = _path_of(item, document)
         for key, text in _explain(item, path, document):
+            if overridden and text.endswith("remove it") and key not in overridden:
+                text = f"{text.removesuffix('remove it')}add {_without(key)} to what is set"
             mark = " (--set)" if any(key[: len(given)] == given for given in overridden) else ""
             found.setdefault(key, f"{_spell(key)}{mark}{text}")
     return [text for key, text in found.items() if not _has_deeper(key, found)]
+
+
+def _without(key: describe.KeyPath) -> str:
+    """The override that takes ``key`` back to its default."""
+    return f"--set {_spell(key)}={describe.show(describe.node_at(key).get('default'))}"
 
 
 def _errors_between_sections(error: ValidationError, document: Document) -> list[ErrorDetails]:

@@ -93,7 +93,7 @@ def estimate_given(
         model.plan, ticks, activity, events, layers if by_layer else policy.ticks, scenario.training.batch_size,
         by_layer=by_layer, writes=writes,
     )  # fmt: skip
-    return Summary(model.recording(counts))
+    return Summary(model.recording(counts), given=True)
 
 
 def given_counts(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
+from neurosim_ep import resources
 from neurosim_ep.data.dataset import load_data
+from neurosim_ep.data.sources.base import ROOT_VARIABLE
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.registry import SOURCES
 from neurosim_ep.scenario.schema import DataSection, Scenario
 from neurosim_ep.scenario.topology import per_layer
+from neurosim_ep.teacher.targets import STORE, WEIGHTS, teacher_folder
 from neurosim_ep.units import format_bits
 
 Rows = list[dict[str, str]]
@@ -68,6 +72,28 @@ def classes_and_shape(section: DataSection, seed: int) -> tuple[int, tuple[int, 
         return source.usual.classes, source.usual.shape
     data = load_data(section, seed)
     return data.num_classes, data.image_shape
+
+
+def missing(scenario: Scenario) -> list[str]:
+    """What a run of ``scenario`` needs and this machine does not have, a line each with where to get it."""
+    found = []
+    data = scenario.data
+    if "root" in SOURCES[data.kind].takes:
+        given = data.root or os.environ.get(ROOT_VARIABLE, "")
+        if not given:
+            found.append(
+                f"images: data.root is empty and {ROOT_VARIABLE} is not set; set one to the place of {data.kind}"
+            )
+        elif not resources.at_home(given).exists():
+            found.append(
+                f"images: {given} does not exist; it must hold the {data.kind} files (data.root or {ROOT_VARIABLE})"
+            )
+    if scenario.signals.taught():
+        folder = teacher_folder(scenario)
+        wanted = WEIGHTS if scenario.signals.live else STORE
+        if not (folder / wanted).is_file():
+            found.append(f"teacher: {folder / wanted} does not exist; `neurosim-ep teach` makes it")
+    return found
 
 
 def _shape(shape: Sequence[int]) -> str:

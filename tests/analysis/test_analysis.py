@@ -20,11 +20,24 @@ from matplotlib.text import Text
 from PIL import Image
 from synthetic_run import TICKS, synthetic_run
 
-from neurosim_ep.analysis import breakeven, energy, events, gradients, memory, mesh, plot, residual, states, tradeoff
+from neurosim_ep.analysis import (
+    breakeven,
+    energy,
+    events,
+    gradients,
+    memory,
+    mesh,
+    plot,
+    residual,
+    states,
+    tradeoff,
+    utilisation,
+)
+from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
-from neurosim_ep.analysis.style import PALETTE, REST, STYLE, fill, log_floor, save
-from neurosim_ep.errors import CheckpointError
+from neurosim_ep.analysis.style import PALETTE, REST, STYLE, Output, fill, log_floor, save
+from neurosim_ep.errors import CheckpointError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +131,7 @@ def test_states_shows_every_layer_and_epoch(run: Run) -> None:
 
 def test_gradients_shows_first_middle_and_last_epoch(run: Run) -> None:
     frame = pd.read_csv(run.path / "layers.csv").set_index("epoch")
-    figure = gradients.draw([run])
+    figure = gradients.draw(alone([run]))
     axes = figure.axes[0]
     assert axes.get_yscale() == "log"
     for line, epoch in zip(axes.lines, (5, 3, 1), strict=True):
@@ -128,7 +141,7 @@ def test_gradients_shows_first_middle_and_last_epoch(run: Run) -> None:
 
 
 def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, own_run: Run) -> None:
-    figure = gradients.draw([run, own_run])
+    figure = gradients.draw(alone([run, own_run]))
     lines = figure.axes[0].lines
     assert len(lines) == 3 + 2
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
@@ -142,13 +155,13 @@ def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, ow
 
 def test_gradients_of_runs_of_one_scenario_are_told_apart_by_directory(run: Run, tmp_path: Path) -> None:
     twin = open_run(synthetic_run(tmp_path / "second_vgg11_le", epochs=1, traffic=False).path)
-    labels = [row.split(",")[0] for row in ratios(gradients.draw([run, twin]))]
+    labels = [row.split(",")[0] for row in ratios(gradients.draw(alone([run, twin])))]
     assert labels == ["first_vgg11_le", "second_vgg11_le"]
 
 
 def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
     change(own_run, "layers.csv", "mean_abs_dW", 0.0, layer=4)
-    figure = gradients.draw([own_run])
+    figure = gradients.draw(alone([own_run]))
     crosses = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert crosses == [[4], [4]]
     assert "exactly zero (lower edge)" in texts(figure)
@@ -163,10 +176,10 @@ def test_a_network_that_died_or_diverged_is_still_drawn(own_run: Run) -> None:
     for draw in (states.draw, PICTURES["gradients"]):
         FigureCanvasAgg(draw(own_run)).draw()
     change(own_run, "layers.csv", "mean_abs_dW", math.inf, epoch=2)
-    assert "last epoch (1)" in texts(gradients.draw([own_run]))
+    assert "last epoch (1)" in texts(gradients.draw(alone([own_run])))
     change(own_run, "layers.csv", "mean_abs_dW", math.nan, epoch=1)
     with pytest.raises(NothingToDraw, match="no values of mean_abs_dW"):
-        gradients.draw([own_run])
+        gradients.draw(alone([own_run]))
 
 
 def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
@@ -177,12 +190,12 @@ def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
     np.testing.assert_array_equal(free.lines[2].get_ydata(), frame["max_residual"])
     assert len(nudges.lines) == 2 * 3  # the tolerance is that of the free phase
     assert [len(axes.collections) for axes in work] == [1, 1]
-    assert {"free", "nudge +β", "nudge −β", "settled: below 0.001"} <= set(texts(figure))
+    assert {"free", "nudge +β", "nudge −β", "at rest: below 0.001"} <= set(texts(figure))
 
 
 def test_a_one_sided_run_shows_only_its_phases(one_sided_run: Run) -> None:
     assert "nudge −β" not in texts(residual.draw(one_sided_run))
-    assert [axes.get_title() for axes in events.draw(one_sided_run).axes] == ["free phase", "nudge +β phase"]
+    assert [axes.get_title() for axes in events.draw(one_sided_run).axes] == ["free phase", "nudge +β"]
     explanation = "All phases of one presentation: free, nudge +β and update. Mean of the recorded batches."
     assert explanation in texts(energy.draw(one_sided_run))
 
@@ -204,11 +217,13 @@ def test_events_are_shares_of_the_neurons(run: Run) -> None:
         phase: (ticks, 10) for phase, ticks in TICKS.items()
     }
     assert (names[0], names[-1], epoch) == ("conv1", "fc2", 5)
-    np.testing.assert_allclose(rates["free"][0], [0.5, *[0.0] * 9], rtol=0.02)
+    np.testing.assert_allclose(rates["free"][0], [0.5, *[np.nan] * 9], rtol=0.02)  # nothing can be sent before
     figure = events.draw(run)
-    line, lower_edge = figure.axes[0].lines[3], figure.axes[0].get_ylim()[0]
-    np.testing.assert_array_equal(line.get_ydata()[:3], lower_edge)
-    np.testing.assert_array_equal(line.get_ydata()[3:], rates["free"][3:, 3])
+    (line, silent), lower_edge = figure.axes[0].lines[6:8], figure.axes[0].get_ylim()[0]
+    np.testing.assert_array_equal(silent.get_ydata(), [lower_edge] * 2)
+    np.testing.assert_array_equal(silent.get_xdata(), [2, 3])
+    np.testing.assert_array_equal(line.get_ydata()[2:], rates["free"][3:, 3])
+    assert np.isnan(line.get_ydata()[:2]).all(), "no line leads to the lower edge"
 
 
 @pytest.mark.parametrize("busy_ticks", [0, 1])
@@ -221,8 +236,9 @@ def test_events_of_one_layer_that_is_hardly_ever_busy_are_visible(
     figure = events.draw(run)
     FigureCanvasAgg(figure).draw()
     free, nudge = figure.axes
-    assert all(line.get_marker() == "o" for axes in figure.axes for line in axes.lines)
-    assert sorted(set(free.lines[0].get_ydata())) == [0.1, 0.25][: 1 + busy_ticks]
+    assert {line.get_marker() for axes in figure.axes for line in axes.lines} == {"o", "."}
+    assert set(free.lines[1].get_ydata()) == {0.1}
+    assert sorted(value for value in free.lines[0].get_ydata() if value > 0) == [0.25][:busy_ticks]
     shown = [label.get_text() for label in free.get_yticklabels() if 0.1 <= label.get_position()[1] <= 1]
     assert shown == ["0", "20 %", "50 %", "100 %"]
     assert all(float(tick).is_integer() for axes in (free, nudge) for tick in axes.get_xticks())
@@ -329,6 +345,9 @@ def test_cost_is_drawn_against_the_number_in_which_runs_differ(tmp_path: Path) -
     assert figure.axes[2].containers[0].lines[0].get_ydata().tolist() == pytest.approx([ratio] * 3)
     assert figure.axes[3].lines[0].get_ydata().tolist() == pytest.approx([62, 62, 62])
     assert tradeoff.varied(runs[:1]) is None and tradeoff.varied([runs[0], runs[0]]) is None
+    other = open_run(synthetic_run(tmp_path / "plain", "vgg11_plain", epochs=1, signals="none").path)
+    assert tradeoff.varied([runs[1], other]) is None, "signals differ, too: accuracy is not due to T"
+    assert [group.name for group in alone(runs)] == [f"vgg11_le, free_steps = {ticks}" for ticks in (60, 20, 120)]
 
 
 def test_break_even_is_where_the_lines_cross(run: Run) -> None:
@@ -365,7 +384,7 @@ def test_runs_with_the_same_directory_name_get_folders_and_names_of_their_own(
     twins = [synthetic_run(tmp_path / parent / "r", epochs=1, traffic=False).path for parent in "AB"]
     files = plot_runs([*twins, twins[0]], tmp_path / "out")
     assert {file.parent.relative_to(tmp_path / "out") for file in files} == {Path("A/r"), Path("B/r"), Path()}
-    labels = [row.split(",")[0] for row in ratios(gradients.draw([open_run(path) for path in twins]))]
+    labels = [row.split(",")[0] for row in ratios(gradients.draw(alone([open_run(path) for path in twins])))]
     assert labels == ["vgg11_le (A/r)", "vgg11_le (B/r)"]
 
 
@@ -418,3 +437,43 @@ def test_what_is_no_run_directory_is_refused(own_run: Run, tmp_path: Path) -> No
     run_json.write_text("[]")
     with pytest.raises(CheckpointError, match="must be a JSON object"):
         plot_runs([own_run.path])
+
+
+def test_pictures_can_be_chosen_and_made_for_paper(run: Run, tmp_path: Path) -> None:
+    """As wide as a column, without a title, in letters of 6 points and more that the file has with it."""
+    (pdf,) = plot_runs([run.path], tmp_path / "out", only=["gradients"], output=Output(("pdf",), paper=True))
+    content = pdf.read_bytes()
+    assert pdf.name == "gradients.pdf" and b"/MediaBox [ 0 0 244.8 " in content and b"/FontFile2" in content
+    drawn: list[Figure] = []
+
+    def draw() -> Figure:
+        drawn.append(gradients.draw(alone([run])))
+        return drawn[0]
+
+    save(draw, tmp_path / "picture", Output(("png",), paper=True))
+    sizes = [text.get_fontsize() for text in drawn[0].findobj(Text) if text.get_text()]
+    assert min(sizes) >= 6 and max(sizes) <= 7.5
+    assert "Weight gradient of every layer" not in texts(drawn[0])
+    with pytest.raises(UsageError, match="--only gradient: no such picture here; did you mean gradients"):
+        plot_runs([run.path], tmp_path / "out", only=["gradient"])
+
+
+def test_utilisation_shows_every_tile_and_the_share_of_active_lines(run: Run) -> None:
+    frame = pd.read_csv(run.path / "tiles.csv")
+    upper, lower = utilisation.draw(run).axes
+    tiles = frame.drop_duplicates("tile")
+    np.testing.assert_array_equal(upper.lines[0].get_ydata(), tiles["utilisation"])
+    means = tiles.groupby("layer")["utilisation"].mean()
+    np.testing.assert_allclose([bar.get_height() for bar in upper.patches], means)
+    assert len(lower.patches) == 2 * len(means)
+
+
+def test_the_learning_curve_of_a_run(run: Run) -> None:
+    frame = pd.read_csv(run.path / "epochs.csv")
+    accuracy, loss = PICTURES["learning"](run).axes
+    np.testing.assert_array_equal(accuracy.lines[1].get_ydata(), frame["test_accuracy"])
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), frame["loss"])
+
+
+def test_small_values_of_a_heat_map_are_not_shown_as_zero() -> None:
+    assert [states.told(value) for value in (0.0, 6e-7, 0.004, 0.256)] == ["0.00", "6e-7", "4e-3", "0.26"]

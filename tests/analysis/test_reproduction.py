@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from synthetic_run import synthetic_run
 
-from neurosim_ep.analysis import learning, memory, states
-from neurosim_ep.analysis.groups import Group, grouped
+from neurosim_ep.analysis import gradients, learning, memory, states
+from neurosim_ep.analysis.groups import Group, alone, grouped
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.reproduction import reproduce_runs
 from neurosim_ep.analysis.style import STYLE, look
@@ -69,7 +69,7 @@ def test_everything_lies_inside_the_figures(runs: list[Run], tmp_path: Path, cou
             learning.draw(groups),
             learning.draw_alpha(groups),
             memory.compare(groups),
-            states.compare(chosen, "mean_abs_state"),
+            states.compare(groups, "mean_abs_state"),
         ):
             FigureCanvasAgg(figure).draw()
             drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
@@ -139,7 +139,7 @@ def test_chance_is_drawn_for_every_number_of_classes_and_its_absence_is_said(run
 def test_panels_of_states_share_one_colour_scale(runs: list[Run]) -> None:
     for measure in ("mean_abs_state", "std_across_samples"):
         frames = [pd.read_csv(run.path / "layers.csv") for run in runs]
-        images = [axes.images[0] for axes in states.compare(runs, measure).axes if axes.images]
+        images = [axes.images[0] for axes in states.compare(alone(runs), measure).axes if axes.images]
         for frame, image in zip(frames, images, strict=True):
             np.testing.assert_array_equal(image.get_array().T.ravel(), frame[measure].dropna())
         assert {image.get_clim() for image in images} == {(0, max(frame[measure].max() for frame in frames))}
@@ -217,7 +217,7 @@ def test_rows_that_are_double_or_gone_are_refused(tmp_path: Path, file: str) -> 
     groups = grouped([open_run(run)])
     draw = {
         "epochs.csv": lambda: learning.draw(groups),
-        "layers.csv": lambda: states.compare(groups[0].runs, "mean_abs_state"),
+        "layers.csv": lambda: states.compare(groups, "mean_abs_state"),
         "memory.csv": lambda: memory.compare(groups),
     }[file]
     with pytest.raises(CheckpointError, match=r"(holds a row twice for one epoch|lacks the rows of bptt_T).*edited"):
@@ -227,3 +227,15 @@ def test_rows_that_are_double_or_gone_are_refused(tmp_path: Path, file: str) -> 
 def test_signals_of_several_kinds_are_named_once_each(runs: list[Run]) -> None:
     mixed = Run(runs[0].path, "mixed", runs[0].scenario | {"signals": {"kind": ["le", "kd", "le"]}}, {})
     assert grouped([mixed])[0].method == "LE + KD"
+
+
+def test_gradients_and_states_of_seeds_are_their_mean_too(runs: list[Run]) -> None:
+    groups = grouped(runs)
+    figure = gradients.draw(groups)
+    frames = [pd.read_csv(run.path / "layers.csv").set_index(["epoch", "layer"])["mean_abs_dW"] for run in runs[:2]]
+    mean = sum(frame.loc[3] for frame in frames) / 2
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), mean)
+    assert len(figure.axes[0].collections) == 1, "a band around the curve of two seeds"
+    assert any(text.startswith("vgg11_le, mean of 2 seeds, epoch 3") for text in texts(figure))
+    panels = [axes for axes in states.compare(groups, "mean_abs_state").axes if axes.images and axes.get_title()]
+    assert [axes.get_title() for axes in panels] == ["vgg11_le", "vgg11_kd", "vgg11_plain"]

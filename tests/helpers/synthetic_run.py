@@ -13,7 +13,7 @@ from new_run import new_run
 from neurosim_ep.hardware.bill.backprop import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.sensitivity import Swing
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts, tile_table
 from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.projections import Projection
@@ -151,6 +151,7 @@ def synthetic_run(
         comparison = [one._asdict() for one in compare(recording, cost)]
         logs.write_table(run.path / "comparison.csv", comparison, Comparison._fields)
         logs.write_table(run.path / "sensitivity.csv", SWINGS, Swing._fields)
+    logs.write_table(run.path / "tiles.csv", tile_table(plan.to_frame(), counts), logs.TILE_COLUMNS)
     memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
     logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})

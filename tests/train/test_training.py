@@ -36,7 +36,10 @@ FILES = (
     "tiles.csv", "pulses.csv", "cost.csv", "comparison.csv", "sensitivity.csv", "memory.csv", "area.csv", "traffic.h5",
     "checkpoints/last.pt",
 )  # fmt: skip
-PLOTS = ("states", "gradients", "residual", "events", "energy", "memory", "breakeven", "tornado", "mesh")
+PLOTS = (
+    "learning", "states", "gradients", "residual", "events", "energy", "memory", "breakeven", "tornado", "mesh",
+    "utilisation",
+)  # fmt: skip
 TINY = (
     "data.train_samples=60", "data.test_samples=40", "training.epochs=3", "relaxation.free_steps=4",
     "relaxation.nudge_steps=3", "telemetry.stats_every=2", "telemetry.traffic_every=2",

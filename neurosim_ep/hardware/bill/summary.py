@@ -27,9 +27,10 @@ PHASE_TITLES = {"free": "free", "nudge_plus": "nudge +", "nudge_minus": "nudge -
 
 @dataclass(frozen=True)
 class Summary:
-    """What the recorded batches cost on a chip, per training sample."""
+    """What the recorded batches cost on a chip, per training sample; ``given``: the counts of one were, by hand."""
 
     recording: Recording
+    given: bool = False
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
@@ -151,7 +152,7 @@ class Summary:
         apart = " + ".join(f"{ticks / counts.samples:.1f}" for ticks in by_phase)
         return [
             *self.doubts(),
-            f"mean of {counts.samples:,} samples in {counts.batches} recorded batches",
+            "one sample as given, nothing is simulated" if self.given else _recorded(counts.samples, counts.batches),
             f"{found.ticks:.1f} ticks per sample ({apart})",
             f"backpropagation on the same tiles: {format_si(found.backprop_J, 'J')} "
             f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked, "
@@ -161,3 +162,7 @@ class Summary:
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
         ]
+
+
+def _recorded(samples: int, batches: int) -> str:
+    return f"mean of {samples:,} sample{'s' * (samples > 1)} in {batches} recorded batch{'es' * (batches > 1)}"

@@ -53,6 +53,8 @@ class ModelFile:
         Raises :class:`HardwareModelError` when the model does not take them.
         """
         document = copy.deepcopy(self.document)
+        if said := [f"{key} = {value}" for key, value in values.items() if isinstance(value, int)]:
+            document["model"]["description"] += f"; changed by the {source}: {', '.join(said)}"
         for key, value in values.items():
             *path, name = key.split(".")
             part = document

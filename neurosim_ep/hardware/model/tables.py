@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.model.curves import Curve
+from neurosim_ep.hardware.model.describe import BITS, section_words
 from neurosim_ep.hardware.model.file import ModelFile, choices, merged, numbers, read_model
 from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.resources import shipped_files
+from neurosim_ep.units import format_si
 
 Row = dict[str, str]
 Rows = list[Row]
@@ -118,11 +121,12 @@ def number_row(file: ModelFile, key: str, number: Quantity | Curve) -> Row:
 
 
 def diff_rows(name: str, other: str) -> Rows:
-    """The choices and numbers, as used, in which two models differ."""
-    said = [_as_used(read_model(one)) for one in (name, other)]
+    """The choices and numbers, as used, in which two models differ, with what each is; intervals in brackets."""
+    one, two = read_model(name), read_model(other)
+    said = [_as_used(file) for file in (one, two)]
     keys = list(dict.fromkeys([*said[0], *said[1]]))
     return [
-        {"key": key, name: said[0].get(key, "-"), other: said[1].get(key, "-")}
+        {"key": key, name: said[0].get(key, "-"), other: said[1].get(key, "-"), "what it is": _meaning(key)}
         for key in keys
         if said[0].get(key) != said[1].get(key)
     ]
@@ -134,6 +138,13 @@ def diff_entries(name: str, other: str) -> list[dict[str, Any]]:
     return [{"key": row["key"], "entries": [one.get(row["key"]) for one in known]} for row in diff_rows(name, other)]
 
 
+def _meaning(key: str) -> str:
+    """What the number ``key`` is, in the words of `neurosim-ep hw schema`."""
+    section, _, name = key.partition(".")
+    words = {one.key: one.meaning for one in section_words(section)[1]}
+    return words.get(name) or words.get(re.sub(r"\.\d+\.", f".{BITS}.", name), "")
+
+
 def _as_used(file: ModelFile) -> dict[str, str]:
     found = dict(choices(file.model))
     for key, number in numbers(file.model):
@@ -141,6 +152,13 @@ def _as_used(file: ModelFile) -> dict[str, str]:
             found[key] = f"{len(number.x)} points, {min(number.y):.4g} to {max(number.y):.4g} {number.unit}"
         else:
             ends = [number.at("low"), number.at("high")]
-            interval = f" ({ends[0]:.4g} - {ends[1]:.4g})" if ends[0] < ends[1] else ""
-            found[key] = f"{number.value:.4g} {number.unit}{interval}"
+            interval = f" ({_said(ends[0], number.unit)} - {_said(ends[1], number.unit)})" if ends[0] < ends[1] else ""
+            found[key] = _said(number.value, number.unit) + interval
     return found
+
+
+def _said(value: float, unit: str) -> str:
+    """A number with its unit, and a prefix where units of that kind have one."""
+    if unit == "1":
+        return f"{value:.4g}"
+    return f"{value:.4g} {unit}" if re.search(r"\^|%", unit) else format_si(value, unit, 4)
