@@ -28,7 +28,7 @@ from neurosim_ep.cli import cli
 
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 MARKS = ("long", "tiny", "file", "given", "tested")
-_FEW = "--set data.train_samples=40 --set data.test_samples=20 --set training.epochs=1 --set telemetry.plots=false"
+_FEW = "--set data.train_samples=20 --set data.test_samples=10 --set training.epochs=1 --set telemetry.plots=false"
 TINY = {
     "run": _FEW.split(),
     "teach": _FEW.split(),
