@@ -198,5 +198,5 @@ def _label(folder: Path) -> str:
         name, directory = run["name"], run["directory"]
         label = directory if name in directory else f"{name} ({directory})"
         return f"{label}, after epoch {run['epoch']}, {samples} test images"
-    except (ValueError, OSError, KeyError, TypeError) as problem:
+    except (ValueError, OSError, KeyError, TypeError, RecursionError) as problem:
         raise CheckpointError(f"{path}: is not the diagnosis.json of a diagnosis ({problem!r})") from problem

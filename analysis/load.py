@@ -241,5 +241,5 @@ def open_run(path: Path) -> Run:
 def _scenario(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, RecursionError) as problem:
         raise CheckpointError(f"{path}: cannot be read as TOML ({problem})") from problem

@@ -186,7 +186,7 @@ class TargetStore:
             raise DataError(str(problem)) from problem
         except DataError:
             raise
-        except (OSError, KeyError, TypeError, IndexError, AttributeError, ValueError) as problem:
+        except (OSError, KeyError, TypeError, IndexError, AttributeError, ValueError, RecursionError) as problem:
             raise DataError(f"{path}: cannot be read as a target store ({problem}); write it again") from problem
 
     def _check(self, key: StoreKey, samples: int, views: int, section: TeacherSection) -> None:

@@ -236,6 +236,7 @@ BROKEN_PICTURES: dict[str, tuple[Change, str]] = {
     "run.json cut short": (halve("run.json"), "run.json: cannot be read as JSON"),
     "newer schema": (replace("run.json", '"schema_version": 1', '"schema_version": 2'), "schema_version = 2: this"),
     "no scenario": (remove("scenario.toml"), "scenario.toml: cannot be read as TOML"),
+    "scenario without end": (write("scenario.toml", b"a = " + 900 * b"["), "scenario.toml: cannot be read as TOML"),
     "table without its columns": (replace("layers.csv", "mean_abs_state", "x"), "lacks the columns mean_abs_state"),
     "text for a number": (replace("layers.csv", "conv1,", "conv1,x"), "holds text in the columns mean_abs_state"),
     "table not text": (write("layers.csv", b"\xff\n"), "layers.csv: cannot be read as a CSV table"),

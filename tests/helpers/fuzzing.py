@@ -205,11 +205,11 @@ def _others(base: Path) -> dict[str, Kind]:
     return {
         "measured pulses": Kind(folder, "pulses.csv", lambda place: read_measurements(place / "pulses.csv")),
         "weights from elsewhere": Kind(folder, "weights.pt", foreign),
-        "target store": _target_store(base / "store"),
+        "target store": target_store(base / "store"),
     }
 
 
-def _target_store(folder: Path) -> Kind:
+def target_store(folder: Path) -> Kind:
     """Targets of one layer for three samples."""
     folder.mkdir()
     key, section = StoreKey("digest", "none", 1, (0.0,), (1.0,)), TeacherSection()
