@@ -65,24 +65,22 @@ def follow(trainer: Trainer, first: int) -> RunResult:
     Raises :class:`RunInterrupted` when all were told to stop, :class:`LostRankError` when one has ended.
     """
     ranks, path = trainer.ranks, Path()
-    with interruptible():
+    with interruptible(), stopping_together(ranks):
         try:
-            with stopping_together(ranks):
-                path = ranks.told(path)
-                trainer.keep_warm_states(RunDirectory(path).checkpoints)
-                for epoch in range(first, trainer.scenario.training.epochs):
-                    trainer.train_epoch(epoch, lambda batch: None)
-                    trainer.evaluate()
-                    trainer.compare_weights()
-                    if trainer.warm is not None:
-                        trainer.warm.digest(epoch + 1)
-                    ranks.agree()
+            path = ranks.told(path)
+            trainer.keep_warm_states(RunDirectory(path).checkpoints)
+            for epoch in range(first, trainer.scenario.training.epochs):
+                trainer.train_epoch(epoch, lambda batch: None)
+                trainer.evaluate()
+                trainer.compare_weights()
+                if trainer.warm is not None:
+                    trainer.warm.digest(epoch + 1)
+                ranks.agree()
             return ranks.told(RunResult(path, "done", {}, 0, 0.0))
         except KeyboardInterrupt:
             raise RunInterrupted(f"interrupted; {going_on(path)}") from None
         except LostRankError as problem:
-            with closing():
-                raise _said(problem, path) from problem
+            raise _said(problem, path) from problem
 
 
 def _said(problem: LostRankError, path: Path) -> LostRankError:

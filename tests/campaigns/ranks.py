@@ -84,7 +84,7 @@ class Campaign:
     def kill(self, number: int) -> None:
         """One try: a job, one of its processes, a moment."""
         count, out = self.random.choice([2, 3]), self.folder / f"kill{number}"
-        victim, moment = self.random.randrange(count), self.random.random() * self.usual
+        victim, moment = self.random.randrange(count), self.random.random() * 0.6 * self.usual  # joining is part of it
         job = Job(count, [*RUN, "--out", str(out)], self.folder)
         self.wait_for(out)  # they have met
         time.sleep(moment)

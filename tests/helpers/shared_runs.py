@@ -36,8 +36,6 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "tiles": (*EIGHT_BIT, "hardware.converters.adc_range=absmax", "hardware.device.preset=EcRam"),
     "fixed": (*EIGHT_BIT, "hardware.converters.adc_range=fixed", "telemetry.stats_every=2"),
     "memory": ("relaxation.warm_start=memory", "training.epochs=2"),
-    "hdf5": ("relaxation.warm_start=hdf5", "training.epochs=2"),
-    "bptt": (*PLAIN, "plasticity.rule=bptt"),
     "one": ("data.train_samples=2", "data.test_samples=2", "training.batch_size=2"),
 }
 """What beside :data:`SMALL`."""
