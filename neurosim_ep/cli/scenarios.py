@@ -24,14 +24,14 @@ def check(scenario: str, overrides: tuple[str, ...]) -> None:
     And what this machine lacks for a run of it. Nothing is run.
     """
     loaded, path = load(scenario, overrides)
-    from neurosim_ep.train.inspect import inspect_scenario, missing
+    from neurosim_ep.train.inspect import inspect_scenario
 
-    inspection, lacking = inspect_scenario(loaded), missing(loaded)
-    valid = "is valid, but cannot run here yet" if lacking else "is valid"
+    inspection = inspect_scenario(loaded)
+    valid = "is valid, but cannot run here yet" if inspection.missing else "is valid"
     click.echo(f"{path} {valid}: {loaded.scenario.name}. {loaded.scenario.description}".rstrip())
-    if lacking:
+    if inspection.missing:
         click.echo("\nMissing on this machine")
-        for what in lacking:
+        for what in inspection.missing:
             click.echo(f"- {what}")
     for title in ("network", "tiles", "memory", "notes"):
         if rows := getattr(inspection, title):

@@ -24,12 +24,13 @@ Rows = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Inspection:
-    """Tables of formatted strings, one dictionary per row."""
+    """Tables of formatted strings, one dictionary per row; ``missing``: see :func:`missing`."""
 
     network: Rows
     tiles: Rows
     memory: Rows
     notes: Rows
+    missing: list[str]
 
 
 def inspect_scenario(scenario: Scenario) -> Inspection:
@@ -46,6 +47,7 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
         _tile_rows(model),
         _memory_rows(scenario, model),
         _notes(model, image_shape),
+        missing(scenario),
     )
 
 
