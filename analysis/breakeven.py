@@ -67,10 +67,10 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     energy_J = once_J + row["ticking_J"] * span / row["ticks"]
     missing_J = row["backprop_J"] - once_J
     draw_at = row["ticks"] * missing_J / row["ticking_J"] if row["ticking_J"] > 0 and missing_J > 0 else None
-    verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backpropagation"
+    verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
     if row["ticking_J"] > 0:
         even = draw_at is not None and draw_at >= 1
-        verdict += f", even at {draw_at:.3g} ticks" if even else ", more at any number of ticks"
+        verdict += f", even at {draw_at:.3g} ticks" if even else ", even at no number"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]

@@ -49,7 +49,7 @@ def draw(groups: Sequence[Group]) -> Figure:
     for index, (table, of_group) in enumerate(zip(tables, seeds, strict=True)):
         _draw_run(axes, table, layers, *look(index))
         if len(of_group) > 1:
-            _draw_band(axes, of_group, table.columns[-1], layers, look(index)[0])
+            _draw_band(axes, of_group, int(table.columns[-1]), layers, look(index)[0])
     _widen(axes)
     layer_axis(axes, layers)
     axes.set_xlabel("layer (input side on the left)")

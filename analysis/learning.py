@@ -25,10 +25,14 @@ def draw(groups: Sequence[Group]) -> Figure:
     Several seeds of a scenario are one line, their mean, in a band from the smallest to the largest.
     """
     lines, meanings = _legend(groups), _meanings(groups)
+    when = "Training: mean over the epoch, each batch seen before its weight update. Test: after the epoch."
+    alone = len(groups) == len(groups[0].runs) == 1
     figure = canvas(
         "Accuracy and loss over training",
-        "Training: mean over the epoch, each batch seen before its weight update. Test: after the epoch.",
-        "Share of the images whose class the readout names at the end of the free phase, and loss of the readout.",
+        groups[0].runs[0].label if alone else when,
+        when
+        if alone
+        else "Share of the images whose class the readout names at the end of the free phase, and loss of the readout.",
         width=10.5,
         height=5.2 + 0.22 * max(len(lines), len(meanings)),
     )

@@ -33,7 +33,7 @@ from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.points import points_of_sweep
 from neurosim_ep.analysis.shares import do_all
-from neurosim_ep.analysis.style import SCREEN, STYLE, Output, save
+from neurosim_ep.analysis.style import SCREEN, STYLE, Output, render, write
 from neurosim_ep.errors import UsageError, nearest
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
@@ -142,24 +142,24 @@ def _written(
     output: Output,
     say: Callable[[str], None],
 ) -> list[Path]:
-    """Draw and save each of ``jobs``, or ``only`` those of these names; the files of all."""
+    """Draw each of ``jobs``, or ``only`` those of these names, and then write them; the files of all."""
     names = list(dict.fromkeys(stem.name for _, stem in jobs))
     for asked in only:
         if asked not in names:
             raise UsageError(f"--only {asked}: no such picture here; {nearest(asked, names)}")
     jobs = [job for job in jobs if not only or job[1].name in only]
-    written: list[Path] = []
-    for (_, stem), (files, reason) in zip(jobs, do_all([partial(_save, *job, output) for job in jobs]), strict=True):
-        written += files
+    drawn: list[tuple[Path, bytes]] = []
+    for (_, stem), (files, reason) in zip(jobs, do_all([partial(_drawn, *job, output) for job in jobs]), strict=True):
+        drawn += files
         if reason:
             say(f"no picture {stem.name}: {reason}")
-    return written
+    return write(drawn)
 
 
-def _save(draw: Callable[[], Figure], stem: Path, output: Output) -> tuple[list[Path], str]:
+def _drawn(draw: Callable[[], Figure], stem: Path, output: Output) -> tuple[list[tuple[Path, bytes]], str]:
     """The files of a picture, or none and why nobody could draw it; no reason where it does not concern the run."""
     try:
-        return save(draw, stem, output), ""
+        return render(draw, stem, output), ""
     except DoesNotConcern:
         return [], ""
     except NothingToDraw as reason:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +186,11 @@ def save(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> lis
 
     Raises :class:`UsageError` when they cannot be written.
     """
+    return write(render(draw, stem, output))
+
+
+def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> list[tuple[Path, bytes]]:
+    """The files of :func:`save` and their contents; nothing is written."""
     paths = [stem.with_name(f"{stem.name}.{form}") for form in output.formats]
     with matplotlib.rc_context(STYLE | (PAPER if output.paper else {})):
         before = _OUTPUT.set(output)
@@ -198,15 +203,20 @@ def save(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> lis
             _shrink(figure)
         _lay_out(figure)
         drawn = [_rendered(figure, canvas, form) for form in output.formats]
+    return list(zip(paths, drawn, strict=True))
+
+
+def write(pictures: Sequence[tuple[Path, bytes]]) -> list[Path]:
+    """Write the files that :func:`render` gave; returns their paths. Raises :class:`UsageError` where it cannot."""
+    for path, content in pictures:
         try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-            for path, content in zip(paths, drawn, strict=True):
-                write_atomic(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
         except OSError as problem:
             raise UsageError(
-                f"{stem.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
+                f"{path.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
             ) from problem
-    return paths
+    return [path for path, _ in pictures]
 
 
 def _rendered(figure: Figure, canvas: FigureCanvasAgg, form: str) -> bytes:

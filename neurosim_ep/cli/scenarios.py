@@ -28,9 +28,10 @@ def check(scenario: str, overrides: tuple[str, ...]) -> Answer:
     And what this machine lacks for a run of it. Nothing is run.
     """
     loaded, path = load(scenario, overrides)
-    from neurosim_ep.train.inspect import inspect_scenario, missing
+    from neurosim_ep.train.inspect import inspect_scenario
 
-    inspection, lacking = inspect_scenario(loaded), missing(loaded)
+    inspection = inspect_scenario(loaded)
+    lacking = inspection.missing
 
     def show() -> None:
         valid = "is valid, but cannot run here yet" if lacking else "is valid"

@@ -28,7 +28,8 @@ Records = list[dict[str, Any]]
 @dataclass(frozen=True)
 class Inspection:
     """Tables of formatted strings, one dictionary per row, and their values as a ``document``: ``images``,
-    ``hardware``, ``array``, and records of ``layers`` (edges), ``tiles`` (connections) and ``memory``.
+    ``hardware``, ``array``, and records of ``layers`` (edges), ``tiles`` (connections) and ``memory``;
+    ``missing``: see :func:`missing`.
     """
 
     network: Rows
@@ -36,6 +37,7 @@ class Inspection:
     memory: Rows
     notes: Rows
     document: dict[str, Any]
+    missing: list[str]
 
 
 def inspect_scenario(scenario: Scenario) -> Inspection:
@@ -62,6 +64,7 @@ def inspect_scenario(scenario: Scenario) -> Inspection:
             "tiles": tiles,
             "memory": memory.to_dict("records"),
         },
+        missing(scenario),
     )
 
 

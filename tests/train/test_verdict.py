@@ -13,6 +13,7 @@ from new_run import reseal
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
+from neurosim_ep.telemetry.alerts import Alert, Alerts
 from neurosim_ep.train.run import run
 from neurosim_ep.train.teach import teach
 from neurosim_ep.train.trainer import Trainer
@@ -57,11 +58,22 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_verdict_names_what_is_wrong(tmp_path: Path, name: str) -> None:
+def test_the_verdict_names_what_is_wrong(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     overrides, healthy, sentence = CASES[name]
     found = learning(tmp_path / "run", *overrides)
     assert found["healthy"] is healthy
     assert sentence in str(found["verdict"])
+    assert not healthy or "warning" not in capsys.readouterr().err, "a run that learns alarms nobody"
+
+
+def test_warnings_are_shown_once_per_kind_and_counted_at_the_end() -> None:
+    shown, logged = list[str](), list[str]()
+    alerts = Alerts(shown.append, logged.append)
+    for epoch, layer in ((1, "conv3"), (1, "conv4"), (2, "conv4")):
+        alerts.add(epoch, Alert(f"layer {layer} is dead", "layer is dead", layer, "do this"))
+    alerts.close()
+    assert shown == ["epoch 1: layer conv3 is dead", "3 times: layer is dead (conv3, conv4), epochs 1 to 2; do this"]
+    assert len(logged) == 4
 
 
 def test_a_dead_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
