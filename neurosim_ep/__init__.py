@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from neurosim_ep.scheduler.schedule import Schedule
     from neurosim_ep.scheduler.unrolled import bptt_gradients
     from neurosim_ep.train.result import RunResult
-    from neurosim_ep.train.run import resume, run
+    from neurosim_ep.train.resume import resume
+    from neurosim_ep.train.run import run
 
 __version__ = "0.2.0"
 __all__ = [
@@ -63,7 +64,7 @@ _HOMES = {
     "load_scenario": "neurosim_ep.scenario.load",
     "open_run": "neurosim_ep.reader",
     "read_traffic": "neurosim_ep.record.frames",
-    "resume": "neurosim_ep.train.run",
+    "resume": "neurosim_ep.train.resume",
     "run": "neurosim_ep.train.run",
 }
 

@@ -72,7 +72,7 @@ def resume(
     as --set training.epochs=20 adds epochs to a finished run; run.json keeps what was changed.
     """
     quiet = quiet or is_follower()
-    from neurosim_ep.train.run import resume
+    from neurosim_ep.train.resume import resume
 
     with closing(make_reporter(quiet)) as reporter:
         result = resume(

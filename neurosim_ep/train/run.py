@@ -1,12 +1,12 @@
-"""A whole run: from a scenario to a complete run directory, and on from where an interrupted one stopped."""
+"""A whole run: from a scenario to a complete run directory."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,11 @@ from typing import Any
 import torch
 
 from neurosim_ep.errors import (
-    CheckpointError,
     DivergenceError,
     LostRankError,
     MachineError,
     NeurosimError,
     RunInterrupted,
-    UsageError,
     explained,
 )
 from neurosim_ep.experiment.copies import HARDWARE, copies
@@ -33,17 +31,15 @@ from neurosim_ep.ranks import Ranks, joined
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.checkpoint import save_checkpoint
 from neurosim_ep.record.kept import SCENARIO, SOURCE, kept
-from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
-from neurosim_ep.scenario.load import dump_scenario, load_scenario
+from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.alerts import Alerts
 from neurosim_ep.telemetry.evidence import Evidence
 from neurosim_ep.telemetry.sinks.base import Sinks
-from neurosim_ep.telemetry.tables import RunTables, require_tables
+from neurosim_ep.telemetry.tables import RunTables
 from neurosim_ep.telemetry.verdict import Learning, judge
-from neurosim_ep.threads import MOST, free_cores
-from neurosim_ep.train.pinned import pinned, pinned_data
+from neurosim_ep.train.pinned import pinned
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.shared import follow, going_on, require_shareable, share_of, stopping_together
 from neurosim_ep.train.trainer import Trainer
@@ -113,7 +109,7 @@ def _begin(
         trainer, data, whole = Trainer(experiment), experiment.data, pinned(scenario)
         resolved = dump_scenario(whole).encode()
         files = {HARDWARE: chip_model(scenario.hardware).to_toml().encode(), **copies(scenario.hardware)}
-        running = _Running(directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter)
+        running = Running(directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter)
 
         def begin() -> None:
             write_atomic(directory.path / SCENARIO, resolved)
@@ -132,140 +128,14 @@ def _begin(
                 teacher=trainer.taught_by, metrics={},
             )  # fmt: skip
 
-        return _train(running, begin, 0, {})
-
-
-def resume(
-    run_dir: Path | str,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    reporter: Reporter | None = None,
-    plots: bool = True,
-    report: bool = True,
-    overrides: Sequence[str] = (),
-) -> RunResult:
-    """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
-
-    On the same kind of device and as many threads, it ends as if it had never been interrupted, bit for bit.
-
-    Args:
-        run_dir: the directory that :func:`run` left.
-        device: "auto", "cpu", "cuda" or "cuda:N"; it need not be that of the run.
-        threads: None: as many as the run began with, as another number sums in another order.
-        reporter: as of :func:`run`.
-        plots: whether the final pictures are drawn where the scenario asks for them.
-        report: whether report.html is written, likewise.
-        overrides: ``section.key=value`` each, of the scenario for the epochs to come, such as more of them; kept in
-            ``run.json`` as ``changes``.
-
-    Returns:
-        How the run ended, as :func:`run` does.
-
-    Raises:
-        CheckpointError, DataError: a file of the directory is damaged, missing or not what the run left, or teacher or
-            images are others; and as run.
-    """
-    directory = RunDirectory.open(Path(run_dir))
-    reporter = reporter or default_reporter()
-    if directory.info().get("status") == "done" and not overrides:
-        result = _report(Experiment.open(run_dir, device=device))
-        reporter.note(f"{directory.path}: this run is complete; nothing to resume")
-        return result
-    with joined(device) as (ranks, own_device), ExitStack() as stack:
-        lock = stack.enter_context(locked(directory.path)) if ranks.first else None
-        experiment = Experiment.open(run_dir, device=own_device, overrides=overrides, ranks=ranks)
-        require_shareable(experiment.scenario, ranks)
-        experiment = replace(experiment, directory=replace(directory, lock=lock), overridden=False)
-        return _go_on(experiment, threads, reporter, {"plots": plots, "report": report}, overrides)
-
-
-def _report(experiment: Experiment) -> RunResult:
-    """How a finished run ended, once its tables have been found to be what it left."""
-    if "kept" in experiment.checkpoint:  # not of earlier versions
-        with experiment.fitting():
-            require_tables(experiment.run.path, experiment.checkpoint["tables"], experiment.epoch)
-    with experiment.reading() as info:
-        result = RunResult(
-            experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
-            teacher=info.get("teacher"),
-            verdict=info.get("verdict", []),
-            learning=info.get("learning"),
-        )  # fmt: skip
-        result.summary()  # which needs all that a run writes there
-    return result
-
-
-def _go_on(
-    experiment: Experiment, threads: int | None, reporter: Reporter, shown: Mapping[str, bool], overrides: Sequence[str]
-) -> RunResult:
-    """See :func:`resume`; the directory is locked by the first of the processes. ``shown``: keys of telemetry that may
-    be off for this time.
-    """
-    directory, state, ranks = experiment.run, experiment.checkpoint, experiment.ranks
-    whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
-    with experiment.reading() as info:
-        asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
-    used = experiment.use_threads(asked, share_of(whole, ranks))
-    if ranks.first and threads is None and used > (free := free_cores()):
-        reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
-    wanted = {key: getattr(whole.telemetry, key) and here for key, here in shown.items()}
-    telemetry = whole.telemetry.model_copy(update=wanted)
-    scenario = whole.model_copy(update={"telemetry": telemetry})
-    trainer, epoch = Trainer(experiment), experiment.epoch
-    if overrides and epoch >= whole.training.epochs:
-        raise UsageError(
-            f"training.epochs = {whole.training.epochs}: {epoch} epochs are finished; set more of them to go on"
-        )
-    if "kept" not in state:
-        raise CheckpointError(
-            f"{directory.checkpoints}: saved by an earlier version, which kept no digests of the run's files; resume "
-            "with the version that run.json names, or start the run again"
-        )
-    running = _Running(
-        directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter,
-        kept(directory.path, whole),
-    )  # fmt: skip
-    trainer.keep_warm_states(directory.checkpoints)
-    with experiment.fitting():
-        trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
-        running.tables.load_state_dict(state["tables"], epoch)
-        metrics = dict(state["metrics"])
-        if trainer.warm is not None:
-            trainer.warm.require(epoch, state["warm"])
-            if ranks.first:
-                trainer.warm.forget_all_but(epoch)  # which other processes have begun to write
-    ranks.agree()  # all have read what the first is about to change
-    if not ranks.first:
-        return follow(trainer, epoch)
-
-    def begin() -> None:
-        now = {"epoch": epoch, "set": list(overrides), "time": iso_time(datetime.now(UTC))}
-        directory.update_run_json(
-            status="running", versions=versions(), device=device_name(trainer.device), threads=used,
-            processes=ranks.count, precision=trainer.engine.precision,
-            **({"changes": [*changes, now]} if overrides else {}),
-        )  # fmt: skip
-        running.tables.go_on_after(epoch)
-        if overrides:
-            directory.log(f"changed after epoch {epoch}: {', '.join(overrides)}")
-            write_atomic(directory.path / SCENARIO, dump_scenario(whole).encode())
-            running.save(epoch, metrics)
-
-    return _train(running, begin, epoch, metrics)
-
-
-def _threads(info: Mapping[str, Any]) -> int | None:
-    """The number of threads that run.json names; None where it names none, as in runs of earlier versions."""
-    named = info.get("threads")
-    return named if type(named) is int and 1 <= named <= MOST else None
+        return train(running, begin, 0, {})
 
 
 Metrics = dict[str, float | None]
 
 
 @dataclass
-class _Running:
+class Running:
     """A run that goes on. ``known``: what of its directory the checkpoints keep, see ``record/kept``."""
 
     directory: RunDirectory
@@ -304,7 +174,7 @@ class _Running:
         save_checkpoint(self.directory.checkpoints, state)
 
 
-def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Metrics) -> RunResult:
+def train(running: Running, begin: Callable[[], None], first: int, metrics: Metrics) -> RunResult:
     """Train the epochs from ``first`` on after ``begin`` has readied the run directory; close that however it ends."""
     directory, started, before = running.directory, time.perf_counter(), 0.0
 
@@ -363,7 +233,7 @@ def _train(running: _Running, begin: Callable[[], None], first: int, metrics: Me
     return ranks.told(result)
 
 
-def _start(running: _Running, first: int) -> list[str]:
+def _start(running: Running, first: int) -> list[str]:
     """Say what begins, or goes on; returns the notes that were said."""
     trainer, epochs = running.trainer, running.scenario.training.epochs
     title = f"{running.scenario.scenario.name}: {epochs} epochs into {running.directory.path}"
@@ -388,7 +258,7 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
     return "failed", problem
 
 
-def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
+def _one_epoch(running: Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
     began = time.perf_counter()
     reporter.follow(trainer.so_far)
@@ -410,7 +280,7 @@ def _one_epoch(running: _Running, epoch: int, metrics: Metrics) -> Metrics:
     return metrics
 
 
-def _say_new(running: _Running, said: list[str]) -> list[str]:
+def _say_new(running: Running, said: list[str]) -> list[str]:
     """Report those of the trainer's notes that are not in ``said``; returns all of them."""
     notes = running.trainer.notes
     for note in notes:

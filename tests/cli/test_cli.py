@@ -163,7 +163,9 @@ def test_check_prints_the_plan(
         {"layer": "conv1", "shape": "(16, 32, 32)", "neurons": "16384"},
         {"layer": "fc1", "shape": "(10,)", "neurons": "10"},
     ]
-    inspection = SimpleNamespace(network=rows, tiles=[{"tile": "0"}], memory=[{"item": "cells"}], notes=[], missing=[])
+    inspection = SimpleNamespace(
+        network=rows, tiles=[{"tile": "0"}], memory=[{"item": "cells"}], notes=[], missing=[], document={}
+    )
     fake = Recorder(inspection)
     install("neurosim_ep.train.inspect", "inspect_scenario", fake)
     assert main(["check", str(scenario_file), "--set", "training.epochs=5"]) == 0

@@ -17,7 +17,8 @@ from tiny_run import outcome
 from neurosim_ep.errors import RunInterrupted
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 SMALL = (
     "data.train_samples=20", "data.test_samples=10", "training.epochs=3", "relaxation.free_steps=2",

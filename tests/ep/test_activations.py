@@ -29,7 +29,8 @@ from neurosim_ep.scenario import describe
 from neurosim_ep.scenario.load import load_scenario, parse_scenario
 from neurosim_ep.telemetry.health import WINDOW, LayerHealth
 from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 TANH = ACTIVATIONS["hard_tanh"]
 SHORT = (

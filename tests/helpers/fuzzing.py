@@ -34,7 +34,8 @@ from neurosim_ep.teacher.store import StoreKey, TargetStore, write_store
 from neurosim_ep.tiles.devices.file import load_device
 from neurosim_ep.tiles.devices.measurements import read_measurements
 from neurosim_ep.tiles.statistics import load_cells
-from neurosim_ep.train.run import _report, run
+from neurosim_ep.train.resume import _report
+from neurosim_ep.train.run import run
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=1", "relaxation.free_steps=2",

@@ -14,7 +14,8 @@ from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients
 from neurosim_ep.train.result import RunResult
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 DESCRIBED = (RunResult, Schedule, bptt_gradients, build_network, ep_gradients, free_phase, load_scenario, resume, run)
 WITH_EXAMPLES = (Schedule, bptt_gradients, build_network, ep_gradients, load_scenario)

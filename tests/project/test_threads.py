@@ -20,7 +20,8 @@ from neurosim_ep.progress import LineReporter, QuietReporter
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.threads import FLOPS_PER_THREAD, MOST, WAITING, default_threads, free_cores, use_threads
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 PLENTY = 1e15  # operations that are work enough for any number of threads
 
@@ -203,7 +204,7 @@ def test_other_threads_may_go_on_with_a_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run.free_cores", lambda: 1)
+    monkeypatch.setattr("neurosim_ep.train.resume.free_cores", lambda: 1)
     for number, threads, noted in ((1, None, True), (2, 1, False)):
         with pytest.raises(RunInterrupted):
             run(load_scenario("smoke", TINY), tmp_path / str(number), device="cpu", threads=2, reporter=Interrupting())

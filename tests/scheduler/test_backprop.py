@@ -25,7 +25,8 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import NetworkSection, Scenario
 from neurosim_ep.scheduler.feedforward import feed_forward_passes
 from neurosim_ep.train.bench import bench
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
 
 

@@ -34,7 +34,8 @@ from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients, recorded_free_phase
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 
 @settings(max_examples=20, deadline=None)

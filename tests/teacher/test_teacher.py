@@ -31,7 +31,8 @@ from neurosim_ep.teacher.classifier import build_teacher
 from neurosim_ep.teacher.store import INDEX_BYTES, StoreWriter
 from neurosim_ep.teacher.targets import AT_ONCE, LiveTargets, target_source
 from neurosim_ep.train.inspect import inspect_scenario
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 from neurosim_ep.train.teach import Taught, batches_of, teach
 from neurosim_ep.units import format_bits
 

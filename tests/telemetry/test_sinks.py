@@ -19,7 +19,8 @@ from neurosim_ep.progress import QuietReporter
 from neurosim_ep.registry import SINKS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 SMALL = (
     "data.train_samples=40", "data.test_samples=20", "relaxation.free_steps=2", "network.width=0.25",

@@ -31,7 +31,8 @@ from neurosim_ep.telemetry.traffic import TrafficObserver
 from neurosim_ep.tiles.crossbar import Circuit, TileArray
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.tiles.network_tiles import make_tiles
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
 
 LAYERS = (

@@ -16,7 +16,8 @@ from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.resources import read_toml, shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import DeviceSection, HardwareSection
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 CONVERTERS = "[converters]\ndac_bits = 8\nadc_bits = {}\n"
 

@@ -20,7 +20,8 @@ from neurosim_ep.errors import CheckpointError, MachineError, RunInterrupted, Us
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train import trainer
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 
 SMALL = (
     "data.train_samples=20", "data.test_samples=10", "training.epochs=3", "relaxation.free_steps=2",

@@ -20,7 +20,8 @@ from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenar
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import EdgePlan, LayerPlan, is_plain, two_colours
 from neurosim_ep.train.estimate import estimate_measured
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
 
 SHORT = (

@@ -28,7 +28,8 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.train import trainer
-from neurosim_ep.train.run import resume, run
+from neurosim_ep.train.resume import resume
+from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
 
 FILES = (

@@ -21,7 +21,7 @@ from neurosim_ep.progress import QuietReporter
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.train.run import resume
+from neurosim_ep.train.resume import resume
 
 LATE_S = 15.0
 """Kept for closing an interrupted run."""
