@@ -149,7 +149,7 @@ def test_quiet_does_not_announce_the_shipped_scenario(
 
 def test_resume(install: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Recorder(FakeResult())
-    install("neurosim_ep.train.run", "resume", fake)
+    install("neurosim_ep.train.resume", "resume", fake)
     assert main(["resume", str(tmp_path), "--device", "cpu"]) == 0
     assert fake.args == (tmp_path,)
     assert fake.kwargs["device"] == "cpu" and fake.kwargs["plots"]
