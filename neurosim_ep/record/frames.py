@@ -10,7 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.hardware.chip.counts import (
@@ -21,6 +20,7 @@ from neurosim_ep.hardware.chip.counts import (
     TICK_TABLES,
     UPDATE_QUANTITIES,
 )
+from neurosim_ep.record import columns
 from neurosim_ep.record.traffic import open_traffic
 
 TABLES = (
@@ -28,22 +28,8 @@ TABLES = (
 )  # fmt: skip
 """Tables of a run, each a CSV file of this name; docs/outputs.md explains their columns."""
 
-_UNITS = {
-    "seconds": "s", "epoch": "epoch", "tick": "tick", "ticks": "tick", "mean_ticks": "tick", "free_mean_ticks": "tick",
-    "nudge_mean_ticks": "tick", "updates": "update", "updates_dense": "update", "rows": "row", "columns": "column",
-    "reuse": "read", "reads": "read", "active_lines": "line", "adc_conversions": "conversion",
-    "dac_conversions": "conversion", "pulses_up": "pulse", "pulses_down": "pulse", "pulses_net": "pulse",
-    "samples": "sample", "bits": "bit", "layer": "", "tile": "", "row_block": "", "col_block": "",
-}  # fmt: skip
-_SUFFIXES = {"J": "J", "s": "s", "m2": "m^2"}
 _WITH_GAPS = ("updates", "updates_dense")
 """Columns of whole numbers in which cells may be empty."""
-
-
-def unit_of_column(name: str, values: pd.Series) -> str:
-    """The unit of a column of a table: "1" of plain numbers, "" of words and of what counts places."""
-    plain = "1" if is_numeric_dtype(values) else ""
-    return _UNITS.get(name, _SUFFIXES.get(name.rpartition("_")[2], plain))
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -61,7 +47,8 @@ def read_frame(path: Path) -> pd.DataFrame:
     frame = read_csv(path)
     whole = {name: "Int64" for name in _WITH_GAPS if name in frame}
     frame = frame.astype(whole)
-    frame.attrs["units"] = {str(name): unit_of_column(str(name), values) for name, values in frame.items()}
+    known = columns.TABLES.get(path.name, {})
+    frame.attrs["units"] = {name: known[name].unit if name in known else "" for name in map(str, frame.columns)}
     return frame
 
 

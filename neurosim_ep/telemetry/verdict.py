@@ -17,7 +17,8 @@ class Learning:
     """Whether a network learned.
 
     Args:
-        verdict: one sentence, "healthy: ...", "learning in part: ..." or "not learning because ...".
+        verdict: one sentence, "healthy: ...", "learning in part: ...", "not learning because ..." or, where nothing in
+            the tables is a cause, "no learning seen: ...".
         healthy: whether it is the first.
         findings: what is wrong with the run, each with its number and a remedy, the most decisive first; of a healthy
             run, what is worth a look.
@@ -44,11 +45,13 @@ def judge(found: Evidence) -> Learning:
         return Learning(f"healthy: {_accuracy(found)}", True, said)
     if not found.epochs and not found.diverged:
         return Learning("no verdict: no epoch is finished", False, [])
-    reason = said[0] if said else (
-        "no cause is measured in the tables; `neurosim-ep diagnose` looks at the network, `gdu` at its gradients"
-    )  # fmt: skip
+    if not said:
+        return Learning(
+            f"no learning seen: {_accuracy(found)}; train longer or test on more images, and look at the network with "
+            "`neurosim-ep diagnose`, at its gradients with `neurosim-ep gdu`", False, [],
+        )  # fmt: skip
     shown = f". {_accuracy(found)}" if found.epochs else ""
-    return Learning(f"not learning because {reason}{shown}", False, said)
+    return Learning(f"not learning because {said[0]}{shown}", False, said)
 
 
 def _accuracy(found: Evidence) -> str:

@@ -62,7 +62,7 @@ def test_a_signal_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     sets = (*FEW, "signals.kind=le_binary", "signals.learned=false")
     with installed("A signal kind", "signals", "le_binary = binary_signals:BINARY", tmp_path):
         assert main(["list"]) == 0 and "local errors through random signs" in capsys.readouterr().out
-        with pytest.raises(ScenarioError, match="learned = true: belongs to signals of kind le; remove it"):
+        with pytest.raises(ScenarioError, match=r"learned = true: belongs to .* add --set signals\.learned=false"):
             load_scenario("smoke", ("signals.kind=le_binary",))
         out = tiny_run(tmp_path / "run", *sets)
         (group,) = grouped(open_runs([out]))
@@ -115,7 +115,7 @@ def test_a_device_law(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_converter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "rram_sar.toml"
     file.write_text(example("A converter", "toml", 1))
-    with pytest.raises(HardwareModelError, match=r"adc.kind = 'sar': must be one of table, .*\n  adc.sar: unknown key"):
+    with pytest.raises(HardwareModelError, match=r'adc.kind = "sar": must be one of table, .*\n  adc.sar: unknown key'):
         load_hardware_model(str(file))
     with installed("A converter", "converters", "sar = sar_converters:Sar", tmp_path):
         assert main(["list"]) == 0 and "bits E_logic + 4^bits E_noise" in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_a_converter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
             load_hardware_model(str(tmp_path / "wrong.toml"))
     for said in ("adc.sar.nois_energy: unknown key; did you mean noise", "adc.sar.noise_energy: key is missing"):
         assert said in str(caught.value)
-    assert "adc.sar.logic_energy.unit = 'pJ'" in str(caught.value)
+    assert 'adc.sar.logic_energy.unit = "pJ"' in str(caught.value)
     bits, shrunk = model.adc.bits.value, (32 / 65) ** model.scaling.adc_energy_exponent.value
     energy_J = bits * 1e-13 * shrunk + 4**bits * 2e-18
     assert model.adc_cost() == pytest.approx((energy_J, bits * 1e-10))

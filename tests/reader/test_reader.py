@@ -50,7 +50,7 @@ def test_tables(opened: ns.RunReader) -> None:
     assert str(layers["updates"].dtype) == "Int64" and layers["updates"].isna().tolist() == [False] * 3 + [True]
     units = opened.cost.attrs["units"]
     assert (units["energy_J"], units["component"], units["count"], units["samples"]) == ("J", "", "1", "sample")
-    assert opened.area.attrs["units"]["area_m2"] == "m^2"
+    assert opened.area.attrs["units"]["area_m2"] == "m²"
     with pytest.raises(AttributeError, match="a run has no 'epoch'; tables: epochs, layers"):
         _ = opened.epoch  # type: ignore[attr-defined]
 
@@ -191,7 +191,9 @@ def test_how_they_show(opened: ns.RunReader, run_dir: Path) -> None:
 def test_a_run_that_has_just_begun(run_dir: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(run_dir, tmp_path / "copy"))
     info = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps({**info, "status": "running", "metrics": {}, "verdict": None}))
+    (path / "run.json").write_text(
+        json.dumps({**info, "status": "running", "metrics": {}, "verdict": None, "learning": None})
+    )
     opened = ns.open_run(path)
     assert (opened.status, opened.metrics, opened.verdict, opened.learning) == ("running", {}, [], None)
     assert "test accuracy" not in repr(opened)

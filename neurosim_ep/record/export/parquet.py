@@ -40,7 +40,7 @@ class Parquet(Exporter[RunDirectory]):
             files[path.relative_to(folder).as_posix()] = len(frame)
         return {
             "format": self.name, **about, "versions": versions(), "files": list(files), "rows": files,
-            "units": 'metadata "unit" of every column: "1" of plain numbers, "" of names and places',
+            "units": 'metadata "unit" of every column: "" of names and plain numbers',
         }  # fmt: skip
 
     def told(self, document: dict[str, Any]) -> list[str]:
