@@ -27,6 +27,8 @@ class Strict(BaseModel):
         return list(cls.model_fields)
 
 
+NOT_EMPTY = r"\S"
+"""Pattern of text with a character that is seen."""
 KINDS = {
     "int": "a whole number", "float": "a number", "string": "text, in quotes", "bool": "true or false",
     "list": "a list, as [1, 2]", "tuple": "a list, as [1, 2]", "dict": "a table", "model": "a table",
@@ -35,7 +37,7 @@ KINDS = {
 RULES = {
     "finite_number": "a finite number",
     "int_from_float": "a whole number",
-    "string_pattern_mismatch": "text that is not empty",
+    "string_pattern_mismatch": "text that matches {pattern}",
     "none_required": "left out: this number has none",
     "greater_than": "above {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -56,6 +58,10 @@ def broken_rule(key: str, item: ErrorDetails, table: str = "") -> str:
     value, kind, context = item["input"], item["type"], item.get("ctx", {})
     if kind in ("value_error", "assertion_error"):
         rule = str(context["error"])
+    elif kind == "missing":
+        rule = "is missing"
+    elif kind == "string_pattern_mismatch" and context["pattern"] == NOT_EMPTY:
+        rule = "must be text that is not empty"
     elif kind == "unknown_name":  # of a registry, which says it in its own words
         rule = item["msg"]
     elif kind in RULES:
@@ -72,4 +78,4 @@ def _toml(value: Any) -> str:
     """``value`` as it stands in the file."""
     if isinstance(value, str):
         return f'"{value}"'
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -134,7 +134,7 @@ def _unfinished(run: Run, log: str) -> str:
 def _accuracy(run: Run) -> Iterator[Finding]:
     metrics = run.info.get("metrics") or {}
     test, best = metrics.get("test_accuracy"), metrics.get("best_test_accuracy")
-    if not isinstance(test, int | float) or not run.classes or "learning" in run.info:
+    if not isinstance(test, int | float) or not run.classes or isinstance(run.info.get("learning"), Mapping):
         return
     chance = 1 / run.classes
     if test < 1.5 * chance:

@@ -169,9 +169,7 @@ def _read_document(path: Path) -> Document:
     try:
         return Document.model_validate(found)
     except ValidationError as error:
-        problems = [
-            broken_rule(".".join(map(str, one["loc"])) or DOCUMENT, one["input"], one["msg"]) for one in error.errors()
-        ]
+        problems = [broken_rule(".".join(map(str, one["loc"])) or DOCUMENT, one) for one in error.errors()]
         said = listed(f"{path}: damaged or edited", problems)
         raise SweepError(f"{said}\nrestore it from a copy, or begin the sweep again with another --out") from error
 

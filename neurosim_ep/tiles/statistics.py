@@ -21,13 +21,13 @@ from torch import Tensor
 
 from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, UsageError, listed
-from neurosim_ep.strict import Strict, broken_rule
+from neurosim_ep.strict import NOT_EMPTY, Strict, broken_rule
 
 SMALLEST_SHARE = 1e-7
 """Of g_max, in logarithms."""
 SIEMENS_PER_UNIT = 1e-6
 
-Text = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[str, Field(pattern=NOT_EMPTY)]
 Coefficients = Annotated[list[float], Field(min_length=1)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
@@ -306,6 +306,8 @@ def _explain(item: ErrorDetails) -> str:
         return f"{key}.law: is missing; it chooses the formula"
     if kind == "extra_forbidden":
         return f"{key}: unknown key"
+    if kind == "union_tag_invalid":
+        return broken_rule(f"{key}.law", {**item, "input": item["ctx"]["tag"]})
     return broken_rule(key, item, 'value = {value}, unit = "...", source = "...", kind = "assumed"')
 
 

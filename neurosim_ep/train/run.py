@@ -148,13 +148,13 @@ class Running:
     alerts: Alerts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sinks = Sinks(self.scenario, self.directory.path, self.warn)
-        self.alerts = Alerts(self.reporter.warn, self.directory.log)
+        reporter, directory = self.reporter, self.directory
 
-    def warn(self, message: str) -> None:
-        """Say what may spoil the result, and keep it in run.log."""
-        self.reporter.warn(message)
-        self.directory.log(f"warning: {message}")
+        def warn(message: str) -> None:  # holds no run, whose files would stay open
+            reporter.warn(message)
+            directory.log(f"warning: {message}")
+
+        self.sinks, self.alerts = Sinks(self.scenario, directory.path, warn), Alerts(reporter.warn, directory.log)
 
     def judged(self, *, diverged: bool = False) -> Learning:
         """Whether the network has learned by now."""

@@ -60,7 +60,7 @@ def test_layers_that_fail_are_named(own: Path) -> None:
 
 
 def test_how_a_run_learned_is_taken_from_it(own: Path) -> None:
-    tell(own, metrics={"test_accuracy": 0.11, "best_test_accuracy": 0.12})
+    tell(own, metrics={"test_accuracy": 0.11, "best_test_accuracy": 0.12}, learning=None)
     assert said(own)["Accuracy"] == (
         "bad", "11.0% of the test images are classified correctly, hardly more than chance (10.0%)",
     )  # fmt: skip

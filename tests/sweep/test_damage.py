@@ -40,22 +40,22 @@ def named(name: object) -> Callable[[Document], object]:
 
 
 DAMAGE: dict[str, tuple[Callable[[Document], object], str]] = {
-    "no kind": (lambda document: document.pop("kind"), "kind: Field required"),
-    "another kind": (lambda document: document.update(kind="x"), "kind = 'x': Input should be 'run' or 'estimate'"),
-    "keys a number": (lambda document: document.update(keys=3), "keys = 3: Input should be a valid tuple"),
+    "no kind": (lambda document: document.pop("kind"), "kind: is missing"),
+    "another kind": (lambda document: document.update(kind="x"), 'kind = "x": must be "run" or "estimate"'),
+    "keys a number": (lambda document: document.update(keys=3), "keys = 3: must be a list"),
     "no points": (lambda document: document.update(points=[]), "its points must have the keys that vary"),
-    "points null": (lambda document: document.update(points=None), "points = None: Input should be a valid tuple"),
-    "points of numbers": (lambda document: document.update(points=[1]), "points.0 = 1: Input should be a valid dict"),
-    "a point without settings": (lambda document: document["points"][0].pop("settings"), "settings: Field required"),
+    "points null": (lambda document: document.update(points=None), "points = none: must be a list"),
+    "points of numbers": (lambda document: document.update(points=[1]), "points.0 = 1: must be a table"),
+    "a point without settings": (lambda document: document["points"][0].pop("settings"), "settings: is missing"),
     "other settings": (
         lambda document: document["points"][0].update(settings={"a.b": 1}),
         "must have the keys that vary",
     ),
     "one point twice": (lambda document: document["points"].append(document["points"][0]), "have one name"),
-    "a name outside": (named("../../escaped"), "name = '../../escaped': String should match pattern"),
-    "an absolute name": (named("/tmp/escaped"), "name = '/tmp/escaped': String should match pattern"),
-    "a name with a NUL": (named("1\0"), "String should match pattern"),
-    "a name that is no text": (named("1\ud800"), "unable to parse raw data as a unicode string"),
+    "a name outside": (named("../../escaped"), 'name = "../../escaped": must be text that matches'),
+    "an absolute name": (named("/tmp/escaped"), 'name = "/tmp/escaped": must be text that matches'),
+    "a name with a NUL": (named("1\0"), "must be text that matches"),
+    "a name that is no text": (named("1\ud800"), "must be text"),
     "another schema": (lambda document: document.update(schema_version=2), "schema_version = 2: this version reads 1"),
 }
 

@@ -246,7 +246,7 @@ BASE = '[sweep]\nbase = "smoke"\n'
         ('[sweep]\nbase = "smok"\n[grid]\nrelaxation.beta = [1.0]\n', ['sweep.base = "smok"', "did you mean smoke"]),
         (BASE, ["grid: is missing; say what varies"]),
         (BASE + 'kinds = "run"\n', ["sweep.kinds: unknown key; did you mean kind?"]),
-        (BASE + 'kind = "runs"\n', ["sweep.kind = 'runs'", "'run' or 'estimate'"]),
+        (BASE + 'kind = "runs"\n', ['sweep.kind = "runs"', '"run" or "estimate"']),
         (BASE + "[gird]\n", ["gird: unknown section; did you mean grid?"]),
         (BASE + "[estimate]\nsamples = 4\n[grid]\nrelaxation.beta=[0.1]\n", ["estimate: is for sweep.kind"]),
         (BASE + "[grid]\nrelaxation.beta = 0.1\n", ["grid.relaxation.beta = 0.1: must be a list", "[0.1]"]),

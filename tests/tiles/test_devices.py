@@ -341,7 +341,7 @@ def test_every_preset_has_sources_and_the_steps_of_the_reference() -> None:
         (lambda d: d["device"].pop("source"), "device.source: key is missing"),
         (lambda d: d.pop("constants"), "constants: section is missing"),
         (lambda d: d["constants"]["dw_min"].pop("kind"), "constants.dw_min.kind: key is missing"),
-        (lambda d: d["constants"]["dw_min"].update(kind="guess"), "constants.dw_min.kind = 'guess'"),
+        (lambda d: d["constants"]["dw_min"].update(kind="guess"), 'constants.dw_min.kind = "guess"'),
         (lambda d: d["constants"]["dw_min"].update(value="a"), "constants.dw_min.value = 'a': must be a finite number"),
         (lambda d: d["constants"]["dw_min"].update(value=-1.0), "constants.dw_min = -1.0: must be above 0"),
         (lambda d: d["constants"]["dw_min"].update(unit="1"), "constants.dw_min.unit: unknown key"),

@@ -12,9 +12,9 @@ from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
-from neurosim_ep.strict import Strict
+from neurosim_ep.strict import NOT_EMPTY, Strict
 
-Text = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[str, Field(pattern=NOT_EMPTY)]
 Bound = Literal["value", "low", "high"]
 LARGEST = 1e15
 """Of all numbers: beyond any of them, and products of a few are still finite."""

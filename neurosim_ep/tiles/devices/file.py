@@ -26,13 +26,13 @@ from pydantic import Field, ValidationError, model_validator
 from neurosim_ep import resources
 from neurosim_ep.errors import HardwareModelError, listed, nearest
 from neurosim_ep.registry import DEVICES
-from neurosim_ep.strict import Strict, broken_rule
+from neurosim_ep.strict import NOT_EMPTY, Strict, broken_rule
 from neurosim_ep.tiles.devices.base import DeviceModel
 
 FOLDER = "hwmodels/devices"
 CONSTANT = 'value = {value}, source = "...", kind = "assumed"'
 Value = bool | float | list[float]
-Text = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[str, Field(pattern=NOT_EMPTY)]
 
 
 class Constant(Strict):
