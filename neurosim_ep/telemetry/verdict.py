@@ -58,7 +58,5 @@ def _accuracy(found: Evidence) -> str:
     """The accuracy beside chance, with what it has lost."""
     data, best = found.data, max(found.known("test_accuracy"))
     lost = f", after {best:.1%} at best" if best > data.above_chance > found.accuracy else ""
-    return (
-        f"{found.accuracy:.1%} of {data.test_images} test images right{lost}; chance is {data.chance:.1%}, and up to "
-        f"{data.above_chance:.1%} could be luck"
-    )
+    luck = f", and up to {data.above_chance:.1%} could be luck" if found.accuracy <= 2 * data.above_chance else ""
+    return f"{found.accuracy:.1%} of {data.test_images} test images right{lost}; chance is {data.chance:.1%}{luck}"
