@@ -70,7 +70,7 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
     if row["ticking_J"] > 0:
         even = draw_at is not None and draw_at >= 1
-        verdict += f", even at {draw_at:.3g} ticks" if even else ", even at no number"
+        verdict += f", even at {draw_at:.3g} ticks" if even else ", never even"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]

@@ -36,7 +36,7 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "On-chip memory to train",
         run.label,
-        "One image on the chip; EP, backprop, and that through time (BPTT)." + _why(bits),
+        "One image on the chip; BPTT: backprop through time." + _why(bits),
         height=4.2 + 0.28 * len(bits),
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 0.7 + 0.25 * len(bits)))
@@ -46,11 +46,11 @@ def draw(run: Run) -> Figure:
 
 
 def _why(bits: pd.DataFrame) -> str:
-    """What EP needs more of than BPTT over K ticks, where it needs more in all: nothing else surprises as much."""
+    """What EP needs most of beyond BPTT over K ticks, where it needs more in all: nothing else surprises as much."""
     more = (bits["ep"] - bits["bptt_K"]).sort_values(ascending=False)
     if more.sum() <= 0:
         return ""
-    return f" EP needs more than BPTT over K for {' and '.join(more.index[:2])}."
+    return f" EP needs more than BPTT over K for {more.index[0]}."
 
 
 def compare(groups: Sequence[Group]) -> Figure:

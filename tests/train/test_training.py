@@ -145,7 +145,7 @@ def copies_at_every_write(patch: pytest.MonkeyPatch, place: Path, copies: Path) 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux which file is written")
 def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    """Every third moment: an atomic write has four, so all kinds of them are met."""
+    """Every seventh moment: an atomic write has four, so all kinds of them are met."""
     network = (
         'network.layers=[{kind = "conv", size = 4, pool = "max"}, {kind = "linear", size = 8}]',
         "signals.layers=[0]",
@@ -159,12 +159,12 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) ->
         copies_at_every_write(patch, place, copies)
         whole = outcome(run(scenario, place / "out").out)
     resumed = 0
-    for copy in sorted(copies.iterdir())[::3]:
+    for copy in sorted(copies.iterdir())[::7]:
         if (copy / "out/run.json").exists():  # else killed before the run began: nothing is in the way of another
             assert resume(copy / "out").status == "done"
             assert outcome(copy / "out") == whole, copy.name
             resumed += 1
-    assert resumed > 20
+    assert resumed > 8
 
 
 def test_sigkill_and_resume_equals_uninterrupted(tmp_path: Path) -> None:
