@@ -14,13 +14,13 @@ TARGET = Path(__file__).parent.parent / "images" / "run"
 
 
 def main(run_dir: str) -> None:
-    """Draw every picture of ``run_dir`` and keep it with 64 colours, 1000 pixels wide."""
+    """Draw every picture of ``run_dir`` and keep it 1000 pixels wide."""
     with TemporaryDirectory() as folder:
         for path in plot_runs([Path(run_dir)], Path(folder)):
             if path.suffix == ".png":
                 picture = Image.open(path).convert("RGB")
                 picture.thumbnail((1000, 2000))
-                picture.quantize(64).save(TARGET / path.name, optimize=True)
+                picture.save(TARGET / path.name, optimize=True)
 
 
 if __name__ == "__main__":
