@@ -70,7 +70,7 @@ class Diagnosis:
         """A title, and sentences: of a network that learns, what is measured; of one that does not, first why."""
         learning, measured = self.document["learning"], self.document["findings"]
         if learning["healthy"]:
-            return "Measured, of a network that learns: nothing of this keeps it from that", measured
+            return "Measured on a network that learned; none of this has kept it from learning", measured
         return "Findings, the most decisive first", [*learning["findings"], *measured]
 
     def layer_table(self) -> list[dict[str, str]]:
