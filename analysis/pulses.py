@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, legend_columns, log_floor
+from neurosim_ep.analysis.style import INK, LOG, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
 
 COLUMNS = {
     "pulses_up": ("up", PALETTE[1], "^"),
@@ -32,6 +32,7 @@ def draw(run: Run) -> Figure:
         run.label,
         "Pulses up and down of one weight cancel, what is asymmetric in them adds up. All batches of "
         f"epoch {int(frame['epoch'].iloc[0])}, update = {update}.",
+        width=WIDE,
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, canvas, layer_axis, legend_columns, log_floor
+from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
@@ -40,6 +40,7 @@ def draw(run: Run) -> Figure:
         run.label,
         "Below half a conversion step (grey), rounding mostly gives both nudge phases the same codes. Sampled batches "
         f"of epoch {int(frame['epoch'].iloc[0])}.",
+        width=WIDE,
         height=7.4,
     )
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))

@@ -116,7 +116,7 @@ def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: f
     On paper it has none of them, and the room of a column or of a page.
     """
     if _OUTPUT.get().paper:
-        room = COLUMN if width <= WIDE else PAGE
+        room = COLUMN if width < WIDE else PAGE
         high = (height - 0.85) * (0.62 if room == COLUMN else 0.72)
         return Figure(figsize=(room, high), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height), w_pad=0.1, h_pad=0.08)

@@ -23,6 +23,8 @@ SHOWN = 10
 """Numbers of each panel."""
 NAMED = 0.1
 """Bars above this share of the widest have their figure beside them."""
+MANY = 30
+"""Ratio of the ends of an axis from which on powers of ten alone have a label."""
 PREFIXED = ("J", "s", "W", "F", "J/bit", "J/bit/m", "W/bit", "V", "S")
 
 
@@ -80,7 +82,8 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
     axes.margins(x=0.3 if on_paper() else 0.12)
     axes.set_xscale(**LOG)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < MANY * low else (1,)))
     axes.grid(axis="x")
 
 
