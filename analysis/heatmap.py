@@ -12,8 +12,11 @@ from matplotlib.figure import Figure
 from neurosim_ep.analysis.against import Scale, title_of
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled
-from neurosim_ep.analysis.style import SEQUENTIAL, canvas
+from neurosim_ep.analysis.style import SEQUENTIAL, canvas, on_paper
 from neurosim_ep.units import format_si
+
+BROAD = 4
+"""Columns from which on figures stand upright in them on paper."""
 
 
 def draw(points: Points) -> Figure:
@@ -59,11 +62,13 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
     positive = np.nanmin(values) > 0 and column != ACCURACY
     axes.imshow(np.log10(values) if positive else values, cmap=SEQUENTIAL, origin="lower", aspect="auto")
     shades = np.log10(values) if positive else values
+    turned = 90 if on_paper() and values.shape[1] > BROAD else 0
     middle = (np.nanmin(shades) + np.nanmax(shades)) / 2
     for (row, place), value in np.ndenumerate(values):
         if np.isfinite(value):
             colour = "white" if shades[row, place] <= middle else "black"
-            axes.text(place, row, _told(value, column), ha="center", va="center", fontsize=8, color=colour)
+            axes.text(place, row, _told(value, column), ha="center", va="center", fontsize=8, color=colour,
+                      rotation=turned)  # fmt: skip
     for scale, ticks, name in ((across, axes.set_xticks, axes.set_xlabel), (down, axes.set_yticks, axes.set_ylabel)):
         ticks(range(len(scale.values)), [spelled(value) for value in scale.values])
         name(title_of(scale.key))

@@ -20,7 +20,7 @@ ACCURACY = "test_accuracy"
 QUANTITIES = {
     "energy_{style}_J": ("energy per image", "J"),
     "latency_{style}_s": ("latency per image", "s"),
-    "ep_per_backprop_{style}": ("energy of EP / backpropagation", ""),
+    "ep_per_backprop_{style}": ("energy of EP / backprop", ""),
 }
 """Columns, for each style, with what they are and their unit."""
 MOST_CURVES = 12

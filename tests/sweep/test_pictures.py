@@ -68,7 +68,7 @@ def test_seeds_are_a_mean_in_a_band(seeded: Points) -> None:
 def test_cost_of_every_style_against_a_key(seeded: Points) -> None:
     figure = tradeoff.draw_points(seeded, BITS)
     assert [axes.get_title() for axes in figure.axes] == [
-        "energy per image", "latency per image", "energy of EP / backpropagation", "test accuracy (%)",
+        "energy per image", "latency per image", "energy of EP / backprop", "test accuracy (%)",
     ]  # fmt: skip
     np.testing.assert_allclose(drawn(figure)["event"], [[4, 2e-6], [8, 4e-6], [10, 5e-6]])
     np.testing.assert_allclose(drawn(figure, 2)["clocked"], [[4, 4], [8, 8], [10, 10]])
