@@ -5,7 +5,11 @@ from __future__ import annotations
 import click
 
 from neurosim_ep import __version__
-from neurosim_ep.errors import nearest
+from neurosim_ep.errors import UsageError, nearest
+from neurosim_ep.ranks import place
+
+SHARED = ("run", "resume")
+"""Commands that several processes can do together."""
 
 
 class SuggestingGroup(click.Group):
@@ -22,8 +26,12 @@ class SuggestingGroup(click.Group):
 
 @click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="neurosim-ep")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train deep networks by equilibrium propagation as a crossbar chip would, and see what the chip costs.
 
     A scenario file in, a run directory out. Start with: neurosim-ep run smoke
     """
+    name, count = context.invoked_subcommand, place().count
+    if name not in SHARED and count > 1:
+        raise UsageError(f"{name}: is for one process, and there are {count}; give it without torchrun or srun")

@@ -351,3 +351,20 @@ def test_python_m_survives_a_reader_that_leaves() -> None:
     with process.stderr as stream:
         assert stream.read() == b""
     assert process.wait() == 0
+
+
+def test_what_processes_cannot_share_is_for_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (
+        ("RANK", "0"),
+        ("WORLD_SIZE", "2"),
+        ("LOCAL_RANK", "0"),
+        ("MASTER_ADDR", "x"),
+        ("MASTER_PORT", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert main(["schema"]) == 2
+    assert capsys.readouterr().err == (
+        "error: schema: is for one process, and there are 2; give it without torchrun or srun\n"
+    )
