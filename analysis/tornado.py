@@ -82,8 +82,8 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
     axes.margins(x=0.3 if on_paper() else 0.12)
     axes.set_xscale(**LOG)
     axes.xaxis.set_minor_locator(NullLocator())
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < MANY * low else (1,)))
+    left, right = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < MANY * left else (1,)))
     axes.grid(axis="x")
 
 
