@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from neurosim_ep.record.frames import read_csv
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.registry import RULES
+from neurosim_ep.strict import flat
 
 TRAFFIC_FILES = {"cost.csv", "comparison.csv", "sensitivity.csv", "traffic.h5"}
 IRRELEVANT = ("scenario.name", "scenario.description", "telemetry.", "data.root")
@@ -209,15 +210,6 @@ def differing(runs: Sequence[Run]) -> list[str]:
     known = [settings(run) for run in runs]
     keys = dict.fromkeys(key for one in known for key in one if not key.startswith(IRRELEVANT))
     return [key for key in keys if len({str(one.get(key)) for one in known}) > 1]
-
-
-def flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every key of a scenario, with its sections before it."""
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
 
 
 def _spelled(value: object) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from neurosim_ep.analysis.load import NothingToDraw, Run, flat, open_run, read_table
+from neurosim_ep.analysis.load import NothingToDraw, Run, open_run, read_table
 from neurosim_ep.errors import CheckpointError, UsageError, nearest
+from neurosim_ep.strict import flat
 
 SEED = "scenario.seed"
 TABLE, DOCUMENT = "points.csv", "sweep.json"

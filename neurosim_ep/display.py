@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+NUMBER = re.compile(r"\d[\d.,ex+-]*(?:[ %]|$)")  # what a cell of numbers begins with
+SENTENCE = re.compile(r"[A-Za-z]{3,} (?:.* )?[A-Za-z]{3,}")
 
-def text_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Columns of equal width under their names."""
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
-    lines = [{name: name for name in widths}, *rows]
-    return "\n".join("  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines)
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Aligned columns under their names; columns of numbers stand to the right."""
+    lines = [""] * (len(rows) + 1)
+    for name in rows[0]:
+        cells = [row[name] for row in rows]
+        width = max(len(cell) for cell in (name, *cells))
+        align = str.rjust if all(NUMBER.match(cell) and not SENTENCE.search(cell) for cell in cells) else str.ljust
+        lines = [f"{line}  {align(cell, width)}" for line, cell in zip(lines, (name, *cells), strict=True)]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def html_table(rows: Sequence[Mapping[str, str]], caption: str) -> str:

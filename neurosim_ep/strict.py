@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any, get_args
 
@@ -29,6 +30,17 @@ class Strict(BaseModel):
 
 NOT_EMPTY = r"\S"
 """Pattern of text with a character that is seen."""
+
+
+def flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of ``table`` with its value, those of tables in it as "section.key"."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
 KINDS = {
     "int": "a whole number", "float": "a number", "string": "text, in quotes", "bool": "true or false",
     "list": "a list, as [1, 2]", "tuple": "a list, as [1, 2]", "dict": "a table", "model": "a table",

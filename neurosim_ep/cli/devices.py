@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.text import table
+from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
 
 

@@ -11,7 +11,7 @@ from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import json_option, print_json
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
-from neurosim_ep.cli.text import table
+from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError, nearest
 
 if TYPE_CHECKING:

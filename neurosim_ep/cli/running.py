@@ -13,7 +13,8 @@ from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, machine_options, run_options, set_option, shown_options
-from neurosim_ep.cli.text import print_pairs, table
+from neurosim_ep.cli.text import print_pairs
+from neurosim_ep.display import table
 from neurosim_ep.progress import make_reporter
 from neurosim_ep.ranks import is_follower
 

@@ -13,7 +13,7 @@ from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
-from neurosim_ep.cli.text import table
+from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError, nearest
 from neurosim_ep.registry import LISTED
 

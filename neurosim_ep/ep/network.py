@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from neurosim_ep.display import html_table, text_table
+from neurosim_ep.display import html_table, table
 from neurosim_ep.ep import activations, primitive
 from neurosim_ep.ep.edges import Connection, Edge, Identity, refuse_oversize
 from neurosim_ep.ep.seeds import Stream, generator
@@ -155,7 +155,7 @@ class Network(nn.Module):
         return rows
 
     def __repr__(self) -> str:
-        return f"<Network: {self.summary()}>\n{text_table(self.layer_rows())}"
+        return f"<Network: {self.summary()}>\n{table(self.layer_rows())}"
 
     def _repr_html_(self) -> str:
         return html_table(self.layer_rows(), f"Network: {self.summary()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from neurosim_ep.record.atomic import file_digest
 from neurosim_ep.record.growing import RESTORE
 from neurosim_ep.scenario.describe import show
 from neurosim_ep.scenario.schema import Scenario
+from neurosim_ep.strict import flat
 
 SCENARIO, SOURCE = "scenario.toml", "source.toml"
 PLACES = {"data.root", "signals.teacher", "telemetry.plots", "telemetry.report"}
@@ -46,16 +47,7 @@ def require_kept(folder: Path, scenario: Scenario, known: Mapping[str, Any], ove
 
 def dotted(scenario: Scenario) -> dict[str, Any]:
     """Every key of ``scenario`` as "section.key", with its value as JSON has it."""
-    return dict(_keys(scenario.model_dump(mode="json", by_alias=True)))
-
-
-def _keys(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values."""
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _keys(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value
+    return dict(flat(scenario.model_dump(mode="json", by_alias=True)))
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -83,31 +83,27 @@ def _grid(run: Run, column: str) -> pd.DataFrame:
 
 def states(run: Run) -> Html:
     """Mean |s| of every layer and epoch."""
-    grid = _grid(run, "mean_abs_state")
-    values = grid.to_numpy(float)
-    figure = Figure(
-        "states",
-        "State of every layer",
-        "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer.",
-        f"Values lie between {span_words(values[np.isfinite(values)], show).replace(' to ', ' and ')}.",
-    )
-    names = list(grid.index.get_level_values("name"))
-    return heat_map(figure, values, names, [str(epoch) for epoch in grid.columns], what="mean |s| (state units)")
+    about = "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer."
+    return _over_epochs(run, "mean_abs_state", "mean |s|", "states", "State of every layer", about)
 
 
 def spread(run: Run) -> Html:
     """Deviation of the states across samples, of every layer and epoch."""
-    grid = _grid(run, "std_across_samples")
-    values = grid.to_numpy(float)
-    figure = Figure(
-        "spread",
-        "Do the states depend on the input?",
+    about = (
         "Deviation of a state across samples, mean over neurons, at the end of the free phase. A row at 0 ignores the "
-        "input.",
-        f"Values lie between {span_words(values[np.isfinite(values)], show).replace(' to ', ' and ')}.",
+        "input."
     )
-    names = list(grid.index.get_level_values("name"))
-    return heat_map(figure, values, names, [str(epoch) for epoch in grid.columns], what="deviation (state units)")
+    return _over_epochs(run, "std_across_samples", "deviation", "spread", "Do the states depend on the input?", about)
+
+
+def _over_epochs(run: Run, column: str, what: str, name: str, title: str, about: str) -> Html:
+    """A heat map of a ``column`` of layers.csv in state units, layers over epochs."""
+    grid = _grid(run, column)
+    values = grid.to_numpy(float)
+    between = span_words(values[np.isfinite(values)], show).replace(" to ", " and ")
+    figure = Figure(name, title, about, f"Values lie between {between}.")
+    layers = list(grid.index.get_level_values("name"))
+    return heat_map(figure, values, layers, [str(epoch) for epoch in grid.columns], what=f"{what} (state units)")
 
 
 def residuals(run: Run) -> Html:

@@ -18,7 +18,7 @@ from paths import ROOT
 import neurosim_ep
 from neurosim_ep import errors, resources
 from neurosim_ep.cli import main
-from neurosim_ep.cli.text import table
+from neurosim_ep.display import table
 from neurosim_ep.progress import LineReporter, QuietReporter
 from neurosim_ep.scenario.schema import Scenario
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_run import tiny_run
+from tiny_run import narrow_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.cli.group import cli
@@ -19,10 +19,7 @@ PER_STYLE = {"style", "energy_J", "energy_low_J", "energy_high_J", "latency_s", 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(
-        tmp_path_factory.mktemp("json") / "run", "data.train_samples=40", "data.test_samples=20",
-        "relaxation.free_steps=4", "network.width=0.25",
-    )  # fmt: skip
+    return narrow_run(tmp_path_factory.mktemp("json") / "run")
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurosim_ep.cli import main
-from neurosim_ep.cli.text import table
+from neurosim_ep.display import table
 from neurosim_ep.hardware.model.tables import diff_rows
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train.inspect import missing

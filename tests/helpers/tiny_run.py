@@ -51,6 +51,13 @@ def tiny_run(out: Path, *overrides: str) -> Path:
     return run(load_scenario("smoke", shortened), out, device="cpu").out
 
 
+def narrow_run(out: Path) -> Path:
+    """A :func:`tiny_run` of as few ticks, images and channels as have everything in their tables."""
+    return tiny_run(
+        out, "data.train_samples=40", "data.test_samples=20", "relaxation.free_steps=4", "network.width=0.25"
+    )
+
+
 def outcome(path: Path) -> dict[str, object]:
     """Everything a run determines: weights and tables, the wall-clock column left out."""
     state = torch.load(path / "checkpoints/last.pt", weights_only=True)

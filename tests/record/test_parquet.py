@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from exporting import export
-from tiny_run import tiny_run
+from tiny_run import narrow_run
 
 import neurosim_ep as ns
 from neurosim_ep.cli import main
@@ -17,10 +17,7 @@ from neurosim_ep.cli import main
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_run(
-        tmp_path_factory.mktemp("parquet") / "run", "data.train_samples=40", "data.test_samples=20",
-        "relaxation.free_steps=4", "network.width=0.25",
-    )  # fmt: skip
+    return narrow_run(tmp_path_factory.mktemp("parquet") / "run")
 
 
 def test_without_pyarrow_the_extra_is_named(
