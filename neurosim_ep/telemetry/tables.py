@@ -6,18 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from neurosim_ep.experiment.model import Model
-from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.comparison import Comparison
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import Swing, most_frugal, sensitivity, verdict
+from neurosim_ep.hardware.bill.sensitivity import Swing
+from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.area import AreaItem
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
-from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.record.growing import GrowingFile
 from neurosim_ep.record.logs import (
@@ -61,7 +60,7 @@ class RunTables:
         self.growing = {table.path.name: table for table in (self.epochs, self.layers, self.residual)}
         self.tiles = model.plan.to_frame()
         self.counts = TileCounts.zeros(len(self.tiles))
-        self.priced: tuple[Recording, pd.DataFrame] | None = None
+        self.priced: Summary | None = None
 
     def open(self) -> None:
         """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
@@ -78,14 +77,13 @@ class RunTables:
         self.counts += counts
         if self.counts.batches:
             recording = self.model.recording(self.counts)
-            cost = bill(recording)
-            self.priced = recording, cost
+            self.priced = Summary(recording)
             tables = {
-                "noc": message_table(recording), "cost": cost,
+                "noc": message_table(recording), "cost": self.priced.ledger,
                 "places": place_table(recording), "links": link_table(recording),
             }  # fmt: skip
             self.traffic.append(epoch, record.traffic, tables)
-            self._write_bill(recording, cost)
+            self._write_bill(self.priced)
         self.layers.add(self._layer_rows(epoch, record, test, counts))
         self.residual.add({"epoch": epoch, **row} for row in record.residuals)
         row = {
@@ -113,12 +111,11 @@ class RunTables:
         """
         if self.priced is None:
             return {}
-        recording, cost = self.priced
-        totals = energy_by(cost).set_index("style")["energy_J"]
+        totals = energy_by(self.priced.ledger).set_index("style")["energy_J"]
         costs = {}
         for style in Style:
             costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
-            costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
+            costs[f"latency_{style}_s"] = sum(latencies_s(self.priced.recording, style).values()) / self.counts.samples
         return costs
 
     def decide(self) -> list[str]:
@@ -127,12 +124,9 @@ class RunTables:
         """
         if self.priced is None:
             return []
-        recording, cost = self.priced
-        comparisons = compare(recording, cost)
-        best = most_frugal(comparisons, recording.chip.model)
-        found = sensitivity(recording, Style(best.style))
+        found = self.priced.sensitivities[Style(self.priced.best.style)]
         write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
-        return verdict(comparisons, best, found)
+        return [self.priced.verdict, *found.sentences]
 
     def go_on_after(self, epoch: int) -> None:
         """Drop what was written after ``epoch``, which will be computed again, and write anew what follows from the
@@ -143,9 +137,8 @@ class RunTables:
         self.traffic.truncate_to(epoch)
         self.open()
         if self.counts.batches:
-            recording = self.model.recording(self.counts)
-            self.priced = recording, bill(recording)
-            self._write_bill(*self.priced)
+            self.priced = Summary(self.model.recording(self.counts))
+            self._write_bill(self.priced)
 
     def state_dict(self) -> dict[str, Any]:
         """The counts so far, as tensors and plain values, and how far the tables have grown."""
@@ -173,10 +166,10 @@ class RunTables:
             table.load_state_dict(state["grown"][name])
         self.traffic.require(epoch, self.counts)
 
-    def _write_bill(self, recording: Recording, cost: pd.DataFrame) -> None:
-        comparison = [one._asdict() for one in compare(recording, cost)]
+    def _write_bill(self, priced: Summary) -> None:
+        comparison = [one._asdict() for one in priced.comparisons]
         write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
-        write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
+        write_table(self.directory.path / "cost.csv", priced.ledger, COST_COLUMNS)
         self._write_tiles()
 
     def _write_tiles(self) -> None:

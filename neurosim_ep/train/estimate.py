@@ -9,7 +9,7 @@ import numpy as np
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.model import build_model
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.hardware.bill.backprop import Comparison
+from neurosim_ep.hardware.bill.comparison import Comparison
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.area import AreaItem, area_table
 from neurosim_ep.hardware.chip.counts import (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from new_run import new_run
 
-from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts, tile_table
