@@ -191,8 +191,12 @@ TABLES: dict[str, dict[str, Column]] = {
         "backprop_latency_s": Column("s", "time of backpropagation per training sample"),
         "area_m2": Column("m²", "area of the chip in this style; settling has tiles for every position"),
         "backprop_area_m2": Column("m²", "area of the chip with the memories of backpropagation"),
-        "ratio_low": Column("", "smallest energy of EP / backpropagation within the intervals"),
-        "ratio_high": Column("", "largest energy of EP / backpropagation within the intervals"),
+        "ratio_low": Column(
+            "", "smallest energy of EP / backpropagation within the intervals; empty until a run is at its end"
+        ),
+        "ratio_high": Column(
+            "", "largest energy of EP / backpropagation within the intervals; empty until a run is at its end"
+        ),
     },
     "sensitivity.csv": {
         **_STYLE,

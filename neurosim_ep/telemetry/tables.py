@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from neurosim_ep.experiment.model import Model
-from neurosim_ep.hardware.bill.comparison import Comparison
+from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.sensitivity import Swing
@@ -119,11 +120,12 @@ class RunTables:
         return costs
 
     def decide(self) -> list[str]:
-        """Write sensitivity.csv, of the style that takes the least energy; returns who wins and which numbers decide,
-        in words. Nothing where no traffic was recorded.
+        """Write sensitivity.csv, of the style that takes the least energy, and the ends of the ratios that follow from
+        it; returns who wins and which numbers decide, in words. Nothing where no traffic was recorded.
         """
         if self.priced is None:
             return []
+        self._write_comparison(self.priced.comparisons)
         found = self.priced.sensitivities[Style(self.priced.best.style)]
         write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
         return [self.priced.verdict, *found.sentences]
@@ -167,10 +169,12 @@ class RunTables:
         self.traffic.require(epoch, self.counts)
 
     def _write_bill(self, priced: Summary) -> None:
-        comparison = [one._asdict() for one in priced.comparisons]
-        write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
+        self._write_comparison(compare(priced.recording, priced.ledger, {}))
         write_table(self.directory.path / "cost.csv", priced.ledger, COST_COLUMNS)
         self._write_tiles()
+
+    def _write_comparison(self, found: Sequence[Comparison]) -> None:
+        write_table(self.directory.path / "comparison.csv", [one._asdict() for one in found], Comparison._fields)
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)

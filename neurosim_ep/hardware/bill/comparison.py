@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
     ``energy_J``, of which ``ticking_J`` is proportional to the ``ticks`` of all phases and ``sending_J`` to the events;
     ``latency_s``; energy and time of backpropagation, clocked; ``area_m2`` of either chip. ``low`` and ``high`` are the
     ends of the intervals; ``ratio_low``, ``ratio_high``: the widest ends of the ratio, of :func:`ratio_ends` and of
-    :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`.
+    :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`, nan where they were not looked for.
     """
 
     style: str
@@ -69,7 +69,8 @@ def compare(
     recording: Recording, ledger: pd.DataFrame, moved: Mapping[Style, Sensitivity] | None = None
 ) -> list[Comparison]:
     """Who wins in each style, and what would make it a draw; ``ledger`` is the bill of ``recording``, ``moved`` its
-    :func:`~neurosim_ep.hardware.bill.sensitivity.sensitivities`, found where they are not given.
+    :func:`~neurosim_ep.hardware.bill.sensitivity.sensitivities`, found where they are not given. As they take several
+    times as long as the rest, ``moved`` can be empty: then the ends of the ratio are left open.
     """
     moved = sensitivities(recording) if moved is None else moved
     samples, other = recording.counts.samples, for_backprop(recording)
@@ -90,10 +91,17 @@ def compare(
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
-        least, most = zip(ratio_ends(lines, theirs), (moved[style].ratio_low, moved[style].ratio_high), strict=True)
-        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas, min(least), max(most)]
-        found.append(Comparison(style.value, *figures))
+        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas]
+        found.append(Comparison(style.value, *figures, *_widest(lines, theirs, moved.get(style))))
     return found
+
+
+def _widest(lines: pd.DataFrame, theirs: pd.DataFrame, moved: Sensitivity | None) -> tuple[float, float]:
+    """The ends of the ratio of two bills, whichever of the two kinds of intervals lead further."""
+    if moved is None:
+        return math.nan, math.nan
+    low, high = ratio_ends(lines, theirs)
+    return min(low, moved.ratio_low), max(high, moved.ratio_high)
 
 
 def ratio_ends(lines: pd.DataFrame, theirs: pd.DataFrame) -> tuple[float, float]:
