@@ -90,12 +90,16 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
     help="Of packets: the chip that sends them; default event.",
 )
 @click.option("--tile", type=click.IntRange(min=0), help="Of spice: number of the tile in tiles.csv; default 0.")
-def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> None:
+@click.option(
+    "--set", multiple=True, metavar="SECTION.KEY=VALUE", shell_complete=completion.key,
+    help="Of neurosim and spice: override one key of the run's scenario; repeatable.",
+)  # fmt: skip
+def export(run_dir: Path, form: str, out: Path, **choices: str | int | tuple[str, ...] | None) -> None:
     """Write what a run recorded for another simulator.
 
     The packets of one mean sample; for neurosim and spice, the last weights and the states at rest on a test image.
     """
-    exporter, chosen = EXPORTERS[form](), {name: value for name, value in choices.items() if value is not None}
+    exporter, chosen = EXPORTERS[form](), {name: value for name, value in choices.items() if value not in (None, ())}
     for line in (*exporter.told(exporter.export(run_dir, out, **chosen)), out):
         click.echo(line)
 
