@@ -110,9 +110,10 @@ def export(run_dir: Path, form: str, out: Path, **choices: str | int | tuple[str
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
 @set_option
 @machine_options
+@answering
 def gdu_command(
     target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str, threads: int | None
-) -> None:
+) -> Answer:
     """Compare EP's weight updates with those of BPTT, tick by tick.
 
     On the initial weights of a scenario, or on the last weights of a run.
@@ -122,10 +123,14 @@ def gdu_command(
     from neurosim_ep.diagnosis.gdu_report import gdu
 
     report = gdu(checked, out, samples=samples, overrides=overrides, device=device, threads=threads)
-    click.echo(table(report.rows()))
-    for note in report.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+
+    def show() -> None:
+        click.echo(table(report.rows()))
+        for note in report.notes:
+            click.echo(f"note: {note}")
+        click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+
+    return Answer({**report.document, "layers": report.found.layers, "folder": report.out}, show)
 
 
 @cli.command()
