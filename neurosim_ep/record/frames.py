@@ -12,20 +12,12 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.hardware.chip.counts import (
-    ACCOUNTINGS,
-    DIRECTIONS,
-    READ_PHASES,
-    READ_QUANTITIES,
-    TICK_TABLES,
-    UPDATE_QUANTITIES,
-)
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TICK_TABLES, UPDATE_QUANTITIES
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.record import columns
 from neurosim_ep.record.traffic import open_traffic
 
-TABLES = (
-    "epochs", "layers", "residual", "tiles", "pulses", "cost", "comparison", "sensitivity", "memory", "area",
-)  # fmt: skip
+TABLES = tuple(name.removesuffix(".csv") for name in columns.TABLES)
 """Tables of a run, each a CSV file of this name; docs/outputs.md explains their columns."""
 
 _WITH_GAPS = ("updates", "updates_dense")
@@ -155,10 +147,6 @@ def read_traffic(path: Path | str) -> Traffic:
     """
     path = Path(path)
     file = path / "traffic.h5" if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(
-            f"{file}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
-        )
     with open_traffic(file):
         return Traffic(file)
 

@@ -10,27 +10,16 @@ import pandas as pd
 import torch
 
 from neurosim_ep.experiment.model import Model
-from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.backprop import compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import Swing, most_frugal, sensitivity, verdict
-from neurosim_ep.hardware.chip.area import AreaItem
+from neurosim_ep.hardware.bill.sensitivity import most_frugal, sensitivity, verdict
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.record.growing import GrowingFile
-from neurosim_ep.record.logs import (
-    COST_COLUMNS,
-    EPOCH_COLUMNS,
-    LAYER_COLUMNS,
-    MEMORY_COLUMNS,
-    PULSE_COLUMNS,
-    RESIDUAL_COLUMNS,
-    TILE_COLUMNS,
-    CsvTable,
-    write_table,
-)
+from neurosim_ep.record.logs import CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter, require_counts
 from neurosim_ep.scenario.schema import Scenario
@@ -46,9 +35,9 @@ class RunTables:
 
     def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
         self.directory, self.scenario, self.model = directory, scenario, model
-        self.epochs = CsvTable(directory.path / "epochs.csv", EPOCH_COLUMNS)
-        self.layers = CsvTable(directory.path / "layers.csv", LAYER_COLUMNS)
-        self.residual = CsvTable(directory.path / "residual.csv", RESIDUAL_COLUMNS)
+        self.epochs = CsvTable(directory.path / "epochs.csv")
+        self.layers = CsvTable(directory.path / "layers.csv")
+        self.residual = CsvTable(directory.path / "residual.csv")
         self.traffic = TrafficWriter(
             directory.path / TRAFFIC,
             model.plan,
@@ -66,8 +55,8 @@ class RunTables:
     def open(self) -> None:
         """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
         table = self.model.memory(self.scenario.relaxation)
-        write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
-        write_table(self.directory.path / "area.csv", self.model.area(), AreaItem._fields)
+        write_table(self.directory.path / "memory.csv", table)
+        write_table(self.directory.path / "area.csv", self.model.area())
         self._write_tiles()
 
     def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float | None]:
@@ -131,7 +120,7 @@ class RunTables:
         comparisons = compare(recording, cost)
         best = most_frugal(comparisons, recording.chip.model)
         found = sensitivity(recording, Style(best.style))
-        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
+        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings])
         return verdict(comparisons, best, found)
 
     def go_on_after(self, epoch: int) -> None:
@@ -175,13 +164,13 @@ class RunTables:
 
     def _write_bill(self, recording: Recording, cost: pd.DataFrame) -> None:
         comparison = [one._asdict() for one in compare(recording, cost)]
-        write_table(self.directory.path / "comparison.csv", comparison, Comparison._fields)
-        write_table(self.directory.path / "cost.csv", cost, COST_COLUMNS)
+        write_table(self.directory.path / "comparison.csv", comparison)
+        write_table(self.directory.path / "cost.csv", cost)
         self._write_tiles()
 
     def _write_tiles(self) -> None:
-        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)
-        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts), PULSE_COLUMNS)
+        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts))
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts))
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts

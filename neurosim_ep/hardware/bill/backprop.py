@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE, following
+from neurosim_ep.hardware.bill.action import following
 from neurosim_ep.hardware.bill.cost import ENERGIES, bill
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
 from neurosim_ep.hardware.chip.components import Follows, Part
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.noc import Mesh
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import first_nudge
 from neurosim_ep.hardware.chip.styles import Style
@@ -112,8 +113,8 @@ class Comparison(NamedTuple):
         return _draw(self.backprop_J - self.energy_J, self.sending_J, 1.0)
 
 
-def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
-    """Who wins in each style, and what would make it a draw; ``ledger`` is the bill of ``recording``."""
+def compare(recording: Recording, bill: pd.DataFrame) -> list[Comparison]:
+    """Who wins in each style, and what would make it a draw; ``bill`` is that of ``recording``."""
     samples, other = recording.counts.samples, for_backprop(recording)
     theirs = backprop_bill(other)
     backprop = (theirs[list(ENERGIES.values())].sum() / samples).tolist()
@@ -122,7 +123,7 @@ def compare(recording: Recording, ledger: pd.DataFrame) -> list[Comparison]:
     by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
     for style in Style:
-        lines = ledger[ledger["style"] == style]
+        lines = bill[bill["style"] == style]
         static = (lines["layer"] == 0) & lines["component"].isin(by_image) & ~_sums(lines)  # the image is read once
         once = lines["component"].isin(by_samples) | static
         per_tick = ~once & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
