@@ -100,8 +100,7 @@ _EPOCH = {"epoch": Column("", "number of the epoch, counted from 1")}
 _STYLE = {"style": Column("", "how the chip works: clocked, event or settling; see docs/hardware.md")}
 _PHASE = {"phase": Column("", "free, nudge_plus (+β), nudge_minus (−β) or update")}
 _ENDS = {"low": "with the numbers of the hardware model at their low ends", "high": "with them at their high ends"}
-_TILE = {name: TRAFFIC[f"tiles/{name}"] for name in ("tile", "layer", "name", "row_block", "col_block", "rows",
-                                                     "columns", "utilisation", "reuse")}  # fmt: skip
+_TILE = {name.removeprefix("tiles/"): column for name, column in TRAFFIC.items() if name.startswith("tiles/")}
 
 TABLES: dict[str, dict[str, Column]] = {
     "epochs.csv": {
@@ -234,4 +233,4 @@ POINTS = {
     "seconds": Column("s", "time that the run took"),
     "reason": Column("", "why the point failed"),
 }
-"""Columns of ``points.csv`` of a sweep beside its settings, and metrics in ``run.json``."""
+"""Columns of ``points.csv`` of a sweep, whose settings stand behind the first, and metrics in ``run.json``."""

@@ -45,17 +45,11 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 _GROUPS = {
-    "batches": ("batches", ("epoch", "batch", "samples")),
-    "layers": ("layers", ("name", "neurons")),
-    "tiles": (
-        "tiles", ("tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse"),
-    ),
-    "senders": ("senders", ("layer", "home", "neurons")),
-    "places": ("places", ("tile", "x", "y")),
-    "messages": ("noc", ("src", "dst", "phase", "tick", "messages", "bits")),
-    "links": ("links", ("phase", "side", "x", "y", "bits")),
+    "batches": "batches", "layers": "layers", "tiles": "tiles", "senders": "senders", "places": "places",
+    "messages": "noc", "links": "links",
 }  # fmt: skip
-"""Tables that lie in a traffic file as they are: their group there and its columns."""
+"""Tables that lie in a traffic file as they are, and their groups there."""
+_SHAPES = ("layers/identities", "layers/geometry")
 _NUMBERED = {"layers": "layer", "senders": "sender"}
 """Those whose rows other tables name by their number."""
 
@@ -161,10 +155,11 @@ def _framed(file: h5py.File, columns: dict[str, Any]) -> pd.DataFrame:
 
 
 def _columns(file: h5py.File, name: str) -> dict[str, Any]:
-    group, columns = _GROUPS[name]
-    nodes = {column: file[group][column] for column in columns}
+    group = f"{_GROUPS[name]}/"
+    named = [known for known in columns.TRAFFIC if known.startswith(group) and known not in _SHAPES]
+    nodes = {known.removeprefix(group): file[known] for known in named}
     found = {column: node.asstr()[:] if node.dtype == object else node[:] for column, node in nodes.items()}
-    return {_NUMBERED[name]: np.arange(len(found[columns[0]])), **found} if name in _NUMBERED else found
+    return {_NUMBERED[name]: np.arange(len(found["neurons"])), **found} if name in _NUMBERED else found
 
 
 def _of_batch(file: h5py.File, places: np.ndarray) -> dict[str, Any]:

@@ -103,16 +103,11 @@ class Alternating:
 
     def step(self, relaxing: RelaxationState) -> None:
         """Two ticks."""
-        first, network = self._first(relaxing), relaxing.network
+        first = self._first(relaxing)
         for colour in (first, 1 - first):
             relaxing.begin()
             for layer in (layer for layer, its in enumerate(self._colours) if its == colour):
-                for edge in network.incoming[layer]:
-                    if edge > 0:
-                        relaxing.read_up(edge)
-                for edge in network.outgoing[layer]:
-                    relaxing.read_down(edge)
-                relaxing.write(layer)
+                relaxing.update(layer)
             relaxing.end(step_over=colour != first)
 
     def _first(self, relaxing: RelaxationState) -> int:
@@ -149,12 +144,7 @@ class Sweep:
         order = upwards if relaxing.nudge is None else upwards[::-1]
         for layer in order:
             relaxing.begin()
-            for edge in self.network.incoming[layer]:
-                if edge > 0:
-                    relaxing.read_up(edge)
-            for edge in self.network.outgoing[layer]:
-                relaxing.read_down(edge)
-            relaxing.write(layer)
+            relaxing.update(layer)
             relaxing.end(step_over=layer == order[-1], tick_over=layer == order[-1])
 
 

@@ -78,8 +78,7 @@ class RelaxationState:
         self.layers = len(states)
         self.tick = self.moment = 0
         self.fresh: list[int] = list(range(self.layers))
-        self.watching = False
-        self.step_over = False
+        self.watching = self.step_over = False
         self.change = states[0].new_zeros(len(states[0]), self.layers)
         self.order = torch.arange(self.samples, device=input_drive.device)
         self.routing: dict[int, Tensor] = {}
@@ -146,10 +145,9 @@ class RelaxationState:
 
     def read_down(self, edge: int) -> None:
         """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
-        if self.silent(edge):
-            return
-        drive = self._feedback(edge, self.remembered(edge))
-        self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
+        if not self.silent(edge):
+            drive = self._feedback(edge, self.remembered(edge))
+            self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
 
     def silent(self, edge: int) -> bool:
         """Whether nothing is passed down ``edge``, which need not be read then, unless somebody watches."""
@@ -266,6 +264,15 @@ class RelaxationState:
         """The routing last kept for ``edge``."""
         return self.routing[edge][: self.rows] if edge in self.routing else None
 
+    def update(self, layer: int) -> None:
+        """Read all edges of ``layer`` from fresh states, and write it; edge 0, which the image drives, is read once."""
+        for edge in self.network.incoming[layer]:
+            if edge > 0:
+                self.read_up(edge)
+        for edge in self.network.outgoing[layer]:
+            self.read_down(edge)
+        self.write(layer)
+
     def write(self, layer: int) -> None:
         """Put ``layer`` at σ of its drive, which its edges have been read for."""
         activation, state = self.network.activations[layer], self.state(layer)
@@ -365,9 +372,7 @@ class RelaxationState:
         for buffer, copies in self._buffers():
             first, second = (rows_of(places, copies) for places in (front, back))
             rows = memory_rows(buffer)
-            kept = rows[first]
-            rows[first] = rows[second]
-            rows[second] = kept
+            rows[first], rows[second] = rows[second], rows[first]
 
     def restore_order(self) -> None:
         """Put every sample back where it was in the batch; all are shown again."""

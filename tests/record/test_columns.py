@@ -10,8 +10,7 @@ from synthetic_run import synthetic_run
 from neurosim_ep.hardware.bill.backprop import Comparison
 from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.chip.area import AreaItem
-from neurosim_ep.record.columns import POINTS, TABLES
-from neurosim_ep.sweep.status import COLUMNS
+from neurosim_ep.record.columns import TABLES
 
 ROWS = {"comparison.csv": Comparison._fields, "sensitivity.csv": Swing._fields, "area.csv": AreaItem._fields}
 
@@ -22,10 +21,6 @@ def test_tables() -> None:
         for name, column in columns.items():
             assert column.meaning, name
             assert name[-2:] not in ("_J", "_s") or column.unit == name[-1], name
-
-
-def test_points_of_sweeps() -> None:
-    assert set(POINTS) == {"point", *COLUMNS}
 
 
 def test_datasets(tmp_path: Path) -> None:
