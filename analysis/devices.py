@@ -1,35 +1,20 @@
-"""Memory devices: what was measured and what the fitted model makes of it; pulse responses side by side."""
+"""Memory devices: what was measured, and what the fitted model makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas
+from neurosim_ep.analysis.style import INK, PALETTE, canvas
 
 UP, DOWN = PALETTE[0], PALETTE[1]
-COLUMNS = 4
 MANY = 60
 """Readings per sweep above which dots become small."""
-
-
-class Response(Protocol):
-    """Weights of a device after pulses, the first half of them up."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def pulses(self) -> np.ndarray: ...
-    @property
-    def mean(self) -> np.ndarray: ...
-    @property
-    def samples(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -83,36 +68,3 @@ def _draw_sweeps(axes: Axes, sweeps: Sequence[FittedSweep], colour: str) -> None
         Line2D([], [], color=INK, lw=1, label="fitted model"),
     ]
     axes.legend(handles=handles, loc="lower right" if colour == UP else "upper right")
-
-
-def draw_responses(responses: Sequence[Response]) -> Figure:
-    """A panel per device: weight against pulses, up and then down, of the mean device and of sample devices."""
-    columns = min(COLUMNS, len(responses))
-    rows = -(-len(responses) // columns)
-    figure = canvas(
-        "Pulse response of memory devices",
-        "Pulses up, as many as dw_min fits into the range of the device, then as many down (shaded).",
-        "Weight after programming pulses. Thick: mean device without noise. Thin: devices with their variations.",
-        width=3.0 * columns + 0.6,
-        height=2.3 * rows + 1.3,
-    )
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, response in zip(panels, responses, strict=False):
-        _draw_response(axes, response)
-    for axes in panels[len(responses) :]:
-        axes.set_visible(False)
-    figure.supxlabel("programming pulses", fontsize=10)
-    figure.supylabel("weight", fontsize=10)
-    return figure
-
-
-def _draw_response(axes: Axes, response: Response) -> None:
-    turn = response.pulses[-1] / 2
-    axes.axvspan(turn, response.pulses[-1], color="#F2F2F2", zorder=0, lw=0)
-    axes.axhline(0, color=FAINT, lw=0.8, zorder=0.5)
-    for sample in response.samples:
-        axes.plot(response.pulses, sample, color=PALETTE[5], lw=0.7, alpha=0.9)
-    axes.plot(response.pulses, response.mean, color=INK, lw=2.0)
-    axes.set_title(response.name)
-    axes.set_xlim(0, response.pulses[-1])
-    axes.set_xticks([0, turn, 2 * turn], ["0", f"{turn:.0f}", f"{2 * turn:.0f}"])

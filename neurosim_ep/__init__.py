@@ -71,9 +71,7 @@ _HOMES = {
 wait_passively()
 
 _BESIDE = Path(__file__).resolve().parent.parent
-if (
-    _BESIDE / "hwmodels" / "__init__.py"
-).is_file():  # a checkout: hwmodels, scenarios and analysis lie beside the package
+if (_BESIDE / "hwmodels/__init__.py").is_file():  # a checkout: hwmodels, scenarios and analysis lie beside the package
     __path__.append(str(_BESIDE))
 
 

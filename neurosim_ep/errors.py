@@ -21,7 +21,7 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 class NeurosimError(Exception):
@@ -106,6 +106,17 @@ def listed(source: str, problems: Sequence[str]) -> str:
     lines = list(dict.fromkeys(problems))
     count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
     return "\n  ".join([f"{source}: {count}", *lines])
+
+
+def require_version(
+    path: object, found: object, known: int, error: Callable[[str], NeurosimError], remedy: str, key: str = ""
+) -> None:
+    """Raise ``error(message)`` with the ``remedy`` unless the file at ``path`` is of the version ``known``: it says
+    ``found`` by ``key``, or else by "schema_version".
+    """
+    if found != known:
+        said = f"{key or 'schema_version'} = {found}: this version reads {f'{key} ' if key else ''}{known} only"
+        raise error(f"{path}: {said}; {remedy}")
 
 
 _REMEDIES = {

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from neurosim_ep.units import format_time
 
@@ -26,8 +26,8 @@ ASKED_EVERY = 0.5
 """Seconds between two times that a bar asks for them."""
 
 
-class Reporter(Protocol):
-    """Where a run reports to. Epochs and batches count from 1; ``close`` may be called twice."""
+class Reporter:
+    """Where a run reports to, which shows nothing here. Epochs and batches count from 1; ``close`` may come twice."""
 
     def start(self, title: str, epochs: int, batches: int) -> None:
         """A run of ``epochs`` epochs of ``batches`` batches begins, or goes on."""
@@ -64,32 +64,11 @@ def epoch_line(row: Mapping[str, Any], epochs: int) -> str:
     )
 
 
-class QuietReporter:
+class QuietReporter(Reporter):
     """Warnings only."""
-
-    def start(self, title: str, epochs: int, batches: int) -> None:
-        pass
-
-    def follow(self, means: Means) -> None:
-        pass
-
-    def batch(self, epoch: int, batch: int) -> None:
-        pass
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        pass
-
-    def stage(self, message: str) -> None:
-        pass
-
-    def note(self, message: str) -> None:
-        pass
 
     def warn(self, message: str) -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        pass
 
 
 class LineReporter(QuietReporter):
@@ -164,7 +143,7 @@ class Asking:
         return True
 
 
-class RichReporter:
+class RichReporter(Reporter):
     """A bar over all batches, with loss and accuracy so far, below the lines of the finished epochs; what comes after
     the last batch is said in its place. NO_COLOR is respected by rich.
     """

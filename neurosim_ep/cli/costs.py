@@ -54,7 +54,7 @@ def hw_option(**more: Any) -> Callable[[Callable[..., None]], Callable[..., None
 @click.option("--activity", type=click.FloatRange(0, 1), help="Share of lines not zero; nothing is simulated then.")
 @click.option("--events", type=click.FloatRange(0, 1), help="Share of neurons that send per tick, with --activity.")
 @click.option("--writes", type=click.FloatRange(0, 1), help="Share of weights pulsed per update, with --activity.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger, comparison and area; default: shown.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for bill, comparison and area; default: shown.")
 @set_option
 @machine_options
 @answering
@@ -110,7 +110,7 @@ def _estimated(
 @cli.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @hw_option(required=True, help="Hardware model, a shipped name or a TOML file; repeated: several side by side.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for ledger and area; default: only shown.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for bill and area; default: only shown.")
 @answering
 def recost(run_dir: Path, models: tuple[str, ...], out: Path | None) -> Answer:
     """Price what a run recorded with other hardware models.

@@ -13,6 +13,7 @@ from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError, nearest
+from neurosim_ep.hardware.chip.phases import Phase
 
 if TYPE_CHECKING:
     from neurosim_ep.hardware.chip.recording import Recording
@@ -28,7 +29,7 @@ BACKPROP = "backprop"
 )
 @click.option("--component", metavar="NAME", help="One component of the bill, as adc, with all its numbers; or time.")
 @click.option("--layer", type=click.IntRange(min=0), help="One layer, from 0; the readout follows the last.")
-@click.option("--phase", type=click.Choice(["free", "nudge_plus", "nudge_minus", "update"]), help="One phase.")
+@click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="One phase.")
 @click.option(
     "--picture", type=click.Path(path_type=Path), help="Draw which numbers decide (tornado): a name, without ending."
 )

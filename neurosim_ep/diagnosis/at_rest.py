@@ -44,7 +44,7 @@ class AtRest:
     def inputs(self, connection: int) -> Tensor:
         """What a connection reads of the image or of the layer below, as its tiles know that, of its ``in_shape``."""
         source = self.run.model.network.connections[connection].source
-        return (self.image.x if source == IMAGE else self.free.seen[source])[0]
+        return (self.image.x if source == IMAGE else self.free.received[source])[0]
 
     def document(self, form: str) -> dict[str, Any]:
         """What export.json says of run, image and rest."""

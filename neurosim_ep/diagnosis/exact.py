@@ -25,9 +25,8 @@ def loss_cosines(
     x (B, C, H, W). The loss's is that of ticks which stay at the end of ``free``, those of an ideal network.
     """
     network, gains, rest = engine.network, engine.feedback, free.end.states
-    ours = contrastive(
-        network, x, ends.seen_plus, ends.seen_minus, 1 / (2 * beta * len(x)), feedback=gains, free=free.end.seen
-    )
+    high, low, scale = ends.received_plus, ends.received_minus, 1 / (2 * beta * len(x))
+    ours = contrastive(network, x, high, low, scale, feedback=gains, free=free.end.received)
     onehot, ticks = one_hot(setting.labels, network.num_classes, x), ROUNDS * network.layers + MORE
     exact = bptt.gradients(
         network, x, onehot, [rest] * (ticks + 1), setting.signals, setting.alpha, setting.teacher, gains

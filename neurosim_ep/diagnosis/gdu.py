@@ -30,10 +30,10 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import StateRecorder
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import relax_nudged
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import recorded_free_phase

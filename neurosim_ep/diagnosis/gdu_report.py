@@ -24,15 +24,6 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.policies import layer_by_layer
 
 SCHEMA_VERSION = 1
-TICK_COLUMNS = (
-    "tick", "layer", "name", "side", "ep_norm", "bptt_norm", "relative_rmse", "cosine", "ep_cumulated_norm",
-    "bptt_cumulated_norm",
-)  # fmt: skip
-LAYER_COLUMNS = (
-    "layer", "name", "side", "synapses", "relative_rmse", "sign_errors", "cosine", "norm_ratio", "free_residual",
-    "free_motion", "displacement", "at_rest", "argmax_switches", "kinks_crossed",
-)  # fmt: skip
-SYNAPSE_COLUMNS = ("tick", "layer", "name", "side", "synapse", "ep", "bptt")
 DEFINITIONS = {
     "ep": "change of dPhi/dw in nudge tick t over beta, batch mean, with the sign of -gradient",
     "bptt": "minus the gradient of the batch-mean loss at T with respect to the weights used t ticks before the last",
@@ -159,12 +150,9 @@ def _write(folder: Path, found: Gdu, document: dict[str, Any]) -> None:
     """Tables, gdu.json and pictures."""
     from neurosim_ep.analysis.gdu import draw_gdu
 
-    for name, rows, columns in (
-        ("gdu.csv", found.ticks, TICK_COLUMNS),
-        ("gdu_layers.csv", found.layers, LAYER_COLUMNS),
-        ("gdu_synapses.csv", found.synapses, SYNAPSE_COLUMNS),
-    ):
-        write_table(folder / name, rows, columns)
+    tables = {"gdu": found.ticks, "gdu_layers": found.layers, "gdu_synapses": found.synapses}
+    for name, rows in tables.items():
+        write_table(folder / f"{name}.csv", rows)
     write_json(folder / "gdu.json", document)
     draw_gdu(folder)
 

@@ -83,7 +83,7 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
         tolerance=tolerance,
         precision=engine.precision,
         free=free,
-        logits=network.logits(free.end.seen),
+        logits=network.logits(free.end.received),
         L_phi=L_phi,
         radius=radius,
         bounds=constants,

@@ -18,8 +18,8 @@ from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.signals import Signals
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import relax_nudged
 
 TWO_SIDES = (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
@@ -42,15 +42,15 @@ class Ends:
 
     plus: list[Tensor]
     minus: list[Tensor]
-    seen_plus: list[Tensor]
-    seen_minus: list[Tensor]
+    received_plus: list[Tensor]
+    received_minus: list[Tensor]
 
 
 @torch.no_grad()
 def nudge_both(engine: Engine, free: FreePhase, setting: Setting, beta: float) -> Ends:
     """Nudge with +β and −β from the end of ``free``, every sample for all K ticks."""
     end = _nudge(engine, free, setting, (beta, -beta))
-    return Ends(*([part[side::2] for part in parts] for parts in (end.states, end.seen) for side in (0, 1)))
+    return Ends(*([part[side::2] for part in parts] for parts in (end.states, end.received) for side in (0, 1)))
 
 
 @torch.no_grad()
@@ -147,14 +147,14 @@ class Bias:
 @torch.no_grad()
 def biases(engine: Engine, x: Tensor, free: FreePhase, ends: Ends, beta: float) -> list[Bias]:
     """:class:`Bias` of each layer, from the states in which the phases of one presentation of x end."""
-    network, per_sample, rest = engine.network, 1 / (beta * len(x)), free.end.seen
+    network, per_sample, rest = engine.network, 1 / (beta * len(x)), free.end.received
     gains = engine.feedback
     plus, minus, both = (
         contrastive(network, x, high, low, scale, feedback=gains, free=rest)
         for high, low, scale in (
-            (ends.seen_plus, rest, per_sample),
-            (rest, ends.seen_minus, per_sample),
-            (ends.seen_plus, ends.seen_minus, per_sample / 2),
+            (ends.received_plus, rest, per_sample),
+            (rest, ends.received_minus, per_sample),
+            (ends.received_plus, ends.received_minus, per_sample / 2),
         )
     )
     found = []

@@ -27,7 +27,6 @@ from neurosim_ep.telemetry.verdict import judge
 
 FORMAT, MARK = 1, "diagnosis.json"
 QUANTILES = ("median", "p90", "max")
-RESIDUAL_COLUMNS = ("tick", "layer", "name", *QUANTILES)
 
 Rows = list[dict[str, Any]]
 
@@ -141,9 +140,8 @@ def diagnose(
     say("drawing the pictures")
     with replaced_folder(folder) as staging:
         write_json(staging / MARK, found.document)
-        for name, rows in (("layers", found.layers), ("samples", found.samples)):
+        for name, rows in (("layers", found.layers), ("samples", found.samples), ("residual", found.residuals)):
             write_table(staging / f"{name}.csv", rows, list(rows[0]))
-        write_table(staging / "residual.csv", found.residuals, RESIDUAL_COLUMNS)
         from neurosim_ep.analysis.diagnosis import draw_diagnosis
 
         draw_diagnosis(staging)

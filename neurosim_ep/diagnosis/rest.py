@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.field import Field
-from neurosim_ep.scheduler.observers import Watcher
-from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.quiescence import Motion, Rest
+from neurosim_ep.scheduler.observers import Observer
+from neurosim_ep.scheduler.quiescence import Motion, StoppingCriterion
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
 
 KINDS = {Motion.SETTLED: "at rest", Motion.SLOW: "slow", Motion.PERIOD_2: "period-2", Motion.OTHER: "other"}
 
 
-class LayerResiduals(Watcher):
+class LayerResiduals(Observer):
     """Largest |Δs| of each layer of each sample in every step; none may leave the batch. Steps of several ticks are
     entered at their last tick.
     """
@@ -29,11 +29,11 @@ class LayerResiduals(Watcher):
         self.ticks: list[int] = []
         self._changes: list[Tensor] = []
 
-    def end(self, field: Field) -> None:
+    def end(self, relaxing: RelaxationState) -> None:
         """Keep this step's changes on the device."""
-        if field.step_over:
-            self._changes.append(field.change.clone())
-            self.ticks.append(field.tick)
+        if relaxing.step_over:
+            self._changes.append(relaxing.change.clone())
+            self.ticks.append(relaxing.tick)
 
     def curves(self) -> Tensor:
         """(steps, B, N)."""
@@ -67,10 +67,10 @@ def observe_free_phase(engine: Engine, x: Tensor, start: Sequence[Tensor], steps
     input_drive, _ = engine.network.input_drive(x)
     states = [state.clone() for state in start]
     senders = engine.senders(states) if engine.policy.obeys_senders else None
-    never = Rest(tolerance, to_go=0.0, looks=steps + 1)  # fewer looks than that are taken
+    never = StoppingCriterion(tolerance, to_go=0.0, patience=steps + 1)  # the host looks less often than that
     watcher = LayerResiduals()
     end = engine.relax(
-        input_drive, states, steps, (Phase.FREE,), rest=never, senders=senders, observers=[watcher]
+        input_drive, states, steps, (Phase.FREE,), stop=never, senders=senders, observers=[watcher]
     )  # fmt: skip
     kinds = [KINDS[Motion(worst)] for worst in end.motion.amax(1).tolist()]
     return FreePhase(input_drive, end, watcher.ticks, watcher.curves(), kinds, senders)

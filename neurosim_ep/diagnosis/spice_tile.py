@@ -159,7 +159,7 @@ def _line_values(found: AtRest, connection: int, transposed: bool) -> Tensor:
     if not transposed:
         return lines.on_rows(found.inputs(connection)[None]).double()
     with torch.no_grad():
-        _, routed = synaptic_activity(model.network, connection, found.image.x, found.free.seen)
+        _, routed = synaptic_activity(model.network, connection, found.image.x, found.free.received)
     values = lines.on_columns(routed).double()
     return (values[..., None] * values.new_tensor([1.0, -1.0][:cells])).flatten(-2)
 

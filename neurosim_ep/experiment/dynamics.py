@@ -39,4 +39,4 @@ class Dynamics:
 
     def __call__(self, network: Network, x: Tensor) -> Tensor:
         """Logits (B, C) of what the readout sees there."""
-        return network.logits(self.rest(network, x).seen)
+        return network.logits(self.rest(network, x).received)

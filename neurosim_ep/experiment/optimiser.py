@@ -19,9 +19,10 @@ class Optimiser:
     """Applies EP gradients to the parameters of ``network`` and of learned ``signals``.
 
     Weight decay, momentum and Nesterov's are those of ``torch.optim.SGD``. ``clip_norm`` scales all gradients down
-    where their norm together exceeds it, as ``torch.nn.utils.clip_grad_norm_`` does. ``update_limit`` then scales a
-    connection's gradient down where, kept up, it would change the weights by more than that fraction of their norm per
-    update: ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights beside it.
+    where their norm together exceeds it, as ``torch.nn.utils.clip_grad_norm_`` does. ``update_limit``, a trust ratio,
+    then scales a connection's gradient down where, kept up, it would change the weights by more than that fraction of
+    their norm per update: ``η‖g‖/(1 − momentum) ≤ limit·‖W‖``, η before the schedule; a bias is scaled like the weights
+    beside it.
     """
 
     def __init__(self, network: Network, signals: Signals | None, section: TrainingSection, updates: int) -> None:

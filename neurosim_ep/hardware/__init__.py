@@ -1,1 +1,1 @@
-"""What a chip of tiles costs: exact counts, hardware models with provenance, energy ledger and memory."""
+"""What a chip of tiles costs: exact counts, hardware models with provenance, bill and memory."""

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 import torch
 
-from neurosim_ep.errors import CheckpointError
+from neurosim_ep.errors import CheckpointError, require_version
 from neurosim_ep.record.atomic import write_atomic
 from neurosim_ep.record.sealed import is_sealed, opened, sealed
 
@@ -47,12 +47,8 @@ def load_checkpoint(folder: Path, device: torch.device, name: str = NAME, again:
             f"{path}: holds something else than tensors and plain values ({type(problem).__name__}), which is never "
             f"loaded; {remedy}"
         ) from problem
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(
-            f"{path}: format = {found}: this version reads format {FORMAT} only; "
-            "use the neurosim-ep version that wrote it"
-        )
+    found = state.get("format") if isinstance(state, dict) else type(state).__name__
+    require_version(path, found, FORMAT, CheckpointError, "use the neurosim-ep version that wrote it", "format")
     return state
 
 

@@ -78,6 +78,7 @@ TRAFFIC = {
 
 _SETTLING = {
     "mean_ticks": Column("tick", "tick at which a sample was found at rest, or the last one, mean over all samples"),
+    "active": Column("fraction", "samples of a batch computed per tick, mean"),
     "not_converged": Column("fraction", "samples whose residual at the last tick is above the tolerance"),
     "slow": Column("fraction", "samples that still move, but ever less"),
     "period_2": Column("fraction", "samples whose states come back after two steps"),
@@ -86,21 +87,20 @@ _SETTLING = {
 }
 
 
-def _of_phase(before: str, phase: str, *, shared: str = "") -> dict[str, Column]:
-    """The columns about settling in a kind of phase, with ``before`` in front of all but the ``shared`` ones."""
-    return {
-        name if name in shared.split() else f"{before}{name}": Column(unit, f"{phase}: {meaning}")
-        for name, (unit, meaning) in _SETTLING.items()
-    }
+_OF_PHASES = {
+    f"{before}_{name}": Column(unit, f"{phase}: {meaning}")
+    for before, phase in (("free", "free phase"), ("nudge", "nudge phases"))
+    for name, (unit, meaning) in _SETTLING.items()
+}
 
-
+PLAIN = {"free_mean_ticks": "mean_ticks", "free_not_converged": "not_converged"}
+"""Columns about the free phase that every run is judged by, as epochs.csv calls them."""
 _LAYER = {"layer": Column("", "number of the layer, counted from 0"), "name": Column("", "name of the layer")}
 _EPOCH = {"epoch": Column("", "number of the epoch, counted from 1")}
 _STYLE = {"style": Column("", "how the chip works: clocked, event or settling; see docs/hardware.md")}
 _PHASE = {"phase": Column("", "free, nudge_plus (+β), nudge_minus (−β) or update")}
 _ENDS = {"low": "with the numbers of the hardware model at their low ends", "high": "with them at their high ends"}
-_TILE = {name: TRAFFIC[f"tiles/{name}"] for name in ("tile", "layer", "name", "row_block", "col_block", "rows",
-                                                     "columns", "utilisation", "reuse")}  # fmt: skip
+_TILE = {name.removeprefix("tiles/"): column for name, column in TRAFFIC.items() if name.startswith("tiles/")}
 
 TABLES: dict[str, dict[str, Column]] = {
     "epochs.csv": {
@@ -110,8 +110,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "test_accuracy": Column("fraction", "test images classified correctly after the epoch"),
         "alpha": Column("", "weight α of the local error signals"),
         "learning_rate": Column("", "largest learning rate of the connections when the epoch began"),
-        **_of_phase("free_", "free phase", shared="mean_ticks not_converged"),
-        **_of_phase("nudge_", "nudge phases"),
+        **{PLAIN.get(name, name): column for name, column in _OF_PHASES.items() if not name.endswith("_active")},
         "seconds": Column("s", "training, test and bookkeeping of the epoch"),
     },
     "layers.csv": {
@@ -129,10 +128,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "norm_dW": Column("", "norm of the weight gradient"),
         "norm_W": Column("", "norm of the weights before the update"),
         "readout_accuracy": Column("fraction", "test images that the layer's own signal classifies correctly"),
-        **_of_phase("free_", "free phase"),
-        "free_active": Column("fraction", "free phase: samples of a batch computed per tick, mean"),
-        **_of_phase("nudge_", "nudge phases"),
-        "nudge_active": Column("fraction", "nudge phases: samples of a batch computed per tick, mean"),
+        **_OF_PHASES,
         "updates": Column("update", "layer updates done"),
         "updates_dense": Column("update", "layer updates of all samples in all ticks with all layers at once"),
         "updates_needed": Column("fraction", "updates of the recorded batches that an input had changed for"),
@@ -243,4 +239,4 @@ POINTS = {
     "seconds": Column("s", "time that the run took"),
     "reason": Column("", "why the point failed"),
 }
-"""Columns of ``points.csv`` of a sweep beside its settings, and metrics in ``run.json``."""
+"""Columns of ``points.csv`` of a sweep, whose settings stand behind the first, and metrics in ``run.json``."""

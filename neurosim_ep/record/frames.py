@@ -12,20 +12,12 @@ import numpy as np
 import pandas as pd
 
 from neurosim_ep.errors import CheckpointError
-from neurosim_ep.hardware.chip.counts import (
-    ACCOUNTINGS,
-    DIRECTIONS,
-    READ_PHASES,
-    READ_QUANTITIES,
-    TICK_TABLES,
-    UPDATE_QUANTITIES,
-)
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TICK_TABLES, UPDATE_QUANTITIES
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.record import columns
 from neurosim_ep.record.traffic import open_traffic
 
-TABLES = (
-    "epochs", "layers", "residual", "tiles", "pulses", "cost", "comparison", "sensitivity", "memory", "area",
-)  # fmt: skip
+TABLES = tuple(name.removesuffix(".csv") for name in columns.TABLES)
 """Tables of a run, each a CSV file of this name; docs/outputs.md explains their columns."""
 
 _WITH_GAPS = ("updates", "updates_dense")
@@ -53,17 +45,11 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 
 _GROUPS = {
-    "batches": ("batches", ("epoch", "batch", "samples")),
-    "layers": ("layers", ("name", "neurons")),
-    "tiles": (
-        "tiles", ("tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse"),
-    ),
-    "senders": ("senders", ("layer", "home", "neurons")),
-    "places": ("places", ("tile", "x", "y")),
-    "messages": ("noc", ("src", "dst", "phase", "tick", "messages", "bits")),
-    "links": ("links", ("phase", "side", "x", "y", "bits")),
+    "batches": "batches", "layers": "layers", "tiles": "tiles", "senders": "senders", "places": "places",
+    "messages": "noc", "links": "links",
 }  # fmt: skip
-"""Tables that lie in a traffic file as they are: their group there and its columns."""
+"""Tables that lie in a traffic file as they are, and their groups there."""
+_SHAPES = ("layers/identities", "layers/geometry")
 _NUMBERED = {"layers": "layer", "senders": "sender"}
 """Those whose rows other tables name by their number."""
 
@@ -155,10 +141,6 @@ def read_traffic(path: Path | str) -> Traffic:
     """
     path = Path(path)
     file = path / "traffic.h5" if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(
-            f"{file}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
-        )
     with open_traffic(file):
         return Traffic(file)
 
@@ -173,10 +155,11 @@ def _framed(file: h5py.File, columns: dict[str, Any]) -> pd.DataFrame:
 
 
 def _columns(file: h5py.File, name: str) -> dict[str, Any]:
-    group, columns = _GROUPS[name]
-    nodes = {column: file[group][column] for column in columns}
+    group = f"{_GROUPS[name]}/"
+    named = [known for known in columns.TRAFFIC if known.startswith(group) and known not in _SHAPES]
+    nodes = {known.removeprefix(group): file[known] for known in named}
     found = {column: node.asstr()[:] if node.dtype == object else node[:] for column, node in nodes.items()}
-    return {_NUMBERED[name]: np.arange(len(found[columns[0]])), **found} if name in _NUMBERED else found
+    return {_NUMBERED[name]: np.arange(len(found["neurons"])), **found} if name in _NUMBERED else found
 
 
 def _of_batch(file: h5py.File, places: np.ndarray) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from neurosim_ep.errors import CheckpointError
 RESTORE = "restore the file from a copy, or start the run again"
 
 
+def require_length(path: Path, length: int) -> None:
+    """Raise :class:`CheckpointError` unless the file has this ``length`` in bytes; one that is missing has none."""
+    if (path.stat().st_size if path.exists() else 0) != length:
+        what = "changed" if path.exists() else "moved or deleted"
+        raise CheckpointError(f"{path}: was {what} while a command wrote to it; {RESTORE}")
+
+
 class GrowingFile:
     """Appends to the file at ``path``; :meth:`state_dict` goes into the checkpoint after it.
 
@@ -38,10 +45,7 @@ class GrowingFile:
 
     def check(self) -> None:
         """Raise :class:`CheckpointError` where the file is longer or shorter than it was left."""
-        size = self.path.stat().st_size if self.path.exists() else 0
-        if size != self.length:
-            what = "changed" if self.path.exists() else "moved or deleted"
-            raise CheckpointError(f"{self.path}: was {what} while a command wrote to it; {RESTORE}")
+        require_length(self.path, self.length)
 
     def state_dict(self) -> dict[str, Any]:
         """How long the file is, and the SHA-256 of it."""

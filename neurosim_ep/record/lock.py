@@ -61,21 +61,32 @@ def _lock(folder: Path) -> int:
     while True:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock_file(descriptor):
+                raise UsageError(
+                    f"{folder}: another neurosim-ep command is writing to it; wait until it ends, or choose another "
+                    "place"
+                )
             if _is_there(folder / LOCK, descriptor):
                 return descriptor
-            os.close(descriptor)  # of a command that has just removed its folder
-        except BlockingIOError:
-            os.close(descriptor)
-            raise UsageError(
-                f"{folder}: another neurosim-ep command is writing to it; wait until it ends, or choose another place"
-            ) from None
-        except OSError as problem:
-            if problem.errno in _UNABLE:
-                return descriptor
+        except BaseException:
             os.close(descriptor)
             raise
+        os.close(descriptor)  # of a command that has just removed its folder
+
+
+def lock_file(descriptor: int) -> bool:
+    """Lock an open file for this command; whether it could, which no other command has done. True where the file system
+    knows no locks: commands trust each other there.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as problem:
+        if problem.errno not in _UNABLE:
+            raise
+    return True
 
 
 def _is_there(path: Path, descriptor: int) -> bool:

@@ -1,4 +1,4 @@
-"""CSV tables with fixed columns: rows appended once per epoch, or a table written whole.
+"""CSV tables, whose columns ``columns`` has: rows appended once per epoch, or a table written whole.
 
 A cell is empty where a quantity does not exist. Floats are written with the fewest digits that read back to
 the same value. ``seconds`` is in s; ``energy_J`` in J, in layers.csv per sample (clocked), in cost.csv summed
@@ -18,46 +18,20 @@ import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.record.columns import TABLES
 from neurosim_ep.record.growing import GrowingFile
-
-EPOCH_COLUMNS = (
-    "epoch", "loss", "train_accuracy", "test_accuracy", "alpha", "learning_rate",
-    "mean_ticks", "not_converged", "free_slow", "free_period_2", "free_other", "free_residual",
-    "nudge_mean_ticks", "nudge_not_converged", "nudge_slow", "nudge_period_2", "nudge_other", "nudge_residual",
-    "seconds",
-)  # fmt: skip
-LAYER_COLUMNS = (
-    "epoch", "layer", "name", "mean_abs_state", "std_across_samples", "fraction_zero", "fraction_upper",
-    "dead_fraction", "mean_abs_nudge_difference", "mean_abs_dW", "norm_dW", "norm_W", "readout_accuracy",
-    "free_mean_ticks", "free_active", "free_not_converged", "free_slow", "free_period_2", "free_other", "free_residual",
-    "nudge_mean_ticks", "nudge_active", "nudge_not_converged", "nudge_slow", "nudge_period_2", "nudge_other",
-    "nudge_residual", "updates", "updates_dense", "updates_needed", "events_per_neuron_tick", "energy_J",
-    "adc_step_forward", "adc_step_transposed", "adc_step_nudge", "clipped_forward", "clipped_transposed",
-    "pulses_up", "pulses_down", "pulses_net",
-)  # fmt: skip
-RESIDUAL_COLUMNS = ("epoch", "phase", "tick", "mean_residual", "max_residual", "active")
-TILE_COLUMNS = (
-    "tile", "layer", "name", "row_block", "col_block", "rows", "columns", "utilisation", "reuse", "phase",
-    "direction", "accounting", "reads", "active_lines", "adc_conversions", "dac_conversions",
-)  # fmt: skip
-PULSE_COLUMNS = ("tile", "layer", "name", "pulses_up", "pulses_down", "pulses_net")
-COST_COLUMNS = (
-    "tile", "layer", "name", "phase", "component", "style", "count", "unit_energy_J", "energy_J",
-    "energy_low_J", "energy_high_J",
-    "samples",
-)  # fmt: skip
-MEMORY_COLUMNS = ("method", "layer", "name", "item", "bits")
 
 
 class CsvTable(GrowingFile):
-    """A CSV file that grows by the rows of one epoch at a time; its first column is ``epoch``.
+    """A CSV file that grows by the rows of one epoch at a time; its first column is ``epoch``. ``columns``: by default
+    those of the table of a run directory with this name.
 
     Append an epoch's rows before its checkpoint is saved.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] | None = None) -> None:
         super().__init__(path)
-        self.columns = tuple(columns)
+        self.columns = columns or tuple(TABLES[path.name])
 
     def add(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Append ``rows``; a missing or None value is an empty cell. The header comes with the first rows."""
@@ -69,9 +43,14 @@ class CsvTable(GrowingFile):
         self.append(text.getvalue().encode())
 
 
-def write_table(path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write ``columns`` of ``table`` (a frame, or rows) to a CSV file, atomically."""
+def write_table(
+    path: Path, table: pd.DataFrame | Sequence[Mapping[str, object]], columns: Sequence[str] | None = None
+) -> None:
+    """Write ``columns`` of ``table`` (a frame, or rows) to a CSV file, atomically; by default those that the table of
+    this name has in a run directory, or all of its own.
+    """
     frame = pd.DataFrame(table)
+    columns = columns or list(TABLES.get(path.name, frame.columns))
     lines = [",".join(columns), *map(",".join, zip(*(_cells(frame[column]) for column in columns), strict=True)), ""]
     write_atomic(path, "\n".join(lines).encode())
 

@@ -10,12 +10,12 @@ import numpy as np
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.bill.writing import endurance_table
-from neurosim_ep.hardware.chip.area import AreaItem, area_table
+from neurosim_ep.hardware.chip.area import area_table
 from neurosim_ep.hardware.chip.counts import PROGRAMMING, READ_QUANTITIES, UPDATE_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.model.file import ModelFile, read_model
 from neurosim_ep.record.atomic import write_atomic
-from neurosim_ep.record.logs import COST_COLUMNS, write_table
+from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.record.whole_folder import new_folder
@@ -88,8 +88,8 @@ def _write(found: Summary, file: ModelFile, out: Path) -> None:
     chip = found.recording.chip
     area = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout)
     with new_folder(out) as folder:
-        write_table(folder / "cost.csv", found.ledger, COST_COLUMNS)
-        write_table(folder / "area.csv", area, AreaItem._fields)
+        write_table(folder / "cost.csv", found.bill)
+        write_table(folder / "area.csv", area)
         worn = endurance_table(found.recording, samples=1e6)
-        write_table(folder / "wear.csv", worn, list(worn.columns))
+        write_table(folder / "wear.csv", worn)
         write_atomic(folder / "hardware.toml", file.to_toml().encode())

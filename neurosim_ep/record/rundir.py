@@ -4,8 +4,8 @@
     scenario.toml     the resolved scenario            source.toml    the file as the user wrote it
     hardware.toml     the hardware model it was priced with
     device.toml cells.toml                             copies of the files its memory devices and cells are from
-    epochs.csv layers.csv residual.csv                 appended once per epoch, see ``logs``
-    tiles.csv pulses.csv cost.csv memory.csv           written whole, see ``logs``
+    epochs.csv layers.csv residual.csv                 appended once per epoch, see ``columns``
+    tiles.csv pulses.csv cost.csv memory.csv           written whole, likewise
     traffic.h5        exact tile counts, see ``traffic``
     run.log           what was said, with times
     checkpoints/ plots/
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from neurosim_ep import __version__
-from neurosim_ep.errors import CheckpointError, UsageError
+from neurosim_ep.errors import CheckpointError, UsageError, require_version
 from neurosim_ep.record.atomic import json_bytes, write_atomic
 from neurosim_ep.record.lock import LOCK, folder_of, locked
 from neurosim_ep.resources import read_json
@@ -112,12 +112,8 @@ class RunDirectory:
                 f"{path}: no such run directory; give the directory `neurosim-ep run` printed at its end"
             )
         run = cls(path)
-        version = run.info().get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise CheckpointError(
-                f"{run.run_json}: schema_version = {version}: this version reads {SCHEMA_VERSION} only; "
-                "use the neurosim-ep version that made the run"
-            )
+        remedy = "use the neurosim-ep version that made the run"
+        require_version(run.run_json, run.info().get("schema_version"), SCHEMA_VERSION, CheckpointError, remedy)
         return run
 
     @property

@@ -39,19 +39,19 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.errors import CheckpointError, NeurosimError
+from neurosim_ep.errors import CheckpointError, NeurosimError, require_version
 from neurosim_ep.hardware.chip.counts import (
     ACCOUNTINGS,
     DIRECTIONS,
-    READ_PHASES,
     READ_QUANTITIES,
     TICK_TABLES,
     UPDATE_QUANTITIES,
     TileCounts,
 )
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.record.columns import TRAFFIC
-from neurosim_ep.record.growing import RESTORE
+from neurosim_ep.record.growing import RESTORE, require_length
 from neurosim_ep.record.hdf5 import image, new_image, require_plain
 from neurosim_ep.record.sealed import finish_changes, read_through, write_changes
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
@@ -122,9 +122,7 @@ class TrafficWriter:
 
     def check(self) -> None:
         """Raise :class:`CheckpointError` where the file is longer or shorter than it was left."""
-        if (self.path.stat().st_size if self.path.exists() else 0) != self.length:
-            what = "changed" if self.path.exists() else "moved or deleted"
-            raise CheckpointError(f"{self.path}: was {what} while a command wrote to it; {RESTORE}")
+        require_length(self.path, self.length)
 
     def require(self, epoch: int, counts: TileCounts) -> None:
         """Raise :class:`CheckpointError` unless the file has the batches up to ``epoch`` that ``counts`` sums up."""
@@ -181,9 +179,13 @@ class TrafficWriter:
 
 @contextmanager
 def open_traffic(path: Path) -> Iterator[h5py.File]:
-    """The traffic file at ``path`` for reading. Raises :class:`CheckpointError` where the file, or what the block looks
-    for in it, is damaged.
+    """The traffic file at ``path`` for reading. Raises :class:`CheckpointError` where there is none, or where it, or
+    what the block looks for in it, is damaged.
     """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
+        )
     try:
         with image(read_through(path, RESTORE)) as file:
             yield require_plain(file)
@@ -215,16 +217,9 @@ def read_traffic(path: Path) -> Recorded:
 
     Raises :class:`CheckpointError` when it is missing, broken or of another schema.
     """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no traffic was recorded there; run the scenario with telemetry.traffic_every above 0"
-        )
     with open_traffic(path) as file:
-        if (found := file.attrs["schema_version"]) != SCHEMA_VERSION:
-            raise CheckpointError(
-                f"{path}: schema_version = {found}: this version reads {SCHEMA_VERSION} only; "
-                "use the neurosim-ep version that wrote it, or run the scenario again"
-            )
+        remedy = "use the neurosim-ep version that wrote it, or run the scenario again"
+        require_version(path, file.attrs["schema_version"], SCHEMA_VERSION, CheckpointError, remedy)
         if not len(file["batches/samples"]):
             raise CheckpointError(f"{path}: holds no batch yet; go on with the run, or start it again")
         return _recorded(file)

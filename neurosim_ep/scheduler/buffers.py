@@ -1,4 +1,4 @@
-"""Memory that stays where it is: fields that captured graphs work on, and copies that the host does not wait for."""
+"""Memory that stays where it is: states that captured graphs work on, and copies that the host does not wait for."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 
 
-class KeptFields:
-    """Fields whose buffers are used again for every batch of their kind and size.
+class KeptStates:
+    """Relaxation states whose buffers are used again for every batch of their kind and size.
 
     A smaller batch than the last one is the rest of a data set or a size of its own. The first time it lies in a larger
-    field, if there is one, and the places behind it are not looked at; when it comes twice in a row it gets its own.
+    one, if there is any, and the places behind it are not looked at; when it comes twice in a row it gets its own.
     """
 
     def __init__(self) -> None:
-        self._fields: dict[Hashable, dict[int, Field]] = {}
+        self._kept: dict[Hashable, dict[int, RelaxationState]] = {}
         self._last: dict[Hashable, int] = {}
 
-    def holding(self, given: Field) -> Field:
-        """A field with the contents of ``given`` in its first places."""
-        fields = self._fields.setdefault(given.kind, {})
+    def holding(self, given: RelaxationState) -> RelaxationState:
+        """A relaxation state with the contents of ``given`` in its first places."""
+        kept = self._kept.setdefault(given.kind, {})
         again = self._last.get(given.kind) == given.samples
         self._last[given.kind] = given.samples
-        size = min((size for size in fields if size >= given.samples), default=0)
+        size = min((size for size in kept if size >= given.samples), default=0)
         if size == 0 or (again and size != given.samples):
             size = given.samples
-            fields[size] = given.twin()
-        fields[size].load(given)
-        return fields[size]
+            kept[size] = given.twin()
+        kept[size].load(given)
+        return kept[size]
 
 
 class Arriving:

@@ -22,17 +22,17 @@ from neurosim_ep.ep.feedback import Feedback, Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.transfers import to_device
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.anchors import Anchors
-from neurosim_ep.scheduler.buffers import KeptFields, Verdicts
+from neurosim_ep.scheduler.buffers import KeptStates, Verdicts
 from neurosim_ep.scheduler.course import Course
-from neurosim_ep.scheduler.field import Field, Reads
 from neurosim_ep.scheduler.fused.check import trusted_passes
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import Kernel, fastest_precision, make_kernels, supported_precision
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.phases import Phase
-from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.quiescence import StoppingCriterion
+from neurosim_ep.scheduler.relaxation_state import Reads, RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
 
@@ -63,13 +63,13 @@ class Relaxation:
     """End of a phase, samples in the order of the batch.
 
     ``states``: per layer (rows, *shape), ``copies`` neighbouring rows per sample where phases ran side by side.
-    ``seen``: what receivers hold of them. ``change`` (B, N): largest change of each layer of each sample in the last
-    step it was computed. ``ticks`` (B,): the tick at which it was found at rest, or the last one. ``motion`` (B, N):
-    :class:`Motion` of each layer.
+    ``received``: what receivers hold of them. ``change`` (B, N): largest change of each layer of each sample in the
+    last step it was computed. ``ticks`` (B,): the tick at which it was found at rest, or the last one. ``motion``
+    (B, N): :class:`Motion` of each layer.
     """
 
     states: list[Tensor]
-    seen: list[Tensor]
+    received: list[Tensor]
     change: Tensor
     ticks: Tensor
     motion: Tensor
@@ -100,7 +100,7 @@ class Engine:
         self.graphs = BlockGraphs(self.device) if self.device.type == "cuda" and not self._real else None
         with self._own_device():
             self.fused, self._unfused = (None, "") if self.graphs is None else trusted_passes(self.device)
-        self._kept = KeptFields()
+        self._kept = KeptStates()
 
     @property
     def notes(self) -> list[str]:
@@ -131,7 +131,7 @@ class Engine:
         steps: int,
         phases: tuple[Phase, ...],
         *,
-        rest: Rest,
+        stop: StoppingCriterion,
         nudge: Nudge | None = None,
         senders: SigmaDelta | None = None,
         observers: Sequence[Observer] = (),
@@ -141,21 +141,23 @@ class Engine:
         ``states`` (rows, *shape) has one row per sample and phase, the phases of a sample side by side, as ``nudge``
         and ``senders`` have; ``input_drive`` (B, *shape) has one per sample.
         """
-        given = self._field(input_drive, states, phases, nudge, senders, observers)
+        given = self._start(input_drive, states, phases, nudge, senders, observers)
         course = self._course(given, steps)
         with self._ticking():
-            for _ in self._run(course, rest):
+            for _ in self._run(course, stop):
                 pass
         if nudge is not None:  # the weights change next
             for kernel in self.kernels:
                 kernel.release()
-        course.field.restore_order()
-        if course.field is not given:
-            given.load(course.field)
+        course.relaxing.restore_order()
+        if course.relaxing is not given:
+            given.load(course.relaxing)
         return self._end(given, course, slice(None), slice(given.samples))
 
     @torch.no_grad()
-    def relax_all(self, waiting: Waiting, steps: int, *, rest: Rest) -> Iterator[tuple[Tensor, Relaxation]]:
+    def relax_all(
+        self, waiting: Waiting, steps: int, *, stop: StoppingCriterion
+    ) -> Iterator[tuple[Tensor, Relaxation]]:
         """Run at most ``steps`` free ticks of every sample that is ``waiting``; each ends as in a batch of its own.
 
         There are as many places as the first batch has samples; later samples take those of samples that have ended.
@@ -165,15 +167,15 @@ class Engine:
         batch = waiting(None)
         if batch is None:
             return
-        course = self._course(self._free_field(*batch), steps)
-        run, going_on = self._run(course, rest, waiting), True
+        course = self._course(self._free_start(*batch), steps)
+        run, going_on = self._run(course, stop, waiting), True
         while going_on:
             with self._ticking():
                 going_on = next(run, False)
             numbers, places = (to_device(torch.tensor(found), self.device) for found in course.leave())
-            yield numbers, self._end(course.field, course, places, course.field.order[places])
+            yield numbers, self._end(course.relaxing, course, places, course.relaxing.order[places])
 
-    def _field(
+    def _start(
         self,
         input_drive: Tensor,
         states: Sequence[Tensor],
@@ -181,59 +183,59 @@ class Engine:
         nudge: Nudge | None,
         senders: SigmaDelta | None,
         observers: Sequence[Observer],
-    ) -> Field:
+    ) -> RelaxationState:
         self.network.begin_phase("free" if nudge is None else "nudge")
         reads = Reads(
             self.network, self.kernels, self.feedback, self.policy.obeys_senders, self.fused, self.graphs is not None
         )
-        return Field(
+        return RelaxationState(
             reads, channels_last(input_drive), [channels_last(state) for state in states], phases,
             nudge=nudge, senders=senders, anchors=self._anchors(len(phases)), observers=observers,
         )  # fmt: skip
 
-    def _free_field(self, input_drive: Tensor, states: Sequence[Tensor]) -> Field:
+    def _free_start(self, input_drive: Tensor, states: Sequence[Tensor]) -> RelaxationState:
         """Samples at the beginning of a free phase that nobody observes."""
         senders = self.senders(states) if self.policy.obeys_senders else None
-        return self._field(input_drive, states, (Phase.FREE,), None, senders, ())
+        return self._start(input_drive, states, (Phase.FREE,), None, senders, ())
 
-    def _course(self, given: Field, steps: int) -> Course:
-        """The course of ``given`` in place, or in a field that is kept where that is captured."""
-        field = self._kept.holding(given) if self._captures(given) else given
-        field.active = self._places(field, given.samples)
-        return Course(field, steps, self.policy.ticks, self.schedule.check_every)
+    def _course(self, given: RelaxationState, steps: int) -> Course:
+        """The course of ``given`` in place, or in a relaxation state that is kept where that is captured."""
+        relaxing = self._kept.holding(given) if self._captures(given) else given
+        relaxing.active = self._places(relaxing, given.samples)
+        return Course(relaxing, steps, self.policy.ticks, self.schedule.check_every)
 
-    def _run(self, course: Course, rest: Rest, waiting: Waiting = lambda room: None) -> Iterator[bool]:
+    def _run(self, course: Course, stop: StoppingCriterion, waiting: Waiting = lambda room: None) -> Iterator[bool]:
         """All blocks of a phase, or those until no sample moves and none is waiting.
 
         Yields True where the ends of samples must leave their places before it goes on.
         """
-        field, verdicts = course.field, Verdicts(delayed=self._captures(course.field))
-        self._prepare(field)
+        relaxing, verdicts = course.relaxing, Verdicts(delayed=self._captures(course.relaxing))
+        self._prepare(relaxing)
         while course.moving:
-            self._block(field, course.advance())
-            if rest.tolerance > 0 and course.looking:
-                course.hear(verdicts.ask(course.look(rest)))
-            over = course.expire(rest)
+            self._block(relaxing, course.advance())
+            if stop.tolerance > 0 and course.looking:
+                course.hear(verdicts.ask(course.look(stop)))
+            over = course.expire(stop)
             if self._retire(course):
                 verdicts.forget()
-            if field.nudge is None and (places := course.anchored()):
-                field.anchor(course.chosen(places))
+            if relaxing.nudge is None and (places := course.anchored()):
+                relaxing.anchor(course.chosen(places))
             batch = self._next(course, waiting)
             if (batch is not None or (over and course.moving)) and course.ended():
                 yield True
             while batch is not None:
-                self._admit(course, self._free_field(*batch))
+                self._admit(course, self._free_start(*batch))
                 verdicts.forget()
                 batch = self._next(course, waiting)
 
-    def _prepare(self, field: Field) -> None:
+    def _prepare(self, relaxing: RelaxationState) -> None:
         """What must be known before the first tick."""
-        if field.nudge is not None:
-            field.anchor(slice(field.active))
-            field.keep_routing()
-        elif field.anchors is not None:
-            field.anchors.clear(field.samples)
-        self.policy.prepare(field)
+        if relaxing.nudge is not None:
+            relaxing.anchor(slice(relaxing.active))
+            relaxing.keep_routing()
+        elif relaxing.anchors is not None:
+            relaxing.anchors.clear(relaxing.samples)
+        self.policy.prepare(relaxing)
 
     def _next(self, course: Course, waiting: Waiting) -> tuple[Tensor, list[Tensor]] | None:
         """Samples for the free places, once these are a share worth filling.
@@ -244,10 +246,10 @@ class Engine:
         free, enough = places - course.moving, places if self._real else max(1, places // REFILL)
         return waiting(free) if free >= enough and course.even else None
 
-    def _admit(self, course: Course, fresh: Field) -> None:
+    def _admit(self, course: Course, fresh: RelaxationState) -> None:
         self._prepare(fresh)
         course.admit(fresh)
-        course.field.active = self._places(course.field, course.extent)
+        course.relaxing.active = self._places(course.relaxing, course.extent)
 
     @contextmanager
     def _ticking(self) -> Iterator[None]:
@@ -264,45 +266,49 @@ class Engine:
             return None
         return Anchors(self.kernels, [Kernel(kernel.edge) for kernel in self.kernels], copies)
 
-    def _captures(self, field: Field) -> bool:
+    def _captures(self, relaxing: RelaxationState) -> bool:
         """Whether blocks of ticks are captured: what observers see cannot be repeated without Python."""
-        return self.graphs is not None and not field.observers
+        return self.graphs is not None and not relaxing.observers
 
     def _retire(self, course: Course) -> bool:
         """Stop computing samples at rest where that makes the batch smaller; whether it did."""
-        room = self._places(course.field, course.moving)
-        if room >= course.field.active:
+        room = self._places(course.relaxing, course.moving)
+        if room >= course.relaxing.active:
             return False
         course.retire(room)
         return True
 
-    def _places(self, field: Field, samples: int) -> int:
+    def _places(self, relaxing: RelaxationState, samples: int) -> int:
         """Places computed for ``samples`` samples: as many, or where ticks are captured a size with graphs."""
-        if samples == 0 or not self._captures(field):
+        if samples == 0 or not self._captures(relaxing):
             return samples
-        size = field.samples
-        while size // 2 >= samples and size // 2 * field.copies >= SMALLEST_ROWS:
+        size = relaxing.samples
+        while size // 2 >= samples and size // 2 * relaxing.copies >= SMALLEST_ROWS:
             size //= 2
         return size
 
-    def _block(self, field: Field, steps: int) -> None:
+    def _block(self, relaxing: RelaxationState, steps: int) -> None:
+        wanted = any(observer.wants_changes for observer in relaxing.observers)
+
         def block() -> None:
             for number in range(steps):
-                field.watching = number == steps - 1 or any(observer.wants_changes for observer in field.observers)
-                self.policy.step(field)
+                relaxing.watching = wanted or number == steps - 1
+                self.policy.step(relaxing)
 
-        if self.graphs is None or not self._captures(field):
+        if self.graphs is None or not self._captures(relaxing):
             block()
             return
-        tick = field.tick
-        self.graphs.run((field.samples, field.kind, field.active, steps), block, field)
-        field.tick = tick + steps * self.policy.ticks
+        tick = relaxing.tick
+        self.graphs.run((relaxing.samples, relaxing.kind, relaxing.active, steps), block, relaxing)
+        relaxing.tick = tick + steps * self.policy.ticks
 
-    def _end(self, field: Field, course: Course, rows: Tensor | slice, numbers: Tensor | slice) -> Relaxation:
+    def _end(
+        self, relaxing: RelaxationState, course: Course, rows: Tensor | slice, numbers: Tensor | slice
+    ) -> Relaxation:
         """What the samples of these rows have come to; ``numbers`` are theirs in the order of the batch."""
-        senders = field.senders if self.policy.obeys_senders else None
-        seen = states = [state[rows] for state in field.states]
+        senders = relaxing.senders if self.policy.obeys_senders else None
+        received = states = [state[rows] for state in relaxing.states]
         if senders is not None:
-            seen = [senders.held(n, state)[rows] for n, state in enumerate(field.states)]
-        change = field.change[rows].unflatten(0, (-1, field.copies)).amax(1)
-        return Relaxation(states, seen, change, course.ticks[numbers], course.motion[numbers])
+            received = [senders.received(n, state)[rows] for n, state in enumerate(relaxing.states)]
+        change = relaxing.change[rows].unflatten(0, (-1, relaxing.copies)).amax(1)
+        return Relaxation(states, received, change, course.ticks[numbers], course.motion[numbers])

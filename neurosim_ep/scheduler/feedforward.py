@@ -40,13 +40,13 @@ def feed_forward_passes(
     """The feed-forward pass of the images (B, C, H, W) of each of ``batches``: their numbers (B,), counted through all
     batches, and where they end.
     """
-    seen = 0
+    done = 0
     for x in batches:
         check_inputs(network, x)
         with tf32(precision == "tf32"):
             states = feedforward.feed_forward(network, x).states
-        yield torch.arange(seen, seen + len(x), device=x.device), _at_rest(states)
-        seen += len(x)
+        yield torch.arange(done, done + len(x), device=x.device), _at_rest(states)
+        done += len(x)
 
 
 def _at_rest(states: list[Tensor]) -> Relaxation:

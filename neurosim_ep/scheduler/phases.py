@@ -1,18 +1,8 @@
-"""The phases of one presentation, in the order they run."""
+"""Which phases nudge, by the kind of nudging."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-
-class Phase(StrEnum):
-    """Free relaxation, the two nudged relaxations from its end point, and the weight update."""
-
-    FREE = "free"
-    NUDGE_PLUS = "nudge_plus"
-    NUDGE_MINUS = "nudge_minus"
-    UPDATE = "update"
-
+from neurosim_ep.hardware.chip.phases import Phase
 
 NUDGES: dict[str, tuple[tuple[Phase, float], ...]] = {
     "three_phase": ((Phase.NUDGE_PLUS, 1.0), (Phase.NUDGE_MINUS, -1.0)),

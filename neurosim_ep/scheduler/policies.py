@@ -15,7 +15,7 @@ from neurosim_ep.scenario.topology import two_colours
 
 if TYPE_CHECKING:
     from neurosim_ep.ep.network import Network
-    from neurosim_ep.scheduler.field import Field
+    from neurosim_ep.scheduler.relaxation_state import RelaxationState
 
 
 class Policy(Protocol):
@@ -28,11 +28,11 @@ class Policy(Protocol):
 
     def __init__(self, network: Network) -> None: ...
 
-    def prepare(self, field: Field) -> None:
+    def prepare(self, relaxing: RelaxationState) -> None:
         """What must be known before the first step of a phase."""
 
-    def step(self, field: Field) -> None:
-        """Update every layer once; :meth:`Field.begin` and :meth:`Field.end` mark the ticks."""
+    def step(self, relaxing: RelaxationState) -> None:
+        """Update every layer once; :meth:`RelaxationState.begin` and :meth:`RelaxationState.end` mark the ticks."""
 
 
 def layer_by_layer(policy: Policy | type[Policy]) -> bool:
@@ -52,18 +52,18 @@ class Synchronous:
         last = [max((*network.incoming[layer], *network.outgoing[layer])) for layer in range(network.layers)]
         self._done_after = [[layer for layer, edge in enumerate(last) if edge == n] for n in range(len(network.edges))]
 
-    def prepare(self, field: Field) -> None:
+    def prepare(self, relaxing: RelaxationState) -> None:
         """Nothing: a tick needs the states alone."""
 
-    def step(self, field: Field) -> None:
+    def step(self, relaxing: RelaxationState) -> None:
         """One tick. A layer is overwritten as soon as all its edges have been read, so one copy is enough."""
-        field.begin()
+        relaxing.begin()
         for edge, done in enumerate(self._done_after):
             if edge > 0:
-                field.read_both(edge)
+                relaxing.read_both(edge)
             for layer in done:
-                field.write(layer)
-        field.end()
+                relaxing.write(layer)
+        relaxing.end()
 
 
 class Alternating:
@@ -95,29 +95,24 @@ class Alternating:
             )
         self._colours = colours
 
-    def prepare(self, field: Field) -> None:
+    def prepare(self, relaxing: RelaxationState) -> None:
         """The routing of the edges that are read backwards first."""
-        for number, edge in enumerate(field.network.edges[1:], 1):
-            if self._colours[edge.target] != self._first(field) and edge.pool == "max":
-                field.remember(number, field.read(number)[1])
+        for number, edge in enumerate(relaxing.network.edges[1:], 1):
+            if self._colours[edge.target] != self._first(relaxing) and edge.pool == "max":
+                relaxing.remember(number, relaxing.read(number)[1])
 
-    def step(self, field: Field) -> None:
+    def step(self, relaxing: RelaxationState) -> None:
         """Two ticks."""
-        first, network = self._first(field), field.network
+        first = self._first(relaxing)
         for colour in (first, 1 - first):
-            field.begin()
+            relaxing.begin()
             for layer in (layer for layer, its in enumerate(self._colours) if its == colour):
-                for edge in network.incoming[layer]:
-                    if edge > 0:
-                        field.read_up(edge)
-                for edge in network.outgoing[layer]:
-                    field.read_down(edge)
-                field.write(layer)
-            field.end(step_over=colour != first)
+                relaxing.update(layer)
+            relaxing.end(step_over=colour != first)
 
-    def _first(self, field: Field) -> int:
+    def _first(self, relaxing: RelaxationState) -> int:
         """Colour of the layers that are updated first."""
-        return 0 if field.nudge is None else self._colours[-1]
+        return 0 if relaxing.nudge is None else self._colours[-1]
 
 
 class Sweep:
@@ -137,25 +132,20 @@ class Sweep:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def prepare(self, field: Field) -> None:
+    def prepare(self, relaxing: RelaxationState) -> None:
         """The routing of edges that are read backwards before they are read forwards: upwards all of them."""
         for number, edge in enumerate(self.network.edges[1:], 1):
-            if field.nudge is None and edge.pool == "max" and not field.silent(number):
-                field.remember(number, field.read(number)[1])
+            if relaxing.nudge is None and edge.pool == "max" and not relaxing.silent(number):
+                relaxing.remember(number, relaxing.read(number)[1])
 
-    def step(self, field: Field) -> None:
+    def step(self, relaxing: RelaxationState) -> None:
         """One tick, of as many moments as there are layers."""
         upwards = range(self.network.layers)
-        order = upwards if field.nudge is None else upwards[::-1]
+        order = upwards if relaxing.nudge is None else upwards[::-1]
         for layer in order:
-            field.begin()
-            for edge in self.network.incoming[layer]:
-                if edge > 0:
-                    field.read_up(edge)
-            for edge in self.network.outgoing[layer]:
-                field.read_down(edge)
-            field.write(layer)
-            field.end(step_over=layer == order[-1], tick_over=layer == order[-1])
+            relaxing.begin()
+            relaxing.update(layer)
+            relaxing.end(step_over=layer == order[-1], tick_over=layer == order[-1])
 
 
 class Event(Synchronous):

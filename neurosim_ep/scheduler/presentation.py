@@ -16,13 +16,14 @@ from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct
 from neurosim_ep.ep.signals import Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import RULES
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.phases import NUDGES, Phase
+from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import layer_by_layer
-from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.quiescence import StoppingCriterion
 from neurosim_ep.scheduler.rules import Ends, LocalRule
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
@@ -128,7 +129,8 @@ def free_phases(
     As many samples as the first batch has relax side by side, and those of later batches begin where others have ended.
     Yields numbers (n,), counted through all batches, and ends of n samples; each ends as in a batch of its own.
     """
-    return engine.relax_all(_Waiting(network, batches), steps, rest=Rest.free_phase(engine.schedule.tolerance))
+    stop = StoppingCriterion.free_phase(engine.schedule.tolerance)
+    return engine.relax_all(_Waiting(network, batches), steps, stop=stop)
 
 
 class _Waiting:
@@ -162,8 +164,9 @@ def _free_phase(
     own = network.initial_states(len(drive), "zeros") if states is None else [state.clone() for state in states]
     counted = any(observer.counts_events for observer in observers)
     senders = engine.senders(own) if engine.policy.obeys_senders or counted else None
-    rest = Rest.free_phase(engine.schedule.tolerance)
-    return engine.relax(drive, own, steps, (Phase.FREE,), rest=rest, senders=senders, observers=observers), senders
+    stop = StoppingCriterion.free_phase(engine.schedule.tolerance)
+    end = engine.relax(drive, own, steps, (Phase.FREE,), stop=stop, senders=senders, observers=observers)
+    return end, senders
 
 
 def relax_nudged(
@@ -186,7 +189,7 @@ def relax_nudged(
         [repeat_rows(state, copies) for state in free],
         steps,
         phases,
-        rest=Rest.nudge_phase(engine.schedule.nudge_tolerance, free, crossing),
+        stop=StoppingCriterion.nudge_phase(engine.schedule.nudge_tolerance, free, crossing),
         nudge=nudge,
         senders=None if senders is None else senders.fork(copies),
         observers=observers,
@@ -277,19 +280,20 @@ def ep_gradients(
     watchers = [*observers, *synapses.observers]
     nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
 
-    held, ends = (dict(zip(phases, _split(one, len(phases)), strict=True)) for one in (nudged.seen, nudged.states))
-    high, low = (held.get(phase) or free.seen for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
+    sides = (_split(layers, len(phases)) for layers in (nudged.received, nudged.states))
+    received, ends = (dict(zip(phases, of_phase, strict=True)) for of_phase in sides)
+    high, low = (received.get(phase) or free.received for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
     scale, gains = 1 / (len(phases) * beta * batch), engine.feedback
-    grads = synapses.gradients(Ends(high, low, free.seen, nudged.seen), scale)
+    grads = synapses.gradients(Ends(high, low, free.received, nudged.received), scale)
     scales = [scale * gains.of_gradient(n) for n in range(len(network.connections))]
-    logits = network.logits(free.seen)
+    logits = network.logits(free.received)
     return EPGradients(
-        grads=grads | _delta_rule(network, nudged.seen, nudge, signals, alpha),
+        grads=grads | _delta_rule(network, nudged.received, nudge, signals, alpha),
         free=free.states,
         loss=losses.output_loss(network, logits, onehot),
         logits=logits,
         free_phase=free,
-        terms=Terms([(1, high), (-1, low)], free.seen if gains.apart else None, scales),
+        terms=Terms([(1, high), (-1, low)], free.received if gains.apart else None, scales),
         plus=ends.get(Phase.NUDGE_PLUS),
         minus=ends.get(Phase.NUDGE_MINUS),
         nudge_phases=nudged,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
-from neurosim_ep.scheduler.field import Field
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.rows import memory_rows
 
 
@@ -34,44 +34,45 @@ class Motion(IntEnum):
 
 
 @dataclass(frozen=True)
-class Rest:
+class StoppingCriterion:
     """The test for rest of one phase.
 
-    ``to_go``: distance to its rest, in units of the allowed change, that a sample may have when it leaves; ``looks``:
-    how often in a row that must be found. ``free``: the free states (B, *shape) that make changes relative to
-    displacements. ``earliest``: tick before which none leaves.
+    ``to_go``: distance to its rest, in units of the allowed change, that a sample may have when it leaves;
+    ``patience``: how often in a row that must be found. ``free``: the free states (B, *shape) that make changes
+    relative to displacements. ``earliest``: tick before which none leaves.
     """
 
     tolerance: float
     to_go: float
-    looks: int
+    patience: int
     free: Sequence[Tensor] | None = None
     earliest: int = 0
 
     @classmethod
-    def free_phase(cls, tolerance: float) -> Rest:
-        """Rest of a free phase: ten times the tolerance must hold states that were never stopped, too."""
-        return cls(tolerance, to_go=0.25, looks=2)
+    def free_phase(cls, tolerance: float) -> StoppingCriterion:
+        """Of a free phase: ten times the tolerance must hold states that were never stopped, too."""
+        return cls(tolerance, to_go=0.25, patience=2)
 
     @classmethod
-    def nudge_phase(cls, tolerance: float, free: Sequence[Tensor], crossing: int) -> Rest:
-        """Rest of a nudge phase that starts at ``free``; the error crosses all layers in ``crossing`` ticks."""
+    def nudge_phase(cls, tolerance: float, free: Sequence[Tensor], crossing: int) -> StoppingCriterion:
+        """Of a nudge phase that starts at ``free``; the error crosses all layers in ``crossing`` ticks."""
         laid_out = [channels_last(state) for state in free]
-        return cls(tolerance, to_go=2.0, looks=1, free=laid_out, earliest=crossing)
+        return cls(tolerance, to_go=2.0, patience=1, free=laid_out, earliest=crossing)
 
-    def unrest(self, field: Field) -> Tensor:
+    def unrest(self, relaxing: RelaxationState) -> Tensor:
         """Change of each layer of each moving sample in units of what is allowed, (A, N); ≤ 1 at rest."""
-        allowed = field.change.new_full((), self.tolerance)
+        allowed = relaxing.change.new_full((), self.tolerance)
         if self.free is not None:
-            allowed = allowed * self._displacement(field)
-        return field.sample_change() / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)
+            allowed = allowed * self._displacement(relaxing)
+        return relaxing.sample_change() / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)
 
-    def _displacement(self, field: Field) -> Tensor:
+    def _displacement(self, relaxing: RelaxationState) -> Tensor:
         assert self.free is not None
-        places = field.order[: field.active].clamp(max=len(self.free[0]) - 1)  # there may be more places than samples
+        samples = len(self.free[0])  # there may be more places
+        places = relaxing.order[: relaxing.active].clamp(max=samples - 1)
         largest = []
         for layer, free in enumerate(self.free):
-            nudged = memory_rows(field.state(layer)).unflatten(0, (field.active, field.copies))
+            nudged = memory_rows(relaxing.state(layer)).unflatten(0, (relaxing.active, relaxing.copies))
             away = nudged - memory_rows(free)[places].unsqueeze(1)
             largest.append(away.abs_().flatten(1).amax(1))
         return torch.stack(largest, 1)

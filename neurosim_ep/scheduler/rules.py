@@ -159,7 +159,7 @@ class Stdp(LocalRule):
         return (self._watching,)
 
     def gradients(self, ends: Ends, scale: float) -> dict[str, Tensor]:
-        """Of all that was seen."""
+        """Of all ticks that were watched."""
         return self._watching.gradients(list(ends.nudged), scale)
 
 

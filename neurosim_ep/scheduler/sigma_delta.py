@@ -44,7 +44,7 @@ class SigmaDelta:
         sent.sign_().abs_()
         last.lerp_(state, sent)  # with weights of 0 and 1 exactly one of the two
 
-    def held(self, layer: int, state: Tensor) -> Tensor:
+    def received(self, layer: int, state: Tensor) -> Tensor:
         """What receivers will hold of ``state`` (R, *shape) once it has been sent where it must be."""
         last = self.last[layer][: len(state)]
         return torch.where((state - last).abs_() > self.thresholds[layer], state, last)

@@ -14,12 +14,12 @@ from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.signals import Signals
 from neurosim_ep.errors import UsageError
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import Observer, StateRecorder
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import Gradients, free_phase
-from neurosim_ep.scheduler.quiescence import Rest
+from neurosim_ep.scheduler.quiescence import StoppingCriterion
 
 
 @torch.no_grad()
@@ -43,10 +43,10 @@ def recorded_free_phase(
         states, ticks = before.states, before.ticks
     elif states is None:
         states = network.initial_states(len(x), "zeros")
-    rest = dataclasses.replace(Rest.free_phase(engine.schedule.tolerance), earliest=steps + 1)
+    stop = dataclasses.replace(StoppingCriterion.free_phase(engine.schedule.tolerance), earliest=steps + 1)
     end = engine.relax(
         network.input_drive(x)[0], [state.clone() for state in states], steps, (Phase.FREE,),
-        rest=rest, observers=[*observers, recorder],
+        stop=stop, observers=[*observers, recorder],
     )  # fmt: skip
     return dataclasses.replace(end, ticks=end.ticks + ticks), [*recorder.states, end.states]
 
@@ -102,11 +102,8 @@ def bptt_gradients(
     engine = engine_for(network, None, engine, feedback)
     if not 1 <= steps <= free_steps:
         raise UsageError(f"steps = {steps}: must be 1 to free_steps ({free_steps}), the ticks there are to go back")
-    for name, value, only in (
-        ("policy", engine.schedule.policy, "synchronous"),
-        ("precision", engine.schedule.precision, "float32"),
-    ):
-        if value != only:
+    for name, only in (("policy", "synchronous"), ("precision", "float32")):
+        if (value := getattr(engine.schedule, name)) != only:
             raise UsageError(f"{name} = {value!r}: must be {only!r} for BPTT; make the engine with it")
     check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
     x = channels_last(x)

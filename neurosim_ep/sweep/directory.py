@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from neurosim_ep.errors import SweepError, UsageError, listed
+from neurosim_ep.errors import SweepError, UsageError, listed, require_version
 from neurosim_ep.record.atomic import write_atomic, write_json
-from neurosim_ep.record.lock import LOCK, locked
+from neurosim_ep.record.lock import LOCK, lock_file, locked
 from neurosim_ep.record.rundir import iso_time, versions
 from neurosim_ep.resources import read_json, read_toml
 from neurosim_ep.scenario.load import dump_scenario
@@ -161,11 +161,8 @@ class SweepDirectory:
 
 def _read_document(path: Path) -> Document:
     found = read_json(path, SweepError)
-    if (version := found.get("schema_version")) != SCHEMA_VERSION:
-        raise SweepError(
-            f"{path}: schema_version = {version}: this version reads {SCHEMA_VERSION} only; use the neurosim-ep "
-            "version that made the sweep"
-        )
+    remedy = "use the neurosim-ep version that made the sweep"
+    require_version(path, found.get("schema_version"), SCHEMA_VERSION, SweepError, remedy)
     try:
         return Document.model_validate(found)
     except ValidationError as error:
@@ -174,19 +171,13 @@ def _read_document(path: Path) -> Document:
         raise SweepError(f"{said}\nrestore it from a copy, or begin the sweep again with another --out") from error
 
 
-try:
-    import fcntl
-except ImportError:  # no such locks on this system
-    fcntl = None  # type: ignore[assignment]
-
-
 @contextmanager
 def holding(log: Path, mode: str) -> Iterator[int | None]:
     """The descriptor of the ``log`` of a point, opened in ``mode`` and locked, for a command to write to and to hold;
     None where another command holds it.
     """
     with log.open("ab") as file:
-        if not _lock(file.fileno()):
+        if not lock_file(file.fileno()):
             yield None
             return
         if mode == "w":
@@ -198,18 +189,6 @@ def is_held(log: Path) -> bool:
     """Whether the command of a point is alive."""
     try:
         with log.open("r+b") as file:
-            return not _lock(file.fileno())
+            return not lock_file(file.fileno())
     except FileNotFoundError:
         return False
-
-
-def _lock(descriptor: int) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: commands trust each other
-        return True
-    return True

@@ -12,19 +12,13 @@ from typing import Any
 
 from neurosim_ep.errors import SweepError
 from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.record.columns import POINTS
 from neurosim_ep.resources import read_json, read_text
 from neurosim_ep.sweep.axes import toml_text
 from neurosim_ep.sweep.directory import TABLE, SweepDirectory, is_held
 from neurosim_ep.sweep.points import Point
 
 METRICS = ("loss", "train_accuracy", "test_accuracy", "best_test_accuracy", "mean_ticks", "not_converged")
-STYLES = ("clocked", "event", "settling")
-COSTS = (
-    *(f"{quantity}_{style}_{unit}" for quantity, unit in (("energy", "J"), ("latency", "s")) for style in STYLES),
-    "backprop_J", *(f"ep_per_backprop_{style}" for style in STYLES), "area_m2",
-)  # fmt: skip
-COLUMNS = ("status", "epochs", *METRICS, *COSTS, "seconds", "reason")
-"""Columns of points.csv after the point's name and settings."""
 ENDED, OVER = ("failed", "diverged"), ("done", "failed", "diverged")
 BUG = "this is a bug in neurosim-ep"
 
@@ -42,7 +36,7 @@ class Progress:
             if self.rows.get(point.name, {}).get("status") != "done":
                 self.rows[point.name] = point_row(self.sweep, point)
         text = io.StringIO()
-        writer = csv.DictWriter(text, ("point", *self.sweep.keys, *COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(text, ("point", *self.sweep.keys, *list(POINTS)[1:]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows[point.name] for point in self.sweep.points)
         path = self.sweep.path / TABLE
@@ -129,7 +123,7 @@ def _cost(folder: Path) -> dict[str, float]:
             found[f"ep_per_backprop_{style}"] = energy_J / backprop_J
     if area := [area_m2 for _, area_m2 in _csv(folder / "area.csv", ("component", "area_m2"))]:
         found["area_m2"] = sum(area)
-    return {key: value for key, value in found.items() if key in COSTS}
+    return {key: value for key, value in found.items() if key in POINTS}
 
 
 def _csv(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:

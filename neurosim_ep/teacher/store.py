@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.dataset import Data
-from neurosim_ep.errors import CheckpointError, DataError, UsageError
+from neurosim_ep.errors import CheckpointError, DataError, UsageError, require_version
 from neurosim_ep.record.atomic import ROOM, file_digest, replace_atomic, temporary_of
 from neurosim_ep.record.hdf5 import require_plain
 from neurosim_ep.record.sealed import require_seal, seal_of
@@ -191,11 +191,7 @@ class TargetStore:
 
     def _check(self, key: StoreKey, samples: int, views: int, section: TeacherSection) -> None:
         found = self.file.attrs
-        if found["schema_version"] != SCHEMA_VERSION:
-            raise DataError(
-                f"{self.path}: schema_version = {found['schema_version']}: this version reads {SCHEMA_VERSION} only; "
-                "write the store again"
-            )
+        require_version(self.path, found["schema_version"], SCHEMA_VERSION, DataError, "write the store again")
         for name, wanted in key.attributes().items():
             if not np.array_equal(found[name], wanted):
                 what = "images" if name == "data_digest" else "views" if name in ("augment", "crop_step") else "colours"

@@ -59,7 +59,7 @@ class LiveTargets:
 
     def __init__(self, teacher: Teacher, pairs: Mapping[int, int], mean: Tensor, std: Tensor) -> None:
         self.teacher, self.pairs = teacher.eval(), pairs
-        self.mean, self.std = (colours.to(next(teacher.parameters()).device) for colours in (mean, std))
+        self.mean, self.std = (one.to(next(teacher.parameters()).device) for one in (mean, std))
         self.teacher_digest = weights_digest(teacher)
 
     def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
@@ -94,7 +94,7 @@ class BlankTargets:
         return {layer: torch.zeros(len(chosen), *shape, device=self.device) for layer, shape in self.shapes.items()}
 
 
-def teacher_colours(section: TeacherSection, data: Data) -> tuple[Tensor, Tensor]:
+def teacher_statistics(section: TeacherSection, data: Data) -> tuple[Tensor, Tensor]:
     """Mean and deviation (C,) of the colour channels that the teacher's images are normalised by.
 
     Raises :class:`ScenarioError` when the section has them for another number of channels.
@@ -150,7 +150,9 @@ def load_teacher(scenario: Scenario, data: Data, device: torch.device) -> Teache
 def live_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> LiveTargets:
     """The scenario's trained teacher, ready to be asked."""
     teacher = load_teacher(scenario, data, device)
-    return LiveTargets(teacher, matching_layers(scenario, network, teacher), *teacher_colours(scenario.teacher, data))
+    return LiveTargets(
+        teacher, matching_layers(scenario, network, teacher), *teacher_statistics(scenario.teacher, data)
+    )
 
 
 def stored_view(scenario: Scenario) -> int | None:

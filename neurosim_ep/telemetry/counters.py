@@ -18,13 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neurosim_ep.hardware.chip.counts import (
-    ACCOUNTINGS,
-    DIRECTIONS,
-    READ_PHASES,
-    UPDATE_QUANTITIES,
-    TileCounts,
-)
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, UPDATE_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.telemetry.groups import ChannelGroups
 from neurosim_ep.tiles.mapping import TilePlan

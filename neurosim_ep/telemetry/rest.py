@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.ranks import ALONE, Ranks
+from neurosim_ep.record.columns import PLAIN
 from neurosim_ep.scheduler.engine import Relaxation
 from neurosim_ep.scheduler.observers import ResidualObserver
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.telemetry.alerts import Alert
 
@@ -73,8 +74,7 @@ class SettlingStatistics:
         Those of the free phase that every run is judged by are called ``mean_ticks`` and ``not_converged``.
         """
         columns = {f"{self.prefix}_mean_ticks": self.ticks / self.samples, **self._columns(self.sums[:, 0])}
-        plain = {"free_mean_ticks": "mean_ticks", "free_not_converged": "not_converged"}
-        return {plain.get(name, name): value for name, value in columns.items()}
+        return {PLAIN.get(name, name): value for name, value in columns.items()}
 
     def warnings(self) -> list[Alert]:
         """Whether the samples end their free phase so far from rest that it matters."""

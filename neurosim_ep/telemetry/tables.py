@@ -13,24 +13,12 @@ from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.bill.summary import Summary
-from neurosim_ep.hardware.chip.area import AreaItem
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.record.growing import GrowingFile
-from neurosim_ep.record.logs import (
-    COST_COLUMNS,
-    EPOCH_COLUMNS,
-    LAYER_COLUMNS,
-    MEMORY_COLUMNS,
-    PULSE_COLUMNS,
-    RESIDUAL_COLUMNS,
-    TILE_COLUMNS,
-    CsvTable,
-    write_table,
-)
+from neurosim_ep.record.logs import CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.traffic import TrafficWriter, require_counts
 from neurosim_ep.scenario.schema import Scenario
@@ -46,9 +34,9 @@ class RunTables:
 
     def __init__(self, directory: RunDirectory, scenario: Scenario, model: Model) -> None:
         self.directory, self.scenario, self.model = directory, scenario, model
-        self.epochs = CsvTable(directory.path / "epochs.csv", EPOCH_COLUMNS)
-        self.layers = CsvTable(directory.path / "layers.csv", LAYER_COLUMNS)
-        self.residual = CsvTable(directory.path / "residual.csv", RESIDUAL_COLUMNS)
+        self.epochs = CsvTable(directory.path / "epochs.csv")
+        self.layers = CsvTable(directory.path / "layers.csv")
+        self.residual = CsvTable(directory.path / "residual.csv")
         self.traffic = TrafficWriter(
             directory.path / TRAFFIC,
             model.plan,
@@ -66,8 +54,8 @@ class RunTables:
     def open(self) -> None:
         """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
         table = self.model.memory(self.scenario.relaxation)
-        write_table(self.directory.path / "memory.csv", table, MEMORY_COLUMNS)
-        write_table(self.directory.path / "area.csv", self.model.area(), AreaItem._fields)
+        write_table(self.directory.path / "memory.csv", table)
+        write_table(self.directory.path / "area.csv", self.model.area())
         self._write_tiles()
 
     def write(self, epoch: int, record: EpochRecord, test: Evaluation, seconds: float) -> dict[str, float | None]:
@@ -80,7 +68,7 @@ class RunTables:
             recording = self.model.recording(self.counts)
             self.priced = Summary(recording)
             tables = {
-                "noc": message_table(recording), "cost": self.priced.ledger,
+                "noc": message_table(recording), "cost": self.priced.bill,
                 "places": place_table(recording), "links": link_table(recording),
             }  # fmt: skip
             self.traffic.append(epoch, record.traffic, tables)
@@ -112,7 +100,7 @@ class RunTables:
         """
         if self.priced is None:
             return {}
-        totals = energy_by(self.priced.ledger).set_index("style")["energy_J"]
+        totals = energy_by(self.priced.bill).set_index("style")["energy_J"]
         costs = {}
         for style in Style:
             costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
@@ -127,7 +115,7 @@ class RunTables:
             return []
         self._write_comparison(self.priced.comparisons)
         found = self.priced.sensitivities[Style(self.priced.best.style)]
-        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings], Swing._fields)
+        write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings])
         return [self.priced.verdict, *found.sentences]
 
     def go_on_after(self, epoch: int) -> None:
@@ -169,16 +157,16 @@ class RunTables:
         self.traffic.require(epoch, self.counts)
 
     def _write_bill(self, priced: Summary) -> None:
-        self._write_comparison(compare(priced.recording, priced.ledger, {}))
-        write_table(self.directory.path / "cost.csv", priced.ledger, COST_COLUMNS)
+        self._write_comparison(compare(priced.recording, priced.bill, {}))
+        write_table(self.directory.path / "cost.csv", priced.bill)
         self._write_tiles()
 
     def _write_comparison(self, found: Sequence[Comparison]) -> None:
-        write_table(self.directory.path / "comparison.csv", [one._asdict() for one in found], Comparison._fields)
+        write_table(self.directory.path / "comparison.csv", [one._asdict() for one in found])
 
     def _write_tiles(self) -> None:
-        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts), TILE_COLUMNS)
-        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts), PULSE_COLUMNS)
+        write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts))
+        write_table(self.directory.path / "pulses.csv", pulse_table(self.tiles, self.counts))
 
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts

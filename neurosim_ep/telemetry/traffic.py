@@ -7,14 +7,14 @@ from torch import Tensor
 
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import Routed
-from neurosim_ep.scheduler.field import Field
-from neurosim_ep.scheduler.observers import Watcher
-from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.hardware.chip.phases import Phase
+from neurosim_ep.scheduler.observers import Observer
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.telemetry.counters import TileCounter
 
 
-class TrafficObserver(Watcher):
+class TrafficObserver(Observer):
     """Feeds a :class:`TileCounter` with every read, update and event of one presentation of images x (B, C, H, W).
 
     The static input is sent and read once, in tick 0 of the free phase. An update of a layer was *needed* when a
@@ -29,57 +29,59 @@ class TrafficObserver(Watcher):
         self.anything: list[Tensor] = []
         self.updated: set[int] = set()
 
-    def begin(self, field: Field) -> None:
+    def begin(self, relaxing: RelaxationState) -> None:
         """Count the neurons that send."""
-        assert field.senders is not None
-        if field.moment == 0:
-            rows = len(field.states[0])
-            self.anything = [self.x.new_zeros(rows, dtype=torch.bool) for _ in range(field.layers)]
-        if field.moment == 0 and field.phases == (Phase.FREE,):
+        assert relaxing.senders is not None
+        if relaxing.moment == 0:
+            rows = len(relaxing.states[0])
+            self.anything = [self.x.new_zeros(rows, dtype=torch.bool) for _ in range(relaxing.layers)]
+        if relaxing.moment == 0 and relaxing.phases == (Phase.FREE,):
             sent = self.x.sign().abs_()
-            self.counter.forward(0, field.phases, self.counter.active(self.x, sent), sent)
-        for layer in field.fresh:
-            self.active[layer] = field.rows, self._count(field, layer, field.seen(layer))
-            self.anything[layer][: field.rows] = memory_rows(field.senders.sent(layer, field.rows)).amax(1) > 0
-            self.counter.events(layer, field.phases, field.moment, self.active[layer][1][1])
+            self.counter.forward(0, relaxing.phases, self.counter.active(self.x, sent), sent)
+        for layer in relaxing.fresh:
+            self.active[layer] = relaxing.rows, self._count(relaxing, layer, relaxing.received(layer))
+            self.anything[layer][: relaxing.rows] = memory_rows(relaxing.senders.sent(layer, relaxing.rows)).amax(1) > 0
+            self.counter.events(layer, relaxing.phases, relaxing.moment, self.active[layer][1][1])
 
-    def forward(self, field: Field, edge: int, pre: Tensor) -> None:
+    def forward(self, relaxing: RelaxationState, edge: int, pre: Tensor) -> None:
         """Count the rows that are driven."""
-        assert field.senders is not None
+        assert relaxing.senders is not None
         source = self.network.edges[edge].source
-        sent = field.senders.sent(source, field.rows)
-        self.counter.forward(self.network.number[edge], field.phases, self._active(field, source), sent)
+        sent = relaxing.senders.sent(source, relaxing.rows)
+        self.counter.forward(self.network.number[edge], relaxing.phases, self._active(relaxing, source), sent)
 
-    def transposed(self, field: Field, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
         """Count the columns that are driven."""
-        assert field.senders is not None
+        assert relaxing.senders is not None
         one = self.network.edges[edge]
-        own = field.down.apart  # what drives the columns is not the state
-        active = self._count(field, one.target, post) if own else self._active(field, one.target)
-        routed_sent = one.route(field.senders.sent(one.target, field.rows), read.routing)
-        self.counter.transposed(self.network.number[edge], field.phases, active, routed_sent)
+        own = relaxing.down.apart  # what drives the columns is not the state
+        active = self._count(relaxing, one.target, post) if own else self._active(relaxing, one.target)
+        routed_sent = one.route(relaxing.senders.sent(one.target, relaxing.rows), read.routing)
+        self.counter.transposed(self.network.number[edge], relaxing.phases, active, routed_sent)
 
-    def end(self, field: Field) -> None:
+    def end(self, relaxing: RelaxationState) -> None:
         """Count the layers that were updated, and the samples of which that was needed."""
-        for layer in field.fresh:
-            if layer not in self.updated or (field.nudge is not None and field.nudge.pushes(layer)):
-                needed = torch.full((field.copies,), field.active, device=self.x.device)
+        for layer in relaxing.fresh:
+            if layer not in self.updated or (relaxing.nudge is not None and relaxing.nudge.pushes(layer)):
+                needed = torch.full((relaxing.copies,), relaxing.active, device=self.x.device)
             else:
-                neighbours = [self.anything[n][: field.rows] for n in self.network.neighbours(layer)]
-                some = torch.stack(neighbours).any(0) if neighbours else self.x.new_zeros(field.rows, dtype=torch.bool)
-                needed = some.unflatten(0, (-1, field.copies)).sum(0)
+                neighbours = [self.anything[n][: relaxing.rows] for n in self.network.neighbours(layer)]
+                some = (
+                    torch.stack(neighbours).any(0) if neighbours else self.x.new_zeros(relaxing.rows, dtype=torch.bool)
+                )
+                needed = some.unflatten(0, (-1, relaxing.copies)).sum(0)
             self.updated.add(layer)
-            self.counter.updated(layer, field.phases, field.moment - 1, field.active, needed)
+            self.counter.updated(layer, relaxing.phases, relaxing.moment - 1, relaxing.active, needed)
 
     def row_buffers(self) -> list[Tensor]:
         """Which samples each layer has sent anything of since it was updated."""
         return self.anything
 
-    def _active(self, field: Field, layer: int) -> Tensor:
+    def _active(self, relaxing: RelaxationState, layer: int) -> Tensor:
         """The activity of ``layer`` since it was updated, anew where samples have left since then."""
         rows, found = self.active[layer]
-        return found if rows == field.rows else self._count(field, layer, field.seen(layer))
+        return found if rows == relaxing.rows else self._count(relaxing, layer, relaxing.received(layer))
 
-    def _count(self, field: Field, layer: int, value: Tensor) -> Tensor:
-        assert field.senders is not None
-        return self.counter.active(value, field.senders.sent(layer, field.rows), field.copies)
+    def _count(self, relaxing: RelaxationState, layer: int, value: Tensor) -> Tensor:
+        assert relaxing.senders is not None
+        return self.counter.active(value, relaxing.senders.sent(layer, relaxing.rows), relaxing.copies)

@@ -9,18 +9,11 @@ import numpy as np
 from neurosim_ep.errors import UsageError
 from neurosim_ep.experiment.model import build_model
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.hardware.bill.comparison import Comparison
 from neurosim_ep.hardware.bill.summary import Summary
-from neurosim_ep.hardware.chip.area import AreaItem, area_table
-from neurosim_ep.hardware.chip.counts import (
-    ACCOUNTINGS,
-    DIRECTIONS,
-    PROGRAMMING,
-    READ_PHASES,
-    UPDATE_QUANTITIES,
-    TileCounts,
-)
-from neurosim_ep.record.logs import COST_COLUMNS, write_table
+from neurosim_ep.hardware.chip.area import area_table
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, PROGRAMMING, UPDATE_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.phases import READ_PHASES
+from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
@@ -65,9 +58,9 @@ def write_estimate(found: Summary, out: Path) -> None:
     chip = found.recording.chip
     area = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout)
     with new_folder(out) as folder:
-        write_table(folder / "cost.csv", found.ledger, COST_COLUMNS)
-        write_table(folder / "comparison.csv", [one._asdict() for one in found.comparisons], Comparison._fields)
-        write_table(folder / "area.csv", area, AreaItem._fields)
+        write_table(folder / "cost.csv", found.bill)
+        write_table(folder / "comparison.csv", [one._asdict() for one in found.comparisons])
+        write_table(folder / "area.csv", area)
 
 
 def estimate_given(

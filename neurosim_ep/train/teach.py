@@ -43,16 +43,15 @@ from neurosim_ep.registry import SIGNALS
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
 from neurosim_ep.scenario.schema import Scenario, TeacherSection
 from neurosim_ep.teacher.classifier import Teacher, build_teacher, matching_layers
-from neurosim_ep.teacher.foreign import read_foreign
-from neurosim_ep.teacher.store import StoreKey, target_bytes, write_store
+from neurosim_ep.teacher.pretrained import read_pretrained
+from neurosim_ep.teacher.store import StoreKey, StoreWriter, target_bytes, write_store
 from neurosim_ep.teacher.targets import (
     AGAIN,
     STORE,
     WEIGHTS,
     LiveTargets,
-    teacher_colours,
     teacher_folder,
-    weights_digest,
+    teacher_statistics,
 )
 from neurosim_ep.threads import use_threads
 from neurosim_ep.units import format_bits
@@ -105,12 +104,12 @@ def teach(scenario: Scenario, out: Path | None, device: str, reporter: Reporter,
     teacher = build_teacher(scenario, data.num_classes, data.image_shape).to(target)
     use_threads(threads, scenario.teacher.batch_size * teacher.largest_flops)
     pairs = matching_layers(scenario, student, teacher)
-    mean, std = teacher_colours(scenario.teacher, data)
-    foreign = read_foreign(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
-    if foreign is None:
+    mean, std = teacher_statistics(scenario.teacher, data)
+    pretrained = read_pretrained(scenario.teacher, teacher, target) if scenario.teacher.state_dict else None
+    if pretrained is None:
         _refuse_single_images(scenario.teacher, teacher, len(data.train_labels))
     with _claimed(folder, _pinned(scenario)):
-        taught = _fill(folder, experiment, teacher, foreign, (pairs, mean, std), reporter)
+        taught = _fill(folder, experiment, teacher, pretrained, (pairs, mean, std), reporter)
     if out is not None and folder.resolve() != teacher_folder(scenario).resolve():
         reporter.note(f"runs find this teacher with --set signals.teacher={folder}")
     return taught
@@ -120,21 +119,21 @@ def _fill(
     folder: Path,
     experiment: Experiment,
     teacher: Teacher,
-    foreign: dict[str, Tensor] | None,
+    pretrained: dict[str, Tensor] | None,
     matching: tuple[dict[int, int], Tensor, Tensor],
     reporter: Reporter,
 ) -> Taught:
-    """Train ``teacher``, or give it the weights ``foreign``, and leave it with its store in ``folder``.
+    """Train ``teacher``, or give it the weights ``pretrained``, and leave it with its store in ``folder``.
 
-    ``matching``: layers of student and teacher, mean and deviation of the colours.
+    ``matching``: layers of student and teacher, mean and deviation of the colour channels.
     """
-    scenario, data, device, student = experiment.scenario, experiment.data, experiment.device, experiment.model.network
+    scenario, data, student = experiment.scenario, experiment.data, experiment.model.network
     pairs, mean, std = matching
-    if foreign is not None:
-        teacher.load_state_dict(foreign)
+    if pretrained is not None:
+        teacher.load_state_dict(pretrained)
     else:
-        _train(scenario, teacher, data, device, folder, reporter)
-    accuracy = test_accuracy(teacher, data, mean, std, device)
+        _train(experiment, teacher, folder, reporter)
+    accuracy = test_accuracy(teacher, data, mean, std)
     if accuracy < NEAR_CHANCE / data.num_classes:
         reporter.warn(
             f"the teacher is right on {accuracy:.1%} of the test images, which is close to chance; train it for longer "
@@ -145,11 +144,18 @@ def _fill(
     shapes = {layer: (student.layer_names[layer], student.state_shapes[layer]) for layer in pairs}
     bits = sum(scenario.teacher.sample_bits(math.prod(shape)) for _, shape in shapes.values())
     sizes = target_bytes(bits, len(data.train_labels), views)
-    _store(scenario, LiveTargets(teacher, pairs, mean, std), data, device, folder / STORE, accuracy, shapes, reporter)
+    reporter.note(f"storing the targets of {len(data.train_labels):,} images in {views} views")
+    live = LiveTargets(teacher, pairs, mean, std)
+    about = {"teacher_digest": live.teacher_digest, "teacher_accuracy": accuracy}
+    with write_store(
+        folder / STORE, StoreKey.of(data, scenario.data), shapes, samples=len(data.train_labels), views=views,
+        section=scenario.teacher, teacher=about,
+    ) as store:  # fmt: skip
+        _show_all(experiment, live, store, views)
     write_json(
         folder / "teacher.json",
         {
-            "test_accuracy": accuracy, "teacher_digest": weights_digest(teacher), "train_digest": data.train_digest,
+            "test_accuracy": accuracy, "teacher_digest": live.teacher_digest, "train_digest": data.train_digest,
             "source": scenario.teacher.state_dict or "trained here", "views": views, "precision": precision,
             **sizes, "versions": versions(),
         },
@@ -209,13 +215,12 @@ def _require_empty(folder: Path) -> None:
 class _Lessons:
     """SGD with momentum 0.9 on the cross-entropy, half a cosine of learning rates."""
 
-    def __init__(self, scenario: Scenario, teacher: Teacher, data: Data, device: torch.device) -> None:
-        self.scenario, self.section, self.teacher, self.data, self.device = (
-            scenario, scenario.teacher, teacher, data, device
-        )  # fmt: skip
+    def __init__(self, experiment: Experiment, teacher: Teacher) -> None:
+        self.scenario, self.section, self.teacher = experiment.scenario, experiment.scenario.teacher, teacher
+        self.data, self.device = data, device = experiment.data, experiment.device
         self.batches = len(batches_of(torch.arange(len(data.train_labels)), self.section.batch_size))
         self.feed = Feed(data.train_images, data.train_labels, device)
-        self.colours = data.mean.to(device), data.std.to(device)
+        self.channel_statistics = data.mean.to(device), data.std.to(device)
         self.sgd = torch.optim.SGD(
             teacher.parameters(), self.section.learning_rate, MOMENTUM, weight_decay=self.section.weight_decay,
             nesterov=True,
@@ -268,7 +273,7 @@ class _Lessons:
             raise DivergenceError(f"the teacher diverged in epoch {epoch + 1}; lower teacher.learning_rate")
         return {
             "epoch": epoch + 1, "loss": loss, "train_accuracy": correct,
-            "test_accuracy": test_accuracy(self.teacher, data, data.mean, data.std, self.device),
+            "test_accuracy": test_accuracy(self.teacher, data, data.mean, data.std),
             "learning_rate": rate, "seconds": time.perf_counter() - began,
         }  # fmt: skip
 
@@ -276,7 +281,7 @@ class _Lessons:
         """One update from the images ``chosen``; their summed loss and correct answers (2,)."""
         images, labels = self.feed.batch(chosen)
         images = show(images, draw_views(self.scenario.data, len(chosen), random), self.scenario.data)
-        logits = self.teacher(channels_last(prepare(images, *self.colours)))
+        logits = self.teacher(channels_last(prepare(images, *self.channel_statistics)))
         loss = F.cross_entropy(logits, labels)
         self.sgd.zero_grad(set_to_none=True)
         loss.backward()
@@ -285,11 +290,10 @@ class _Lessons:
         return torch.stack([loss.detach() * len(chosen), (logits.argmax(1) == labels).sum()])
 
 
-def _train(
-    scenario: Scenario, teacher: Teacher, data: Data, device: torch.device, folder: Path, reporter: Reporter
-) -> None:
+def _train(experiment: Experiment, teacher: Teacher, folder: Path, reporter: Reporter) -> None:
     """Teach as many epochs as are missing in ``folder``."""
-    lessons, epochs = _Lessons(scenario, teacher, data, device), scenario.teacher.epochs
+    lessons, scenario = _Lessons(experiment, teacher), experiment.scenario
+    epochs = scenario.teacher.epochs
     table = CsvTable(folder / "teacher.csv", COLUMNS)
     first = lessons.load(folder, table)
     table.cut()
@@ -326,9 +330,9 @@ def batches_of(order: Tensor, size: int) -> list[Tensor]:
 
 
 @torch.no_grad()
-def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor, device: torch.device) -> float:
-    """Fraction of the test images that the teacher gets right, its colours normalised by ``mean`` and ``std`` (C,)."""
-    teacher.eval()
+def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor) -> float:
+    """Fraction of the test images that the teacher gets right, its channels normalised by ``mean`` and ``std`` (C,)."""
+    device = next(teacher.eval().parameters()).device
     mean, std, correct = mean.to(device), std.to(device), torch.zeros((), dtype=torch.int64, device=device)
     for images, labels in Feed(data.test_images, data.test_labels, device).parts(TEST_BATCH):
         logits = teacher(channels_last(prepare(images, mean, std)))
@@ -336,25 +340,11 @@ def test_accuracy(teacher: Teacher, data: Data, mean: Tensor, std: Tensor, devic
     return int(correct) / len(data.test_labels)
 
 
-def _store(
-    scenario: Scenario,
-    live: LiveTargets,
-    data: Data,
-    device: torch.device,
-    path: Path,
-    accuracy: float,
-    shapes: dict[int, tuple[str, tuple[int, ...]]],
-    reporter: Reporter,
-) -> None:
-    views = count_views(scenario.data)
-    reporter.note(f"storing the targets of {len(data.train_labels):,} images in {views} views")
-    about = {"teacher_digest": live.teacher_digest, "teacher_accuracy": accuracy}
-    with write_store(
-        path, StoreKey.of(data, scenario.data), shapes, samples=len(data.train_labels), views=views,
-        section=scenario.teacher, teacher=about,
-    ) as store:  # fmt: skip
-        feed = Feed(data.train_images, data.train_labels, device)
-        for view in range(views):
-            for number, (images, _) in enumerate(feed.parts(AT_ONCE)):
-                shown = torch.full((len(images),), view, device=device)
-                store.put(view, number * AT_ONCE, live.look(show(images, shown, scenario.data)))
+def _show_all(experiment: Experiment, live: LiveTargets, store: StoreWriter, views: int) -> None:
+    """Store what the teacher shows for all training images in all ``views``."""
+    data, device = experiment.data, experiment.device
+    feed = Feed(data.train_images, data.train_labels, device)
+    for view in range(views):
+        for number, (images, _) in enumerate(feed.parts(AT_ONCE)):
+            shown = torch.full((len(images),), view, device=device)
+            store.put(view, number * AT_ONCE, live.look(show(images, shown, experiment.scenario.data)))

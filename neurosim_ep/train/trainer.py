@@ -43,7 +43,7 @@ class Trainer:
         self.model = experiment.model
         self.training = Feed(data.train_images, data.train_labels, self.device)
         self.test = Feed(data.test_images, data.test_labels, self.device)
-        self.colours = data.mean.to(self.device), data.std.to(self.device)
+        self.channel_statistics = data.mean.to(self.device), data.std.to(self.device)
         self.counter: TileCounter | None = None
         self.batches = math.ceil(len(data.train_labels) / self.scenario.training.batch_size)
         updates = self.batches * self.scenario.training.epochs
@@ -192,9 +192,9 @@ class Trainer:
         if self.model.tiles is not None:
             self.model.tiles.begin(Stream.TEST_TILES, 0, self._reader)
         for numbers, end in self.step.ends(self._tests()):
-            scores = [network.logits(end.seen)]
+            scores = [network.logits(end.received)]
             if signals is not None:
-                scores += [signals.logits(layer, end.seen[layer]) for layer in layers]
+                scores += [signals.logits(layer, end.received[layer]) for layer in layers]
             shown[:, numbers] = torch.stack([score.argmax(1) for score in scores])
         (correct,) = self.ranks.summed([(shown == labels).double().sum(1)])
         readout, *by_layer = (right / len(self.test.labels) for right in correct.tolist())
@@ -204,7 +204,7 @@ class Trainer:
         """This process's share of the test images in batches, with the states they start from."""
         random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
         parts = (
-            (prepare(self.ranks.share(images), *self.colours), self._start(len(y), random))
+            (prepare(self.ranks.share(images), *self.channel_statistics), self._start(len(y), random))
             for images, y in self.test.parts(TEST_BATCH)
         )
         if self.ranks.count == 1:
@@ -239,7 +239,7 @@ class Trainer:
             images, y = self.training.batch(chosen)
             images = show(images, views, data)
             teacher = {} if self.targets is None or not len(y) else self.targets.of(chosen, views, images)
-            yield len(whole), chosen, Batch(prepare(images, *self.colours), y, teacher)
+            yield len(whole), chosen, Batch(prepare(images, *self.channel_statistics), y, teacher)
 
     def _order(self, epoch: int) -> Sequence[Tensor]:
         """Numbers (B,) of the samples of each whole batch."""

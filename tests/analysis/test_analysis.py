@@ -273,7 +273,7 @@ def test_the_residual_of_a_phase_of_one_tick_is_seen(own_run: Run) -> None:
 
 
 @pytest.mark.parametrize("style", ["clocked", "event", "settling"])
-def test_energy_bars_sum_to_the_ledger(run: Run, style: str) -> None:
+def test_energy_bars_sum_to_the_bill(run: Run, style: str) -> None:
     frame = pd.read_csv(run.path / "cost.csv").query(f"style == '{style}'")
     figure = energy.draw(run)
     axes = figure.axes[("clocked", "event", "settling").index(style)]

@@ -34,8 +34,8 @@ def accuracy(subject: Subject, schedule: Schedule) -> float:
     network, relaxation = subject.model.network, subject.scenario.relaxation
     engine, correct = Engine(network, schedule), 0
     for x, y in zip(subject.x.split(250), subject.y.split(250), strict=True):
-        seen = free_phase(network, x, relaxation.free_steps, engine=engine).seen
-        correct += int((network.logits(seen).argmax(1) == y).sum())
+        received = free_phase(network, x, relaxation.free_steps, engine=engine).received
+        correct += int((network.logits(received).argmax(1) == y).sum())
     return correct / len(subject.y)
 
 

@@ -161,10 +161,10 @@ def test_nothing_is_left_of_a_tick_that_was_cut_off(policy: str) -> None:
     """What was read in it must not be added to the drives of the next one."""
     network = double_network(custom(conv(3, pool="max"), conv(2), linear(4)))
     x, states = batch(network, 2)[0], random_states(network, 2)
-    field, chosen = Drives(network, x, states), POLICIES[policy](network)
-    field.begin()
-    field.read_both(1)
-    chosen.prepare(field)
-    chosen.step(field)
+    relaxing, chosen = Drives(network, x, states), POLICIES[policy](network)
+    relaxing.begin()
+    relaxing.read_both(1)
+    chosen.prepare(relaxing)
+    chosen.step(relaxing)
     for layer, theirs in enumerate(closed_form_drives(network, x, states, policy=policy)):
-        assert torch.equal(field.found[layer], theirs)
+        assert torch.equal(relaxing.found[layer], theirs)

@@ -1,4 +1,4 @@
-"""Components of the ledger: a sentence each, and what they follow."""
+"""Components of the bill: a sentence each, and what they follow."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from neurosim_ep.hardware.bill.comparison import compare, ratio_ends
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import tile_copies
-from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.adc import AdcPoint

@@ -119,7 +119,7 @@ def test_a_designers_chip_runs_and_is_costed_again(tmp_path: Path, capsys: pytes
     dearer = path.with_name("dearer.toml")
     dearer.write_text(put(path.read_text("utf-8"), "adc.walden.energy_per_step", number(8e-14, "J")), "utf-8")
     twice, _ = recost(run_dir, str(dearer))
-    conversions = [one.ledger[one.ledger["component"] == "adc"]["energy_J"].sum() for one in (own, twice)]
+    conversions = [one.bill[one.bill["component"] == "adc"]["energy_J"].sum() for one in (own, twice)]
     assert conversions[1] == pytest.approx(2 * conversions[0])
     assert main(["explain", str(run_dir), "--component", "adc", "--layer", "1"]) == 0
     assert "adc.walden.energy_per_step = 40.00 fJ; hardware: measured, data sheet" in capsys.readouterr().out

@@ -19,8 +19,9 @@ from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import settling_time_s, tile_copies
 from neurosim_ep.hardware.bill.writing import endurance_table, write_time_s
 from neurosim_ep.hardware.chip.area import area_table, tile_area_m2
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, ep_memory
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.adc import AdcSerial

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording, spent
 
 from neurosim_ep.errors import HardwareModelError
-from neurosim_ep.hardware.bill.cost import bill, ledger
+from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
 from neurosim_ep.hardware.bill.network import carried_bits
 from neurosim_ep.hardware.bill.reads import busy_s, read_time_s
@@ -20,10 +20,11 @@ from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.area import tile_area_m2
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS
 from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import BUFFERED
 from neurosim_ep.hardware.chip.packets import packed
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
@@ -300,7 +301,7 @@ def test_a_file_without_levels_has_a_router_per_tile() -> None:
     chip = recording(model).chip
     assert chip.levels.nodes == len(PLAN.tiles) and model.core is None
     assert chip.static_power().tile_W == 9.98e-5
-    assert spent(model, "line") == 0 and not ledger(COUNTS, PLAN, model).empty
+    assert spent(model, "line") == 0 and not bill(recording(model)).empty
 
 
 def test_dynamic_memories_are_refreshed() -> None:

@@ -8,10 +8,10 @@ from chips import GEOMETRIES, random_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.messages import message_table, tick_bin
 from neurosim_ep.hardware.chip.noc import Mesh, busiest
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine, wire_cost
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording

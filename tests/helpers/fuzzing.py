@@ -29,7 +29,7 @@ from neurosim_ep.sweep.directory import SweepDirectory
 from neurosim_ep.sweep.points import plan_sweep
 from neurosim_ep.sweep.status import Progress
 from neurosim_ep.teacher.classifier import build_teacher
-from neurosim_ep.teacher.foreign import read_foreign
+from neurosim_ep.teacher.pretrained import read_pretrained
 from neurosim_ep.teacher.store import StoreKey, TargetStore, write_store
 from neurosim_ep.tiles.devices.file import load_device
 from neurosim_ep.tiles.devices.measurements import read_measurements
@@ -199,13 +199,13 @@ def _others(base: Path) -> dict[str, Kind]:
     teacher = build_teacher(scenario, 10, (3, 32, 32))
     torch.save(teacher.state_dict(), folder / "weights.pt")
 
-    def foreign(place: Path) -> object:
+    def pretrained(place: Path) -> object:
         section = scenario.teacher.model_copy(update={"state_dict": str(place / "weights.pt")})
-        return read_foreign(section, teacher, CPU)
+        return read_pretrained(section, teacher, CPU)
 
     return {
         "measured pulses": Kind(folder, "pulses.csv", lambda place: read_measurements(place / "pulses.csv")),
-        "weights from elsewhere": Kind(folder, "weights.pt", foreign),
+        "weights from elsewhere": Kind(folder, "weights.pt", pretrained),
         "target store": target_store(base / "store"),
     }
 

@@ -15,8 +15,9 @@ from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.chip.backward import BACKWARD
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TileCounts
 from neurosim_ep.hardware.chip.packets import packed
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import load_hardware_model

@@ -11,7 +11,8 @@ from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.chip.area import area_table
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TICK_TABLES
+from neurosim_ep.hardware.chip.counts import TICK_TABLES
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import load_hardware_model

@@ -13,10 +13,10 @@ from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import Signals
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import POLICIES
-from neurosim_ep.scheduler.field import Field, Reads
 from neurosim_ep.scheduler.kernels import make_kernels
-from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.scheduler.relaxation_state import Reads, RelaxationState
 
 
 def augmented_loss(
@@ -49,8 +49,8 @@ def augmented_primitive(
     return (phi - beta * augmented_loss(network, states, onehot, signals, alpha, teacher)).sum()
 
 
-class Drives(Field):
-    """A field that keeps the drive of every layer where it would put the layer at its activation."""
+class Drives(RelaxationState):
+    """A relaxation state that keeps the drive of every layer where it would put the layer at its activation."""
 
     def __init__(self, network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None) -> None:
         drive, _ = network.input_drive(x)
@@ -67,10 +67,10 @@ def closed_form_drives(
     network: Network, x: Tensor, states: Sequence[Tensor], nudge: Nudge | None = None, policy: str = "synchronous"
 ) -> list[Tensor]:
     """∂Φ_aug/∂s of every layer at ``states``, as the scheduler computes it."""
-    field, chosen = Drives(network, x, states, nudge), POLICIES[policy](network)
-    chosen.prepare(field)
-    chosen.step(field)
-    return [field.found[layer] for layer in range(field.layers)]
+    relaxing, chosen = Drives(network, x, states, nudge), POLICIES[policy](network)
+    chosen.prepare(relaxing)
+    chosen.step(relaxing)
+    return [relaxing.found[layer] for layer in range(relaxing.layers)]
 
 
 def bptt_gradients(

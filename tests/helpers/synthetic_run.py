@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from new_run import new_run
 
-from neurosim_ep.hardware.bill.comparison import Comparison, compare
+from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.sensitivity import Swing
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts, tile_table
+from neurosim_ep.hardware.chip.counts import TileCounts, tile_table
 from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.model.file import ModelFile, parse_hardware_model, read_model
@@ -129,9 +130,9 @@ def synthetic_run(
     )
     (run.path / "hardware.toml").write_text(MODEL.to_toml())
     names = [geometry.name for geometry in plan.geometries]
-    logs.CsvTable(run.path / "epochs.csv", logs.EPOCH_COLUMNS).add(_epoch_rows(seed, epochs, signals))
-    layers = logs.CsvTable(run.path / "layers.csv", logs.LAYER_COLUMNS)
-    residual = logs.CsvTable(run.path / "residual.csv", logs.RESIDUAL_COLUMNS)
+    logs.CsvTable(run.path / "epochs.csv").add(_epoch_rows(seed, epochs, signals))
+    layers = logs.CsvTable(run.path / "layers.csv")
+    residual = logs.CsvTable(run.path / "residual.csv")
     digital = {"signals": SIGNALS, "readout": READOUT}
     meta = {"scenario_name": name, "seed": 0, "event_threshold": 1e-3}
     writer = TrafficWriter(run.path / "traffic.h5", plan, **meta, **digital)
@@ -147,13 +148,13 @@ def synthetic_run(
             writer.append(epoch, batches, tables_of(recording))
     if traffic:
         cost = bill(recording)
-        logs.write_table(run.path / "cost.csv", cost, logs.COST_COLUMNS)
+        logs.write_table(run.path / "cost.csv", cost)
         comparison = [one._asdict() for one in compare(recording, cost)]
-        logs.write_table(run.path / "comparison.csv", comparison, Comparison._fields)
-        logs.write_table(run.path / "sensitivity.csv", SWINGS, Swing._fields)
-    logs.write_table(run.path / "tiles.csv", tile_table(plan.to_frame(), counts), logs.TILE_COLUMNS)
+        logs.write_table(run.path / "comparison.csv", comparison)
+        logs.write_table(run.path / "sensitivity.csv", SWINGS)
+    logs.write_table(run.path / "tiles.csv", tile_table(plan.to_frame(), counts))
     memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
-    logs.write_table(run.path / "memory.csv", memory, logs.MEMORY_COLUMNS)
+    logs.write_table(run.path / "memory.csv", memory)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})
     return run
 

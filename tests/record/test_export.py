@@ -36,8 +36,8 @@ from trace_parsers import (
 from neurosim_ep.cli import main
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.messages import message_table
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style

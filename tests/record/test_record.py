@@ -16,19 +16,14 @@ import pytest
 from new_run import new_run
 
 from neurosim_ep.errors import CheckpointError, UsageError, explained
-from neurosim_ep.hardware.chip.counts import (
-    ACCOUNTINGS,
-    DIRECTIONS,
-    READ_PHASES,
-    READ_QUANTITIES,
-    TICK_TABLES,
-    TileCounts,
-)
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TICK_TABLES, TileCounts
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.record import atomic, rundir, sealed
 from neurosim_ep.record.atomic import write_atomic, write_json
+from neurosim_ep.record.columns import TABLES
 from neurosim_ep.record.lock import LOCK, locked
-from neurosim_ep.record.logs import EPOCH_COLUMNS, MEMORY_COLUMNS, CsvTable, write_table
+from neurosim_ep.record.logs import CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.record.sealed import finish_changes, journal_of, read_through, write_changes
 from neurosim_ep.record.traffic import TrafficWriter, read_traffic
@@ -202,11 +197,11 @@ def epoch_row(epoch: int) -> dict[str, object]:
 
 
 def test_csv_floats_read_back_exactly_and_absent_values_are_empty(tmp_path: Path) -> None:
-    table = CsvTable(tmp_path / "epochs.csv", EPOCH_COLUMNS)
+    table = CsvTable(tmp_path / "epochs.csv")
     table.add([epoch_row(1)])
     table.add([epoch_row(2)])
     lines = table.path.read_text().splitlines()
-    assert lines[0] == ",".join(EPOCH_COLUMNS)
+    assert lines[0] == ",".join(TABLES["epochs.csv"])
     assert lines[1] == "1,0.3333333333333333,,0.30000000000000004,,,60" + "," * 12  # and twelve empty cells
     assert float(lines[2].split(",")[1]) == 1 / 6
     with pytest.raises(ValueError, match="typo"):
@@ -215,15 +210,16 @@ def test_csv_floats_read_back_exactly_and_absent_values_are_empty(tmp_path: Path
 
 @pytest.mark.parametrize("torn", ["", "3,0.11", "epo", "3,0.1,0.2,0.3,,,60,,\n4,"])
 def test_cut_and_repeated_epochs_give_the_same_bytes_as_one_run(tmp_path: Path, torn: str) -> None:
-    whole = CsvTable(tmp_path / "whole.csv", EPOCH_COLUMNS)
-    killed = CsvTable(tmp_path / "killed.csv", EPOCH_COLUMNS)
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole, killed = (CsvTable(tmp_path / name / "epochs.csv") for name in ("whole", "killed"))
     saved = 0 if torn == "epo" else 1  # killed while the very first line was written, or later
     for epoch in range(1, saved + 1):
         killed.add([epoch_row(epoch)])
     state = killed.state_dict()
     with killed.path.open("a") as file:
         file.write(torn)
-    again = CsvTable(killed.path, EPOCH_COLUMNS)
+    again = CsvTable(killed.path)
     again.load_state_dict(state)
     again.cut()
     for epoch in range(saved + 1, 5):
@@ -235,7 +231,7 @@ def test_cut_and_repeated_epochs_give_the_same_bytes_as_one_run(tmp_path: Path, 
 
 
 def test_a_table_that_somebody_touched_is_not_gone_on_with(tmp_path: Path) -> None:
-    table = CsvTable(tmp_path / "epochs.csv", EPOCH_COLUMNS)
+    table = CsvTable(tmp_path / "epochs.csv")
     table.add([epoch_row(1)])
     state, content = table.state_dict(), table.path.read_bytes()
     for changed, said in (
@@ -247,7 +243,7 @@ def test_a_table_that_somebody_touched_is_not_gone_on_with(tmp_path: Path) -> No
         if changed is not None:
             table.path.write_bytes(changed)
         with pytest.raises(CheckpointError, match=rf"epochs\.csv: {said}.*restore the file from a copy"):
-            CsvTable(table.path, EPOCH_COLUMNS).load_state_dict(state)
+            CsvTable(table.path).load_state_dict(state)
     with pytest.raises(CheckpointError, match="was moved or deleted while a command wrote to it"):
         table.add([epoch_row(2)])
     table.path.write_bytes(content + b"mine")
@@ -307,7 +303,7 @@ def test_a_sealed_file_with_any_bit_changed_is_refused(tmp_path: Path) -> None:
 def test_write_table_takes_rows_or_frames_and_fixes_the_columns(tmp_path: Path) -> None:
     rows = [{"bits": 2**40, "item": "cells", "name": "conv1", "layer": 0, "method": "ep", "extra": 1}]
     for table in (rows, pd.DataFrame(rows)):
-        write_table(tmp_path / "memory.csv", table, MEMORY_COLUMNS)
+        write_table(tmp_path / "memory.csv", table)
         assert (tmp_path / "memory.csv").read_text() == "method,layer,name,item,bits\nep,0,conv1,cells,1099511627776\n"
 
 

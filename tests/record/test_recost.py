@@ -16,7 +16,8 @@ from tiny_run import tiny_run
 from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError, UsageError
 from neurosim_ep.hardware.bill.cost import bill
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.recost import on_array, recost
@@ -58,7 +59,7 @@ def test_its_own_model_gives_its_own_bill(name: str, request: pytest.FixtureRequ
     own = read_model(str(run_dir / "hardware.toml"))
     assert read_model(str(tmp_path / "out" / "hardware.toml")).model == own.model
     with h5py.File(run_dir / "traffic.h5") as file:
-        for column, values in found.ledger.items():
+        for column, values in found.bill.items():
             stored = file[f"cost/{column}"]
             stored = stored.asstr()[:] if h5py.check_string_dtype(stored.dtype) else stored[:]
             np.testing.assert_array_equal(values.to_numpy(), stored, err_msg=str(column))

@@ -14,7 +14,7 @@ from rich.console import Console
 from neurosim_ep.cli import main
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.record.lock import LOCK, is_locked, locked
-from neurosim_ep.record.logs import EPOCH_COLUMNS, CsvTable
+from neurosim_ep.record.logs import CsvTable
 from neurosim_ep.report.watch import HEIGHT, WIDTH, curve, watch
 
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def add(path: Path, epoch: int) -> None:
-    table = CsvTable(path / "epochs.csv", EPOCH_COLUMNS)
+    table = CsvTable(path / "epochs.csv")
     table.length = (path / "epochs.csv").stat().st_size if epoch > 1 else 0
     table.add(
         [

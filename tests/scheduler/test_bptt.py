@@ -25,12 +25,12 @@ from oracles import bptt_gradients as unrolled_gradients
 
 from neurosim_ep.ep import bptt
 from neurosim_ep.errors import RunInterrupted, UsageError
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.progress import QuietReporter
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import NetworkSection, Scenario
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import ResidualObserver
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.unrolled import bptt_gradients, recorded_free_phase

@@ -22,14 +22,14 @@ from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import supported_precision
 from neurosim_ep.scheduler.observers import ResidualObserver
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
-from neurosim_ep.scheduler.quiescence import Motion, Rest
+from neurosim_ep.scheduler.quiescence import Motion, StoppingCriterion
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import repeat_rows
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -67,7 +67,7 @@ def nudged(engine: Engine, x: Tensor, y: Tensor, free: list[Tensor]) -> Relaxati
     starts = [repeat_rows(state, 2) for state in free]
     return engine.relax(
         network.input_drive(x)[0], starts, 20, (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS),
-        rest=Rest.nudge_phase(1e-2, free, len(free)), nudge=nudge, senders=engine.senders(starts),
+        stop=StoppingCriterion.nudge_phase(1e-2, free, len(free)), nudge=nudge, senders=engine.senders(starts),
     )  # fmt: skip
 
 
@@ -93,10 +93,10 @@ def test_a_sample_found_at_rest_is_settled_whatever_it_does_then() -> None:
     engine, _ = capturing(network, Schedule(tolerance=1e-3))
 
     class Disturbing(type(engine.policy)):  # type: ignore[misc]
-        def step(self, field: Field) -> None:
-            super().step(field)
-            if field.tick > 20:
-                field.change.fill_(1.0)
+        def step(self, relaxing: RelaxationState) -> None:
+            super().step(relaxing)
+            if relaxing.tick > 20:
+                relaxing.change.fill_(1.0)
 
     engine.policy = Disturbing(network)
     end = free_phase(network, x, 60, engine=engine)
@@ -135,7 +135,7 @@ def test_the_host_waits_for_verdicts_alone(policy: str) -> None:
     with Waits() as waits:
         engine.relax(
             network.input_drive(x)[0], network.initial_states(8, "zeros"), 40, (Phase.FREE,),
-            rest=Rest.free_phase(1e-15), senders=engine.senders(free.states),
+            stop=StoppingCriterion.free_phase(1e-15), senders=engine.senders(free.states),
         )  # fmt: skip
         assert not waits.found
     with Waits() as waits:
@@ -251,11 +251,11 @@ def test_a_failed_capture_changes_nothing(monkeypatch: pytest.MonkeyPatch, polic
     engine.graphs = BlockGraphs(torch.device("cuda", 0))
     step = engine.policy.step
 
-    def halfway(field: Field) -> None:
+    def halfway(relaxing: RelaxationState) -> None:
         if machine.capturing:
-            field.fresh, field.step_over, field.tick = [], False, field.tick + 1
+            relaxing.fresh, relaxing.step_over, relaxing.tick = [], False, relaxing.tick + 1
             raise RuntimeError("operation not permitted when stream is capturing")
-        step(field)
+        step(relaxing)
 
     monkeypatch.setattr(engine.policy, "step", halfway)
     end = free_phase(network, x, 30, engine=engine)
@@ -270,9 +270,9 @@ def test_ticks_run_on_the_device_of_the_network(monkeypatch: pytest.MonkeyPatch)
     engine.device = torch.device("cuda", 1)
     step, seen = engine.policy.step, set()
 
-    def watched(field: Field) -> None:
+    def watched(relaxing: RelaxationState) -> None:
         seen.add(machine.device)
-        step(field)
+        step(relaxing)
 
     monkeypatch.setattr(engine.policy, "step", watched)
     free_phase(network, x, 20, engine=engine)

@@ -8,25 +8,25 @@ from nets import conv, custom, linear
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.scheduler.field import Field
-from neurosim_ep.scheduler.observers import Observer, ResidualObserver, Watcher
-from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.hardware.chip.phases import Phase
+from neurosim_ep.scheduler.observers import Observer, ResidualObserver
 from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.telemetry.traffic import TrafficObserver
 
 SAMPLES, FREE, NUDGE = 3, 7, 4
 
 
-class Tape(Watcher):
+class Tape(Observer):
     """Keeps the states of every tick, each nudge phase apart."""
 
     def __init__(self) -> None:
         self.states: dict[Phase, list[list[Tensor]]] = {}
 
-    def begin(self, field: Field) -> None:
-        for index, phase in enumerate(field.phases):
-            mine = [field.state(layer)[index :: field.copies].clone() for layer in range(field.layers)]
+    def begin(self, relaxing: RelaxationState) -> None:
+        for index, phase in enumerate(relaxing.phases):
+            mine = [relaxing.state(layer)[index :: relaxing.copies].clone() for layer in range(relaxing.layers)]
             self.states.setdefault(phase, []).append(mine)
 
 
@@ -72,11 +72,11 @@ def test_receivers_are_never_off_by_more_than_the_threshold() -> None:
     network, threshold = small_network(), 0.05
 
     class Checking(TrafficObserver):
-        def begin(self, field: Field) -> None:
-            super().begin(field)
-            assert field.senders is not None
-            for layer in range(field.layers):
-                assert (field.state(layer) - field.senders.last[layer]).abs().max() <= threshold
+        def begin(self, relaxing: RelaxationState) -> None:
+            super().begin(relaxing)
+            assert relaxing.senders is not None
+            for layer in range(relaxing.layers):
+                assert (relaxing.state(layer) - relaxing.senders.last[layer]).abs().max() <= threshold
 
     present(network, images(), Checking(network, counter_of(network), images()), threshold=threshold)
 

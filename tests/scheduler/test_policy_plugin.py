@@ -46,7 +46,7 @@ LACKING = """
 class Half:
     name = "half"
 
-    def step(self, field): ...
+    def step(self, relaxing): ...
 """
 
 

@@ -38,13 +38,13 @@ def refilled(engine: Engine, given: Sequence[Batch], steps: int) -> tuple[Relaxa
     """Ends of all samples in their order, and how many came at a time."""
     numbers, ends = zip(*free_phases(engine.network, given, steps, engine=engine), strict=True)
     order = torch.cat(numbers).argsort()
-    states, seen = (
+    states, received = (
         [torch.cat(layer)[order] for layer in zip(*(getattr(end, name) for end in ends), strict=True)]
-        for name in ("states", "seen")
+        for name in ("states", "received")
     )
     rest = (torch.cat([getattr(end, name) for end in ends])[order] for name in ("change", "ticks", "motion"))
     assert torch.equal(torch.cat(numbers)[order], torch.arange(len(order)))
-    return Relaxation(states, seen, *rest), [len(found) for found in numbers]
+    return Relaxation(states, received, *rest), [len(found) for found in numbers]
 
 
 def alone(engine: Engine, given: Sequence[Batch], steps: int, size: int = 1) -> Relaxation:
@@ -56,16 +56,17 @@ def alone(engine: Engine, given: Sequence[Batch], steps: int, size: int = 1) -> 
         for n, part in enumerate(x.split(size))
     ]
     layers = range(len(ends[0].states))
-    states, seen = ([torch.cat([getattr(e, name)[n] for e in ends]) for n in layers] for name in ("states", "seen"))
+    names = ("states", "received")
+    states, received = ([torch.cat([getattr(e, name)[n] for e in ends]) for n in layers] for name in names)
     return Relaxation(
-        states, seen, *(torch.cat([getattr(e, name) for e in ends]) for name in ("change", "ticks", "motion"))
+        states, received, *(torch.cat([getattr(e, name) for e in ends]) for name in ("change", "ticks", "motion"))
     )
 
 
 def assert_same(ours: Relaxation, theirs: Relaxation, within: float) -> None:
     assert torch.equal(ours.ticks, theirs.ticks)
     assert torch.equal(ours.motion, theirs.motion)
-    for one, other in zip([*ours.states, *ours.seen], [*theirs.states, *theirs.seen], strict=True):
+    for one, other in zip([*ours.states, *ours.received], [*theirs.states, *theirs.received], strict=True):
         assert (one - other).abs().max() <= within
 
 
@@ -198,12 +199,12 @@ def test_evaluation_is_that_of_its_batches(monkeypatch: pytest.MonkeyPatch, star
     monkeypatch.setattr(trainers, "TEST_BATCH", 24)
     made = Trainer(Experiment.open(scenario, device="cpu"))
     network, steps = made.model.network, scenario.relaxation.free_steps
-    free = [free_phase(network, x, steps, states, engine=made.engine).seen for x, states in made._tests()]
-    logits = torch.cat([network.logits(seen) for seen in free])
+    free = [free_phase(network, x, steps, states, engine=made.engine).received for x, states in made._tests()]
+    logits = torch.cat([network.logits(received) for received in free])
     found = made.evaluate()
     assert found.accuracy == float((logits.argmax(1) == made.test.labels).double().mean())
     signals = made.model.signals
     assert signals is not None and found.layer_accuracy
     for layer, accuracy in found.layer_accuracy.items():
-        shown = torch.cat([signals.logits(layer, seen[layer]) for seen in free]).argmax(1)
+        shown = torch.cat([signals.logits(layer, received[layer]) for received in free]).argmax(1)
         assert accuracy == float((shown == made.test.labels).double().mean())

@@ -13,22 +13,22 @@ from torch import Tensor
 from neurosim_ep.ep.network import Network, build_network, channels_last
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.field import Field
 from neurosim_ep.scheduler.kernels import make_kernels, supported_precision
-from neurosim_ep.scheduler.observers import Watcher
+from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion
+from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
 
 
-class Tape(Watcher):
+class Tape(Observer):
     """Copies of all states after every tick, samples in the order of the batch."""
 
     def __init__(self) -> None:
         self.states: list[list[Tensor]] = []
 
-    def end(self, field: Field) -> None:
-        self.states.append([state.clone() for state in field.states])
+    def end(self, relaxing: RelaxationState) -> None:
+        self.states.append([state.clone() for state in relaxing.states])
 
 
 def assert_same_bits(first: EPGradients, second: EPGradients) -> None:
@@ -81,10 +81,10 @@ def test_receivers_are_never_off_by_more_than_the_threshold(
     x, y = batch(network, 3, seed)
     checked = []
 
-    class Checking(Watcher):
-        def begin(self, field: Field) -> None:
-            for layer in range(field.layers):
-                error = (field.state(layer) - field.seen(layer)).abs()
+    class Checking(Observer):
+        def begin(self, relaxing: RelaxationState) -> None:
+            for layer in range(relaxing.layers):
+                error = (relaxing.state(layer) - relaxing.received(layer)).abs()
                 assert float(error.max()) <= threshold
                 checked.append(float(error.max()))
 

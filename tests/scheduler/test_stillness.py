@@ -9,7 +9,7 @@ import torch
 from presentations import POLICIES, deep_network, images
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.scheduler import field as fields
+from neurosim_ep.scheduler import relaxation_state
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
@@ -25,7 +25,7 @@ def present(network: Network, policy: str, gains: dict[str, float], **options: A
 
 
 def knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "Stillness", lambda states, copies, replayed: Stillness(states, copies, True))
+    monkeypatch.setattr(relaxation_state, "Stillness", lambda states, copies, replayed: Stillness(states, copies, True))
 
 
 @pytest.mark.parametrize("gains", GAINS)

@@ -17,7 +17,7 @@ from neurosim_ep.hardware.chip.counts import (
     TileCounts,
     tile_table,
 )
-from neurosim_ep.scheduler.phases import Phase
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, plan_tiles
 

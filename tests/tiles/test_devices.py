@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from neurosim_ep.analysis import devices as pictures
-from neurosim_ep.analysis import style
 from neurosim_ep.cli import main
 from neurosim_ep.errors import DataError, HardwareModelError, UsageError
 from neurosim_ep.registry import DEVICES
@@ -23,7 +21,6 @@ from neurosim_ep.tiles.devices.base import DeviceModel
 from neurosim_ep.tiles.devices.file import load_device, parse_device, read_device_file
 from neurosim_ep.tiles.devices.fit import fit_device
 from neurosim_ep.tiles.devices.nonlinearity import curve_parameter, largest_distance
-from neurosim_ep.tiles.devices.response import pulse_response
 
 PRESETS = sorted(shipped_files("hwmodels/devices"))
 SPREADS = ("w_max_dtod", "w_min_dtod", "dw_min_dtod", "up_down_dtod", "gamma_up_dtod", "gamma_down_dtod", "d2d",
@@ -464,10 +461,3 @@ def test_bad_measurements_are_explained(text: str, message: str, tmp_path: Path)
     assert message in str(refused.value)
     with pytest.raises(UsageError, match="must be best or one of constant"):
         fit_device(path, "cubic")
-
-
-def test_responses_are_drawn(tmp_path: Path) -> None:
-    responses = [pulse_response(load_device(name), devices=2) for name in ("PCM", "ReRamSB")]
-    assert all(len(each.pulses) == len(each.mean) == each.samples.shape[1] for each in responses)
-    for path in style.save(lambda: pictures.draw_responses(responses), tmp_path / "responses"):
-        assert path.stat().st_size > 1000

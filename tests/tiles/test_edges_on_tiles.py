@@ -26,9 +26,10 @@ from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import neuron_time_s
 from neurosim_ep.hardware.bill.settling import settling_time_s
 from neurosim_ep.hardware.bill.summary import Summary
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.memory import ep_memory, memory_table
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT, Routes
 from neurosim_ep.hardware.chip.styles import Style
@@ -400,7 +401,7 @@ def test_traffic_holds_the_graph_and_is_priced_again(tmp_path: Path) -> None:
     found, notes = recost(run.path, "rram_32nm")
     assert not notes
     expected = bill(Recording.of(total, plan, MODEL))
-    assert found.ledger.equals(expected)
+    assert found.bill.equals(expected)
 
 
 def test_a_chain_is_kept_as_before(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import RunInterrupted, ScenarioError
 from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.record.recost import recost
 from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario

@@ -95,7 +95,7 @@ def test_a_run_pays_by_the_conductances_of_its_device(tmp_path: Path) -> None:
     for number, preset in enumerate((written(tmp_path, "devices", conductance=CONDUCTANCE), "EcRam")):
         sets = (f"hardware.device.preset={preset}", "training.epochs=1")
         out = run(load_scenario(tmp_path / "tiny.toml", sets), tmp_path / str(number), device="cpu").out
-        ledger = pd.read_csv(out / "cost.csv")
-        cells = ledger[(ledger["component"] == "cell_read") & (ledger["phase"] == "free")]
+        bill = pd.read_csv(out / "cost.csv")
+        cells = bill[(bill["component"] == "cell_read") & (bill["phase"] == "free")]
         energies.append(float(cells["unit_energy_J"].mean()))
     assert energies[0] / energies[1] == pytest.approx((1e-9 + 1e-3) / (1e-6 + 1e-5))

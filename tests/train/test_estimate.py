@@ -15,9 +15,10 @@ from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, for_backprop
 from neurosim_ep.hardware.bill.comparison import compare
-from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
+from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.summary import Summary
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TICK_TABLES
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TICK_TABLES
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import load_hardware_model
@@ -120,7 +121,7 @@ def energies(
     """Energy of one sample in every style, of ``ticks`` ticks in every phase, with or without ``leakage``."""
     plan = plan_tiles(geometries, RRAM.array_geometry())
     counts = given_counts(plan, dict.fromkeys(READ_PHASES, ticks), activity, events, 1)
-    lines = ledger(counts, plan, RRAM)
+    lines = bill(Recording.of(counts, plan, RRAM))
     if not leakage:
         lines = lines[lines["component"] != "leakage"]
     return energy_by(lines).set_index("style")["energy_J"].reindex(list(Style)).to_numpy()
@@ -188,7 +189,7 @@ def test_an_estimate_of_distillation_needs_no_teacher() -> None:
 
 def test_the_summary_adds_up() -> None:
     found = estimate_given(load_scenario("smoke"), 0.3, 0.05, 10, (3, 32, 32))
-    table = found.ledger
+    table = found.bill
     for one in found.comparisons:
         samples = found.recording.counts.samples
         assert one.energy_J == pytest.approx(table[table["style"] == one.style]["energy_J"].sum() / samples)

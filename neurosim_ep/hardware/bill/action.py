@@ -16,9 +16,6 @@ from neurosim_ep.registry import ACTIONS
 if TYPE_CHECKING:
     from neurosim_ep.hardware.chip.recording import Recording
 
-UPDATE = "update"
-"""The phase in which weights change, beside the read phases."""
-
 
 @dataclass(frozen=True)
 class Action:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, READ_QUANTITIES, TileCounts
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.noc import Mesh
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import first_nudge
 from neurosim_ep.hardware.chip.styles import Style

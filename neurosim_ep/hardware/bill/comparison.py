@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE, following
+from neurosim_ep.hardware.bill.action import following
 from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
 from neurosim_ep.hardware.bill.cost import ENERGIES
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.sensitivity import Sensitivity, sensitivities
 from neurosim_ep.hardware.bill.settling import copies_in
 from neurosim_ep.hardware.chip.components import Follows, Part
+from neurosim_ep.hardware.chip.phases import UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS
@@ -66,9 +67,9 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    recording: Recording, ledger: pd.DataFrame, moved: Mapping[Style, Sensitivity] | None = None
+    recording: Recording, bill: pd.DataFrame, moved: Mapping[Style, Sensitivity] | None = None
 ) -> list[Comparison]:
-    """Who wins in each style, and what would make it a draw; ``ledger`` is the bill of ``recording``, ``moved`` its
+    """Who wins in each style, and what would make it a draw; ``bill`` is that of ``recording``, ``moved`` its
     :func:`~neurosim_ep.hardware.bill.sensitivity.sensitivities`, found where they are not given. As they take several
     times as long as the rest, ``moved`` can be empty: then the ends of the ratio are left open.
     """
@@ -81,7 +82,7 @@ def compare(
     by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
     for style in Style:
-        lines = ledger[ledger["style"] == style]
+        lines = bill[bill["style"] == style]
         static = (lines["layer"] == 0) & lines["component"].isin(by_image) & ~_sums(lines)  # the image is read once
         once = lines["component"].isin(by_samples) | static
         per_tick = ~once & (lines["phase"] != UPDATE) & (style is not Style.SETTLING)
@@ -91,8 +92,9 @@ def compare(
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
-        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas]
-        found.append(Comparison(style.value, *figures, *_widest(lines, theirs, moved.get(style))))
+        ends = _widest(lines, theirs, moved.get(style))
+        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas, *ends]
+        found.append(Comparison(style.value, *figures))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Energy ledger: counts times action costs, one line per (tile, layer, phase, component, style).
+"""The bill: counts times action costs, one line per (tile, layer, phase, component, style).
 
 Every execution style is a bill of its own for the same batches; see :class:`~neurosim_ep.hardware.chip.styles.Style`.
 Work that belongs to no tile has tile -1; the readout is layer N. Intervals: ``energy_low_J`` and ``energy_high_J`` are
@@ -28,28 +28,14 @@ from neurosim_ep.hardware.bill.network import network_actions
 from neurosim_ep.hardware.bill.reads import read_actions
 from neurosim_ep.hardware.bill.settling import settling_actions
 from neurosim_ep.hardware.bill.writing import writing_actions
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
-from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
-from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.registry import ACTIONS
 from neurosim_ep.tiles.mapping import TilePlan
 
 ENERGIES: dict[Bound, str] = {"value": "energy_J", "low": "energy_low_J", "high": "energy_high_J"}
-
-
-def ledger(
-    counts: TileCounts,
-    plan: TilePlan,
-    model: HardwareModel,
-    *,
-    signals: Sequence[Projection] = (),
-    readout: Projection | None = None,
-) -> pd.DataFrame:
-    """Energy of the recorded batches on a chip of ``plan`` and ``model``; see :func:`bill`."""
-    return bill(Recording.of(counts, plan, model, signals, readout))
 
 
 def bill(
@@ -72,14 +58,14 @@ def bill(
     return frame
 
 
-def energy_by(ledger: pd.DataFrame, *keys: str) -> pd.DataFrame:
+def energy_by(bill: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """Energy of the lines that share ``keys``, always per style: columns style, *keys, energy_J, energy_low_J,
     energy_high_J.
 
     Whatever the keys, the energies of a style add up to the same total.
     """
-    groups = ledger.groupby(["style", *keys], sort=False)
-    return groups[[name for name in ENERGIES.values() if name in ledger]].sum().reset_index()
+    groups = bill.groupby(["style", *keys], sort=False)
+    return groups[[name for name in ENERGIES.values() if name in bill]].sum().reset_index()
 
 
 def actions(recording: Recording, style: Style, works: Iterable[Work]) -> Iterator[Action]:

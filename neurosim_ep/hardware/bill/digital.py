@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
 from neurosim_ep.hardware.chip.components import Component, Part
-from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style

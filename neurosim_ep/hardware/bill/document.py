@@ -39,7 +39,7 @@ def bill_document(found: Summary) -> dict[str, Any]:
 
 def _styles(found: Summary) -> list[dict[str, Any]]:
     samples = found.recording.counts.samples
-    phases = energy_by(found.ledger, "phase").set_index(["style", "phase"])["energy_J"] / samples
+    phases = energy_by(found.bill, "phase").set_index(["style", "phase"])["energy_J"] / samples
     rows = []
     for one in found.comparisons:
         style = Style(one.style)

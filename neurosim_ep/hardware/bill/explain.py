@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.cost import actions
 from neurosim_ep.hardware.bill.latency import latencies_s, neuron_time_s, read_times_s, stages
 from neurosim_ep.hardware.bill.network import ways_s
-from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS

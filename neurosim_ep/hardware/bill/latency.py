@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE
 from neurosim_ep.hardware.bill.digital import further_drives, projection_macs
 from neurosim_ep.hardware.bill.network import network_time_s
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
-from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import copies_in
 from neurosim_ep.hardware.chip.components import Part
+from neurosim_ep.hardware.chip.phases import UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.terms import Term, counted, of_chip

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim_ep.hardware.bill.reads import read_actions, read_time_s
-from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TileCounts
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel
@@ -17,7 +18,7 @@ PHASE = READ_PHASES[0]
 
 
 class OneRead(NamedTuple):
-    """A forward read of a full array: ``multiply_adds``, energy by component of the ledger, and time."""
+    """A forward read of a full array: ``multiply_adds``, energy by component of the bill, and time."""
 
     multiply_adds: int
     energy_J: dict[str, float]

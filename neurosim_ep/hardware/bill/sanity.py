@@ -13,7 +13,8 @@ from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import copies_in, tile_copies
 from neurosim_ep.hardware.chip.components import Part
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.units import format_si

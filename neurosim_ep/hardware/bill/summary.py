@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE
 from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.sanity import Sanity, sanity
@@ -17,7 +16,7 @@ from neurosim_ep.hardware.bill.sensitivity import Sensitivity, sensitivities
 from neurosim_ep.hardware.bill.settling import copies_in
 from neurosim_ep.hardware.bill.verdict import most_frugal, verdict
 from neurosim_ep.hardware.bill.writing import endurance_table
-from neurosim_ep.hardware.chip.counts import READ_PHASES
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS, Bound
@@ -34,14 +33,14 @@ class Summary:
     given: bool = False
 
     @cached_property
-    def ledger(self) -> pd.DataFrame:
+    def bill(self) -> pd.DataFrame:
         """See :func:`neurosim_ep.hardware.bill.cost.bill`."""
         return bill(self.recording)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """EP against backpropagation in every style."""
-        return compare(self.recording, self.ledger, self.sensitivities)
+        return compare(self.recording, self.bill, self.sensitivities)
 
     @cached_property
     def sensitivities(self) -> dict[Style, Sensitivity]:
@@ -110,7 +109,7 @@ class Summary:
 
     def sanity(self, style: Style) -> Sanity:
         """See :func:`neurosim_ep.hardware.bill.sanity.sanity`."""
-        return sanity(self.recording, self.ledger[self.ledger["style"] == style], style)
+        return sanity(self.recording, self.bill[self.bill["style"] == style], style)
 
     def _hottest_link(self) -> str:
         """The link that carries most in event style, over all phases."""
@@ -133,7 +132,7 @@ class Summary:
     def style_rows(self) -> list[dict[str, str]]:
         """One row per style: energy per training sample with its interval and phases, time, and backpropagation."""
         samples = self.recording.counts.samples
-        phases = energy_by(self.ledger, "phase").set_index(["style", "phase"])["energy_J"] / samples
+        phases = energy_by(self.bill, "phase").set_index(["style", "phase"])["energy_J"] / samples
         rows = []
         for found in self.comparisons:
             apart = {

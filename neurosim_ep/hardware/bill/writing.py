@@ -15,11 +15,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.action import UPDATE, Action
+from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.chip.components import Component, Part
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
+from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.terms import Term, counted, of_chip

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from neurosim_ep.hardware.chip.components import Part
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.routes import Route, Routes
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.tiles.messages import Sender

@@ -1,4 +1,4 @@
-"""What the lines of a ledger are spent on, each with the sentence that says what is counted."""
+"""What the lines of a bill are spent on, each with the sentence that says what is counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Follows(Flag):
 
 
 class Component(StrEnum):
-    """What a line of the ledger is spent on: a member of an enum derived from this one, as :class:`Part`, by its name,
+    """What a line of the bill is spent on: a member of an enum derived from this one, as :class:`Part`, by its name,
     the sentence that says what is counted, and what that ``follows``.
     """
 

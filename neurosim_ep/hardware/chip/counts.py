@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-READ_PHASES = ("free", "nudge_plus", "nudge_minus")
+from neurosim_ep.hardware.chip.phases import READ_PHASES
+
 ACCOUNTINGS = ("clocked", "event")
 DIRECTIONS = ("forward", "transposed")
 READ_QUANTITIES = ("reads", "active_lines", "adc_conversions", "dac_conversions")

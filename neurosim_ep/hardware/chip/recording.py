@@ -11,12 +11,13 @@ import numpy as np
 
 from neurosim_ep.hardware.chip.area import area_items
 from neurosim_ep.hardware.chip.backward import PassRoutes
-from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, TileCounts
 from neurosim_ep.hardware.chip.inputs import input_buffer_bits
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.memory import MemoryItem, bptt_memory, ep_memory
 from neurosim_ep.hardware.chip.noc import Mesh
 from neurosim_ep.hardware.chip.packets import Packed, packed
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.routes import PORT, Routes

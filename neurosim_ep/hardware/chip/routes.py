@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from neurosim_ep.hardware.chip.components import Component, Part
-from neurosim_ep.hardware.chip.counts import READ_PHASES, TileCounts
+from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.hardware.chip.levels import Levels
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
@@ -24,7 +25,7 @@ PORT = -1
 
 @dataclass(frozen=True)
 class Route:
-    """From tile ``source`` to each of ``destinations``, for the ``component`` of the ledger that ``layer`` pays for.
+    """From tile ``source`` to each of ``destinations``, for the ``component`` of the bill that ``layer`` pays for.
 
     ``share``: what is sent at a time: neurons of a sender (message), results of a read (partial_sum), inputs (input),
     or bits of a sample (target).
@@ -151,7 +152,7 @@ class Routes:
 
     @cached_property
     def component(self) -> np.ndarray:
-        """Component of the ledger of each route, [routes]."""
+        """Component of the bill of each route, [routes]."""
         return np.array([route.component for route in self.all], dtype=object)
 
     def arrivals(self, *, shared: bool) -> tuple[np.ndarray, np.ndarray]:

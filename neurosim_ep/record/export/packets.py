@@ -18,8 +18,8 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.chip.components import Part
-from neurosim_ep.hardware.chip.counts import READ_PHASES
 from neurosim_ep.hardware.chip.packets import packet_sizes
+from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT

@@ -135,7 +135,7 @@ def _phase_document(phase: Phase, unit: Unit) -> dict[str, Any]:
 
 
 def _component_document(sample: MeanSample) -> Mapping[str, Any]:
-    """Of each component of the ledger what is exported, and bits and flits of one."""
+    """Of each component of the bill what is exported, and bits and flits of one."""
     frame = sample.flows.assign(exported=sum(phase.messages for phase in sample.phases))
     return {
         str(name): {

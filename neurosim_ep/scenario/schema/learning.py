@@ -16,7 +16,7 @@ from neurosim_ep.scenario.topology import LayerPlan
 
 SignalKind = Annotated[str, OneOf(SIGNALS, none="no signals")]
 SignalKinds = Annotated[tuple[SignalKind, ...], Field(strict=False)]
-Colours = Literal["data"] | Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
+ChannelStatistics = Literal["data"] | Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
 
 
 class SignalsSection(Section):
@@ -111,11 +111,11 @@ class TeacherSection(Section):
         "called as ours: conv1, bn1, ..., fc1, ..., out",
         strict=False,
     )
-    mean: Colours = described(
+    mean: ChannelStatistics = described(
         "data",
         "mean of each colour channel (0 to 1) that teacher's images were normalised by; data: as the network's are",
     )
-    std: Colours = described("data", "deviation of each colour channel (0 to 1), likewise")
+    std: ChannelStatistics = described("data", "deviation of each colour channel (0 to 1), likewise")
     precision: Literal["float16", "float32", "int8"] = described(
         "float16", "number format of stored targets; int8 has one scale per sample, view and layer"
     )
@@ -133,12 +133,12 @@ class TeacherSection(Section):
             yield "hidden", 'belongs to the VGG presets; remove it (preset = "same" has the layers of the network)'
         if self.std != "data" and 0 in self.std:
             yield "std", "must be > 0 in every channel"
-        colours = self.changed("mean", "std")
+        given = self.changed("mean", "std")
         if not self.state_dict:
-            for key in colours:
+            for key in given:
                 yield key, "belongs to state_dict; remove it (a teacher trained here sees what the network sees)"
         else:
-            if len(colours) == 1:
+            if len(given) == 1:
                 yield "mean", "and std belong together; give both, or none"
             for key in self.changed("epochs", "batch_size", "learning_rate", "weight_decay"):
                 yield key, "is for a teacher that is trained here; remove it, or remove state_dict"
@@ -212,7 +212,7 @@ class TrainingSection(Section):
     )
     update_limit: float = described(
         0.02,
-        "largest change of a connection's weights per update, relative to their norm; 0: no limit",
+        "trust ratio: largest change of a connection's weights per update, relative to their norm; 0: no limit",
         ge=0,
         le=LARGEST,
     )

@@ -22,10 +22,10 @@ class FusedPasses:
     """Pooling with routing, and the writing of states, each in one pass over memory.
 
     The same numbers as :func:`~neurosim_ep.ep.primitive.pool_forward`, :func:`~neurosim_ep.ep.primitive.pool_adjoint`
-    and :meth:`Field.write <neurosim_ep.scheduler.field.Field.write>` give, bit for bit. States and drives are float32
-    and lie in memory as :func:`~neurosim_ep.ep.network.channels_last` lays them out; reads may also be float16 or
-    bfloat16 and are taken as exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once it
-    has run.
+    and :meth:`~neurosim_ep.scheduler.relaxation_state.RelaxationState.write` give, bit for bit. States and drives are
+    float32 and lie in memory as :func:`~neurosim_ep.ep.network.channels_last` lays them out; reads may also be float16
+    or bfloat16 and are taken as exact. Nothing waits for the device, and all of it can be captured in a CUDA graph once
+    it has run.
     """
 
     def __init__(self) -> None:

@@ -18,11 +18,11 @@ from neurosim_ep.ep import primitive
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.anchors import Anchors
 from neurosim_ep.scheduler.downwards import Downwards
 from neurosim_ep.scheduler.fused.passes import FusedPasses
 from neurosim_ep.scheduler.kernels import Kernel
-from neurosim_ep.scheduler.phases import Phase
 from neurosim_ep.scheduler.rows import memory_rows, rows_of
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
 from neurosim_ep.scheduler.stillness import Stillness
@@ -47,13 +47,13 @@ class Reads:
     replayed: bool = False
 
 
-class Field:
+class RelaxationState:
     """States (rows, *shape) of every layer, changed in place, and the drives on them.
 
     ``input_drive`` (B, *shape) is the constant drive of layer 0 and ``nudge`` what is added in a nudge phase.
     ``senders`` knows what each neuron last sent. ``anchors`` make the reads where they are of reduced precision.
     ``change`` (rows, N) holds the largest change of each layer in the last step that was watched. ``order`` (B,) is the
-    number in the batch of the sample at each place; of the ``samples`` places of a field that is used again only the
+    number in the batch of the sample at each place; of the ``samples`` places of a state that is used again only the
     first ``batch`` may be taken.
     """
 
@@ -78,8 +78,7 @@ class Field:
         self.layers = len(states)
         self.tick = self.moment = 0
         self.fresh: list[int] = list(range(self.layers))
-        self.watching = False
-        self.step_over = False
+        self.watching = self.step_over = False
         self.change = states[0].new_zeros(len(states[0]), self.layers)
         self.order = torch.arange(self.samples, device=input_drive.device)
         self.routing: dict[int, Tensor] = {}
@@ -90,12 +89,12 @@ class Field:
         self._still = Stillness(states, self.copies if self.down.apart else 1, reads.replayed)
         if self.down.apart:
             known = senders if self.obeys else None
-            held = [known.held(n, state) if known else state.clone() for n, state in enumerate(states)]
-            self.down.free = [channels_last(state[:: self.copies]) for state in held]
+            received = [known.received(n, state) if known else state.clone() for n, state in enumerate(states)]
+            self.down.free = [channels_last(state[:: self.copies]) for state in received]
 
     @property
     def kind(self) -> Hashable:
-        """What two fields must have in common for one to take over the contents of the other."""
+        """What two states must have in common for one to take over the contents of the other."""
         return tuple(self.phases), self.senders is not None, None if self.nudge is None else self.nudge.kind
 
     @property
@@ -116,7 +115,7 @@ class Field:
         """The moving states (R, *shape) of ``layer``."""
         return self.states[layer][: self.rows]
 
-    def seen(self, layer: int) -> Tensor:
+    def received(self, layer: int) -> Tensor:
         """What receivers know of the moving states of ``layer``."""
         return self.senders.last[layer][: self.rows] if self.obeys and self.senders else self.state(layer)
 
@@ -146,10 +145,9 @@ class Field:
 
     def read_down(self, edge: int) -> None:
         """Transposed read of ``edge``, routed as it last was, into the drive of its source."""
-        if self.silent(edge):
-            return
-        drive = self._feedback(edge, self.remembered(edge))
-        self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
+        if not self.silent(edge):
+            drive = self._feedback(edge, self.remembered(edge))
+            self._gather(self._feedbacks, self.network.edges[edge].source, edge, drive)
 
     def silent(self, edge: int) -> bool:
         """Whether nothing is passed down ``edge``, which need not be read then, unless somebody watches."""
@@ -185,7 +183,7 @@ class Field:
         """Forward read of ``edge``: its part of the drive of its target, and the argmax routing κ."""
         if self.kernels[edge].reads_synapses:
             for observer in self.observers:
-                observer.forward(self, edge, self.seen(self.network.edges[edge].source))
+                observer.forward(self, edge, self.received(self.network.edges[edge].source))
         return self.read(edge)
 
     def read(self, edge: int) -> tuple[Tensor, Tensor | None]:
@@ -207,13 +205,13 @@ class Field:
         routed = one.route(post, routing)
         if self.kernels[edge].reads_synapses:
             for observer in self.observers:
-                observer.transposed(self, edge, self.seen(one.source), post, primitive.Routed(routed, routing))
+                observer.transposed(self, edge, self.received(one.source), post, primitive.Routed(routed, routing))
         return self._transposed(edge, routed)
 
     def _driven(self, edge: int) -> Tensor:
         """What a transposed read of ``edge`` drives its columns with."""
         layer = self.network.edges[edge].target
-        return self.down.driven(edge, layer, self.seen(layer), self.active)
+        return self.down.driven(edge, layer, self.received(layer), self.active)
 
     def _fused(self, edge: int) -> FusedPasses | None:
         """The fused passes where ``edge`` has pooling for them."""
@@ -225,7 +223,7 @@ class Field:
 
     def _before_pooling(self, edge: int) -> Tensor:
         source = self.network.edges[edge].source
-        pre = self.seen(source)
+        pre = self.received(source)
         if self.anchors is not None:
             return self.anchors.forward(edge, pre)
         return self._still.forward(edge, self.kernels[edge], source, pre)
@@ -249,7 +247,7 @@ class Field:
         """Make the present states at ``places`` of those that move what reads of reduced precision start from."""
         if self.anchors is not None:
             for number, edge in enumerate(self.network.edges[1:], 1):
-                self.anchors.take(number, self.seen(edge.source), self._driven(number), self.samples, places)
+                self.anchors.take(number, self.received(edge.source), self._driven(number), self.samples, places)
 
     def remember(self, edge: int, routing: Tensor | None) -> None:
         """Keep the routing of ``edge`` until it is read again."""
@@ -265,6 +263,15 @@ class Field:
     def remembered(self, edge: int) -> Tensor | None:
         """The routing last kept for ``edge``."""
         return self.routing[edge][: self.rows] if edge in self.routing else None
+
+    def update(self, layer: int) -> None:
+        """Read all edges of ``layer`` from fresh states, and write it; edge 0, which the image drives, is read once."""
+        for edge in self.network.incoming[layer]:
+            if edge > 0:
+                self.read_up(edge)
+        for edge in self.network.outgoing[layer]:
+            self.read_down(edge)
+        self.write(layer)
 
     def write(self, layer: int) -> None:
         """Put ``layer`` at σ of its drive, which its edges have been read for."""
@@ -293,7 +300,7 @@ class Field:
             assert forward is not None
             drive = forward if feedback is None else forward.add_(feedback)
         if self.nudge is not None:
-            self.nudge.add_(layer, drive, self.seen(layer))
+            self.nudge.add_(layer, drive, self.received(layer))
         return drive
 
     def _input_plus(self, feedback: Tensor | None) -> Tensor:
@@ -320,17 +327,17 @@ class Field:
         for observer in self.observers:
             observer.end(self)
 
-    def twin(self) -> Field:
-        """A field of the same shape with buffers of its own, and no observers."""
+    def twin(self) -> RelaxationState:
+        """A state of the same shape with buffers of its own, and no observers."""
         nudge, senders, anchors = self.nudge, self.senders, self.anchors
-        return Field(
+        return RelaxationState(
             self._reads, self.input_drive.clone(), [state.clone() for state in self.states], self.phases,
             nudge=None if nudge is None else nudge.twin(), senders=None if senders is None else senders.fork(1),
             anchors=anchors,
         )  # fmt: skip
 
-    def load(self, other: Field) -> None:
-        """Take over the contents of a field of the same kind, all samples in the order of the batch, as many as there
+    def load(self, other: RelaxationState) -> None:
+        """Take over the contents of a state of the same kind, all samples in the order of the batch, as many as there
         are in both; other places keep what they hold.
         """
         self.active, self.tick, self.moment, self.fresh = self.samples, 0, 0, list(range(self.layers))
@@ -341,15 +348,15 @@ class Field:
             rows = min(len(mine), len(theirs))
             mine[:rows].copy_(theirs[:rows])
 
-    def admit(self, other: Field, places: Tensor) -> None:
-        """Give the samples of ``other``, a prepared field of the same kind, these places (int64), in their order."""
+    def admit(self, other: RelaxationState, places: Tensor) -> None:
+        """Give the samples of ``other``, a prepared state of the same kind, these places (int64), in their order."""
         if self.anchors is not None and other.anchors is not None:
             self.anchors.admit(other.anchors, places)
         for mine, theirs, copies in self._shared(other):
             mine.index_copy_(0, rows_of(places, copies), theirs)
 
-    def _shared(self, other: Field) -> list[tuple[Tensor, Tensor, int]]:
-        """What a field of the same kind is told of its samples: this one's, that one's, and the rows of a sample."""
+    def _shared(self, other: RelaxationState) -> list[tuple[Tensor, Tensor, int]]:
+        """What a state of the same kind is told of its samples: this one's, that one's, and the rows of a sample."""
         pairs = [(self.change, other.change), *zip(self.states, other.states, strict=True)]
         pairs += [(self.routing[layer], kept) for layer, kept in other.routing.items() if layer in self.routing]
         if self.nudge is not None and other.nudge is not None:
@@ -365,9 +372,7 @@ class Field:
         for buffer, copies in self._buffers():
             first, second = (rows_of(places, copies) for places in (front, back))
             rows = memory_rows(buffer)
-            kept = rows[first]
-            rows[first] = rows[second]
-            rows[second] = kept
+            rows[first], rows[second] = rows[second], rows[first]
 
     def restore_order(self) -> None:
         """Put every sample back where it was in the batch; all are shown again."""

@@ -20,7 +20,7 @@ PREFIX = "module."  # what torch.nn.DataParallel puts before every name
 COUNTER = "num_batches_tracked"  # of batch normalisation: matters in training only
 
 
-def read_foreign(section: TeacherSection, teacher: Teacher, device: torch.device) -> dict[str, Tensor]:
+def read_pretrained(section: TeacherSection, teacher: Teacher, device: torch.device) -> dict[str, Tensor]:
     """The state_dict that ``teacher`` gets from the file ``section.state_dict``.
 
     A convolution before batch normalisation has no bias in ``teacher``; that of the file is taken off the running mean,
@@ -79,7 +79,7 @@ def _read(path: str, device: torch.device) -> dict[str, Tensor]:
         content = torch.load(resources.at_home(path), map_location=device, weights_only=True)
     except OSError as problem:
         raise CheckpointError(f"{path}: cannot be read ({problem.strerror}); check teacher.state_dict") from problem
-    except Exception as problem:  # whatever unpickling a foreign file raises
+    except Exception as problem:  # whatever unpickling a file of others raises
         raise CheckpointError(
             f"{path}: holds something else than tensors ({type(problem).__name__}), which is never loaded; "
             "save the weights with torch.save(model.state_dict(), ...)"
