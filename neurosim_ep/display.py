@@ -21,6 +21,11 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def labelled(label: str, sentences: Iterable[str]) -> list[tuple[str, str]]:
+    """Rows of pairs for ``sentences``, the ``label`` beside the first."""
+    return [(label if number == 0 else "", said) for number, said in enumerate(sentences)]
+
+
 def html_table(rows: Sequence[Mapping[str, str]], caption: str) -> str:
     """The same as HTML, below a ``caption``."""
     head = "".join(f'<th style="text-align: left">{escape(name)}</th>' for name in rows[0])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.load import open_run as open_for_pictures
-from neurosim_ep.display import html_pairs
+from neurosim_ep.display import html_pairs, labelled
 from neurosim_ep.errors import CheckpointError, UsageError
 from neurosim_ep.record.frames import TABLES, Traffic, read_frame, read_traffic
 
@@ -99,6 +99,11 @@ class RunReader:
         """
         found = self.info.get("learning")
         return dict(found) if isinstance(found, Mapping) else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run was warned of so far, each kind in one sentence with its layers, epochs and remedy."""
+        return [str(one["sentence"]) for one in self.info.get("warnings") or []]
 
     @cached_property
     def scenario(self) -> Scenario:
@@ -210,7 +215,7 @@ class RunReader:
             rows.append(("test accuracy", f"{metrics['test_accuracy']:.1%} (best {best:.1%})"))
         if (learning := self.learning) is not None:
             rows.append(("verdict", str(learning.get("verdict"))))
-        rows += [("EP or backprop" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
+        rows += labelled("warned of", self.warnings) + labelled("EP or backprop", self.verdict)
         return [*rows, ("run directory", str(self.path))]
 
     def __repr__(self) -> str:

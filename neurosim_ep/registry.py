@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import ast
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module, util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from neurosim_ep.errors import UsageError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import EntryPoint, EntryPoints
 
 
 class Named(Protocol):
@@ -95,10 +96,8 @@ class Registry(Generic[T]):
         return self.own[name] if name in self.own else self._loaded(self._entry_points()[name])
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        from importlib.metadata import entry_points
-
         found: dict[str, EntryPoint] = {}
-        for point in entry_points(group=self.group):
+        for point in _installed(_places()).select(group=self.group):
             taken = found.get(point.name)
             if point.name in self.own or (taken is not None and taken.value != point.value):
                 raise UsageError(f"{self._spelled(point)}: this name is taken; rename the entry point, or uninstall it")
@@ -126,6 +125,19 @@ class Registry(Generic[T]):
     def _spelled(self, point: EntryPoint) -> str:
         package = "another package" if point.dist is None else point.dist.name
         return f"{self.kind} {point.name} ({point.value} of {package})"
+
+
+def _places() -> tuple[tuple[str, int], ...]:
+    """The folders that packages are imported from, and when anything was installed in each last."""
+    return tuple((place, Path(place).stat().st_mtime_ns) for place in sys.path if Path(place).is_dir())
+
+
+@cache
+def _installed(places: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """The entry points of all packages in ``places``: found by reading a file of every package."""
+    from importlib.metadata import entry_points
+
+    return entry_points()
 
 
 class Written(NamedTuple):

@@ -5,10 +5,13 @@ not tested, what is left by a kill does not depend on it.
 """
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from neurosim_ep.interrupts import NUMBERS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("repeatable", derandomize=True)
@@ -20,3 +23,14 @@ def disk_without_waits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture
+def signals_heard() -> Iterator[None]:
+    """Programs that a test starts do not inherit that signals are ignored, as they are below nohup and ``&``."""
+    ignored = [number for number in NUMBERS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

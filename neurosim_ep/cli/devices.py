@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
@@ -18,7 +19,8 @@ from neurosim_ep.errors import UsageError
     "--out", required=True, type=click.Path(path_type=Path), metavar="FILE.toml", help="Device file to write."
 )
 @click.option("--force", is_flag=True, help="Write the device file of a bad fit, too.")
-def fit_device_command(data: Path, model: str, out: Path, force: bool) -> None:
+@answering
+def fit_device_command(data: Path, model: str, out: Path, force: bool) -> Answer:
     """Fit a memory device to measured pulses, as a device file.
 
     CSV has a row per reading: pulse, direction (up or down), conductance_S (or _uS, _nS) or weight, and cycle and
@@ -32,8 +34,8 @@ def fit_device_command(data: Path, model: str, out: Path, force: bool) -> None:
         raise UsageError(f"--out {out}: must end in .toml; its pictures are written beside it")
     refuse_existing(out, out.with_suffix(".svg"), out.with_suffix(".png"))
     found = fit_device(data, model)
-    click.echo(table(found.rows()))
     if found.doubts and not force:
+        click.echo(table(found.rows()), err=True)
         raise UsageError(f"{data}: {'; '.join(found.doubts)}; nothing was written (--force writes it all the same)")
     sweeps = [devices.FittedSweep(s.raising, s.pulses, s.w, found.predicted(s)) for s in found.data.sweeps]
     subtitle = (
@@ -42,5 +44,10 @@ def fit_device_command(data: Path, model: str, out: Path, force: bool) -> None:
     title = f"Device {out.stem}: {found.chosen.kind} model"
     drawn = style.save(lambda: devices.draw_fit(sweeps, title, subtitle, found.data.range_S), out.with_suffix(""))
     found.write(out)
-    for path in (out, *drawn):
-        click.echo(path)
+
+    def show() -> None:
+        click.echo(table(found.rows()))
+        for path in (out, *drawn):
+            click.echo(path)
+
+    return Answer({**found.document(), "files": [out, *drawn]}, show)

@@ -120,10 +120,10 @@ def _check(recording: Recording, component: str | None, layer: int | None) -> No
 
 def _decide(recording: Recording, style: str, label: str, picture: Path | None) -> None:
     """Say which numbers decide in ``style``, and draw it."""
-    from neurosim_ep.hardware.bill.sensitivity import sensitivity
+    from neurosim_ep.hardware.bill.sensitivity import sensitivities
     from neurosim_ep.hardware.chip.styles import Style
 
-    found = sensitivity(recording, Style(style))
+    found = sensitivities(recording)[Style(style)]
     for sentence in found.sentences:
         click.echo(f"- {sentence}")
     if picture is not None:

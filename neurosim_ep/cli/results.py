@@ -90,12 +90,16 @@ def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
     help="Of packets: the chip that sends them; default event.",
 )
 @click.option("--tile", type=click.IntRange(min=0), help="Of spice: number of the tile in tiles.csv; default 0.")
-def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> None:
+@click.option(
+    "--set", multiple=True, metavar="SECTION.KEY=VALUE", shell_complete=completion.key,
+    help="Of neurosim and spice: override one key of the run's scenario; repeatable.",
+)  # fmt: skip
+def export(run_dir: Path, form: str, out: Path, **choices: str | int | tuple[str, ...] | None) -> None:
     """Write what a run recorded for another simulator.
 
     The packets of one mean sample; for neurosim and spice, the last weights and the states at rest on a test image.
     """
-    exporter, chosen = EXPORTERS[form](), {name: value for name, value in choices.items() if value is not None}
+    exporter, chosen = EXPORTERS[form](), {name: value for name, value in choices.items() if value not in (None, ())}
     for line in (*exporter.told(exporter.export(run_dir, out, **chosen)), out):
         click.echo(line)
 
@@ -106,9 +110,10 @@ def export(run_dir: Path, form: str, out: Path, **choices: str | int | None) -> 
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
 @set_option
 @machine_options
+@answering
 def gdu_command(
     target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str, threads: int | None
-) -> None:
+) -> Answer:
     """Compare EP's weight updates with those of BPTT, tick by tick.
 
     On the initial weights of a scenario, or on the last weights of a run.
@@ -118,10 +123,14 @@ def gdu_command(
     from neurosim_ep.diagnosis.gdu_report import gdu
 
     report = gdu(checked, out, samples=samples, overrides=overrides, device=device, threads=threads)
-    click.echo(table(report.rows()))
-    for note in report.notes:
-        click.echo(f"note: {note}")
-    click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+
+    def show() -> None:
+        click.echo(table(report.rows()))
+        for note in report.notes:
+            click.echo(f"note: {note}")
+        click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+
+    return Answer({**report.document, "layers": report.found.layers, "folder": report.out}, show)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli import completion
+from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import device_option
 
@@ -20,7 +21,8 @@ from neurosim_ep.cli.options import device_option
 @click.option("--on", type=click.Choice(["local", "slurm"]), default="local", show_default=True, help="Where they run.")
 @click.option("--retry", is_flag=True, help="Also try the points again that failed or diverged.")
 @device_option
-def sweep_command(target: str, out: Path | None, jobs: int | None, on: str, retry: bool, device: str) -> None:
+@answering
+def sweep_command(target: str, out: Path | None, jobs: int | None, on: str, retry: bool, device: str) -> Answer:
     """Run, or estimate, all points of a sweep.
 
     SWEEP_OR_DIR is a sweep file, a shipped name, or the directory of a sweep that is to go on; so does the same command
@@ -33,6 +35,11 @@ def sweep_command(target: str, out: Path | None, jobs: int | None, on: str, retr
         click.echo(message, err=True)
 
     progress = work_off(open_sweep(target, out, say), on, jobs, device, retry, say)
-    for row in progress.rows.values():
-        click.echo(f"{row['point']}  {row['status']}  {outcome(row)}".rstrip())
-    click.echo(progress.sweep.path / "points.csv")
+    rows, path = list(progress.rows.values()), progress.sweep.path / "points.csv"
+
+    def show() -> None:
+        for row in rows:
+            click.echo(f"{row['point']}  {row['status']}  {outcome(row)}".rstrip())
+        click.echo(path)
+
+    return Answer({"points": rows, "table": path}, show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,13 @@ class AtRest:
     free: Relaxation
 
     @classmethod
-    def of(cls, run_dir: Path) -> AtRest:
-        """The run in ``run_dir`` with the first test image of the class-balanced choice.
+    def of(cls, run_dir: Path, overrides: Sequence[str] = ()) -> AtRest:
+        """The run in ``run_dir``, changed by ``overrides``, with the first test image of the class-balanced choice.
 
         Raises :class:`CheckpointError` or :class:`DataError` for a run that cannot be opened again,
         :class:`DivergenceError` when states are not finite.
         """
-        run = Experiment.open(run_dir, device="cpu")
+        run = Experiment.open(run_dir, device="cpu", overrides=overrides)
         image = choose_samples(run, 1)
         free = run.rest(image.x, image.start)
         if not all(state.isfinite().all() for state in free.states):

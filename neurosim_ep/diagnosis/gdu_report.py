@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,11 +41,12 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class GduReport:
-    """What :func:`gdu` leaves: the folder, the comparison, and what must be known to read it, a line each."""
+    """What :func:`gdu` leaves: the folder, the comparison, what must be known to read it, a line each, and gdu.json."""
 
     out: Path
     found: Gdu
     notes: list[str]
+    document: dict[str, Any]
 
     def rows(self) -> list[dict[str, str]]:
         """The summary table, one row per connection: symmetric EP in full, and the relative RMSE of either side."""
@@ -112,10 +114,10 @@ def gdu(
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):
         raise DivergenceError("diverged: states or gradients are not finite; lower network.weight_scale")
     notes = [*filter(None, [experiment.other_images]), *_notes(scenario, setting, found)]
-    report = GduReport(folder, found, notes)
+    document = _document(found, notes, experiment, setting, samples) | {"seconds": time.perf_counter() - began}
     with new_folder(folder, "made") as staging:
-        _write(staging, report, experiment, setting, samples, began)
-    return report
+        _write(staging, found, document)
+    return GduReport(folder, found, notes, document)
 
 
 def _sweeps(scenario: Scenario) -> bool:
@@ -144,17 +146,21 @@ def _notes(scenario: Scenario, setting: Setting, found: Gdu) -> list[str]:
     return notes
 
 
-def _write(
-    folder: Path, report: GduReport, experiment: Experiment, setting: Setting, samples: int, began: float
-) -> None:
+def _write(folder: Path, found: Gdu, document: dict[str, Any]) -> None:
     """Tables, gdu.json and pictures."""
     from neurosim_ep.analysis.gdu import draw_gdu
 
-    scenario, found = experiment.scenario, report.found
     tables = {"gdu": found.ticks, "gdu_layers": found.layers, "gdu_synapses": found.synapses}
     for name, rows in tables.items():
         write_table(folder / f"{name}.csv", rows)
-    document = {
+    write_json(folder / "gdu.json", document)
+    draw_gdu(folder)
+
+
+def _document(found: Gdu, notes: list[str], experiment: Experiment, setting: Setting, samples: int) -> dict[str, Any]:
+    """What gdu.json says of the comparison."""
+    scenario = experiment.scenario
+    return {
         "schema_version": SCHEMA_VERSION,
         "name": scenario.scenario.name,
         "source": "initial weights" if experiment.directory is None else str(experiment.directory.path),
@@ -172,15 +178,12 @@ def _write(
         "number_format": "float64",
         "free_residual": found.residual,
         "at_rest": not found.restless,
-        "notes": report.notes,
+        "notes": notes,
         "definitions": DEFINITIONS,
         "versions": versions(),
         "device": str(experiment.device),
         "finished": iso_time(datetime.now(UTC)),
-        "seconds": time.perf_counter() - began,
     }
-    write_json(folder / "gdu.json", document)
-    draw_gdu(folder)
 
 
 def _finite(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ class NeuroSim(Exporter[AtRest]):
         "weights, an update of them and inputs of DNN+NeuroSim: the last weights, and states at rest on a test image"
     )
     files = (NETWORK, COMMAND, "weight_*.csv", "weightOld_*.csv", "input_*.csv")
+    choices = ("set",)
 
-    def read(self, run_dir: Path, **choices: Any) -> AtRest:
+    def read(self, run_dir: Path, *, set: Sequence[str] = (), **choices: Any) -> AtRest:
         """The run at rest; raises what :meth:`AtRest.of` does."""
-        return AtRest.of(run_dir)
+        return AtRest.of(run_dir, set)
 
     def write(self, folder: Path, found: AtRest) -> dict[str, Any]:
         """See :meth:`Exporter.write`."""

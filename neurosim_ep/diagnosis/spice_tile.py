@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,13 @@ class Spice(Exporter[tuple[AtRest, Tile]]):
     name = "spice"
     sentence = "netlists of one tile for SPICE: its cells, wires and drivers, read at rest on a test image"
     files = ("tile_*.cir", CURRENTS)
-    choices = ("tile",)
+    choices = ("tile", "set")
 
-    def read(self, run_dir: Path, *, tile: int = 0, **choices: Any) -> tuple[AtRest, Tile]:
+    def read(self, run_dir: Path, *, tile: int = 0, set: Sequence[str] = (), **choices: Any) -> tuple[AtRest, Tile]:
         """The run at rest, and its tile of this number. Raises :class:`UsageError` where it has none, or where a weight
         takes another number of cells than one or two, and what :meth:`AtRest.of` does.
         """
-        found = AtRest.of(run_dir)
+        found = AtRest.of(run_dir, set)
         plan = found.run.model.plan
         if tile >= len(plan.tiles):
             raise UsageError(

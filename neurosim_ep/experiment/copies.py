@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from neurosim_ep import resources
-from neurosim_ep.errors import CheckpointError, HardwareModelError
+from neurosim_ep.errors import CheckpointError, HardwareModelError, UsageError
 from neurosim_ep.scenario.schema import HardwareSection
 
 HARDWARE = "hardware.toml"
@@ -36,11 +36,18 @@ def copies(hardware: HardwareSection) -> dict[str, bytes]:
     }
 
 
-def with_copies(hardware: HardwareSection, directory: Path) -> HardwareSection:
+def with_copies(hardware: HardwareSection, directory: Path, overrides: Sequence[str] = ()) -> HardwareSection:
     """``hardware`` with the files in the run ``directory`` in place of those it names.
 
-    Raises :class:`CheckpointError` where one is missing.
+    Raises :class:`CheckpointError` where one is missing, :class:`UsageError` where ``overrides`` name others.
     """
+    named = {f"hardware.{place.section}.{place.key}" for place, _ in _named(hardware)} | {"hardware.model"}
+    for override in overrides:
+        if (key := override.partition("=")[0].strip()) in named:
+            raise UsageError(
+                f"--set {override}: a run keeps copies of the files of its hardware and uses these; leave {key} away, "
+                "price the run on another chip with `neurosim-ep recost`, or start another one"
+            )
     changes = {
         place.section: getattr(hardware, place.section).model_copy(update={place.key: str(directory / place.copy)})
         for place, _ in _named(hardware)

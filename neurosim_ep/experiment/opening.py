@@ -74,7 +74,7 @@ class Experiment:
         takes from files about hardware comes from its own copies.
 
         Raises :class:`CheckpointError` where the directory or its checkpoint cannot be used, :class:`UsageError` for a
-        device that this machine lacks.
+        device that this machine lacks, or other files of hardware.
         """
         if isinstance(target, Scenario):
             return cls(target, select_device(device), exact=exact, blank=blank, ranks=ranks)
@@ -82,7 +82,7 @@ class Experiment:
         require(directory.path, SCENARIO)
         scenario, place = load_scenario(directory.path / SCENARIO, overrides), select_device(device)
         if not exact:
-            hardware = with_copies(scenario.hardware, directory.path)
+            hardware = with_copies(scenario.hardware, directory.path, overrides)
             scenario = scenario.model_copy(update={"hardware": hardware})
         checkpoint = load_checkpoint(directory.checkpoints, place)
         if known := checkpoint.get("kept"):  # not of earlier versions

@@ -185,8 +185,14 @@ TABLES: dict[str, dict[str, Column]] = {
         "backprop_J": Column("J", "energy of backpropagation on the same tiles, clocked, per training sample"),
         **{f"backprop_{end}_J": Column("J", f"energy of backpropagation {told}") for end, told in _ENDS.items()},
         "backprop_latency_s": Column("s", "time of backpropagation per training sample"),
-        "ratio_low": Column("", "smallest energy of EP / backpropagation within the intervals"),
-        "ratio_high": Column("", "largest energy of EP / backpropagation within the intervals"),
+        "area_m2": Column("m²", "area of the chip in this style; settling has tiles for every position"),
+        "backprop_area_m2": Column("m²", "area of the chip with the memories of backpropagation"),
+        "ratio_low": Column(
+            "", "smallest energy of EP / backpropagation within the intervals; empty until a run is at its end"
+        ),
+        "ratio_high": Column(
+            "", "largest energy of EP / backpropagation within the intervals; empty until a run is at its end"
+        ),
     },
     "sensitivity.csv": {
         **_STYLE,

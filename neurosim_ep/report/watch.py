@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 EVERY = 1.0
 """Seconds between two looks."""
-ROWS, WARNINGS = 10, 3
-"""Epochs and warnings that are shown, the last ones."""
+ROWS = 10
+"""Epochs that are shown, the last ones."""
 WIDTH, HEIGHT = 30, 6
 """Letters of a curve."""
 Row = dict[str, float]
@@ -37,7 +37,6 @@ class Look:
     info: Mapping[str, Any]
     rows: Sequence[Row]
     epochs: int
-    warnings: Sequence[str]
     alive: bool
 
     @property
@@ -68,11 +67,9 @@ def look(path: Path) -> Look:
     try:
         scenario = tomllib.loads((path / SCENARIO).read_text(encoding="utf-8"))
         epochs = int(scenario["training"]["epochs"])
-        log = (path / "run.log").read_text(encoding="utf-8", errors="replace") if (path / "run.log").exists() else ""
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise CheckpointError(f"{path / SCENARIO}: cannot be read ({problem!r}); was it edited?") from problem
-    warned = list(dict.fromkeys(line.partition("warning: ")[2] for line in log.splitlines() if " warning: " in line))
-    return Look(path, directory.info(), _rows(path / "epochs.csv"), epochs, warned[-WARNINGS:], alive)
+    return Look(path, directory.info(), _rows(path / "epochs.csv"), epochs, alive)
 
 
 def _rows(path: Path) -> list[Row]:
@@ -148,7 +145,7 @@ def picture(found: Look) -> RenderableType:
         for name, title, form in (("test_accuracy", "test accuracy", ".1%"), ("loss", "loss", ".3g"))
         if len(found.rows) > 1
     ]
-    warned = [Text(f"warning: {line}", style="yellow") for line in found.warnings]
+    warned = [Text(f"warning: {one['sentence']}", style="yellow") for one in found.info.get("warnings") or []]
     return Group(head, *([table] if found.rows else []), Columns(curves, padding=(1, 4)), *warned)
 
 

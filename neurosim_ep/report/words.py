@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,9 +15,6 @@ from neurosim_ep.report.markup import Html, duration, join, plain, show, tag
 from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT
 from neurosim_ep.telemetry.resolution import RESOLVED
 
-WARNED = re.compile(r"^\S+ warning: (?:epoch (\d+): )?(.*)$")
-EPOCH = re.compile(r"^\S+ epoch=(\d+) ")
-FIGURES = re.compile(r"\d[\d.,e+%-]*|\(seen by batch.*?\)")
 FAINT = 1e-4
 """Smallest over largest gradient of a layer below which errors hardly reach it."""
 STATUS = {
@@ -108,7 +104,7 @@ def findings(run: Run, log: str, diagnosis: Mapping[str, Any] | None) -> list[Fi
     found += [*_accuracy(run), *_rest(run), *_layers(run)]
     verdict = run.info.get("verdict") or []
     found += [Finding("", "EP against backpropagation" if not n else "", plain(said)) for n, said in enumerate(verdict)]
-    found += warnings(log)
+    found += _warnings(run)
     if diagnosis:
         found += [
             Finding("", "" if n else "Diagnosis", plain(said)) for n, said in enumerate(diagnosis.get("findings") or [])
@@ -223,26 +219,12 @@ def _extremes(rows: pd.DataFrame, values: pd.Series[Any] | None) -> tuple[tuple[
     return (str(names[low]), float(numbers[low])), (str(names[high]), float(numbers[high]))
 
 
-def warnings(log: str) -> list[Finding]:
-    """Warnings of ``run.log``, each kind once with the epochs that it came in."""
-    epoch, last, found = 1, 0, dict[str, tuple[list[int], str]]()
-    for line in log.splitlines():
-        if (done := EPOCH.match(line)) is not None:
-            epoch = last = int(done[1])
-        elif (said := WARNED.match(line)) is not None:
-            known = found.setdefault(FIGURES.sub("#", said[2]), ([], ""))[0]
-            known.append(int(said[1] or epoch))
-            found[FIGURES.sub("#", said[2])] = known, said[2]
-    return [
-        Finding("warn" if max(epochs) >= last else "", "Warning", f"{said} ({_epochs_said(epochs, last)})")
-        for epochs, said in found.values()
-    ]
-
-
-def _epochs_said(epochs: list[int], last: int) -> str:
-    known = sorted(set(epochs))
-    words = f"epoch {known[0]}" if len(known) == 1 else f"{len(known)} epochs, {known[0]} to {known[-1]}"
-    return words if known[-1] >= last else f"{words}; not since"
+def _warnings(run: Run) -> Iterator[Finding]:
+    """Each kind of warning of the run once; those that its last epoch had none of are over."""
+    last = len(_epochs(run))
+    for one in run.info.get("warnings") or []:
+        over = one["epochs"][-1] < last
+        yield Finding("" if over else "warn", "Warning", f"{one['sentence']}{'; not since' if over else ''}")
 
 
 def findings_list(found: list[Finding]) -> Html:

@@ -89,7 +89,7 @@ class LayerHealth:
                 if (name, cause) not in self.reported:
                     self.reported.add((name, cause))
                     kind, remedy = KINDS[cause]
-                    found.append(Alert(f"layer {name} {text} (seen by batch {self.last})", kind, name, remedy))
+                    found.append(Alert(f"layer {name} {text} (seen by batch {self.last})", kind, [name], remedy))
         return found
 
 

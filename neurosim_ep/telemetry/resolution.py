@@ -147,11 +147,11 @@ class Resolution:
         if not self.nudges:
             return []
         nudges = torch.stack(self.nudges).mean(0).tolist()
-        coarse = []
+        coarse = {}
         for name, nudge, columns in zip(self.names, nudges, self.columns(), strict=True):
             step = columns["adc_step_nudge"]
             if step is not None and nudge < RESOLVED * step:
-                coarse.append(f"{name} (step {step:.1e}, nudge {nudge:.1e})")
+                coarse[name] = f"{name} (step {step:.1e}, nudge {nudge:.1e})"
         if not coarse:
             return []
         kind = "the converters cannot resolve the nudge signal"
@@ -159,7 +159,7 @@ class Resolution:
             "raise hardware.converters.adc_bits or relaxation.beta, or narrow the range (adc_range, "
             "calibration_quantile)"
         )
-        return [Alert(f"{kind} |s+ - s-| of {', '.join(coarse)}; {remedy}", kind, remedy=remedy)]
+        return [Alert(f"{kind} |s+ - s-| of {', '.join(coarse.values())}; {remedy}", kind, coarse, remedy)]
 
     def _means(self, batches: Sequence[Sequence[Tensor]]) -> list[list[float]]:
         """Means over the sampled batches, forward and transposed of each layer."""

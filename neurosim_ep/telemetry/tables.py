@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from neurosim_ep.experiment.model import Model
-from neurosim_ep.hardware.bill.backprop import compare
+from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import most_frugal, sensitivity, verdict
+from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
-from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.record.growing import GrowingFile
 from neurosim_ep.record.logs import CsvTable, write_table
@@ -50,7 +49,7 @@ class RunTables:
         self.growing = {table.path.name: table for table in (self.epochs, self.layers, self.residual)}
         self.tiles = model.plan.to_frame()
         self.counts = TileCounts.zeros(len(self.tiles))
-        self.priced: tuple[Recording, pd.DataFrame] | None = None
+        self.priced: Summary | None = None
 
     def open(self) -> None:
         """Write what is known before training: memory.csv, area.csv, and the tile plan with nothing counted yet."""
@@ -67,14 +66,13 @@ class RunTables:
         self.counts += counts
         if self.counts.batches:
             recording = self.model.recording(self.counts)
-            cost = bill(recording)
-            self.priced = recording, cost
+            self.priced = Summary(recording)
             tables = {
-                "noc": message_table(recording), "cost": cost,
+                "noc": message_table(recording), "cost": self.priced.bill,
                 "places": place_table(recording), "links": link_table(recording),
             }  # fmt: skip
             self.traffic.append(epoch, record.traffic, tables)
-            self._write_bill(recording, cost)
+            self._write_bill(self.priced)
         self.layers.add(self._layer_rows(epoch, record, test, counts))
         self.residual.add({"epoch": epoch, **row} for row in record.residuals)
         row = {
@@ -102,26 +100,23 @@ class RunTables:
         """
         if self.priced is None:
             return {}
-        recording, cost = self.priced
-        totals = energy_by(cost).set_index("style")["energy_J"]
+        totals = energy_by(self.priced.bill).set_index("style")["energy_J"]
         costs = {}
         for style in Style:
             costs[f"energy_{style}_J"] = float(totals[style]) / self.counts.samples
-            costs[f"latency_{style}_s"] = sum(latencies_s(recording, style).values()) / self.counts.samples
+            costs[f"latency_{style}_s"] = sum(latencies_s(self.priced.recording, style).values()) / self.counts.samples
         return costs
 
     def decide(self) -> list[str]:
-        """Write sensitivity.csv, of the style that takes the least energy; returns who wins and which numbers decide,
-        in words. Nothing where no traffic was recorded.
+        """Write sensitivity.csv, of the style that takes the least energy, and the ends of the ratios that follow from
+        it; returns who wins and which numbers decide, in words. Nothing where no traffic was recorded.
         """
         if self.priced is None:
             return []
-        recording, cost = self.priced
-        comparisons = compare(recording, cost)
-        best = most_frugal(comparisons, recording.chip.model)
-        found = sensitivity(recording, Style(best.style))
+        self._write_comparison(self.priced.comparisons)
+        found = self.priced.sensitivities[Style(self.priced.best.style)]
         write_table(self.directory.path / "sensitivity.csv", [one._asdict() for one in found.swings])
-        return verdict(comparisons, best, found)
+        return [self.priced.verdict, *found.sentences]
 
     def go_on_after(self, epoch: int) -> None:
         """Drop what was written after ``epoch``, which will be computed again, and write anew what follows from the
@@ -132,9 +127,8 @@ class RunTables:
         self.traffic.truncate_to(epoch)
         self.open()
         if self.counts.batches:
-            recording = self.model.recording(self.counts)
-            self.priced = recording, bill(recording)
-            self._write_bill(*self.priced)
+            self.priced = Summary(self.model.recording(self.counts))
+            self._write_bill(self.priced)
 
     def state_dict(self) -> dict[str, Any]:
         """The counts so far, as tensors and plain values, and how far the tables have grown."""
@@ -162,11 +156,13 @@ class RunTables:
             table.load_state_dict(state["grown"][name])
         self.traffic.require(epoch, self.counts)
 
-    def _write_bill(self, recording: Recording, cost: pd.DataFrame) -> None:
-        comparison = [one._asdict() for one in compare(recording, cost)]
-        write_table(self.directory.path / "comparison.csv", comparison)
-        write_table(self.directory.path / "cost.csv", cost)
+    def _write_bill(self, priced: Summary) -> None:
+        self._write_comparison(compare(priced.recording, priced.bill, {}))
+        write_table(self.directory.path / "cost.csv", priced.bill)
         self._write_tiles()
+
+    def _write_comparison(self, found: Sequence[Comparison]) -> None:
+        write_table(self.directory.path / "comparison.csv", [one._asdict() for one in found])
 
     def _write_tiles(self) -> None:
         write_table(self.directory.path / "tiles.csv", tile_table(self.tiles, self.counts))

@@ -194,11 +194,11 @@ class TilePlan:
 
     def tile_range(self, connection: int) -> slice:
         """Tile indices of a connection; reshaped to :meth:`grid` they are [row_block, col_block]."""
-        start = self._starts[connection]
-        return slice(start, start + math.prod(self.grid(connection)))
+        return slice(*self.starts[connection : connection + 2])
 
     @cached_property
-    def _starts(self) -> list[int]:
+    def starts(self) -> list[int]:
+        """First tile of every connection, and after them the number of tiles."""
         sizes = [math.prod(self.grid(connection)) for connection in range(len(self.geometries))]
         return [0, *np.cumsum(sizes).tolist()]
 

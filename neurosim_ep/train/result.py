@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neurosim_ep.display import html_pairs
+from neurosim_ep.display import html_pairs, labelled
 from neurosim_ep.units import format_bits, format_si
 
 ALSO = 3  # findings of a run that did not learn that are shown, the verdict's own counted
@@ -30,6 +30,7 @@ class RunResult:
             where no traffic was recorded.
         learning: whether the network learned, and why not: ``verdict``, ``healthy`` and ``findings`` as in
             ``run.json``.
+        warnings: what the run was warned of, each kind in one sentence with its layers, epochs and remedy.
     """
 
     out: Path
@@ -41,6 +42,7 @@ class RunResult:
     teacher: dict[str, Any] | None = None
     verdict: list[str] = field(default_factory=list)
     learning: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows (label, value) for people."""
@@ -57,7 +59,7 @@ class RunResult:
             if energy is not None and latency is not None:
                 text = f"{format_si(energy, 'J')}, {format_si(latency, 's')} per training sample (recorded batches)"
                 rows.append((f"chip, {style}", text))
-        rows += [("EP or backprop" if number == 0 else "", said) for number, said in enumerate(self.verdict)]
+        rows += labelled("EP or backprop", self.verdict)
         if self.teacher is not None and "store_bytes" in self.teacher:
             keys = ("bytes_per_sample", "bytes_per_epoch", "store_bytes")
             sample, epoch, store = (format_bits(8 * self.teacher[key]) for key in keys)
@@ -65,6 +67,7 @@ class RunResult:
             rows.append(("targets, off chip", text))
         return [
             *self._learned(),
+            *labelled("warned of", self.warnings),
             *rows,
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
             ("run directory", str(self.out)),

@@ -84,6 +84,7 @@ def _report(experiment: Experiment) -> RunResult:
             teacher=info.get("teacher"),
             verdict=info.get("verdict", []),
             learning=info.get("learning"),
+            warnings=[one["sentence"] for one in info.get("warnings") or []],
         )  # fmt: skip
         result.summary()  # which needs all that a run writes there
     return result
@@ -99,6 +100,7 @@ def _go_on(
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     with experiment.reading() as info:
         asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
+        warned = list(info.get("warnings") or [])
     used = experiment.use_threads(asked, share_of(whole, ranks))
     if ranks.first and threads is None and used > (free := free_cores()):
         reporter.note(f"computing with the {used} threads of this run on {free} free cores; --threads {free} is faster")
@@ -123,6 +125,7 @@ def _go_on(
     with experiment.fitting():
         trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
         running.tables.load_state_dict(state["tables"], epoch)
+        running.alerts.go_on_after(epoch, warned)
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])

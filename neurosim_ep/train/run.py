@@ -148,13 +148,8 @@ class Running:
     alerts: Alerts = field(init=False)
 
     def __post_init__(self) -> None:
-        reporter, directory = self.reporter, self.directory
-
-        def warn(message: str) -> None:  # holds no run, whose files would stay open
-            reporter.warn(message)
-            directory.log(f"warning: {message}")
-
-        self.sinks, self.alerts = Sinks(self.scenario, directory.path, warn), Alerts(reporter.warn, directory.log)
+        self.alerts = Alerts(self.reporter.warn, self.directory.log)
+        self.sinks = Sinks(self.scenario, self.directory.path, self.alerts.add)
 
     def judged(self, *, diverged: bool = False) -> Learning:
         """Whether the network has learned by now."""
@@ -182,7 +177,7 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
         running.reporter.close()
         directory.settle(
             (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
-            seconds=before + time.perf_counter() - started,
+            warnings=running.alerts.document(), seconds=before + time.perf_counter() - started,
         )  # fmt: skip
         with suppress(OSError):  # of run.log, which says that a sink failed
             running.sinks.end(status)
@@ -201,13 +196,12 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
                     metrics = _one_epoch(running, epoch, metrics)
                     said = _say_new(running, said)
                     directory.update_run_json(
-                        metrics=metrics, seconds=before + time.perf_counter() - started,
-                        peak_memory=peak_memory(running.trainer.device),
+                        metrics=metrics, warnings=running.alerts.document(),
+                        seconds=before + time.perf_counter() - started, peak_memory=peak_memory(running.trainer.device),
                     )  # fmt: skip
                     ranks.agree()
             directory.update_run_json(verdict=running.tables.decide(), learning=running.judged().document())
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
-            running.alerts.close()
             running.tables.check()
         except BaseException as problem:
             with closing():
@@ -228,7 +222,7 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
     info = directory.info()
     result = RunResult(
         directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
-        info.get("verdict", []), info.get("learning"),
+        info.get("verdict", []), info.get("learning"), running.alerts.sentences(),
     )  # fmt: skip
     return ranks.told(result)
 
@@ -260,11 +254,9 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
 
 def _one_epoch(running: Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
-    began = time.perf_counter()
+    began, running.alerts.epoch = time.perf_counter(), epoch + 1
     reporter.follow(trainer.so_far)
-    record = trainer.train_epoch(
-        epoch, lambda batch: reporter.batch(epoch + 1, batch), lambda alert: running.alerts.add(epoch + 1, alert)
-    )
+    record = trainer.train_epoch(epoch, lambda batch: reporter.batch(epoch + 1, batch), running.alerts.add)
     test = trainer.evaluate()
     trainer.compare_weights()
     row = tables.write(epoch + 1, record, test, time.perf_counter() - began)

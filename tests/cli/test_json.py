@@ -101,6 +101,22 @@ def test_diagnose(run_dir: Path, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert found["findings"]
 
 
+def test_gdu(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    found = told(capsys, "gdu", "smoke", *SMALL, "--samples=2", "--out", str(tmp_path / "gdu"))
+    assert {layer["side"] for layer in found["layers"]} == {"right", "left", "symmetric"}
+    assert all(0 <= layer["relative_rmse"] <= 1 for layer in found["layers"])
+    assert found["folder"] == str(tmp_path / "gdu") and found["samples"] == 2
+
+
+def test_fit_device(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [f"{pulse},{way},{w}" for way, sign in (("up", 1), ("down", -1)) for pulse, w in enumerate([-sign, 0, sign])]
+    (tmp_path / "pulses.csv").write_text("\n".join(["pulse,direction,weight", *rows]))
+    found = told(capsys, "fit-device", str(tmp_path / "pulses.csv"), "--out", str(tmp_path / "mine.toml"))
+    assert found["model"] in [one["model"] for one in found["models"]] and found["doubts"] == []
+    assert all(one["source"] for one in found["constants"].values())
+    assert found["files"][0] == str(tmp_path / "mine.toml")
+
+
 def test_hardware_models(capsys: pytest.CaptureFixture[str]) -> None:
     names = [model["name"] for model in told(capsys, "hw", "list")["models"]]
     assert {"rram_32nm", "common"} <= set(names)
@@ -142,5 +158,6 @@ def test_who_offers_json() -> None:
     offered = {name for name, one in commands.items() if any("--json" in option.opts for option in one.params)}
     assert offered == {
         "run", "resume", "teach", "bench", "estimate", "recost", "check", "diagnose", "list", "schema", "explain",
+        "gdu", "fit-device", "sweep",
         "hw list", "hw show", "hw diff", "hw check", "hw schema",
     }  # fmt: skip

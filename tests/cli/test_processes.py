@@ -20,6 +20,8 @@ from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.train.resume import resume
 from neurosim_ep.train.run import run
 
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("signals_heard")]
+
 SMALL = (
     "data.train_samples=20", "data.test_samples=10", "training.epochs=3", "relaxation.free_steps=2",
     "relaxation.nudge_steps=2", "training.batch_size=10", "telemetry.plots=false", "telemetry.report=false",

@@ -90,6 +90,7 @@ def test_root_falls_back_to_the_environment(tmp_path: Path, monkeypatch: pytest.
     assert load("idx").num_classes == 4
 
 
+@pytest.mark.whole
 def test_real_cifar10_folder() -> None:
     root = Path(os.environ.get("NEUROSIM_EP_DATA", "no data"))
     if not (root / "train" / "airplane").is_dir():

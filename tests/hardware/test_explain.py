@@ -15,12 +15,15 @@ from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.tornado import draw_frame
 from neurosim_ep.cli import main
 from neurosim_ep.hardware.bill.action import Action, Work
-from neurosim_ep.hardware.bill.backprop import backprop_bill, compare, for_backprop
+from neurosim_ep.hardware.bill.anew import Anew, uncertain
+from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
+from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill, total_J
 from neurosim_ep.hardware.bill.explain import Explanation, explain
 from neurosim_ep.hardware.bill.explain_words import Told
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import most_frugal, sensitivity, uncertain, verdict
+from neurosim_ep.hardware.bill.sensitivity import sensitivities
+from neurosim_ep.hardware.bill.verdict import most_frugal, verdict
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
@@ -161,10 +164,10 @@ def test_numbers_without_a_formula_are_explained_too(monkeypatch: pytest.MonkeyP
 
 def test_swings_are_bills_with_another_number() -> None:
     one = recording("rram_32nm")
-    found = sensitivity(one, Style.CLOCKED)
+    found = sensitivities(one)[Style.CLOCKED]
     keys = [swing.key for swing in found.swings]
     assert "leakage.density" in keys and "adc.table.8.energy" in keys and "adc.table.4.energy" not in keys
-    assert set(keys) <= {key for key, _ in uncertain(one.chip.model, Style.CLOCKED)}
+    assert set(keys) <= {key for key, _ in uncertain(one.chip.model)}
     swing = next(swing for swing in found.swings if swing.key == "adc.table.8.energy")
     number = one.chip.model.term("adc.table.8.energy")
     assert swing.value == number.value and swing.low < swing.value < swing.high
@@ -178,39 +181,60 @@ def test_swings_are_bills_with_another_number() -> None:
     assert found.ratio_low <= min(ends) and max(ends) <= found.ratio_high
 
 
+@pytest.mark.parametrize("name", ["rram_32nm", "isaac", "sram_digital_65nm"])
+def test_a_bill_anew_is_the_bill_with_another_number(name: str) -> None:
+    """Whatever the number, at either end, and all of them together."""
+    one = recording(name)
+    everything = one.chip.model
+    for style in (Style.EVENT, Style.SETTLING):
+        fast = Anew(one, style)
+        assert fast.total_J == pytest.approx(total_J(one, style, ACTIONS.values()), rel=1e-12)
+        for place, (key, number) in enumerate(uncertain(one.chip.model)):
+            end = number.model_copy(update={"value": number.at("high" if place % 2 else "low")})
+            other, everything = one.chip.model.replacing(key, end), everything.replacing(key, end)
+            whole = total_J(one.priced(one.chip.priced(other)), style, ACTIONS.values())
+            assert fast.with_numbers(one.chip.priced(other), {key}) == pytest.approx(whole, rel=1e-12), key
+        fresh = Recording.of(one.counts, one.chip.plan, everything, SIGNALS, READOUT)
+        found = fast.with_numbers(one.chip.priced(everything), {key for key, _ in uncertain(one.chip.model)})
+        assert found == pytest.approx(total_J(fresh, style, ACTIONS.values()), rel=1e-12)
+
+
 def test_the_verdict_names_winner_uncertainty_and_three_numbers() -> None:
     one = recording("rram_32nm")
     comparisons = compare(one, bill(one))
     best = most_frugal(comparisons, one.chip.model)
     assert best.energy_J == min(each.energy_J for each in comparisons)
-    found = sensitivity(one, Style(best.style))
-    who, ratio, energy = verdict(comparisons, best, found)
+    found = sensitivities(one)[Style(best.style)]
+    who, (ratio, energy) = verdict(comparisons, best), found.sentences
     assert best.style in who and f"{best.ratio:.3g} times the energy" in who
     for swing in found.swings[:3]:
         assert f"{swing.key} ({swing.ratio_at_low:.3g}" in ratio
     assert energy.count(" - ") == 3
     assert "with every component and every number in its interval" in who
-    assert "with every component in its interval" in verdict(comparisons, best)[0]
+    assert f"on {1e6 * best.area_m2:.3g} mm^2" in who and f"on {1e6 * best.backprop_area_m2:.3g} mm^2" in who
+    settling = next(each for each in comparisons if each.style == "settling")
+    assert f"settling {settling.energy_J / best.energy_J:.3g} times as much on {1e6 * settling.area_m2:.3g} mm^2" in who
+    assert best.ratio_low <= found.ratio_low and found.ratio_high <= best.ratio_high
     sure = best._replace(energy_J=3.0, backprop_J=1.0, ratio_low=2.0, ratio_high=4.0)
-    assert "backpropagation wins by a factor of 3, and throughout" in verdict([sure], sure)[0]
+    assert "backpropagation wins by a factor of 3, and throughout" in verdict([sure], sure)
     cheap = best._replace(energy_J=0.5, backprop_J=1.0, ratio_low=0.2, ratio_high=0.9)
-    assert "EP wins by a factor of 2" in verdict([cheap], cheap)[0]
+    assert "EP wins by a factor of 2" in verdict([cheap], cheap)
     open_end = sure._replace(ratio_low=0.5)
-    assert "undecided, backpropagation ahead by a factor of 3" in verdict([open_end], open_end)[0]
+    assert "undecided, backpropagation ahead by a factor of 3" in verdict([open_end], open_end)
     free = sure._replace(energy_J=0.0, backprop_J=0.0)
-    assert "cannot be compared" in verdict([free], free)[0]
+    assert "cannot be compared" in verdict([free], free)
 
 
 def test_bits_in_sram_do_not_settle() -> None:
     one = recording("sram_22nm")
     (clocked, event, settling) = compare(one, bill(one))
     cheap = settling._replace(energy_J=0.0)
-    assert "tiles for every position" in verdict([clocked, event, settling], settling)[0]
+    assert "tiles for every position" in verdict([clocked, event, settling], settling)
     assert most_frugal([clocked, event, cheap], one.chip.model) in (clocked, event)
 
 
 def test_tornado_shows_the_widest_bars_on_top() -> None:
-    found = sensitivity(recording("rram_32nm"), Style.CLOCKED)
+    found = sensitivities(recording("rram_32nm"))[Style.CLOCKED]
     frame = pd.DataFrame([swing._asdict() for swing in found.swings])
     figure = draw_frame(frame, "a chip")
     left, right = figure.axes

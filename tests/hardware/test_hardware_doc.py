@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hardware_example import (
     CHANGES,
@@ -19,8 +20,11 @@ from hardware_example import (
 from paths import DOCS
 
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
-from neurosim_ep.hardware.chip.area import tile_area_m2
+from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
 from neurosim_ep.hardware.chip.components import Part
+from neurosim_ep.hardware.chip.memory import LINES as LINES_OF
+from neurosim_ep.hardware.chip.memory import RESULTS
+from neurosim_ep.hardware.chip.static import static_power
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
 from neurosim_ep.resources import shipped_files
@@ -51,6 +55,22 @@ def test_unit_energies_by_hand() -> None:
     assert unit["leakage"] == pytest.approx(density * (sum(areas.values()) - areas["array"]))
     assert f"{1e3 * density * 1e-6:.1f} mW/mm2" in PAGE
     assert unit["line"] == pytest.approx(0.5 * 28e-18 * 0.5**2) and unit["dac"] == pytest.approx(0.5 * 3.9e-14)
+
+
+def test_registers_beside_lines_by_hand() -> None:
+    bits = [sum(item.bits for item in RECORDING.chip.memory if item.item == name) for name in (LINES_OF, RESULTS)]
+    assert bits == [2 * (128 + 64) * 8, 2 * 128 * 16], "of two tiles"
+    area, leakage, each = MODEL.registers.area.value, MODEL.registers.leakage.value, 3584
+    beside = [item for item in RECORDING.chip.memory if item.item in (LINES_OF, RESULTS)]
+    without = [item for item in RECORDING.chip.memory if item not in beside]
+    plan = RECORDING.chip.plan
+    memories = (RECORDING.chip.memory, without)
+    areas = [sum(item.area_m2 for item in area_items(plan, MODEL, memory)) for memory in memories]
+    assert areas[0] - areas[1] == pytest.approx(2 * each * area)
+    powers = [np.sum(static_power(plan, MODEL, memory).beside.value) for memory in memories]
+    assert powers[0] - powers[1] == pytest.approx(2 * each * leakage)
+    row = f"3,584 x {1e12 * area:.3f} um2 = {1e6 * each * area:.5f} mm2 | 3,584 x {format_si(leakage, 'W', 4)} = "
+    assert row + format_si(each * leakage, "W", 4) in PAGE
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.key}-{change.value}")

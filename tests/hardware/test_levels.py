@@ -223,7 +223,7 @@ def test_fewer_bits_leave_larger_cores() -> None:
         found = recording(model_with(core__tiles=tiles))
         sent = found.sent("free", Style.CLOCKED)
         crossings.append(int((sent.bits * found.mesh.links).sum()))
-        assert (carried_bits(found, "free", Style.CLOCKED).core_by_layer.sum() > 0) == (tiles > 1)
+        assert (carried_bits(found, "free", Style.CLOCKED).core.sum() > 0) == (tiles > 1)
     assert crossings[0] > crossings[1] > crossings[2] == 0  # all eight tiles in one core
 
 

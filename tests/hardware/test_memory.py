@@ -45,6 +45,8 @@ def test_memory_items(rram: HardwareModel, plan: TilePlan) -> None:
         assert bits[method, 0, "update accumulators"] == (27 * 70 + 70) * 32
         assert bits[method, 3, "readout"] == 2 * 50 * 32
         assert bits[method, 3, "targets"] == 2 * 5 * 8
+        assert bits[method, 0, "line registers"] == plan.starts[1] * (128 + 64) * 8
+        assert bits[method, 0, "result registers"] == plan.starts[1] * 128 * 16
     assert bits["ep", 0, "saved free state"] == 2 * neurons * 8
     assert bits["ep", 0, "routing"] == 2 * 2 * neurons
     assert bits["ep", 1, "projections"] == 400 * 8

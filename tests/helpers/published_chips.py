@@ -9,6 +9,7 @@ uncalibrated, of a whole chip, where a factor of two is as near as such models c
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import neurosim_chip
@@ -19,7 +20,7 @@ from neurosim_ep.hardware.bill.oneread import OneRead, one_read, one_read_record
 from neurosim_ep.hardware.bill.writing import write_time_s, writing_actions
 from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TileCounts
-from neurosim_ep.hardware.chip.memory import INPUTS
+from neurosim_ep.hardware.chip.memory import INPUTS, LINES, RESULTS, MemoryItem
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.static import static_power
@@ -151,17 +152,22 @@ def isaac_areas(model: HardwareModel) -> tuple[float, float]:
     outputs = ISAAC_TILES * 96 * 16
     plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (outputs,), (outputs,))], model.array_geometry())
     chip = Chip(plan, model)
-    buffers = [item for item in chip.memory if item.item == INPUTS]
-    chip_m2 = sum(item.area_m2 for item in area_items(plan, model, buffers))
+    chip_m2 = sum(item.area_m2 for item in area_items(plan, model, isaac_memory(chip)))
     assert model.port is not None
     return (chip_m2 - model.port.area.value) / ISAAC_TILES, chip_m2
+
+
+def isaac_memory(chip: Chip) -> list[MemoryItem]:
+    """What ISAAC, which reads its arrays forwards only, has beside them: eDRAM, registers of inputs and results."""
+    ways = {LINES: Fraction(128, 128 + 16), RESULTS: Fraction(16, 128)}
+    kept = [item for item in chip.memory if item.item in (INPUTS, *ways)]
+    return [item._replace(bits=int(item.bits * ways.get(item.item, 1))) for item in kept]
 
 
 def isaac_static_W(model: HardwareModel) -> float:
     """Static power of one tile, links to the outside and refresh of its eDRAM apart."""
     plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (6144,), (6144,))], model.array_geometry())
-    buffers = [item for item in Chip(plan, model).memory if item.item == INPUTS]
-    found = static_power(plan, model.model_copy(update={"port": None}), buffers)
+    found = static_power(plan, model.model_copy(update={"port": None}), isaac_memory(Chip(plan, model)))
     return (96 * 4 * found.tile_W + float(np.sum(found.beside.value))) / 4
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from new_run import new_run
 
-from neurosim_ep.hardware.bill.backprop import compare
+from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.chip.counts import TileCounts, tile_table

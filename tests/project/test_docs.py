@@ -44,6 +44,7 @@ def test_marks_are_known_and_other_programs_marked(page: Path) -> None:
         assert block.mark != "tested" or (ROOT / block.value).is_file()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("page", RUN_THERE, ids=[path.relative_to(ROOT).as_posix() for path in RUN_THERE])
 def test_what_a_page_shows_runs(
     page: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,7 +21,7 @@ from neurosim_ep.analysis.load import open_runs
 from neurosim_ep.cli import main
 from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError
-from neurosim_ep.hardware.bill.backprop import compare
+from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.registry import ACTIONS

@@ -37,6 +37,7 @@ def facts(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "facts.jsonl").read_text("utf-8").splitlines()]
 
 
+@pytest.mark.whole
 def test_a_rehearsal_measures_trains_and_goes_on_after_what_fails(tmp_path: Path) -> None:
     """A run that does not exist fails its part alone; a run of an earlier session is resumed where it stopped."""
     first, second = tmp_path / "first", tmp_path / "second"
@@ -100,6 +101,7 @@ def test_predictions_count_what_a_tick_does(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(fused) < 0.6 * len(plain)
 
 
+@pytest.mark.whole
 def test_every_part_that_a_processor_can_answer_is_rehearsed(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "gpu_session.py"), "smoke", "--tiny", "--device", "cpu"]
     done = subprocess.run([*command, "--out", str(tmp_path / "out"), "--minutes", "4"], capture_output=True, text=True)

@@ -19,6 +19,8 @@ from paths import ROOT
 
 from neurosim_ep import __version__
 
+pytestmark = pytest.mark.whole
+
 # Folder of the tree, and what of it lies where in the wheel.
 SHIPPED = {
     "neurosim_ep": ("neurosim_ep", ["**/*.py", "py.typed", "record/export/booksim_reader/*", "report/page.*"]),

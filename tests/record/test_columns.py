@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 from synthetic_run import synthetic_run
 
-from neurosim_ep.hardware.bill.backprop import Comparison
+from neurosim_ep.hardware.bill.comparison import Comparison
 from neurosim_ep.hardware.bill.sensitivity import Swing
 from neurosim_ep.hardware.chip.area import AreaItem
 from neurosim_ep.record.columns import TABLES

@@ -181,6 +181,18 @@ def test_booksim_traces_conserve_packets(style: Style, small: Path, tmp_path: Pa
     assert len(sizes) > 1  # targets are longer than a flit
     assert document["packets_by_flits"] == {str(flits): len(found) for flits, found in sizes.items()}
     sample = mean_sample(recording_of(RunDirectory.open(small)), style, Unit.PACKETS)
+    period, busiest = (
+        document["sample_period"],
+        [sample.busiest(sample.between(p.messages * sample.flits)) for p in sample.phases],
+    )
+    assert period == int(config["sample_period"]) >= max(sample.cycles, sum(busiest)) + 1000, (
+        "in which all of it arrives"
+    )
+    rates = {
+        flits: rate * period * int(config["k"]) ** 2
+        for flits, rate in document["accepted_packet_rate_by_flits"].items()
+    }
+    assert rates == pytest.approx(document["packets_by_flits"])
     by_size = pd.Series(sum(phase.messages for phase in sample.phases)).groupby(sample.flits).sum()
     assert by_size[by_size > 0].to_dict() == {flits: len(found) for flits, found in sizes.items()}
 
@@ -360,7 +372,7 @@ def test_what_is_refused(small: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*command, "noxim", "--tile", "1"]) == 2
     assert "--tile: the format noxim has no such choice (--style)" in capsys.readouterr().err
     assert main([*command, "spice", "--style", "clocked"]) == 2
-    assert "--style: the format spice has no such choice (--tile)" in capsys.readouterr().err
+    assert "--style: the format spice has no such choice (--tile, --set)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -165,6 +165,16 @@ def test_neurosim_needs_the_checkpoint(trained: Path, tmp_path: Path, capsys: py
     assert not (tmp_path / "out").exists()
 
 
+def test_keys_of_the_run_are_overridden(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    what = ["export", str(trained), "--format", "spice", "--out", str(tmp_path / "out"), "--set"]
+    assert main([*what, "hardware.model=isaac"]) == 2
+    assert "a run keeps copies of the files of its hardware" in capsys.readouterr().err
+    assert main([*what, "relaxation.free_steps=2"]) == 0
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["free_phase"]["ticks"] == 2
+    assert main(["export", str(trained), "--format", "sonata", "--out", str(tmp_path / "x"), "--set", "a.b=1"]) == 2
+    assert "--set: the format sonata has no such choice" in capsys.readouterr().err
+
+
 def test_a_trained_run_exports_its_traffic(trained: Path, tmp_path: Path) -> None:
     document = export(trained, "noxim", tmp_path / "out")
     _, rates = read_noxim(tmp_path / "out")

@@ -12,9 +12,12 @@ from browser import VARIABLE, Page, browser, find_browser
 from PIL import Image
 from reports import REPORTS, Reported, reported
 
-pytestmark = pytest.mark.skipif(
-    find_browser() is None, reason=f"no Chromium or Chrome found; install one, or name it in {VARIABLE}"
-)
+pytestmark = [
+    pytest.mark.whole,
+    pytest.mark.skipif(
+        find_browser() is None, reason=f"no Chromium or Chrome found; install one, or name it in {VARIABLE}"
+    ),
+]
 TIP = "document.getElementById('tip').className === 'shown' ? document.getElementById('tip').textContent : null"
 
 

@@ -135,11 +135,10 @@ def test_markup_in_files_is_text(own: Path) -> None:
     info = json.loads((own / "run.json").read_text())
     info["name"] = info["data"]["source"] = info["device"] = HOSTILE
     info["verdict"], info["argv"] = [HOSTILE], ["neurosim-ep", "run", HOSTILE]
+    info["warnings"] = [{"sentence": HOSTILE, "epochs": [1]}]
     (own / "run.json").write_text(json.dumps(info))
     layers = (own / "layers.csv").read_text()
     (own / "layers.csv").write_text(layers.replace(",conv1,", ",<b>conv1</b>,"))
-    with (own / "run.log").open("a") as log:
-        log.write(f"2026-01-01T00:00:00Z warning: {HOSTILE}\n")
     document = parsed(write_report(own, own / "hostile.html"))
     assert len(list(document.iter("script"))) == 1 and not list(document.iter("img"))
     assert HOSTILE in "".join(document.itertext())

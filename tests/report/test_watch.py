@@ -40,9 +40,9 @@ def add(path: Path, epoch: int) -> None:
     )  # fmt: skip
 
 
-def end(path: Path, status: str) -> None:
+def end(path: Path, status: str, **more: object) -> None:
     info = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps({**info, "status": status}))
+    (path / "run.json").write_text(json.dumps({**info, "status": status, **more}))
 
 
 def seen(path: Path, sleep: Callable[[float], None] | None = None, *, terminal: bool = False) -> str:
@@ -70,8 +70,7 @@ def test_a_run_is_followed_to_its_end(path: Path, terminal: bool) -> None:
 def test_a_finished_run_is_shown_once(path: Path) -> None:
     add(path, 1)
     add(path, 2)
-    (path / "run.log").write_text("2026-01-01T00:00:00Z warning: layer conv1 is dead\n" * 2)
-    end(path, "interrupted")
+    end(path, "interrupted", warnings=[{"sentence": "layer conv1 is dead"}])
     text = seen(path)
     assert f"interrupted, 2 of 4 epochs; go on with `neurosim-ep resume {path}`" in text.replace("\n", "")
     assert "20.0%" in text and "2.0000" in text and text.count("layer conv1 is dead") == 1

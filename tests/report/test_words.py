@@ -13,7 +13,7 @@ from reports import reported
 from neurosim_ep.analysis.load import open_run
 from neurosim_ep.report.markup import Html, defined, duration, join, show, tag
 from neurosim_ep.report.scale import Scale
-from neurosim_ep.report.words import findings, sentence, warnings
+from neurosim_ep.report.words import findings, sentence
 
 
 @pytest.fixture
@@ -80,19 +80,11 @@ def test_who_wins_and_how_a_run_ended(own: Path) -> None:
     assert said(own, log)["Status"] == ("bad", "the run is diverged: the loss is not finite in epoch 2")
 
 
-def test_warnings_are_told_once_with_their_epochs() -> None:
-    log = """
-T start at epoch 1 of 3
-T warning: epoch 1: layer conv1 is dying: 61% of its neurons are 0 (seen by batch 5)
-T epoch=1 loss=1
-T warning: 94% of the samples still moved
-T epoch=2 loss=1
-T warning: 97% of the samples still moved
-"""
-    first, second = warnings(log)
-    assert (first.mood, second.mood) == ("", "warn")
-    assert first.sentence.endswith("(epoch 1; not since)")
-    assert second.sentence == "97% of the samples still moved (2 epochs, 1 to 2)"
+def test_warnings_are_told_as_the_run_told_them(own: Path) -> None:
+    told = [{"sentence": f"layer {name}", "epochs": epochs} for name, epochs in (("a is dead", [1]), ("b is", [1, 2]))]
+    tell(own, warnings=told)
+    found = [(one.mood, one.sentence) for one in findings(open_run(own), "", None) if one.title == "Warning"]
+    assert found == [("", "layer a is dead; not since"), ("warn", "layer b is")]
 
 
 def test_numbers_have_units() -> None:

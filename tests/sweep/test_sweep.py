@@ -143,6 +143,8 @@ def processes() -> list[str]:
     return subprocess.run(["ps", "-wweo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+@pytest.mark.whole
+@pytest.mark.usefixtures("signals_heard")
 def test_ctrl_c_stops_the_commands_and_the_same_command_goes_on(tmp_path: Path) -> None:
     place = Place(tmp_path)
     name = "01_beta=0.1_nudge_steps=2_seed=0"

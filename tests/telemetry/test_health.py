@@ -9,6 +9,7 @@ import torch
 
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import QuietReporter
+from neurosim_ep.reader import open_run
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
@@ -138,11 +139,12 @@ def test_warnings_reach_the_reporter_and_the_log(tmp_path: Path, monkeypatch: py
     """A run that learns is silent about its layers; one without any drive is not."""
     reporter = Listening()
     extra = ["network.weight_scale=1e-4", "training.learning_rate=0", "training.update_limit=0"] if sick else []
-    run(load_scenario("smoke", [*OVERRIDES, *extra]), tmp_path / "out", reporter=reporter)
+    result = run(load_scenario("smoke", [*OVERRIDES, *extra]), tmp_path / "out", reporter=reporter)
     said = [message for message in reporter.said if "layer" in message]
     assert bool(said) == sick
     log = (tmp_path / "out/run.log").read_text()
     assert all(f"warning: {message}\n" in log for message in said)
     assert all("epoch 1" in message for message in said)
-    kinds = [message.partition(" layer ")[2].partition(";")[0] for message in said if "times: " in message]
-    assert kinds == sorted(set(kinds)), "each kind is summed up once"
+    assert open_run(result.out).warnings == result.warnings
+    assert len(result.warnings) == len(reporter.said), "each kind is shown once and told once at the end"
+    assert dict(result.summary()).get("warned of") == (result.warnings[0] if sick else None)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from neurosim_ep.cli import main
 from neurosim_ep.experiment.model import chip_model
 from neurosim_ep.experiment.opening import Experiment
-from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, compare, for_backprop
+from neurosim_ep.hardware.bill.backprop import BACKWARD, FORWARD, backprop_bill, backprop_counts, for_backprop
+from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TICK_TABLES

@@ -50,8 +50,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(load_scenario("smoke", SMALL), tmp_path_factory.mktemp("whole") / "out").out
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-@pytest.mark.parametrize("calls", range(0, 12, 2))
+@pytest.mark.parametrize(
+    ("calls", "number"), [*zip(range(0, 12, 2), 2 * [errno.ENOSPC, errno.EIO, errno.EDQUOT], strict=True)]
+)
 def test_a_disk_that_fills_up_loses_no_finished_epoch(
     tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, number: int, calls: int
 ) -> None:

@@ -61,6 +61,7 @@ def require_close(first: pd.DataFrame, second: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(second.drop(columns=steps), first.drop(columns=steps), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_processes_that_share_a_run_give_what_one_gives(runs: Path, case: str, count: int) -> None:
@@ -81,6 +82,7 @@ def test_processes_that_share_a_run_give_what_one_gives(runs: Path, case: str, c
     assert len((several / "run.log").read_text().splitlines()) == len((one / "run.log").read_text().splitlines())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("count", [2, 3])
 def test_converters_of_all_processes_go_on_with_the_largest_ranges_found(runs: Path, count: int) -> None:
     """Each finds its own in the samples that it has, and reads with noise of its own: close to one process, no more."""
@@ -115,6 +117,7 @@ def test_the_first_host_of_a_list_of_slurm(hosts: str, first: str) -> None:
     assert first_host(hosts) == first
 
 
+@pytest.mark.whole
 def test_torchrun_ends_with_one_voice(tmp_path: Path) -> None:
     """The launcher itself: two processes, one summary."""
     words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
@@ -149,6 +152,7 @@ def test_the_slurm_script_of_the_page_works_as_it_stands(tmp_path: Path) -> None
     assert submitted() == "-m neurosim_ep resume runs/vgg11-test\n"
 
 
+@pytest.mark.whole
 def test_processes_are_refused_stopped_and_killed_with_one_message_and_an_epoch_lost_at_most() -> None:
     campaign("--kills", "2", "--stops", "1", "--seed", "1")
 

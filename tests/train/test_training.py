@@ -143,6 +143,7 @@ def copies_at_every_write(patch: pytest.MonkeyPatch, place: Path, copies: Path) 
     patch.setattr(os, "replace", replace)
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux which file is written")
 def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     """Every seventh moment: an atomic write has four, so all kinds of them are met."""
@@ -167,6 +168,7 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) ->
     assert resumed > 8
 
 
+@pytest.mark.whole
 def test_sigkill_and_resume_equals_uninterrupted(tmp_path: Path) -> None:
     """A real SIGKILL, the moment the first epoch is reported."""
     options = [option for override in TINY for option in ("--set", override)]

@@ -66,14 +66,19 @@ def test_the_verdict_names_what_is_wrong(tmp_path: Path, name: str, capsys: pyte
     assert not healthy or "warning" not in capsys.readouterr().err, "a run that learns alarms nobody"
 
 
-def test_warnings_are_shown_once_per_kind_and_counted_at_the_end() -> None:
+def test_each_kind_of_warning_is_shown_once_and_told_once_at_the_end() -> None:
     shown, logged = list[str](), list[str]()
     alerts = Alerts(shown.append, logged.append)
-    for epoch, layer in ((1, "conv3"), (1, "conv4"), (2, "conv4")):
-        alerts.add(epoch, Alert(f"layer {layer} is dead", "layer is dead", layer, "do this"))
-    alerts.close()
-    assert shown == ["epoch 1: layer conv3 is dead", "3 times: layer is dead (conv3, conv4), epochs 1 to 2; do this"]
-    assert len(logged) == 4
+    for alerts.epoch, layer in ((1, "conv3"), (1, "conv4"), (2, "conv4"), (4, "conv3")):
+        alerts.add(Alert(f"layer {layer} is dead", "layer is dead", [layer], "do this"))
+    alerts.add("the disk is full")
+    assert shown == ["epoch 1: layer conv3 is dead", "epoch 4: the disk is full"]
+    assert len(logged) == 5
+    dead = "layer is dead (conv3, conv4), 3 of the epochs 1 to 4; do this"
+    assert alerts.sentences() == [dead, "the disk is full, epoch 4"]
+    resumed = Alerts(shown.append, logged.append)
+    resumed.go_on_after(2, alerts.document())
+    assert resumed.sentences() == ["layer is dead (conv3, conv4), epochs 1 to 2; do this"] and resumed.epoch == 3
 
 
 def test_a_dead_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

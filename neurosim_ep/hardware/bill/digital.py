@@ -45,7 +45,7 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
         for edge in chip.plan.edges:
             outputs[edge.ends[1]] += math.prod(edge.pre_pool_shape) if edge.pool == pool else 0
         yield act(Part.POOL, pooled * of_chip(f"values that are pooled by {pool}", outputs), term(key))
-    further = of_chip("further drives of a neuron", _further_drives(recording, phase))
+    further = of_chip("further drives of a neuron", further_drives(recording, phase))
     yield act(Part.ADD, updates * neurons * further, term("digital.add_energy"))
     routed = np.zeros_like(chip.neurons)
     for edge in chip.plan.edges[1:]:  # the routing of the static input never changes
@@ -55,7 +55,7 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     yield act(Part.REGISTER, bits * neurons, term("registers.access_energy"))
 
 
-def _further_drives(recording: Recording, phase: str) -> np.ndarray:
+def further_drives(recording: Recording, phase: str) -> np.ndarray:
     """Edges into and out of each layer beyond the first ones, int64 [layers + 1]; of backpropagation those into it in
     the forward, and out of it in the backward pass.
     """
@@ -80,10 +80,10 @@ def stored_states(recording: Recording, phase: str, style: Style) -> Iterator[Ac
         yield Action(phase, Part.STORED_STATE, accesses * chip.model.term("digital.state_bits"), unit, per_tile=False)
 
 
-def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
-    """Multiply-adds of the readout and the signal projections in a read phase: logits in every nudge tick and at the
-    end of the free phase, and in nudge ticks the error back to the states. An analog chip evaluates the error once, at
-    the free state, and holds it; backpropagation has the logits from its forward pass.
+def projection_macs(recording: Recording, phase: str, style: Style) -> Iterator[tuple[Part, np.ndarray]]:
+    """Multiply-adds of the signal projections and of the readout in a read phase, int64 [layers + 1]: logits in every
+    nudge tick and at the end of the free phase, and in nudge ticks the error back to the states. An analog chip
+    evaluates the error once, at the free state, and holds it; backpropagation has the logits from its forward pass.
     """
     chip, samples = recording.chip, recording.samples(phase)
     ticks = recording.sample_ticks(phase, style)
@@ -91,11 +91,17 @@ def projection_actions(recording: Recording, phase: str, style: Style) -> Iterat
         ticks = np.full_like(ticks, samples)
     if phase in NUDGE_PHASES:
         macs = [signal.nudge_multiply_adds * int(ticks[signal.layer]) for signal in chip.signals]
-        yield _projections(recording, phase, Part.SIGNAL, chip.signals, macs)
+        yield Part.SIGNAL, _by_layer(recording, chip.signals, macs)
     if chip.readout is not None:
         in_a_tick = 1 if chip.backprop else 2
         evaluations = samples if phase == "free" else in_a_tick * int(ticks[chip.readout.layer])
-        yield _readout(recording, phase, chip.readout, chip.readout.weights * evaluations)
+        yield Part.READOUT, _of_readout(recording, chip.readout.weights * evaluations)
+
+
+def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
+    """:func:`projection_macs`, priced."""
+    for part, macs in projection_macs(recording, phase, style):
+        yield _priced(recording, phase, part, macs)
 
 
 def projection_updates(recording: Recording) -> Iterator[Action]:
@@ -103,24 +109,33 @@ def projection_updates(recording: Recording) -> Iterator[Action]:
     counts, chip = recording.counts, recording.chip
     nudged = counts.samples * sum(phase in counts.presentations for phase in NUDGE_PHASES)
     learned = [signal for signal in chip.signals if signal.learned]
-    yield _projections(recording, UPDATE, Part.SIGNAL, learned, [signal.weights * nudged for signal in learned])
+    macs = _by_layer(recording, learned, [signal.weights * nudged for signal in learned])
+    yield _priced(recording, UPDATE, Part.SIGNAL, macs)
     if chip.readout is not None:
-        yield _readout(recording, UPDATE, chip.readout, chip.readout.weights * nudged)
+        yield _priced(recording, UPDATE, Part.READOUT, _of_readout(recording, chip.readout.weights * nudged))
 
 
-def _projections(
-    recording: Recording, phase: str, part: Component, work: Sequence[Projection], macs: Sequence[int]
-) -> Action:
-    """``macs`` multiply-adds of the projections of ``work``, layer by layer."""
-    model = recording.chip.model
-    per_layer, weights = np.zeros_like(recording.chip.neurons), np.ones_like(recording.chip.neurons)
+def _by_layer(recording: Recording, work: Sequence[Projection], macs: Sequence[int]) -> np.ndarray:
+    found = np.zeros_like(recording.chip.neurons)
     for projection, number in zip(work, macs, strict=True):
-        per_layer[projection.layer] += number
-        weights[projection.layer] = max(projection.weights, 1)
-    unit = model.projection_mac_energy(weights * model.digital.state_bits.value)
-    return Action(phase, part, counted("multiply-adds", per_layer, part.sentence), unit, per_tile=False)
+        found[projection.layer] += number
+    return found
 
 
-def _readout(recording: Recording, phase: str, readout: Projection, macs: int) -> Action:
-    at_the_end = readout._replace(layer=len(recording.chip.plan.layers))
-    return _projections(recording, phase, Part.READOUT, [at_the_end], [macs])
+def _of_readout(recording: Recording, macs: int) -> np.ndarray:
+    found = np.zeros_like(recording.chip.neurons)
+    found[-1] = macs
+    return found
+
+
+def _priced(recording: Recording, phase: str, part: Part, macs: np.ndarray) -> Action:
+    """``macs`` multiply-adds of readout or signals, int64 [layers + 1], their weights from buffers of their size."""
+    chip, weights = recording.chip, np.ones_like(macs)
+    if part is Part.READOUT:
+        assert chip.readout is not None
+        weights[-1] = max(chip.readout.weights, 1)
+    else:
+        for signal in chip.signals:
+            weights[signal.layer] = max(signal.weights, 1)
+    unit = chip.model.projection_mac_energy(weights * chip.model.digital.state_bits.value)
+    return Action(phase, part, counted("multiply-adds", macs, part.sentence), unit, per_tile=False)

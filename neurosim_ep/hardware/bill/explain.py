@@ -173,7 +173,7 @@ def _about_stages(recording: Recording, phase: str, style: Style) -> dict[str, s
         slowest = int(read_times_s(recording, phase, style).sum(0).argmax())
         about["read_s"] = f"in every tick the slowest tile, most of all of {plan.geometries[slowest].name}"
         about["neuron_s"] = (
-            f"in every tick the slowest layer, {plan.layers[int(neuron_time_s(recording.chip).argmax())].name}"
+            f"in every tick the slowest layer, {plan.layers[int(neuron_time_s(recording, phase).argmax())].name}"
         )
     ways = ways_s(recording, phase, style, ends)
     busiest = max(("mesh_s", "core_s", "cluster_s"), key=lambda way: getattr(ways, way)).removesuffix("_s")

@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurosim_ep.hardware.bill.digital import projection_actions
+from neurosim_ep.hardware.bill.digital import further_drives, projection_macs
 from neurosim_ep.hardware.bill.network import network_time_s
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
-from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
-from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 
 
@@ -64,7 +63,7 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
         )
     ticks = int(counts.presentations[phase].max(1).sum())
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
-    neuron_s = float((worked * neuron_time_s(chip)).max(1).sum())
+    neuron_s = float((worked * neuron_time_s(recording, phase)).max(1).sum())
     read_s = float(read_times_s(recording, phase, style).max(1).sum())
     return Stages(read_s, network_time_s(recording, phase, style, ticks), neuron_s, projection_s)
 
@@ -81,33 +80,42 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
     ticks, above = len(updated), plan.geometries[1:]
     first = np.zeros(ticks)
     first[0] = 1.0
-    when = {
-        "forward": [first, *(updated[:, geometry.ends[1]] for geometry in above)],
-        "transposed": [np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)],
-    }
-    found = np.zeros((ticks, len(plan.geometries)))
-    in_turn = recording.chip.model.shared("drivers") or recording.chip.model.shared("converters")
-    for way, tiles_s in zip(DIRECTIONS, busy_s(recording, phase, style), strict=True):
-        for connection, weights in enumerate(when[way]):
-            mine = plan.tile_range(connection)
-            cores = recording.chip.levels.core_of[mine] if in_turn else np.arange(mine.stop - mine.start)
-            slowest_s = float(np.bincount(cores - cores.min(), weights=tiles_s[mine]).max())
-            found[:, connection] += slowest_s * weights / max(weights.sum(), 1.0)
-    return found
+    when = np.stack(
+        [
+            np.stack([first, *(updated[:, geometry.ends[1]] for geometry in above)]),
+            np.stack([np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)]),
+        ]
+    )
+    shares = when / np.maximum(when.sum(2, keepdims=True), 1.0)
+    return np.asarray((shares * _slowest_s(recording, phase, style)[:, :, None]).sum(0).T)
+
+
+def _slowest_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
+    """Time that the slowest tile of each connection is read in a phase, or all tiles of a core in turn where these
+    share what that takes, float64 [direction, connections].
+    """
+    plan, model, tiles_s = recording.chip.plan, recording.chip.model, busy_s(recording, phase, style)
+    starts = np.array(plan.starts[:-1])
+    if not (model.shared("drivers") or model.shared("converters")):
+        return np.maximum.reduceat(tiles_s, starts, axis=1)
+    core = recording.chip.levels.core_of
+    groups = np.union1d(starts, np.flatnonzero(np.diff(core, prepend=-1)))
+    sums = np.add.reduceat(tiles_s, groups, axis=1)
+    return np.maximum.reduceat(sums, np.searchsorted(groups, starts), axis=1)
 
 
 def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
     """Time the multiply-adds of the slowest readout or signal take in a phase, by the units it has."""
     digital = recording.chip.model.digital
-    macs = max((float(one.counts.max()) for one in projection_actions(recording, phase, style)), default=0.0)
-    return macs * digital.multiply_add_time.value / digital.multiply_add_units.value
+    macs = max((part.max() for _, part in projection_macs(recording, phase, style)), default=0)
+    return int(macs) * digital.multiply_add_time.value / digital.multiply_add_units.value
 
 
-def neuron_time_s(chip: Chip) -> np.ndarray:
-    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn; the units are those of
-    the tiles beside which the layer lives, or of the cores of these where they are shared.
+def neuron_time_s(recording: Recording, phase: str) -> np.ndarray:
+    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn, each once, and again
+    for every further drive; the units are those of the tiles beside which the layer lives, or of the cores of these
+    where they are shared.
     """
-    plan, digital = chip.plan, chip.model.digital
-    place = chip.levels.core_of if chip.model.shared("neurons") else np.arange(len(plan.tiles))
-    homes = np.array([len(np.unique(place[plan.home_tiles(layer)])) for layer in range(len(plan.layers))])
-    return np.ceil(chip.neurons[:-1] / (homes * digital.neuron_units.value)) * digital.neuron_time.value
+    chip, digital = recording.chip, recording.chip.model.digital
+    turns = (chip.neurons * (1 + further_drives(recording, phase)))[:-1]
+    return np.ceil(turns / (chip.neuron_homes * digital.neuron_units.value)) * digital.neuron_time.value

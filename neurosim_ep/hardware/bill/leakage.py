@@ -9,7 +9,7 @@ import numpy as np
 from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import busy_s
-from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.settling import copies_in
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.phases import UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
@@ -23,7 +23,7 @@ def leakage_actions(recording: Recording, style: Style) -> Iterator[Action]:
     cores and clusters share, links to the outside.
     """
     chip = recording.chip
-    copies = tile_copies(chip) if style is Style.SETTLING else None
+    copies = copies_in(chip, style)
     power = chip.static_power(copies)
     tiles, layers = np.ones(len(chip.plan.tiles)), np.ones(len(chip.neurons))
     for phase, latency_s in latencies_s(recording, style).items():

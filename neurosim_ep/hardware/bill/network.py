@@ -27,26 +27,21 @@ def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[
     """Bits times links of everything sent over the mesh, and times transfers inside cores and clusters, layer by layer;
     bits of input buffers; and what comes from outside the chip.
     """
-    chip, sent = recording.chip, recording.sent(phase, style)
-    crossings = sent.bits * recording.mesh.links
-    for part in OVER_THE_MESH:
-        crossed = counted("bits x links", _per_layer(recording, crossings, part), part.sentence)
-        yield Action(phase, part, crossed, chip.hop_energy, per_tile=False)
-    core, cluster = chip.transfer_energies
-    carried = carried_bits(recording, phase, style)
+    chip, carried = recording.chip, carried_bits(recording, phase, style)
+    hop, (core, cluster) = chip.hop_energy, chip.transfer_energies
+    for part, crossings in carried.mesh.items():
+        yield Action(phase, part, counted("bits x links", crossings, part.sentence), hop, per_tile=False)
     for part, bits, unit in (
-        (Part.CORE_TRANSFER, carried.core_by_layer, core), (Part.CLUSTER_TRANSFER, carried.cluster_by_layer, cluster),
+        (Part.CORE_TRANSFER, carried.core, core), (Part.CLUSTER_TRANSFER, carried.cluster, cluster),
     ):  # fmt: skip
         yield Action(phase, part, counted("bits x transfers", bits, part.sentence), unit, per_tile=False)
     yield _input_buffers(recording, phase, style)
-    fetched = counted("bits of images and targets", fetched_from_outside(recording, phase, style))
+    fetched = counted("bits of images and targets", carried.outside)
     yield Action(phase, Part.DRAM, fetched, chip.model.term("dram.access_energy"), per_tile=False)
 
 
 def carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
-    """What the networks inside cores and clusters carry in a phase; where a core shares its input buffer, what its
-    lines take from there too.
-    """
+    """What the networks carry in a phase; of cores that share their input buffer, what lines take from there too."""
     if (phase, style) not in recording.carried:
         recording.carried[phase, style] = _carried_bits(recording, phase, style)
     return recording.carried[phase, style]
@@ -68,17 +63,13 @@ def _carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
         fetched = fetched_bits(chip.plan, chip.model, recording.counts, phase, style).value
         np.add.at(core, chip.plan.layer_of_tile, fetched)
         np.add.at(by_core, levels.core_of, fetched)
-    return Carried(core, cluster, float(by_core.max(initial=0)), float(by_cluster.max(initial=0)))
-
-
-def fetched_from_outside(recording: Recording, phase: str, style: Style) -> np.ndarray:
-    """Bits of images and stored targets that come from outside the chip, int64 [layers + 1]."""
-    chip = recording.chip
-    fetched = _per_layer(recording, recording.sent(phase, style).payload, Part.TARGET)
+    outside = _per_layer(recording, sent.payload, Part.TARGET)
     if phase == "free":
-        inputs = math.prod(chip.plan.geometries[0].in_shape)
-        fetched[0] += recording.counts.samples * inputs * chip.model.digital.state_bits.value
-    return fetched
+        image_bits = math.prod(chip.plan.geometries[0].in_shape) * chip.model.digital.state_bits.value
+        outside[0] += recording.counts.samples * image_bits
+    mesh = {part: _per_layer(recording, sent.bits * recording.mesh.links, part) for part in OVER_THE_MESH}
+    link = busiest(recording.mesh.loads(sent.flits))
+    return Carried(mesh, core, cluster, outside, link, float(by_core.max(initial=0)), float(by_cluster.max(initial=0)))
 
 
 def network_time_s(recording: Recording, phase: str, style: Style, ends: int) -> float:
@@ -109,8 +100,8 @@ def ways_s(recording: Recording, phase: str, style: Style, ends: int) -> Ways:
     chip, noc = recording.chip, recording.chip.model.noc
     carried = carried_bits(recording, phase, style)
     return Ways(
-        int(fetched_from_outside(recording, phase, style).sum()) / chip.model.dram.bandwidth.value,
-        busiest(recording.mesh.loads(recording.sent(phase, style).flits)) * noc.hop_time.value,
+        float(carried.outside.sum()) / chip.model.dram.bandwidth.value,
+        carried.busiest_link * noc.hop_time.value,
         _level_s(chip.model.core, carried.busiest_core),
         _level_s(chip.model.cluster, carried.busiest_cluster),
         ends * recording.mesh.placement.diameter * noc.hop_time.value,
@@ -135,6 +126,6 @@ def _input_buffers(recording: Recording, phase: str, style: Style) -> Action:
 
 def _per_layer(recording: Recording, amounts: np.ndarray, part: Component) -> np.ndarray:
     mine = recording.routes.component == part
-    found = np.zeros_like(recording.chip.neurons)
+    found = np.zeros(len(recording.chip.neurons))
     np.add.at(found, recording.routes.layer[mine], amounts[mine])
     return found

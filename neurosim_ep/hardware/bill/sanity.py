@@ -11,7 +11,7 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.reads import busy_s
-from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.settling import copies_in, tile_copies
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.phases import READ_PHASES
@@ -90,7 +90,6 @@ def sanity(recording: Recording, lines: pd.DataFrame, style: Style) -> Sanity:
     """The figures of ``style``, whose ``lines`` of the bill these are."""
     chip = recording.chip
     plan, digital = chip.plan, chip.model.digital
-    copies = tile_copies(chip) if style is Style.SETTLING else None
     energy = lines.groupby("component")["energy_J"].sum()
     total, seconds = float(energy.sum()), sum(latencies_s(recording, style).values())
     static = [Part.LEAKAGE, Part.REFRESH]
@@ -103,7 +102,7 @@ def sanity(recording: Recording, lines: pd.DataFrame, style: Style) -> Sanity:
     busy = sum((busy_s(recording, phase, style).sum(0) for phase in READ_PHASES), np.zeros(len(plan.tiles)))
     return Sanity(
         power_W=total / seconds if seconds else 0.0,
-        area_m2=chip.area_m2(copies),
+        area_m2=chip.area_m2(copies_in(chip, style)),
         static_W=static_J / seconds if seconds else 0.0,
         operations_per_J=per_J,
         bit_operations_per_J=per_J * digital.state_bits.value * chip.model.weight_bits(),

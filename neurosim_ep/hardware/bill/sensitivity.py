@@ -1,21 +1,16 @@
-"""Which numbers decide: the bill with one number of the model at a time at either end of its interval, and the answer
-to who wins, EP or backpropagation, in words.
-"""
+"""Which numbers decide: the bill with one number of the model at a time at either end of its interval."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from neurosim_ep.hardware.bill.backprop import Comparison, for_backprop
-from neurosim_ep.hardware.bill.cost import total_J
+from neurosim_ep.hardware.bill.anew import Anew, uncertain
+from neurosim_ep.hardware.bill.backprop import for_backprop
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import numbers
 from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.hardware.model.sections import HardwareModel
-from neurosim_ep.registry import ACTIONS
 from neurosim_ep.units import format_si
 
 NAMED = 3
@@ -89,78 +84,54 @@ class Sensitivity(NamedTuple):
         return said
 
 
-def sensitivity(recording: Recording, style: Style) -> Sensitivity:
-    """What each number with an interval moves of EP in ``style``, and all of them together."""
-    chip, samples, works = recording.chip, recording.counts.samples, ACTIONS.values()
-    sides = ((recording, style), (for_backprop(recording), Style.CLOCKED))
+class _Moved(NamedTuple):
+    """Number ``key`` at its ``ends``, low and high, and the energies of all bills there."""
 
-    def energies(model: HardwareModel) -> tuple[float, float]:
-        """Of EP per sample, and over that of backpropagation."""
-        ours, theirs = (total_J(one.priced(one.chip.priced(model)), its, works) / samples for one, its in sides)
-        return ours, ours / theirs if theirs else math.nan
+    key: str
+    number: Quantity
+    ends: list[Quantity]
+    energies_J: list[list[float]]
 
-    energy_J, ratio = energies(chip.model)
-    found, corners = [], [chip.model, chip.model]
-    for key, number in uncertain(chip.model, style):
+
+def sensitivities(recording: Recording) -> dict[Style, Sensitivity]:
+    """What each number with an interval moves of EP in every style, and all of them together."""
+    theirs, model = Anew(for_backprop(recording), Style.CLOCKED), recording.chip.model
+    ours = [Anew(recording, style) for style in Style]
+    found = []
+    for key, number in uncertain(model):
         ends = [number.model_copy(update={"value": end}) for end in (number.at("low"), number.at("high"))]
-        (low_J, low_ratio), (high_J, high_ratio) = (energies(chip.model.replacing(key, end)) for end in ends)
-        if (low_J, low_ratio) == (high_J, high_ratio):
+        energies = [_energies_J([*ours, theirs], model.replacing(key, end), {key}) for end in ends]
+        found.append(_Moved(key, number, ends, energies))
+    return {one.style: _of_style(one, theirs, found, place) for place, one in enumerate(ours)}
+
+
+def _energies_J(bills: list[Anew], model: HardwareModel, changed: set[str]) -> list[float]:
+    """Energies of ``bills`` by ``model``, in which the numbers ``changed`` are others; those of EP are of one chip."""
+    ours = bills[0].recording.chip.priced(model)
+    chips = [*(ours for _ in bills[:-1]), bills[-1].recording.chip.priced(model)]
+    return [bill.with_numbers(chip, changed) for bill, chip in zip(bills, chips, strict=True)]
+
+
+def _of_style(ours: Anew, theirs: Anew, moved: list[_Moved], place: int) -> Sensitivity:
+    """Of the bill ``ours``, the one at ``place``, against ``theirs``, the last one."""
+    samples, model = ours.recording.counts.samples, ours.recording.chip.model
+    swings, corners = [], [model, model]
+
+    def ratio(our_J: float, their_J: float) -> float:
+        return our_J / their_J if their_J else math.nan
+
+    for key, number, ends, energies in moved:
+        (low_J, their_low_J), (high_J, their_high_J) = ((one[place], one[-1]) for one in energies)
+        if (low_J, their_low_J) == (high_J, their_high_J):
             continue
         swing = Swing(
-            style.value, key, number.unit, number.at("low"), number.value, number.at("high"),
-            low_J, energy_J, high_J, low_ratio, ratio, high_ratio,
+            ours.style.value, key, number.unit, number.at("low"), number.value, number.at("high"),
+            low_J / samples, ours.total_J / samples, high_J / samples,
+            ratio(low_J, their_low_J), ratio(ours.total_J, theirs.total_J), ratio(high_J, their_high_J),
         )  # fmt: skip
-        found.append(swing)
-        by_ratio = ends if low_ratio <= high_ratio else ends[::-1]
+        swings.append(swing)
+        by_ratio = ends if swing.ratio_at_low <= swing.ratio_at_high else ends[::-1]
         corners = [corner.replacing(key, end) for corner, end in zip(corners, by_ratio, strict=True)]
-    lowest, highest = (energies(corner)[1] for corner in corners)
-    return Sensitivity(style, sorted(found, key=lambda swing: -swing.ratio_swing), lowest, highest)
-
-
-def uncertain(model: HardwareModel, style: Style) -> Iterator[tuple[str, Quantity]]:
-    """Numbers of ``model`` with an interval, but those that a bill in ``style`` has no use for."""
-    adc = model.adc
-    prices = {f"adc.{adc.kind}.{key}" for key in adc.priced.numbers(adc.bits.value)}
-    for key, number in numbers(model):
-        if not isinstance(number, Quantity) or number.at("low") == number.at("high"):
-            continue
-        settles = key.startswith("settling.") and style is not Style.SETTLING
-        if not settles and (not key.startswith("adc.") or key.count(".") == 1 or key in prices):
-            yield key, number
-
-
-def most_frugal(comparisons: Sequence[Comparison], model: HardwareModel) -> Comparison:
-    """The style in which EP takes the least energy; bits in SRAM hold no conductance that could settle."""
-    settles = model.cell.scaling != "logic"
-    return min((one for one in comparisons if settles or one.style != Style.SETTLING), key=lambda one: one.energy_J)
-
-
-def verdict(comparisons: Sequence[Comparison], best: Comparison, found: Sensitivity | None = None) -> list[str]:
-    """Who wins in the style ``best``, by how much and how surely, in sentences; with the deciding numbers where these
-    have been ``found``.
-    """
-    if not best.backprop_J or not best.energy_J:
-        return ["EP and backpropagation cannot be compared: every energy is zero in this hardware model"]
-    others = ", ".join(
-        f"{one.style} {one.energy_J / best.energy_J:.3g} times as much" for one in comparisons if one is not best
-    )
-    unrolled = ", on a chip with tiles for every position (area)" if best.style == Style.SETTLING else ""
-    said = (
-        f"of EP's styles, {best.style} takes the least energy{unrolled}, {format_si(best.energy_J, 'J')} per training "
-        f"sample ({others}); backpropagation takes {format_si(best.backprop_J, 'J')}: {_winner(best, found)}"
-    )
-    return [said, *(found.sentences if found is not None else [])]
-
-
-def _winner(best: Comparison, found: Sensitivity | None) -> str:
-    ratio, lows, highs, moved = best.ratio, [best.ratio_low], [best.ratio_high], "component"
-    if found is not None:
-        lows.append(found.ratio_low)
-        highs.append(found.ratio_high)
-        moved += " and every number"
-    low, high = min(lows), max(highs)
-    name, factor = ("EP", 1 / ratio) if ratio < 1 else ("backpropagation", ratio)
-    between = f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} with every {moved} in its interval"
-    if low <= 1 <= high:
-        return f"undecided, {name} ahead by a factor of {factor:.3g} ({between})"
-    return f"{name} wins by a factor of {factor:.3g}, and throughout the intervals ({between})"
+    changed = {swing.key for swing in swings}
+    least, most = (ratio(*_energies_J([ours, theirs], corner, changed)) for corner in corners)
+    return Sensitivity(ours.style, sorted(swings, key=lambda swing: -swing.ratio_swing), least, most)

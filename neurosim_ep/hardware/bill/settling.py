@@ -14,6 +14,7 @@ from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.recording import Chip, Recording
+from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.terms import counted, of_chip
 from neurosim_ep.tiles.mapping import TilePlan
 
@@ -21,6 +22,11 @@ from neurosim_ep.tiles.mapping import TilePlan
 def tile_copies(chip: Chip) -> np.ndarray:
     """How often each tile is there, int64 [tiles]."""
     return np.array([tile.reuse for tile in chip.plan.tiles], dtype=np.int64)
+
+
+def copies_in(chip: Chip, style: Style) -> np.ndarray | None:
+    """:func:`tile_copies` in the settling style; in others every tile is there once."""
+    return tile_copies(chip) if style is Style.SETTLING else None
 
 
 def settling_time_s(chip: Chip) -> float:

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.bill.backprop import Comparison, compare
+from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.sanity import Sanity, sanity
-from neurosim_ep.hardware.bill.sensitivity import most_frugal, verdict
-from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.sensitivity import Sensitivity, sensitivities
+from neurosim_ep.hardware.bill.settling import copies_in
+from neurosim_ep.hardware.bill.verdict import most_frugal, verdict
 from neurosim_ep.hardware.bill.writing import endurance_table
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
@@ -39,13 +40,27 @@ class Summary:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """EP against backpropagation in every style."""
-        return compare(self.recording, self.bill)
+        return compare(self.recording, self.bill, self.sensitivities)
+
+    @cached_property
+    def sensitivities(self) -> dict[Style, Sensitivity]:
+        """What every number of the model moves, by style."""
+        return sensitivities(self.recording)
+
+    @property
+    def best(self) -> Comparison:
+        """The style that takes the least energy."""
+        return most_frugal(self.comparisons, self.recording.chip.model)
+
+    @property
+    def verdict(self) -> str:
+        """Who wins, EP or backpropagation, in a sentence."""
+        return verdict(self.comparisons, self.best)
 
     def area_m2(self, style: Style, bound: Bound = "value") -> float:
         """Area of the chip, or an end of its interval; settling has tiles for every position."""
         chip = self.recording.at(bound).chip
-        copies = tile_copies(chip) if style is Style.SETTLING else None
-        return chip.area_m2(copies)
+        return chip.area_m2(copies_in(chip, style))
 
     @property
     def on_chip_bits(self) -> int:
@@ -142,7 +157,7 @@ class Summary:
     def doubts(self) -> list[str]:
         """What silicon has not shown, and who wins, EP or backpropagation."""
         doubts = [f"warning: {style} style: {doubt}" for style in Style for doubt in self.sanity(style).warnings]
-        return [*doubts, *verdict(self.comparisons, most_frugal(self.comparisons, self.recording.chip.model))]
+        return [*doubts, self.verdict]
 
     def notes(self) -> list[str]:
         """What the figures are of."""
@@ -157,7 +172,8 @@ class Summary:
             f"({format_si(found.backprop_low_J, 'J')} - {format_si(found.backprop_high_J, 'J')}) per sample, clocked, "
             f"in {format_si(found.backprop_latency_s, 's')}",
             "which numbers decide, and how far they move EP / backprop: `neurosim-ep explain`",
-            "interval of EP / backprop: every component anywhere in its interval, for both at the same end",
+            "interval of EP / backprop: every component, and every number, anywhere in its interval, for both at the "
+            "same end",
             "even at: where EP would cost as much as backpropagation; - where no number of ticks or events does",
             "time in event style is a lower bound: reads of a tile are taken to be spread evenly over its ticks",
         ]

@@ -1,4 +1,4 @@
-"""Input buffers: what a tile holds of the states that drive its lines, and how often its lines take them from there."""
+"""What a tile holds of states and sums: input buffer and registers, and how often lines take states from there."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ def input_buffer_bits(plan: TilePlan, model: HardwareModel, levels: Levels) -> n
         _, first = np.unique(places, axis=0, return_index=True)
         np.add.at(sizes, levels.core_of[first], held[first])
     return np.maximum(sizes, 1)[levels.core_of]
+
+
+def line_register_bits(model: HardwareModel) -> int:
+    """Registers beside the driven lines of an array as made: a state for every row, and for every weight of a row."""
+    return (model.array.rows.value + _weights(model)) * model.digital.state_bits.value
+
+
+def result_register_bits(model: HardwareModel) -> int:
+    """Registers beside the sensed lines of an array as made: a sum for every weight of a row or for every row, as it is
+    read one way at a time; a duplicated periphery has both.
+    """
+    join = sum if model.array.periphery == "duplicated" else max
+    return join((model.array.rows.value, _weights(model))) * model.digital.partial_bits.value
+
+
+def _weights(model: HardwareModel) -> int:
+    return model.array.columns.value // model.array.cells_per_weight.value
 
 
 def _held_inputs(plan: TilePlan, tile: Tile) -> int:

@@ -61,5 +61,5 @@ def instances(plan: TilePlan, members: int, copies: np.ndarray | None = None) ->
     ``copies`` times.
     """
     times = np.ones(len(plan.tiles), np.int64) if copies is None else copies
-    sizes = [int(times[plan.tile_range(number)].sum()) for number in range(len(plan.geometries))]
-    return np.diff(-(-np.cumsum([0, *sizes]) // members))
+    before = np.append(0, np.cumsum(times))[plan.starts]
+    return np.diff(-(-before // members))

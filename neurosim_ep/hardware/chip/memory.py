@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.chip.inputs import input_buffer_bits
+from neurosim_ep.hardware.chip.inputs import input_buffer_bits, line_register_bits, result_register_bits
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.model.sections import HardwareModel
@@ -24,6 +24,7 @@ ROUTING_BITS = 2  # which of the 2 x 2 inputs of a max-pooled output is the larg
 CELLS = "synapse cells"
 ACCUMULATORS = "update accumulators"
 INPUTS = "input buffers"
+LINES, RESULTS = "line registers", "result registers"
 BUFFERED = frozenset({ACCUMULATORS, INPUTS, "projections", "readout", "stored states", "stored routing"})
 """Items too large for register files: kept in buffers."""
 
@@ -143,7 +144,7 @@ def _common(
     - state registers: ``b neurons state_bits``; drive registers: ``b neurons partial_bits``, the sums a tick
       forms while all states still hold;
     - update accumulators: ``(weights + channels) accumulator_bits``, one per parameter, summed over samples;
-    - input buffers: see :func:`~neurosim_ep.hardware.chip.inputs.input_buffer_bits`;
+    - input buffers, line registers and result registers: see :mod:`neurosim_ep.hardware.chip.inputs`;
     - input registers: ``b inputs state_bits``, and input drive: ``b neurons partial_bits`` of layer 0, which
       is computed once per presentation;
     - readout: ``2 features classes accumulator_bits`` (weights and accumulators); its target:
@@ -168,7 +169,7 @@ def _common(
         ),
         *_per_connection(plan, method, {ACCUMULATORS: lambda g: (g.weights + g.channels) * wide}),
     ]
-    items += _input_buffers(plan, model, method)
+    items += _beside_tiles(plan, model, method)
     first = plan.geometries[0]
     inputs = batch * math.prod(first.in_shape) * state_bits
     items.append(MemoryItem(method, 0, first.name, "input registers", inputs))
@@ -180,17 +181,22 @@ def _common(
     return items
 
 
-def _input_buffers(plan: TilePlan, model: HardwareModel, method: str) -> list[MemoryItem]:
-    """One row per connection: the buffers of its tiles, or of the cores that begin in it."""
-    levels = Levels.of(len(plan.tiles), model)
-    owned = np.zeros(len(plan.tiles), np.int64)
-    owners = levels.owners(shared=model.shared("inputs"))
-    owned[owners] = input_buffer_bits(plan, model, levels)[owners]
-    sizes = [int(owned[plan.tile_range(number)].sum()) for number in range(len(plan.geometries))]
-    return [
-        MemoryItem(method, geometry.ends[1], geometry.name, INPUTS, bits)
-        for geometry, bits in zip(plan.geometries, sizes, strict=True)
-    ]
+def _beside_tiles(plan: TilePlan, model: HardwareModel, method: str) -> list[MemoryItem]:
+    """One row per item and connection: what its tiles have, or the cores that begin in it where these share it, drivers
+    with the registers of lines, converters with those of results.
+    """
+    levels, every = Levels.of(len(plan.tiles), model), np.ones(len(plan.tiles), np.int64)
+    items = []
+    for item, bits, word in (
+        (INPUTS, input_buffer_bits(plan, model, levels), "inputs"),
+        (LINES, line_register_bits(model) * every, "drivers"),
+        (RESULTS, result_register_bits(model) * every, "converters"),
+    ):
+        owned, owners = np.zeros(len(plan.tiles), np.int64), levels.owners(shared=model.shared(word))
+        owned[owners] = bits[owners]
+        for number, edge in enumerate(plan.geometries):
+            items.append(MemoryItem(method, edge.ends[1], edge.name, item, int(owned[plan.tile_range(number)].sum())))
+    return items
 
 
 def _per_layer(plan: TilePlan, method: str, items: dict[str, Callable[[StateLayer], int]]) -> list[MemoryItem]:

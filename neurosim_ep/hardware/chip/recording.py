@@ -74,7 +74,7 @@ class Chip:
         levels = self.levels
         return tuple(math.sqrt(inside / parts) for parts in (levels.tiles, levels.cores, levels.nodes))  # type: ignore[return-value]
 
-    @property
+    @cached_property
     def sides(self) -> tuple[Term, Term, Term]:
         """:attr:`pitches_m` as terms."""
         inside = "square root of the area of the chip, its links to the outside apart, over how many there are"
@@ -116,12 +116,26 @@ class Chip:
         return self.levels.summed(own, shared=self.model.shared("accumulators")).astype(np.int64)
 
     @cached_property
+    def neuron_homes(self) -> np.ndarray:
+        """Tiles, or cores that share neurons, beside which each layer lives, int64 [layers]."""
+        place = self.levels.core_of if self.model.shared("neurons") else np.arange(len(self.plan.tiles))
+        homes = [place[self.plan.home_tiles(layer)] for layer in range(len(self.plan.layers))]
+        return np.array([len(np.unique(tiles)) for tiles in homes], np.int64)
+
+    @cached_property
     def input_buffer_bits(self) -> np.ndarray:
         """Size of the input buffer of each tile, or of its core, int64 [tiles]."""
         return input_buffer_bits(self.plan, self.model, self.levels)
 
     def static_power(self, copies: np.ndarray | None = None) -> StaticPower:
-        """What it draws while nothing happens."""
+        """What it draws while nothing happens, tiles being there ``copies`` times."""
+        return self._static_power if copies is None else self._draws(copies)
+
+    @cached_property
+    def _static_power(self) -> StaticPower:
+        return self._draws(None)
+
+    def _draws(self, copies: np.ndarray | None) -> StaticPower:
         projections = [*self.signals, *([self.readout] if self.readout is not None else [])]
         return static_power(self.plan, self.model, self.memory, projections, copies)
 
@@ -164,7 +178,10 @@ class Chip:
     def priced(self, model: HardwareModel) -> Chip:
         """The same with other numbers, not of what it consists of: its routes and memories are kept."""
         found = replace(self, model=model)
-        kept = ("routes", "serpentine", "transfers", "memory", "accumulator_bits", "input_buffer_bits", "passes")
+        kept = (
+            "routes", "serpentine", "transfers", "memory", "accumulator_bits", "input_buffer_bits", "neuron_homes",
+            "passes", "neurons", "levels",
+        )  # fmt: skip
         found.__dict__.update({name: getattr(self, name) for name in kept})
         return found
 

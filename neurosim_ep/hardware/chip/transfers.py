@@ -15,12 +15,16 @@ from neurosim_ep.hardware.model.sections import HardwareModel
 
 
 class Carried(NamedTuple):
-    """Bits over the networks of cores and of clusters: by the layer that pays, float64 [layers + 1], and the most that
-    any of them carries.
+    """What is carried in a phase: bits x links over the mesh, by component, bits over the networks of cores and of
+    clusters, and bits from outside, by the layer that pays, float64 [layers + 1]; the most flits that any link carries,
+    and bits that any core or cluster does.
     """
 
-    core_by_layer: np.ndarray
-    cluster_by_layer: np.ndarray
+    mesh: dict[Part, np.ndarray]
+    core: np.ndarray
+    cluster: np.ndarray
+    outside: np.ndarray
+    busiest_link: int
     busiest_core: float
     busiest_cluster: float
 

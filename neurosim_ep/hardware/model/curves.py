@@ -37,9 +37,13 @@ class Curve(Strict):
 
     def at(self, x: float) -> float:
         """y at ``x``; beyond the first and last point it stays what it is there."""
+        return float(self.at_each(np.array(x)))
+
+    def at_each(self, x: np.ndarray) -> np.ndarray:
+        """y at each of ``x``, float64."""
         if not any(self.y):
-            return 0.0
-        return float(np.exp(np.interp(np.log(x), np.log(self.x), np.log(self.y))))
+            return np.zeros(x.shape)
+        return np.exp(np.interp(np.log(x), np.log(self.x), np.log(self.y)))
 
     def covers(self, x: float) -> bool:
         """Whether ``x`` lies between the first and the last point."""

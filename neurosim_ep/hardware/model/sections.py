@@ -188,10 +188,10 @@ class HardwareModel(Strict):
 
     def buffer_energy(self, size_bit: float | np.ndarray) -> Term:
         """Energy of reading or writing one bit of a buffer of ``size_bit``, or of each of several [J/bit]."""
-        sizes, which = np.unique(np.maximum(size_bit, 1.0), return_inverse=True)
-        curve_J = np.array([self.buffer.access_energy.at(float(size)) for size in sizes])[which].reshape(which.shape)
-        about = f"curve at the size of the memory, {sizes[0]:,.0f} to {sizes[-1]:,.0f} bits"
-        read = Term(curve_J if which.ndim else float(curve_J), "buffer.access_energy", Origin.MODEL, "J/bit", about)
+        sizes = np.maximum(size_bit, 1.0)
+        curve_J = self.buffer.access_energy.at_each(sizes)
+        about = f"curve at the size of the memory, {sizes.min():,.0f} to {sizes.max():,.0f} bits"
+        read = Term(curve_J if sizes.ndim else float(curve_J), "buffer.access_energy", Origin.MODEL, "J/bit", about)
         return read * self.term("buffer.energy_scale") * self._port_share()
 
     def _port_share(self) -> Term:

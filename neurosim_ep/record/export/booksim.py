@@ -21,6 +21,8 @@ from neurosim_ep.record.export.traffic import TrafficExporter
 CONFIG = "mesh_config"
 READER = ("README.md", "add_trace_reader.sh", "trace_reader.hpp")
 SOURCES = Path(__file__).with_name("booksim_reader")
+ON_ITS_WAY = 1000
+"""Cycles in which the last packets arrive where no link is short of time."""
 
 
 class BookSim(TrafficExporter):
@@ -52,13 +54,18 @@ class BookSim(TrafficExporter):
                     rows = part[["src", "dst", "cycle"]]
                     rows.to_csv(files[flits], sep=" ", header=False, index=False, lineterminator="\n")
                     counts[flits] += len(part)
-        write_lines(folder / CONFIG, _config(side, sample, names))
+        period = _period(sample)
+        write_lines(folder / CONFIG, _config(side, sample, names, period))
         for name in READER:
             shutil.copyfile(SOURCES / name, folder / name)
         return {
             "files": [CONFIG, *names.values(), *READER],
             "side": side,
             "packets_by_flits": {str(flits): count for flits, count in counts.items()},
+            "sample_period": period,
+            "accepted_packet_rate_by_flits": {
+                str(flits): count / (period * side**2) for flits, count in counts.items()
+            },
             "timestamps": "cycles from 0; all files share one clock",
             "prepare": "sh add_trace_reader.sh booksim2/src && make -C booksim2/src",
             "command": f"booksim2/src/booksim {CONFIG}",
@@ -95,13 +102,21 @@ def departures(
     return flow[by_time], cycle[by_time]
 
 
-def _config(side: int, sample: MeanSample, names: dict[int, str]) -> list[str]:
+def _period(sample: MeanSample) -> int:
+    """Cycles in which BookSim sends the whole trace and all of it arrives: those of the sample, and where the busiest
+    link has more flits than a phase has cycles, twice what it is behind, as routers do not fill every cycle.
+    """
+    flits = [sample.between(phase.messages * sample.flits) for phase in sample.phases]
+    behind = [sample.busiest(sent) - phase.cycles for sent, phase in zip(flits, sample.phases, strict=True)]
+    return sample.cycles + 2 * sum(max(late, 0) for late in behind) + ON_ITS_WAY
+
+
+def _config(side: int, sample: MeanSample, names: dict[int, str], period: int) -> list[str]:
     """What BookSim must be told: a class of traffic per packet size, everything measured."""
 
     def each(values: list[str]) -> str:
         return "{" + ",".join(values) + "}" if len(values) > 1 else values[0]
 
-    period = max(sample.cycles, 1)
     traces = each([f"trace({{{name},{period}}})" for name in names.values()])
     return [
         "// One mean training sample; see README.md and export.json.",
@@ -115,7 +130,7 @@ def _config(side: int, sample: MeanSample, names: dict[int, str]) -> list[str]:
         f"packet_size = {each([str(flits) for flits in names])};",
         f"channel_width = {sample.flit_bits};",
         "sim_type = latency;",
-        "// nothing is measured in the first period; the trace starts with the second one",
+        "// nothing is measured in the first period; the trace starts with the second one, in which all of it arrives",
         "warmup_periods = 1;",
         "max_samples = 2;",
         f"sample_period = {period};",

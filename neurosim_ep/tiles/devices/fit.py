@@ -14,7 +14,7 @@ import json
 import math
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,25 @@ class DeviceFit:
             }
             for candidate in self.candidates
         ]
+
+    def document(self) -> dict[str, Any]:
+        """The fit for programs: the ``model`` that was chosen, the numbers of its device, and all that were fitted."""
+        return {
+            "data": self.path,
+            "model": self.chosen.kind,
+            "constants": {name: asdict(one) for name, one in self.estimates.items()},
+            "models": [
+                {
+                    "model": one.kind,
+                    "parameters": one.parameters,
+                    "residual": one.residual / 2,
+                    "aic": one.aic(self.independent),
+                    "converged": one.converged,
+                }
+                for one in self.candidates
+            ],
+            "doubts": self.doubts,
+        }
 
     @property
     def doubts(self) -> list[str]:
