@@ -1,4 +1,4 @@
-"""The energy ledger: what every line counts, that all views agree, and how the bill answers to the work."""
+"""The bill: what every line counts, that all views agree, and how it answers to the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chips import GEOMETRIES, READOUT, SIGNALS, idle_counts, random_counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurosim_ep.hardware.bill.cost import bill, energy_by, ledger
+from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import settling_time_s, tile_copies
@@ -30,7 +30,7 @@ from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.quantities import BOUNDS, Quantity, Strict
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.record.recost import SHAPE, on_array
-from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
+from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 
 ENERGIES = ["energy_J", "energy_low_J", "energy_high_J"]
 
@@ -51,6 +51,11 @@ PLAN = plan_tiles(GEOMETRIES, RRAM.array_geometry())
 READS = (Style.CLOCKED, Style.EVENT)
 
 
+def bill_of(counts: TileCounts, plan: TilePlan, model: HardwareModel, **projections: Any) -> pd.DataFrame:
+    """The bill of ``counts`` on a chip of ``plan`` and ``model``."""
+    return bill(Recording.of(counts, plan, model, **projections))
+
+
 @pytest.fixture(scope="module")
 def counts() -> TileCounts:
     return random_counts(PLAN)
@@ -58,7 +63,7 @@ def counts() -> TileCounts:
 
 @pytest.fixture(scope="module")
 def table(counts: TileCounts) -> pd.DataFrame:
-    return ledger(counts, PLAN, RRAM, signals=SIGNALS, readout=READOUT)
+    return bill_of(counts, PLAN, RRAM, signals=SIGNALS, readout=READOUT)
 
 
 def test_every_view_sums_to_the_same_total(table: pd.DataFrame) -> None:
@@ -247,7 +252,7 @@ def test_duplicated_periphery_costs_area_and_slices_side_by_side_cost_time(count
     )
     assert beside_s - apart_s == pytest.approx(3 * 8 * 10e-9)
     dac = [
-        ledger(counts, plan, model)
+        bill_of(counts, plan, model)
         .query("component == 'dac' and style == 'clocked' and phase != 'update'")["count"]
         .sum()
         for model in (sliced, beside)
@@ -263,7 +268,7 @@ def test_duplicated_periphery_costs_area_and_slices_side_by_side_cost_time(count
 def test_results_converted_after_each_pulse(counts: TileCounts) -> None:
     each = with_section(RRAM, "array", conversions="per_pulse")
     found = [
-        ledger(counts, PLAN, model).query("phase == 'free' and style == 'event'").groupby("component")["count"].sum()
+        bill_of(counts, PLAN, model).query("phase == 'free' and style == 'event'").groupby("component")["count"].sum()
         for model in (RRAM, each)
     ]
     for component in ("adc", "sample_hold", "add"):
@@ -291,7 +296,7 @@ def test_serial_converters_take_a_step_per_bit() -> None:
 
 def test_schemes_of_writing(counts: TileCounts) -> None:
     def lines(scheme: str) -> pd.Series:
-        table = ledger(counts, PLAN, with_section(RRAM, "write", scheme=scheme))
+        table = bill_of(counts, PLAN, with_section(RRAM, "write", scheme=scheme))
         mine = table[(table.phase == "update") & (table["style"] == "event") & (table.component != "leakage")]
         return mine.groupby("component")["count"].sum()
 
@@ -326,17 +331,17 @@ def test_wear_grows_with_training(counts: TileCounts) -> None:
 
 
 def test_nothing_happening_leaves_only_leakage() -> None:
-    table = ledger(idle_counts(PLAN), PLAN, RRAM, signals=SIGNALS, readout=READOUT)
+    table = bill_of(idle_counts(PLAN), PLAN, RRAM, signals=SIGNALS, readout=READOUT)
     event = table[table["style"] == "event"]
     once_per_sample = {"core_transfer", "input_buffer", "dram", "pool", "register", "readout"}
     assert set(event[event.energy_J > 0].component) == {"leakage"} | once_per_sample
     count = event.groupby(["phase", "component"])["count"].sum()
     assert count["nudge_plus", "register"] == 4 * 8 * sum(geometry.neurons for geometry in GEOMETRIES)
     assert count["free", "readout"] == 4 * 50
-    assert ledger(TileCounts.zeros(len(PLAN.tiles)), PLAN, RRAM, signals=SIGNALS, readout=READOUT).empty
+    assert bill_of(TileCounts.zeros(len(PLAN.tiles)), PLAN, RRAM, signals=SIGNALS, readout=READOUT).empty
     waiting = idle_counts(PLAN)
     waiting.samples = 0  # ticks pass, and no sample is there
-    for style, lines in ledger(waiting, PLAN, RRAM, signals=SIGNALS, readout=READOUT).groupby("style"):
+    for style, lines in bill_of(waiting, PLAN, RRAM, signals=SIGNALS, readout=READOUT).groupby("style"):
         if style == "event":
             assert set(lines.component) == {"leakage"} and lines.energy_J.sum() > 0
     assert event[event.component == "leakage"].energy_J.sum() > 0
@@ -360,7 +365,7 @@ GROWING: dict[str, Callable[[HardwareModel], HardwareModel]] = {
 
 @pytest.mark.parametrize("change", GROWING.values(), ids=GROWING)
 def test_more_of_anything_costs_no_less(counts: TileCounts, change: Callable[[HardwareModel], HardwareModel]) -> None:
-    base, more = (energy_by(ledger(counts, PLAN, m, signals=SIGNALS, readout=READOUT)) for m in (RRAM, change(RRAM)))
+    base, more = (energy_by(bill_of(counts, PLAN, m, signals=SIGNALS, readout=READOUT)) for m in (RRAM, change(RRAM)))
     for energy in ENERGIES:
         assert (more[energy] >= base[energy]).all()
     assert (more.energy_J > base.energy_J).any()
@@ -371,7 +376,7 @@ def test_more_of_anything_costs_no_less(counts: TileCounts, change: Callable[[Ha
 def test_the_bill_of_two_recordings_is_the_sum_of_their_bills(first: int, second: int) -> None:
     """All lines but leakage: time is that of the slowest tile, which need not be the same in both."""
     one, other = random_counts(PLAN, seed=first), random_counts(PLAN, seed=second)
-    bills = [ledger(counts, PLAN, RRAM, signals=SIGNALS, readout=READOUT) for counts in (one, other, one + other)]
+    bills = [bill_of(counts, PLAN, RRAM, signals=SIGNALS, readout=READOUT) for counts in (one, other, one + other)]
     keys = ["tile", "layer", "phase", "component", "style"]
     apart = pd.concat(bills[:2]).groupby(keys).energy_J.sum()
     together = bills[2].set_index(keys).energy_J
@@ -389,7 +394,7 @@ def test_more_activity_costs_more(seed: int, more: int, phase: str, style: Style
     base = random_counts(PLAN, seed=seed)
     busy = random_counts(PLAN, seed=seed)
     busy.traffic[READ_PHASES.index(phase), int(style is Style.EVENT)] += more
-    energies = [energy_by(ledger(counts, PLAN, RRAM)).set_index("style").energy_J[style] for counts in (base, busy)]
+    energies = [energy_by(bill_of(counts, PLAN, RRAM)).set_index("style").energy_J[style] for counts in (base, busy)]
     assert energies[1] >= energies[0]
     assert (energies[1] > energies[0]) == (more > 0)
 
@@ -429,7 +434,7 @@ def test_a_joule_is_never_added_to_a_second(counts: TileCounts, scheme: str) -> 
 
 def test_twice_the_work_takes_twice_the_time_and_energy(counts: TileCounts) -> None:
     once, twice = (
-        energy_by(ledger(c, PLAN, RRAM, readout=READOUT)).set_index("style") for c in (counts, double(counts))
+        energy_by(bill_of(c, PLAN, RRAM, readout=READOUT)).set_index("style") for c in (counts, double(counts))
     )
     assert twice.energy_J.to_numpy() == pytest.approx(2 * once.energy_J.to_numpy(), rel=1e-9)
 
@@ -437,7 +442,7 @@ def test_twice_the_work_takes_twice_the_time_and_energy(counts: TileCounts) -> N
 def test_the_ideal_model_counts_cell_operations_in_femtojoules() -> None:
     ideal = load_hardware_model("ideal")
     plan = plan_tiles(GEOMETRIES, ideal.array_geometry())
-    table = ledger(random_counts(plan), plan, ideal, signals=SIGNALS, readout=READOUT)
+    table = bill_of(random_counts(plan), plan, ideal, signals=SIGNALS, readout=READOUT)
     spent = table[(table.energy_J > 0) & (table["style"] != "settling")]
     assert set(spent.component) == {"cell_read", "cell_write"}
     assert spent.energy_J.sum() == pytest.approx(1e-15 * spent["count"].sum())
@@ -448,7 +453,7 @@ def test_counts_of_one_chip_can_be_priced_on_another(name: str, counts: TileCoun
     other = load_hardware_model(name)
     assert [getattr(other.array_geometry(), key) for key in SHAPE] == [getattr(PLAN.array, key) for key in SHAPE]
     plan = plan_tiles(GEOMETRIES, other.array_geometry())
-    table = ledger(on_array(counts, PLAN, plan), plan, other, signals=SIGNALS, readout=READOUT)
+    table = bill_of(on_array(counts, PLAN, plan), plan, other, signals=SIGNALS, readout=READOUT)
     assert np.isfinite(table[ENERGIES]).to_numpy().all()
     assert (table.energy_low_J <= table.energy_J).all() and (table.energy_J <= table.energy_high_J).all()
     found = energy_by(table, "component").set_index(["style", "component"]).energy_J

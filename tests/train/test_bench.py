@@ -19,7 +19,7 @@ from neurosim_ep.ep.edges import Connection
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
-from neurosim_ep.scheduler import field as fields
+from neurosim_ep.scheduler import relaxation_state
 from neurosim_ep.scheduler.kernels import Kernel
 from neurosim_ep.scheduler.stillness import Stillness
 from neurosim_ep.train import bench as module
@@ -191,7 +191,7 @@ def test_operations_are_those_of_the_reads(policy: str, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(Kernel, way, read)
     monkeypatch.setattr("neurosim_ep.scheduler.kernels.PackedKernel.available", lambda: False)
-    monkeypatch.setattr(fields, "Stillness", lambda states, copies, replayed: Stillness(states, copies, True))
+    monkeypatch.setattr(relaxation_state, "Stillness", lambda states, copies, replayed: Stillness(states, copies, True))
     data = stand_in(scenario.data, 8, 8, 0)
     timer = StepTimer(replace(Experiment.open(scenario, device="cpu"), given=data))
     step = timer.step()

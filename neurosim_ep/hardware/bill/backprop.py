@@ -61,5 +61,5 @@ def for_backprop(recording: Recording) -> Recording:
 
 
 def backprop_bill(recording: Recording) -> pd.DataFrame:
-    """Ledger of a recording :func:`for_backprop`, clocked."""
+    """Bill of a recording :func:`for_backprop`, clocked."""
     return bill(recording, [Style.CLOCKED])
