@@ -128,7 +128,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 
 def picture(found: Look) -> RenderableType:
-    """Title, the last epochs, curves and warnings."""
+    """Title, verdict, the last epochs, curves and warnings."""
     from rich.columns import Columns
     from rich.console import Group
     from rich.table import Table
@@ -142,11 +142,13 @@ def picture(found: Look) -> RenderableType:
     head = Text(f"{found.info.get('name')}: {found.state}", style="bold")
     curves = [
         Text(f"{title}\n" + curve([row[name] for row in found.rows if name in row], form))
-        for name, title, form in (("test_accuracy", "test accuracy", ".1%"), ("loss", "loss", ".3g"))
+        for name, title, form in (("test_accuracy", "test accuracy", ".1%"), ("loss", "loss", ".4g"))
         if len(found.rows) > 1
     ]
     warned = [Text(f"warning: {one['sentence']}", style="yellow") for one in found.info.get("warnings") or []]
-    return Group(head, *([table] if found.rows else []), Columns(curves, padding=(1, 4)), *warned)
+    learning = found.info.get("learning")
+    verdict = [Text(str(learning.get("verdict")))] if isinstance(learning, Mapping) and found.over else []
+    return Group(head, *verdict, *([table] if found.rows else []), Columns(curves, padding=(1, 4)), *warned)
 
 
 def _cell(row: Row, name: str, form: str) -> str:

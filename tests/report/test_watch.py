@@ -70,10 +70,11 @@ def test_a_run_is_followed_to_its_end(path: Path, terminal: bool) -> None:
 def test_a_finished_run_is_shown_once(path: Path) -> None:
     add(path, 1)
     add(path, 2)
-    end(path, "interrupted", warnings=[{"sentence": "layer conv1 is dead"}])
+    end(path, "interrupted", warnings=[{"sentence": "layer conv1 is dead"}], learning={"verdict": "healthy: 20.0%"})
     text = seen(path)
     assert f"interrupted, 2 of 4 epochs; go on with `neurosim-ep resume {path}`" in text.replace("\n", "")
     assert "20.0%" in text and "2.0000" in text and text.count("layer conv1 is dead") == 1
+    assert "healthy: 20.0%\n" in text.replace(" \n", "\n")
 
 
 def test_a_run_that_nobody_holds_is_said_to_be_dead(path: Path) -> None:

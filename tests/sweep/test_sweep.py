@@ -135,8 +135,11 @@ def test_a_sweep_killed_twice_finishes_with_every_point_once(tmp_path: Path) -> 
         scenario = (place.out / "runs" / row["point"] / "scenario.toml").read_text()
         assert f"beta = {row['relaxation.beta']}\n" in scenario and f"seed = {row['scenario.seed']}\n" in scenario
 
-    code, out, err = place.sweep()
+    code, out, err = place.sweep("--json")
     assert code == 0 and "12 done" in err and place.lines() == journal  # finished points are not run again
+    found = json.loads(out)
+    assert [point["point"] for point in found["points"]] == [row["point"] for row in rows]
+    assert found["command"] == "sweep" and found["table"] == str(place.out / "points.csv")
 
 
 def processes() -> list[str]:
