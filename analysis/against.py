@@ -12,7 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
 
 from neurosim_ep.analysis.points import spelled
-from neurosim_ep.analysis.style import GREY, LOG, look
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import GREY, look
 
 TITLES = {
     "hardware.converters.adc_bits": "bits of the converters (ADC)",
@@ -84,7 +85,7 @@ class Scale:
         else:
             wide = min(self.values) > 0 and max(self.values) >= WIDE * min(self.values)
             if wide:
-                axes.set_xscale(**LOG)
+                log_axis(axes.xaxis)
             if len(self.values) <= 8:
                 axes.set_xticks(self.values, [spelled(value) for value in self.values])
                 axes.minorticks_off()
@@ -130,7 +131,7 @@ def dress_quantity(axis: Axis, values: np.ndarray, unit: str) -> None:
     span = values.max() / values.min() if values.min() > 0 else 1.0
     log = span >= WIDE / 2
     if log:
-        (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)(**LOG)
+        log_axis(axis)
     else:
         axis.set_major_locator(MaxNLocator(5))
     for place in (axis.set_major_formatter, axis.set_minor_formatter)[: 1 + (log and span < LABELLED)]:

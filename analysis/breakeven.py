@@ -9,7 +9,8 @@ from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import GREY, INK, LOG, PALETTE, canvas, on_paper
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import GREY, INK, PALETTE, canvas, on_paper
 from neurosim_ep.units import format_si
 
 ASIDE = 1.06
@@ -50,8 +51,8 @@ def draw(run: Run) -> Figure:
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(f"recorded: {ticks:.3g} ticks", (ticks, 1), (4, -4), xycoords=("data", "axes fraction"),
                   textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
-    axes.set_xscale(**LOG)
-    axes.set_yscale(**LOG)
+    log_axis(axes.xaxis)
+    log_axis(axes.yaxis)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ticks of all phases, T + 2K (of sweeps: times the layers)")
     axes.set_ylabel("energy per training image")

@@ -57,13 +57,14 @@ def draw_fit(
 
 def _draw_sweeps(axes: Axes, sweeps: Sequence[FittedSweep], colour: str) -> None:
     size = 3 if max(len(sweep.pulses) for sweep in sweeps) > MANY else 5
-    shades = np.linspace(0.35, 0.9, len(sweeps))
+    shades = np.linspace(0.7, 0.2, len(sweeps))
     for shade, sweep in zip(shades, sweeps, strict=True):
-        axes.plot(sweep.pulses, sweep.measured, "o", ms=size, color=colour, alpha=shade * 0.6, mec="none")
+        axes.plot(sweep.pulses, sweep.measured, "o", ms=size, color=colour, alpha=shade, mec="none")
     for sweep in sweeps:
-        axes.plot(sweep.pulses, sweep.fitted, color=INK, lw=1.2)
+        axes.plot(sweep.pulses, sweep.fitted, color=INK, lw=1)
+    count = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
     handles = [
-        Line2D([], [], ls="", marker="o", color=colour, label=f"measured, {len(sweeps)} sweep(s)"),
-        Line2D([], [], color=INK, lw=1.2, label="fitted model"),
+        Line2D([], [], ls="", marker="o", color=colour, label=f"measured, {count}"),
+        Line2D([], [], color=INK, lw=1, label="fitted model"),
     ]
     axes.legend(handles=handles, loc="lower right" if colour == UP else "upper right")

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import read_table
+from neurosim_ep.analysis.scales import log_axis
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
-    LOG,
     MARKERS,
     PALETTE,
     REST,
@@ -28,6 +28,7 @@ from neurosim_ep.analysis.style import (
     layer_axis,
     legend_columns,
     log_floor,
+    on_paper,
     save,
     tick_axis,
 )
@@ -81,24 +82,25 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         height=5.0,
     )
     whole, layers = figure.subplots(1, 2, sharey=True)
-    whole.set_yscale(**LOG)
+    log_axis(whole.yaxis)
     whole.set_ylim(floor, 1.5 * frame["max"].max())
     everything = frame[frame["layer"].isna()]
-    for name, dash, text in zip(
-        measures, ("-", "--", ":"), ("median of samples", "90 % of samples below", "largest"), strict=True
-    ):
+    for name, dash, text in zip(measures, ("-", "--", ":"), ("median", "90 % below", "largest"), strict=True):
         whole.plot("tick", name, data=everything, color=PALETTE[0], linestyle=dash, label=text)
     names = list(dict.fromkeys(frame.loc[frame["layer"].notna(), "name"]))
     colours = colormaps[SEQUENTIAL](np.linspace(0, 0.9, len(names)))
     for name, colour in zip(names, colours, strict=True):
         layers.plot("tick", "median", data=frame[frame["name"] == name], color=colour, label=name)
-    for axes, title in ((whole, "all layers together"), (layers, "each layer: median of samples")):
+    for axes, title in ((whole, "all layers together"), (layers, "each layer, median")):
         axes.grid(axis="y")
         axes.set_title(title)
         tick_axis(axes)
     whole.set_ylabel("residual  max |Δs| in a step  (state units)")
     whole.legend(loc="best")
-    layers.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="input side on top")
+    figure.legend(
+        handles=layers.get_lines(), loc="outside lower center", ncols=4 if on_paper() else 8,
+        title="layers, from the input side on",
+    )  # fmt: skip
     return figure
 
 
@@ -118,8 +120,9 @@ def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
         (upper, 1 - upper, "states at the upper bound", fill(1)),
     ):
         axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
-    axes.plot(places, frame["linear"], MARKERS[0], color=INK, label="drives where the activation rises")
-    axes.plot(places, frame["dead"], "x", color=INK, markersize=7, markeredgewidth=2, label="dead neurons")
+    marks = {"color": INK, "clip_on": False, "linestyle": "", "zorder": 3}
+    axes.plot(places, frame["linear"], MARKERS[0], label="drives where the activation rises", **marks)
+    axes.plot(places, frame["dead"], "x", markersize=7, markeredgewidth=2, label="dead neurons", **marks)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.set_ylabel("share of neurons")
@@ -138,7 +141,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
         "‖s − s*‖ at the end of the nudge phase, mean of samples. On the grey line it is the free phase that goes on.",
     )
     axes = figure.add_subplot()
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():
@@ -186,7 +189,7 @@ def draw_radius(frame: pd.DataFrame, label: str) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("spectral radius, factor per tick")
     axes.set_ylabel("samples")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), title="at the end of the free phase")
+    figure.legend(loc="outside lower center", ncols=legend_columns(figure, 4), title="at the end of the free phase")
     return figure
 
 

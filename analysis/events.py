@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import LOG, PHASES, SEQUENTIAL, canvas, log_floor, tick_axis
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import PHASES, SEQUENTIAL, canvas, log_floor, tick_axis
 
 
 def draw(run: Run) -> Figure:
@@ -60,7 +61,7 @@ def draw(run: Run) -> Figure:
 
 def _share_axis(axes: Axes, floor: float) -> None:
     """A log scale in percent from 0, which stands at ``floor``, to 100."""
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.set_ylim(floor, 1.15)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if floor >= 0.01 else (1,)))
     axes.yaxis.set_major_formatter(

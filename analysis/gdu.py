@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, layer_axis, legend_columns, save, tick_axis
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import INK, PALETTE, canvas, layer_axis, legend_columns, save, tick_axis
 
 LOOKS = {
     "right": (PALETTE[1], "^", "EP, right (+β)"),
@@ -64,7 +65,7 @@ def draw_norms(run: Run, label: str) -> Figure:
                 markersize=4,
             )
         axes.plot(rows["tick"], np.maximum(rows["bptt_norm"], floor), color=INK, linewidth=1.4, zorder=3)
-        axes.set_yscale(**LOG)
+        log_axis(axes.yaxis)
         axes.grid(axis="y")
         axes.set_title(name)
         tick_axis(axes)
@@ -92,7 +93,7 @@ def _draw_errors(axes: Axes, layers: pd.DataFrame, names: list[str]) -> None:
             marker=marker,
             linewidth=0.8,
         )
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.grid(axis="y")
     layer_axis(axes, names)
     for text in axes.get_xticklabels():

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.groups import Group, mean_table
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import INK, LOG, canvas, layer_axis, legend_columns, look, on_paper
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import INK, canvas, layer_axis, legend_columns, look, on_paper
 
 RATIO = "smallest / largest mean |dW|"
 EPOCH_LINES: dict[str, tuple[Any, float]] = {"last": ("-", 1.0), "middle": ("--", 0.65), "first": (":", 0.65)}
@@ -43,7 +44,7 @@ def draw(groups: Sequence[Group]) -> Figure:
         height=5.4 + 0.2 * len(groups),
     )
     axes = figure.add_subplot()
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.grid(axis="y")
     layers = _layers(tables)
     for index, (table, of_group) in enumerate(zip(tables, seeds, strict=True)):

@@ -13,7 +13,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, LOG, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import FAINT, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
@@ -175,7 +176,7 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
 def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
     """One row per item with a mark for every method that needs it, one below the other."""
     rows = np.arange(len(bits))
-    axes.set_xscale(**LOG)
+    log_axis(axes.xaxis)
     axes.barh(rows[1::2], 1, 1.0, color="#F5F5F5", zorder=0, transform=axes.get_yaxis_transform())
     for place, (method, name) in enumerate(zip(bits.columns, names, strict=True)):
         needed = bits[method].where(bits[method] > 0)

@@ -103,7 +103,7 @@ def plot_runs(
             jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
         if sweep.varied(runs):
             jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
-    return _written(jobs, only, output, say)
+    return draw_all(jobs, only, output, say)
 
 
 def plot_sweep(
@@ -133,10 +133,10 @@ def plot_sweep(
         jobs.append((partial(tradeoff.draw_points, points, key), folder / f"cost_against_{name}"))
     jobs.append((partial(heatmap.draw, points), folder / "heatmap"))
     jobs.append((partial(pareto.draw, points), folder / "pareto"))
-    return _written(jobs, only, output, say)
+    return draw_all(jobs, only, output, say)
 
 
-def _written(
+def draw_all(
     jobs: Sequence[tuple[Callable[[], Figure], Path]],
     only: Sequence[str],
     output: Output,

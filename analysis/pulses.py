@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import INK, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
 
 COLUMNS = {
     "pulses_up": ("up", PALETTE[1], "^"),
@@ -38,7 +39,7 @@ def draw(run: Run) -> Figure:
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 2))
     places, values = np.arange(len(frame)), frame[list(COLUMNS)].to_numpy()
     low = log_floor(0.8 * values)
-    upper.set_yscale(**LOG)
+    log_axis(upper.yaxis)
     upper.set_ylim(low, 10 ** np.ceil(np.log10(1.2 * max(values.max(), low))))
     for (text, colour, marker), of_kind in zip(COLUMNS.values(), values.T, strict=True):
         shown = np.where(of_kind > 0, of_kind, np.nan)
@@ -62,7 +63,7 @@ def draw(run: Run) -> Figure:
 
 
 def _draw_ratio(axes: Axes, ratio: np.ndarray) -> None:
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.set_ylim(0.8, 10 ** np.ceil(np.log10(2 * np.nanmax(ratio, initial=1.0))))
     places = np.arange(len(ratio))
     axes.bar(places, ratio - 0.8, 0.6, 0.8, color=PALETTE[5])

@@ -17,18 +17,26 @@ from matplotlib.figure import Figure
 
 from neurosim_ep.analysis import gradients, learning, memory, states
 from neurosim_ep.analysis.groups import grouped
-from neurosim_ep.analysis.load import NothingToDraw, open_runs
-from neurosim_ep.analysis.plot import say_on_stderr
-from neurosim_ep.analysis.style import save
+from neurosim_ep.analysis.load import open_runs
+from neurosim_ep.analysis.plot import draw_all, say_on_stderr
+from neurosim_ep.analysis.style import SCREEN, Output
 
 
-def reproduce_runs(run_dirs: Sequence[Path], out: Path, *, say: Callable[[str], None] = say_on_stderr) -> list[Path]:
-    """Draw every figure of the table above as SVG and PNG into ``out`` and return the files written.
+def reproduce_runs(
+    run_dirs: Sequence[Path],
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    output: Output = SCREEN,
+    say: Callable[[str], None] = say_on_stderr,
+) -> list[Path]:
+    """Draw every figure of the table above, or ``only`` these, into ``out`` and return the files written.
 
     Runs that differ only in ``scenario.seed`` are one curve or panel, their mean, curves with a band from the smallest
     to the largest. A directory given twice counts once. A figure whose input was not recorded is left out, and
     ``say`` is told why. Raises ``CheckpointError`` when a directory is not a run directory or one of its files is
-    broken, and ``UsageError`` when two runs are the same scenario with the same seed or ``out`` cannot be written.
+    broken, and ``UsageError`` when two runs are the same scenario with the same seed, ``out`` cannot be written or no
+    figure has a name of ``only``.
     """
     runs = open_runs(run_dirs)
     groups = grouped(runs)
@@ -40,10 +48,4 @@ def reproduce_runs(run_dirs: Sequence[Path], out: Path, *, say: Callable[[str], 
         "alpha": partial(learning.draw_alpha, groups),
         "memory_compared": partial(memory.compare, groups),
     }
-    written: list[Path] = []
-    for name, draw in figures.items():
-        try:
-            written += save(draw, out / name)
-        except NothingToDraw as reason:
-            say(f"no figure {name}: {reason}")
-    return written
+    return draw_all([(draw, out / name) for name, draw in figures.items()], only, output, say)

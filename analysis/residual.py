@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, PHASES, canvas, legend_columns, log_floor, tick_axis
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, PHASES, canvas, legend_columns, log_floor, tick_axis
 
 PANELS = {"free phase": ("free",), "nudging": ("nudge_plus", "nudge_minus")}
 COLOURS = dict(zip(PHASES, PALETTE, strict=False))
@@ -44,7 +45,7 @@ def draw(run: Run) -> Figure:
         2, len(PANELS), sharex="col", sharey="row", width_ratios=(3, 2), height_ratios=(4, 1)
     )
     for axes, below, (title, phases) in zip(panels, work, PANELS.items(), strict=True):
-        axes.set_yscale(**LOG)
+        log_axis(axes.yaxis)
         axes.grid(axis="y")
         axes.set_title(title)
         tick_axis(below)

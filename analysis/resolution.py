@@ -11,7 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
 
 RESOLVED = 0.5
 """A nudge signal below this part of a step is rounded away in most states; the warning of a run has the same rule."""
@@ -57,7 +58,7 @@ def _draw_steps(axes: Axes, frame: pd.DataFrame) -> list[Line2D | Patch]:
     places, nudge, steps = np.arange(len(frame)), frame[NUDGE].to_numpy(), frame[STEPS].to_numpy()
     limit = RESOLVED * frame[HIDING].to_numpy()
     low = log_floor(np.concatenate([nudge, limit[np.isfinite(limit)], steps[np.isfinite(steps)]]))
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.set_ylim(low, 10 ** np.ceil(np.log10(1.2 * max(nudge.max(), np.nanmax(steps)))))
     axes.bar(places, limit - low, 0.96, low, color=FAINT, alpha=0.3, linewidth=0)
     axes.plot(places, np.where(nudge > 0, nudge, np.nan), "o-", color=PALETTE[0])
@@ -85,7 +86,7 @@ def _draw_clipped(axes: Axes, frame: pd.DataFrame, run: Run) -> None:
     beyond = 1 - run.hardware("converters", "calibration_quantile", 1.0)
     calibrated = run.hardware("converters", "adc_range", "") == "calibrated" and beyond > 0
     low = log_floor(np.append(shares[np.isfinite(shares)], beyond if calibrated else 0.1))
-    axes.set_yscale(**LOG)
+    log_axis(axes.yaxis)
     axes.set_ylim(low, 1.0)
     for number, (name, colour, _) in enumerate(READS.values()):
         heights = np.clip(shares[:, number] - low, 0, None)

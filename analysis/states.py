@@ -37,7 +37,7 @@ MEASURES = {
     "std_across_samples": Measure(
         "Do the states depend on the input?",
         "Deviation of s across samples, mean over neurons, end of the free phase. A row at 0 ignores the input.",
-        "deviation of s across samples (state units)",
+        "deviation of s (state units)",
     ),
 }
 

@@ -35,8 +35,6 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
 PHASES = {"free": "free", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β", "update": "update"}
-LOG: dict[str, Any] = {"value": "log", "subs": (2, 5)}
-"""The scale of a log axis: between two powers of ten stand ticks at 2 and 5, as each tick takes time to draw."""
 REST: dict[str, Any] = {"color": "#CFCFCF"}
 """The fill of the part of a stack that holds all small parts."""
 
@@ -86,6 +84,11 @@ class Output:
 
     formats: tuple[str, ...] = ("svg", "png")
     paper: bool = False
+
+    @classmethod
+    def of(cls, formats: tuple[str, ...], *, paper: bool) -> Output:
+        """In ``formats``, or where there are none in those that the screen or paper is for."""
+        return cls(formats or (("pdf",) if paper else cls.formats), paper)
 
 
 SCREEN = Output()

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from neurosim_ep.analysis.against import UNLIMITED, Scale, draw_curve, seeds_shown, title_of
@@ -140,7 +141,7 @@ def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | 
     axes.grid(axis="y")
     handles, names = axes.get_legend_handles_labels()
     if seeds_shown(curves.values()) and not loose:
-        handles.append(Line2D([], [], color=GREY, marker="_", label=(text := "mean, smallest and largest of seeds")))
+        handles.append(Patch(color=GREY, alpha=0.25, linewidth=0, label=(text := "smallest to largest of the seeds")))
         names.append(text)
     if beside.unfinished:
         handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label=(text := "run did not finish")))

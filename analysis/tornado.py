@@ -12,7 +12,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import INK, LOG, PALETTE, canvas, legend_columns, on_paper
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import INK, PALETTE, canvas, legend_columns, on_paper
 from neurosim_ep.units import format_si
 
 COLUMNS = (
@@ -80,7 +81,7 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
     axes.axvline(value, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [f"{row.key}\n{_interval(row)}" for row in shown.itertuples()], fontsize=8)
     axes.margins(x=0.3 if on_paper() else 0.12)
-    axes.set_xscale(**LOG)
+    log_axis(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
     left, right = axes.get_xlim()
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < MANY * left else (1,)))

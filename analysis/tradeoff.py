@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -64,10 +65,14 @@ def draw_points(points: Points, x: str) -> Figure:
         percent = {value: [100 * one for one in several] for value, several in curve.items()}
         _draw_curves(axes, x, {"accuracy": percent}, first=6)
         axes.set_title("test accuracy (%)")
+        axes.set_ylim(0, 102)
     for axes in panels[-1]:
         axes.set_xlabel(title_of(x))
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(figure, 3))
+    known: dict[str, Artist] = {}
+    for axes in panels[0, : len(columns)]:
+        handles, labels = axes.get_legend_handles_labels()
+        known |= zip(labels, handles, strict=True)
+    figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=legend_columns(figure, 4))
     return figure
 
 
@@ -84,7 +89,7 @@ def _draw_panel(axes: Axes, points: Points, x: str, column: str, style: str) -> 
     found = [points.frame[column.format(style=one)].dropna() for one in ([style] if style else STYLES)]
     dress_quantity(axes.yaxis, np.concatenate(found), unit)
     if not unit:
-        axes.axhline(1, color=GREY, linestyle="--", linewidth=1)
+        axes.axhline(1, color=GREY, linestyle="--", linewidth=1, label="as much as backpropagation")
 
 
 def _draw_curves(axes: Axes, x: str, curves: Curves, first: int = 0, *, loose: bool = False) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from neurosim_ep.errors import UsageError
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint, EntryPoints
+    from importlib.metadata import EntryPoint
 
 
 class Named(Protocol):
@@ -133,7 +133,7 @@ def _places() -> tuple[tuple[str, int], ...]:
 
 
 @cache
-def _installed(places: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _installed(places: tuple[tuple[str, int], ...]) -> Any:
     """The entry points of all packages in ``places``: found by reading a file of every package."""
     from importlib.metadata import entry_points
 

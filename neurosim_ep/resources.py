@@ -152,7 +152,12 @@ def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tu
     if wanted in shipped:
         return shipped[wanted], True
     if path.is_dir():
-        raise error(f"{name}: is a directory, not a TOML file; name the file inside it")
+        inside = (
+            "scenario.toml inside it repeats the run"
+            if (path / "scenario.toml").is_file()
+            else "name the file inside it"
+        )
+        raise error(f"{name}: is a directory, not a TOML file; {inside}")
     close = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(close)}?" if close else f"shipped names: {', '.join(shipped)}"
     raise error(f"{name}: no such file and no shipped name of {folder}; {hint}")

@@ -64,9 +64,6 @@ def machine_options(command: Callable[..., None]) -> Callable[..., None]:
     return device_option(threads_option(command))
 
 
-quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay.")
-
-
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that commands share which train."""
     return machine_options(
@@ -79,6 +76,20 @@ def shown_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--no-report", is_flag=True, help="Write no report.html; `neurosim-ep report` does it any time."),
         click.option("--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."),
+    ):
+        command = option(command)
+    return command
+
+
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which pictures are drawn, and what for."""
+    formats = click.Choice(["svg", "png", "pdf"])
+    for option in (
+        click.option("--paper", is_flag=True, help="For a two-column page: no title, letters of 6 to 7 points."),
+        click.option(
+            "--format", "formats", multiple=True, type=formats, help="Repeatable; default svg, png; pdf with --paper."
+        ),
+        click.option("--only", multiple=True, metavar="NAME", help="Only this one, as gradients; repeatable."),
     ):
         command = option(command)
     return command

@@ -9,7 +9,7 @@ import click
 from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import NameIn, load, machine_options, set_option
+from neurosim_ep.cli.options import NameIn, load, machine_options, picture_options, set_option
 from neurosim_ep.cli.text import print_pairs
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
@@ -20,15 +20,7 @@ from neurosim_ep.registry import EXPORTERS
 @click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the pictures; default RUN_DIR/plots.")
 @click.option("--x", metavar="KEY", help="Of a sweep: draw against this key; default: against each that varies.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this picture, as learning or gradients; repeatable.")
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(["svg", "png", "pdf"]),
-    help="Repeatable; default svg and png, pdf with --paper.",
-)
-@click.option("--paper", is_flag=True, help="For a two-column page: column width, no title, letters of 6 to 7 points.")
+@picture_options
 def plot(
     run_dirs: tuple[Path, ...],
     out: Path | None,
@@ -49,9 +41,9 @@ def plot(
         raise UsageError(f"{sweeps[0]}: is a sweep; plot it alone")
     if x is not None and not sweeps:
         raise UsageError(f"--x {x}: is for the directory of a sweep; leave it out, or name one")
-    from neurosim_ep.analysis.style import SCREEN, Output
+    from neurosim_ep.analysis.style import Output
 
-    output = Output(formats or (("pdf",) if paper else SCREEN.formats), paper)
+    output = Output.of(formats, paper=paper)
     if sweeps:
         from neurosim_ep.analysis.plot import plot_sweep
         from neurosim_ep.sweep.status import Progress
@@ -69,14 +61,18 @@ def plot(
 @cli.command()
 @click.argument("run_dirs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN_DIR...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the figures.")
-def reproduce(run_dirs: tuple[Path, ...], out: Path) -> None:
+@picture_options
+def reproduce(
+    run_dirs: tuple[Path, ...], out: Path, only: tuple[str, ...], formats: tuple[str, ...], paper: bool
+) -> None:
     """Draw the figures of arXiv 2508.15989 from runs.
 
     Runs that differ only in their seed become one curve.
     """
     from neurosim_ep.analysis.reproduction import reproduce_runs
+    from neurosim_ep.analysis.style import Output
 
-    for path in reproduce_runs(list(run_dirs), out):
+    for path in reproduce_runs(list(run_dirs), out, only=only, output=Output.of(formats, paper=paper)):
         click.echo(path)
 
 

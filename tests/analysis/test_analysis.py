@@ -36,6 +36,7 @@ from neurosim_ep.analysis import (
 from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
+from neurosim_ep.analysis.scales import log_axis
 from neurosim_ep.analysis.style import PALETTE, REST, STYLE, Output, fill, log_floor, save
 from neurosim_ep.errors import CheckpointError, UsageError
 
@@ -477,3 +478,22 @@ def test_the_learning_curve_of_a_run(run: Run) -> None:
 
 def test_small_values_of_a_heat_map_are_not_shown_as_zero() -> None:
     assert [states.told(value) for value in (0.0, 6e-7, 0.004, 0.256)] == ["0.00", "6e-7", "4e-3", "0.26"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "labels"),
+    [
+        ((5.5, 9.2), ["6", "7", "8", "9"]),
+        ((6.0, 40.0), ["10", "20"]),
+        ((2e-5, 9e-5), [r"$\mathdefault{2\times10^{-5}}$", r"$\mathdefault{5\times10^{-5}}$"]),
+        ((0.97, 1.04), ["0.98", "1", "1.02", "1.04"]),
+        ((0.5, 300.0), [rf"$\mathdefault{{10^{{{power}}}}}$" for power in range(3)]),
+    ],
+)
+def test_a_log_axis_has_labels_whatever_it_spans(ends: tuple[float, float], labels: list[str]) -> None:
+    axes = Figure().add_subplot()
+    log_axis(axes.yaxis)
+    axes.set_ylim(*ends)
+    shown = [text for minor in (False, True) for text in axes.yaxis.get_ticklabels(minor=minor)]
+    seen = {text.get_text(): text.get_position()[1] for text in shown if ends[0] <= text.get_position()[1] <= ends[1]}
+    assert sorted(filter(None, seen), key=seen.__getitem__) == labels

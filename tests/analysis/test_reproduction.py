@@ -202,7 +202,7 @@ def test_a_missing_table_leaves_out_its_figure_and_a_broken_one_is_refused(tmp_p
     said: list[str] = []
     files = reproduce_runs([run, run], tmp_path / "out", say=said.append)
     assert {file.stem for file in files} == set(FIGURES) - {"accuracy_and_loss", "alpha"}
-    assert [line.split(":")[0] for line in said] == ["no figure accuracy_and_loss", "no figure alpha"]
+    assert [line.split(":")[0] for line in said] == ["no picture accuracy_and_loss", "no picture alpha"]
     (run / "epochs.csv").write_text("epoch,loss\n1,2\n")
     with pytest.raises(CheckpointError, match="lacks the columns"):
         reproduce_runs([run], tmp_path / "out")

@@ -202,6 +202,8 @@ def test_what_a_core_shares_is_there_once() -> None:
     cores, tiles = areas[0].levels.cores, len(PLAN.tiles)
     assert (tiles - cores) * tile_area_m2(BASE)["adc"] < areas[0].area_m2() - areas[1].area_m2()
     assert (areas[1].accumulator_bits >= areas[0].accumulator_bits).all()
+    kept = [sum(item.bits for item in chip.memory if item.item == "result registers") for chip in areas]
+    assert kept == [tiles * 128 * 16, cores * 128 * 16], "they stand beside the converters"
     reads = [stages(recording(model), "free", Style.CLOCKED).read_s for model in (apart, shared)]
     assert reads[0] < reads[1] <= 2 * reads[0] * (1 + 1e-12)  # two tiles of a core in turn
     assert spent(shared, "core_transfer") > 0

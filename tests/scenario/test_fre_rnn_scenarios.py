@@ -41,6 +41,7 @@ def digits(count: int, seed: int) -> dict[str, bytes]:
     return {"images-idx3-ubyte": idx_bytes(images), "labels-idx1-ubyte": idx_bytes(labels)}
 
 
+@pytest.mark.whole
 def test_it_learns_from_idx_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = {"train": digits(320, 0), "t10k": digits(100, 1)}
     files = {f"{split}-{name}": data for split, found in splits.items() for name, data in found.items()}

@@ -64,6 +64,7 @@ def test_an_estimate_is_the_first_batch_of_a_run(sets: tuple[str, ...]) -> None:
     assert all((found.sends[phase] == counts.sends[phase]).all() for phase in counts.sends)
 
 
+@pytest.mark.whole
 def test_every_command_works_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = run(residual(), tmp_path / "run", device="cpu").out
     layers = pd.read_csv(out / "layers.csv")

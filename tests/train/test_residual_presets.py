@@ -72,6 +72,7 @@ def test_ep_with_one_sweep_points_where_backpropagation_does(preset: str) -> Non
         assert float((found[name] - gradient).norm()) < 1e-3 * float(gradient.norm()), name
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_command_works_on_them(preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sets = [f"network.preset={preset}", *SMALL]

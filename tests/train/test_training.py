@@ -96,6 +96,7 @@ def test_the_resolved_scenario_repeats_the_run(tmp_path: Path, overrides: tuple[
     assert outcome(first.out) == outcome(second.out)
 
 
+@pytest.mark.whole
 def test_pictures_can_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """By the scenario or on the command line, of `run` or `resume`; all else is the same, and `plot` draws them."""
     drawing, whole, stopped = tiny("telemetry.plots=true"), tmp_path / "whole", tmp_path / "stopped"
@@ -199,7 +200,7 @@ def test_interrupt_saves_and_resume_goes_on(tmp_path: Path) -> None:
 def test_warm_starts_are_the_same_in_memory_in_a_file_and_after_an_interruption(tmp_path: Path) -> None:
     """Samples start where they rested in the epoch before, and therefore rest earlier."""
     slow = [f"training.{kind}learning_rate=1e-3" for kind in ("", "readout_", "projection_")]
-    still = ("relaxation.free_steps=40", "relaxation.tolerance=1e-3", *slow)
+    still = ("data.train_samples=20", "relaxation.free_steps=40", "relaxation.tolerance=1e-3", *slow)
     cold = run(tiny(*still), tmp_path / "cold")
     found = {}
     for kind in ("memory", "hdf5"):

@@ -92,8 +92,9 @@ def compare(
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
-        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas]
-        found.append(Comparison(style.value, *figures, *_widest(lines, theirs, moved.get(style))))
+        ends = _widest(lines, theirs, moved.get(style))
+        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas, *ends]
+        found.append(Comparison(style.value, *figures))
     return found
 
 

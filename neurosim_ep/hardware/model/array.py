@@ -30,8 +30,8 @@ READS = ("cell_read", "dac", "sample_hold", "adc", "add")
 class ArraySection(Strict):
     """Crossbar arrays: see :class:`neurosim_ep.tiles.mapping.ArrayGeometry`."""
 
-    rows: Annotated[Number, key("rows of an array", *READS, "time", "area")]
-    columns: Annotated[Number, key("columns of an array", *READS, "time", "area")]
+    rows: Annotated[Number, key("rows of an array", *READS, "time", "area", "memory")]
+    columns: Annotated[Number, key("columns of an array", *READS, "time", "area", "memory")]
     cells_per_weight: Annotated[
         Number, key("adjacent columns of a weight; 2: a differential pair", *READS, "cell_write", "time")
     ]
@@ -49,7 +49,9 @@ class ArraySection(Strict):
     periphery: Annotated[
         Literal["shared", "duplicated"],
         key(
-            "shared: rows and columns have one set of converters behind a switch; duplicated: each side its own", "area"
+            "shared: rows and columns have one set of converters behind a switch; duplicated: each side its own",
+            "area",
+            "memory",
         ),
     ]
     slice_reads: Annotated[

@@ -61,8 +61,9 @@ class CoreSection(LevelSection):
         tuple[Part, ...],
         Field(strict=False),
         key(
-            "what a core has once and its tiles use in turn: drivers, converters (and adders), neurons (their units, "
-            "with the states), multiply_adds, inputs (one buffer for all lines), accumulators (one memory)",
+            "what a core has once and its tiles use in turn: drivers (and registers of lines), converters (and adders, "
+            "registers of results), neurons (their units, with the states), multiply_adds, inputs (one buffer for all "
+            "lines), accumulators (one memory)",
             "area", "time", "core_transfer", "input_buffer", "update_memory",
         ),
     ] = ()  # fmt: skip

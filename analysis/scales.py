@@ -1,0 +1,56 @@
+"""A log axis that has labels whatever it spans: many decades, part of one, or a few per cent."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.ticker import Formatter, LogLocator, MaxNLocator
+
+FEW = 4.0
+"""Ratio of the ends of an axis below which 2 and 5 between powers of ten are too few ticks."""
+PLAIN = 1e-3, 1e4
+"""What is written out between these, rather than as a power of ten."""
+
+
+class _Between(LogLocator):
+    """Ticks between powers of ten: at 2 and 5, or, on an axis of less than :data:`FEW`, at round numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(subs=(2, 5))
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        if vmin <= 0 or vmax >= FEW * vmin:
+            return super().tick_values(vmin, vmax)
+        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        return np.array([tick for tick in ticks if tick > 0 and math.log10(tick) % 1])
+
+
+class _Label(Formatter):
+    """Powers of ten; where fewer than two of them are in view, the ``minor`` ticks have labels, too."""
+
+    def __init__(self, *, minor: bool) -> None:
+        self._minor = minor
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        assert self.axis is not None
+        low, high = sorted(self.axis.get_view_interval())
+        narrow = low > 0 and math.floor(math.log10(high)) - math.ceil(math.log10(low)) < 1
+        if self._minor and not narrow:
+            return ""
+        if narrow and PLAIN[0] <= x < PLAIN[1]:
+            return f"{x:g}"
+        power = math.floor(math.log10(x) + 1e-9)
+        head = f"{x / 10.0**power:g}"
+        factor = "" if head == "1" else rf"{head}\times"
+        return rf"$\mathdefault{{{factor}10^{{{power}}}}}$"
+
+
+def log_axis(axis: Axis) -> None:
+    """Make ``axis`` logarithmic, with the ticks and labels of this module."""
+    (axis.axes.set_xscale if axis is axis.axes.xaxis else axis.axes.set_yscale)("log")
+    axis.set_minor_locator(_Between())
+    axis.set_major_formatter(_Label(minor=False))
+    axis.set_minor_formatter(_Label(minor=True))
