@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,7 @@ def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
         (upper, 1 - upper, "states at the upper bound", fill(1)),
     ):
         axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
-    marks = {"color": INK, "clip_on": False, "linestyle": "", "zorder": 3}
+    marks: dict[str, Any] = {"color": INK, "clip_on": False, "linestyle": "", "zorder": 3}
     axes.plot(places, frame["linear"], MARKERS[0], label="drives where the activation rises", **marks)
     axes.plot(places, frame["dead"], "x", markersize=7, markeredgewidth=2, label="dead neurons", **marks)
     axes.set_ylim(0, 1.02)

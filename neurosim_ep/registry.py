@@ -97,7 +97,7 @@ class Registry(Generic[T]):
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}
-        for point in _installed(_places()).select(group=self.group):
+        for point in _installed(self.group, _places()):
             taken = found.get(point.name)
             if point.name in self.own or (taken is not None and taken.value != point.value):
                 raise UsageError(f"{self._spelled(point)}: this name is taken; rename the entry point, or uninstall it")
@@ -133,11 +133,11 @@ def _places() -> tuple[tuple[str, int], ...]:
 
 
 @cache
-def _installed(places: tuple[tuple[str, int], ...]) -> Any:
-    """The entry points of all packages in ``places``: found by reading a file of every package."""
+def _installed(group: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of ``group`` of all packages in ``places``: found by reading a file of every package."""
     from importlib.metadata import entry_points
 
-    return entry_points()
+    return tuple(entry_points(group=group))
 
 
 class Written(NamedTuple):

@@ -152,12 +152,12 @@ def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tu
     if wanted in shipped:
         return shipped[wanted], True
     if path.is_dir():
-        inside = (
-            "scenario.toml inside it repeats the run"
-            if (path / "scenario.toml").is_file()
-            else "name the file inside it"
-        )
-        raise error(f"{name}: is a directory, not a TOML file; {inside}")
-    close = difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(close)}?" if close else f"shipped names: {', '.join(shipped)}"
+        inside = path / "scenario.toml"
+        hint = f"{inside} repeats that run" if inside.is_file() else "name the file inside it"
+        raise error(f"{name}: is a directory, not a TOML file; {hint}")
+    hint = f"shipped names: {', '.join(shipped)}"
+    if close := difflib.get_close_matches(path.stem, shipped, n=3, cutoff=0.4):
+        hint = f"did you mean {', '.join(close)}?"
+    if others := [other for other in ("scenarios", "sweeps", "hwmodels") if wanted in shipped_files(other)]:
+        hint = f"{wanted} is one of {others[0]}"
     raise error(f"{name}: no such file and no shipped name of {folder}; {hint}")

@@ -63,7 +63,7 @@ def resume(
     reporter = reporter or default_reporter()
     if directory.info().get("status") == "done" and not overrides:
         result = _report(Experiment.open(run_dir, device=device))
-        reporter.note(f"{directory.path}: this run is complete; nothing to resume")
+        reporter.note(f"{directory.path}: this run is complete; nothing to resume (--set training.epochs=N trains on)")
         return result
     with joined(device) as (ranks, own_device), ExitStack() as stack:
         lock = stack.enter_context(locked(directory.path)) if ranks.first else None

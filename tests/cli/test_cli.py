@@ -274,6 +274,8 @@ def test_plot_prints_the_pictures(
             ["run", "smokey"],
             "error: smokey: no such file and no shipped name of scenarios; did you mean smoke?",
         ),
+        (["run", "chips"], "no shipped name of scenarios; chips is one of sweeps"),
+        (["sweep", "smoke"], "no shipped name of sweeps; smoke is one of scenarios"),
         (["run", "smoke", "--set", "training.epoch=3"], "did you mean training.epochs?"),
         (["check", "."], "error: .: is a directory"),
         (["schema", "trainig"], 'error: no section "trainig"; did you mean training?'),

@@ -62,7 +62,8 @@ def _factor(low: float, high: float) -> float:
 
 class Sensitivity(NamedTuple):
     """The ``swings`` of all numbers in ``style`` that move energy or ratio, the one that moves the ratio most at first;
-    ``ratio_low``, ``ratio_high``: the ratio with each of them at the end that makes it low, or high.
+    ``ratio_low``, ``ratio_high``: the least and the largest ratio of all these bills, and of those with each number at
+    the end that makes it low, or high.
     """
 
     style: Style
@@ -133,5 +134,7 @@ def _of_style(ours: Anew, theirs: Anew, moved: list[_Moved], place: int) -> Sens
         by_ratio = ends if swing.ratio_at_low <= swing.ratio_at_high else ends[::-1]
         corners = [corner.replacing(key, end) for corner, end in zip(corners, by_ratio, strict=True)]
     changed = {swing.key for swing in swings}
-    least, most = (ratio(*_energies_J([ours, theirs], corner, changed)) for corner in corners)
-    return Sensitivity(ours.style, sorted(swings, key=lambda swing: -swing.ratio_swing), least, most)
+    ratios = [ratio(*_energies_J([ours, theirs], corner, changed)) for corner in corners]
+    ratios += [end for swing in swings for end in (swing.ratio_at_low, swing.ratio_at_high)]
+    some = [found for found in ratios if not math.isnan(found)] or [math.nan]
+    return Sensitivity(ours.style, sorted(swings, key=lambda swing: -swing.ratio_swing), min(some), max(some))
