@@ -90,6 +90,7 @@ class TrafficWriter:
         self.path, self.plan, self.signals, self.readout = path, plan, signals, readout
         self.meta = {"scenario": scenario_name, "seed": seed, "event_threshold": event_threshold}
         self.length = path.stat().st_size if path.exists() else 0
+        self.written: dict[str, pd.Series] = {}  # columns of the summaries that the file has
 
     def append(
         self, epoch: int, batches: Sequence[tuple[int, TileCounts]], summaries: Mapping[str, pd.DataFrame]
@@ -116,9 +117,11 @@ class TrafficWriter:
                 _extend(file, f"phases/update/{quantity}", recorded, [one.updates(quantity) for one in counts])
             for phase, name in product(counts[0].events, TICK_TABLES):
                 _extend(file, f"phases/{phase}/{name}", recorded, [getattr(one, name)[phase] for one in counts])
-            for name, table in summaries.items():
-                for column, values in table.items():
-                    _replace(file, f"{name}/{column}", values.to_numpy())
+            columns = {f"{name}/{column}": rows for name, table in summaries.items() for column, rows in table.items()}
+            for name, values in columns.items():
+                if name not in self.written or not values.equals(self.written[name]):  # text takes long to read back
+                    _replace(file, name, values.to_numpy())
+        self.written = columns
 
     def check(self) -> None:
         """Raise :class:`CheckpointError` where the file is longer or shorter than it was left."""
