@@ -21,7 +21,8 @@ from subject import Subject, add_device, load_subject
 from torch import Tensor
 
 from neurosim_ep.analysis.load import open_run
-from neurosim_ep.analysis.style import FAINT, INK, LOG, STYLE, canvas, layer_axis, look
+from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.style import FAINT, INK, STYLE, canvas, layer_axis, look
 from neurosim_ep.analysis.sweep import method
 from neurosim_ep.diagnosis.angles import cosine
 from neurosim_ep.experiment.model import build_model
@@ -121,7 +122,7 @@ def draw(found: dict[str, tuple[pd.DataFrame, list[float], list[str]]], label: s
     left.set_xlabel("bits of the converters (ADC)")
     left.set_ylabel("cosine with the update on ideal tiles")
     left.set_title("What is left of a weight update\nsolid: median of all connections, dotted: the worst")
-    right.set_yscale(**LOG)
+    log_axis(right.yaxis)
     low = right.get_ylim()[0]
     right.axhspan(low, RESOLVED, color=FAINT, alpha=0.3, linewidth=0)
     right.set_ylim(bottom=low)

@@ -40,7 +40,10 @@ def test_budgets_are_equal_within_a_network(name: str) -> None:
 @pytest.mark.parametrize("name", GAINS)
 def test_settings_with_gains_are_equal_for_all_networks(name: str) -> None:
     mine, vgg11 = load_scenario(name), load_scenario("cifar10/vgg11_gains")
-    network = mine.network.model_copy(update={"preset": vgg11.network.preset})
+    scale = 1.6 if mine.network.preset == "resnet13" else vgg11.network.weight_scale
+    assert mine.network.weight_scale == scale
+    same = {"preset": vgg11.network.preset, "weight_scale": vgg11.network.weight_scale}
+    network = mine.network.model_copy(update=same)
     assert mine.model_copy(update={"scenario": vgg11.scenario, "network": network}) == vgg11
     assert f"{mine.network.preset}_gains" == mine.scenario.name == Path(name).name
     assert (mine.scheduler.policy, mine.relaxation.nudge_steps, mine.relaxation.nudge_feedback) == ("sweep", 1, 1.0)
