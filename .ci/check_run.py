@@ -10,16 +10,9 @@ from pathlib import Path
 
 import h5py
 
-from neurosim_ep.record import logs
+from neurosim_ep.record.columns import TABLES as COLUMNS
 
-TABLES = {
-    "epochs.csv": logs.EPOCH_COLUMNS,
-    "layers.csv": logs.LAYER_COLUMNS,
-    "residual.csv": logs.RESIDUAL_COLUMNS,
-    "tiles.csv": logs.TILE_COLUMNS,
-    "cost.csv": logs.COST_COLUMNS,
-    "memory.csv": logs.MEMORY_COLUMNS,
-}
+TABLES = ("epochs.csv", "layers.csv", "residual.csv", "tiles.csv", "cost.csv", "memory.csv")
 PICTURES = ("states", "gradients", "residual", "events", "energy", "memory")
 FILES = (
     "run.json", "scenario.toml", "source.toml", "hardware.toml", "run.log", "traffic.h5", "checkpoints/last.pt",
@@ -38,9 +31,10 @@ def problems(run_dir: Path) -> list[str]:
     if info["status"] != "done":
         found.append(f"run.json: status = {info['status']}")
     scenario = tomllib.loads((run_dir / "scenario.toml").read_text("utf-8"))
-    for name, columns in TABLES.items():
+    for name in TABLES:
+        columns = list(COLUMNS[name])
         header, *rows = csv.reader((run_dir / name).read_text("utf-8").splitlines())
-        if tuple(header) != columns:
+        if header != columns:
             found.append(f"{name}: columns {header}")
         if not rows or any(len(row) != len(columns) for row in rows):
             found.append(f"{name}: no rows, or rows of another length")

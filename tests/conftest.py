@@ -1,16 +1,18 @@
 """Tests run in a process per core (``-n auto`` in pyproject.toml), so each process computes with one thread.
 
 Properties are tried on the same examples every time. Nothing waits for the disk: what is left when the power fails is
-not tested, what is left by a kill does not depend on it.
+not tested, what is left by a kill does not depend on it. Procedural images are made once per process.
 """
 
 import os
 import signal
 from collections.abc import Iterator
+from functools import lru_cache
 
 import pytest
 from hypothesis import settings
 
+from neurosim_ep.data.sources import textures
 from neurosim_ep.interrupts import NUMBERS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +24,13 @@ settings.load_profile("repeatable")
 def disk_without_waits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images_made_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(textures, "load_textures", lru_cache(maxsize=64)(textures.load_textures))
         yield
 
 

@@ -121,7 +121,7 @@ def energies(
     """Energy of one sample in every style, of ``ticks`` ticks in every phase, with or without ``leakage``."""
     plan = plan_tiles(geometries, RRAM.array_geometry())
     counts = given_counts(plan, dict.fromkeys(READ_PHASES, ticks), activity, events, 1)
-    lines = bill(Recording.of(counts, plan, RRAM))
+    lines = bill(Recording.of(counts, plan, RRAM), bounds=["value"])
     if not leakage:
         lines = lines[lines["component"] != "leakage"]
     return energy_by(lines).set_index("style")["energy_J"].reindex(list(Style)).to_numpy()
