@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import pytest
+import torch
 from hypothesis import settings
 
 from neurosim_ep.data.sources import textures
 from neurosim_ep.interrupts import NUMBERS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not torch.cuda.is_available():  # Triton decides when it is imported, which any test may do, whether it interprets
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
