@@ -8,24 +8,13 @@ from collections.abc import Sequence
 
 import click
 
-from neurosim_ep.cli import (
-    completion,
-    costs,
-    devices,
-    explaining,
-    fetching,
-    reporting,
-    results,
-    running,
-    scenarios,
-    sweeping,
-)
+from neurosim_ep.cli import completion, costs, devices, explaining, fetching, results, running, scenarios
 from neurosim_ep.cli.group import cli
 from neurosim_ep.errors import LostRankError, NeurosimError, explained
 from neurosim_ep.interrupts import EXIT_CODE, closing, interrupted, interruptible
 from neurosim_ep.ranks import is_follower
 
-FAMILIES = (running, scenarios, results, reporting, costs, explaining, devices, sweeping, fetching, completion)
+FAMILIES = (running, scenarios, results, costs, explaining, devices, fetching, completion)
 """Imported for the commands they add."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -47,6 +47,18 @@ def print_json(document: Mapping[str, Any]) -> None:
     path = click.get_current_context().command_path.split()[1:]
     head = {"schema_version": SCHEMA_VERSION, "command": " ".join(path)}
     click.echo(json.dumps(_plain({**head, **document}), allow_nan=False))
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print labels and values for people."""
+    width = max(len(label) for label, _ in pairs)
+    for label, value in pairs:
+        click.echo(f"{label:<{width}}  {value}")
+
+
+def say(message: str) -> None:
+    """Tell people what is being done, on stderr."""
+    click.echo(message, err=True)
 
 
 def _plain(value: Any) -> Any:

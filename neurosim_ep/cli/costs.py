@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurosim_ep.cli import completion
-from neurosim_ep.cli.answers import Answer, answering
+from neurosim_ep.cli.answers import Answer, answering, print_pairs
 from neurosim_ep.cli.group import SuggestingGroup, cli
 from neurosim_ep.cli.options import load, machine_options, set_option
-from neurosim_ep.cli.text import print_pairs
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli import completion
+from neurosim_ep.cli.answers import print_pairs
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.text import print_pairs
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError, nearest
 

@@ -1,4 +1,4 @@
-"""Commands about finished runs: pictures, exports, diagnoses."""
+"""Commands about runs: pictures, reports, exports, diagnoses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from neurosim_ep.cli import completion
-from neurosim_ep.cli.answers import Answer, answering
+from neurosim_ep.cli.answers import Answer, answering, print_pairs, say
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import NameIn, load, machine_options, picture_options, set_option
-from neurosim_ep.cli.text import print_pairs
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
 from neurosim_ep.registry import EXPORTERS
@@ -74,6 +73,40 @@ def reproduce(
 
     for path in reproduce_runs(list(run_dirs), out, only=only, output=Output.of(formats, paper=paper)):
         click.echo(path)
+
+
+@cli.command("report")
+@click.argument("target", type=click.Path(path_type=Path), metavar="RUN_DIR|SWEEP_DIR")
+@click.option("--out", type=click.Path(path_type=Path), help="The file; default: report.html in the directory.")
+def report_command(target: Path, out: Path | None) -> None:
+    """Write one HTML file that says what a run or a sweep did.
+
+    Pictures, findings in words, tables that sort and save, where every number of the bill comes from, and the command
+    that repeats it. The file loads nothing: it can be mailed and printed.
+    """
+    from neurosim_ep.sweep.directory import SweepDirectory
+
+    if SweepDirectory.is_at(target):
+        from neurosim_ep.sweep.status import Progress
+
+        Progress(SweepDirectory.open(target)).refresh()
+    from neurosim_ep.report.page import write_report
+
+    click.echo(write_report(target, out))
+
+
+@cli.command("watch")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def watch_command(run_dir: Path) -> None:
+    """Show the run in RUN_DIR while it goes on.
+
+    Its epochs as a table and as curves, until it ends; a run that has ended is shown once.
+    """
+    from rich.console import Console
+
+    from neurosim_ep.report.watch import watch
+
+    watch(run_dir, Console())
 
 
 @cli.command()
@@ -146,9 +179,6 @@ def diagnose(
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
     """
     from neurosim_ep.diagnosis.report import diagnose
-
-    def say(message: str) -> None:
-        click.echo(message, err=True)
 
     found = diagnose(run_dir, samples, out, overrides=overrides, device=device, threads=threads, say=say)
 
