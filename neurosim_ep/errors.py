@@ -27,19 +27,15 @@ from collections.abc import Callable, Iterable, Sequence
 class NeurosimError(Exception):
     """Base of every error neurosim-ep raises on purpose."""
 
-    exit_code = 1
+    exit_code = 2
 
 
 class UsageError(NeurosimError, ValueError):
     """A command or call whose arguments do not fit together."""
 
-    exit_code = 2
-
 
 class ScenarioError(NeurosimError, ValueError):
     """A scenario that is not understood; the message lists every problem found, ``problems`` has them one by one."""
-
-    exit_code = 2
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -49,31 +45,21 @@ class ScenarioError(NeurosimError, ValueError):
 class HardwareModelError(NeurosimError, ValueError):
     """A hardware model file that is not understood."""
 
-    exit_code = 2
-
 
 class SweepError(NeurosimError, ValueError):
     """A sweep file or directory that is not understood, or points of a sweep that failed."""
-
-    exit_code = 2
 
 
 class DataError(NeurosimError, ValueError):
     """Input data that are missing or malformed; the message says what was looked for and where."""
 
-    exit_code = 2
-
 
 class CheckpointError(NeurosimError, ValueError):
     """A checkpoint or run directory that cannot be used."""
 
-    exit_code = 2
-
 
 class MachineError(NeurosimError):
     """Disk, memory or a file that the machine does not grant; nothing is wrong with the program."""
-
-    exit_code = 2
 
 
 class LostRankError(MachineError):

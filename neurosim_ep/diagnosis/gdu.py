@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from neurosim_ep.diagnosis.angles import cosine
+from neurosim_ep.diagnosis.nudging import cosine
 from neurosim_ep.ep import bptt
 from neurosim_ep.ep.activations import Activation
 from neurosim_ep.ep.feedback import Feedback
@@ -29,7 +29,7 @@ from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import Objective, Signals
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Engine
@@ -141,10 +141,11 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     x = channels_last(x)
     gains = setting.gains or Feedback(network)
     gains.check_nudge()
-    onehot, engine = one_hot(y, network.num_classes, x), Engine(network, Schedule(), gains)
+    engine, onehot = Engine(network, Schedule(), gains), one_hot(y, network.num_classes, x)
+    objective = Objective(onehot, setting.signals, setting.alpha, setting.teacher)
     free, trajectory = recorded_free_phase(engine, x, setting.free_steps, setting.nudge_steps, start)
-    plus, minus = _nudged(engine, x, onehot, free.states, setting)
-    adjoint, _ = bptt.loss_gradients(network, free.states, onehot, setting.signals, setting.alpha, setting.teacher)
+    plus, minus = _nudged(engine, x, objective, free.states, setting)
+    adjoint, _ = bptt.loss_gradients(network, free.states, objective)
 
     names = [weight for weight, _ in gradient_names(network)]
     chosen = _sampled_synapses(network, setting.seed)
@@ -180,11 +181,11 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
 
 
 def _nudged(
-    engine: Engine, x: Tensor, onehot: Tensor, free: States, setting: Setting
+    engine: Engine, x: Tensor, objective: Objective, free: States, setting: Setting
 ) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
     """States (B, *shape) of every layer at the K + 1 moments of the +β and of the −β nudge phase."""
     recorder, signed = StateRecorder(), per_row([setting.beta, -setting.beta], len(x), x)
-    nudge = Nudge(engine.network, onehot, signed, setting.signals, setting.alpha, setting.teacher, engine.feedback)
+    nudge = Nudge(engine.network, objective, signed, engine.feedback)
     drive, phases = engine.network.input_drive(x)[0], (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS)
     end = relax_nudged(engine, drive, free, nudge, phases, setting.nudge_steps, observers=[recorder])
     plus, minus = (

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from neurosim_ep.diagnosis.exact import loss_cosines
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
-from neurosim_ep.diagnosis.nudging import Bias, Response, Setting, biases, go_on, nudge_both, responses
-from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase
+from neurosim_ep.diagnosis.nudging import Row, biases, go_on, loss_cosines, nudge_both, responses
+from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase, saturation
 from neurosim_ep.diagnosis.samples import Samples
-from neurosim_ep.diagnosis.saturation import Saturation, saturation
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
+from neurosim_ep.ep.losses import one_hot
+from neurosim_ep.ep.signals import Objective
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.schema import RelaxationSection
@@ -37,9 +37,9 @@ class Figures:
     bounds: Bounds
     margin: Tensor
     nudge_ticks: int
-    saturation: list[Saturation]
-    responses: list[Response]
-    biases: list[Bias]
+    saturation: list[dict[str, float]]
+    responses: list[Row]
+    biases: list[Row]
     loss_cosines: list[float | None]
     tiles: list[TileFigures]
 
@@ -71,14 +71,14 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
     constants = bounds(network, run.model.signals)
 
     say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
-    beta = relaxation.beta
+    beta, steps, onehot = relaxation.beta, relaxation.nudge_steps, one_hot(chosen.labels, network.num_classes, chosen.x)
     teacher = run.ask_teacher(run.data.test_images[chosen.places])
-    setting = Setting(chosen.labels, relaxation.nudge_steps, run.model.signals, run.alpha, teacher)
+    objective = Objective(onehot, run.model.signals, run.alpha, teacher)
     with counting(run.model.tiles) as nudged:
-        ends = nudge_both(engine, free, setting, beta)
+        ends = nudge_both(engine, free, objective, steps, beta)
     apart = engine.feedback.apart and run.model.tiles is None
-    half, twice = (nudge_both(engine, free, setting, value) for value in (beta / 2, 2 * beta))
-    alone = go_on(engine, free, setting)
+    half, twice = (nudge_both(engine, free, objective, steps, value) for value in (beta / 2, 2 * beta))
+    alone = go_on(engine, free, objective, steps)
     return Figures(
         tolerance=tolerance,
         precision=engine.precision,
@@ -92,6 +92,6 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
         saturation=saturation(network.activations, free.end.states, around.slopes),
         responses=responses(free.end.states, ends, half, twice, alone),
         biases=biases(engine, chosen.x, free, ends, beta),
-        loss_cosines=loss_cosines(engine, chosen.x, free, ends, setting, beta) if apart else [],
+        loss_cosines=loss_cosines(engine, chosen.x, free, ends, objective, beta) if apart else [],
         tiles=tile_figures(run, ends, [*at_rest[:1], *nudged[1:]]),
     )

@@ -228,14 +228,15 @@ def _learning(run: Experiment) -> dict[str, Any]:
 
 def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:
     """Rows of layers.csv; ``residual`` (3, 1 + N) has the quantiles of all states and of each layer."""
-    parts = zip(figures.saturation, figures.responses, figures.biases, figures.tiles, strict=True)
+    tiles = map(asdict, figures.tiles)
+    parts = zip(figures.saturation, figures.responses, figures.biases, tiles, strict=True)
     return [
         {
             "layer": layer,
             "name": network.layer_names[layer],
             "activation": network.activations[layer].name,
             **dict(zip((f"residual_{name}" for name in QUANTILES), residual[:, layer + 1].tolist(), strict=True)),
-            **{name: value for part in of_layer for name, value in asdict(part).items()},
+            **{name: value for part in of_layer for name, value in part.items()},
         }
         for layer, of_layer in enumerate(parts)
     ]

@@ -11,16 +11,15 @@ argmax κ of a pooling window is held where it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep import losses
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import Objective
 
 Trajectory = Sequence[Sequence[Tensor]]
 """States of every layer (B, *shape) before each of K ticks and after the last one, K + 1 in all."""
@@ -44,36 +43,18 @@ def tick(
     return [activation.sigma_(drives[layer]) for layer, activation in enumerate(network.activations)]
 
 
-def augmented_loss(
-    network: Network,
-    states: Sequence[Tensor],
-    onehot: Tensor,
-    signals: Signals | None,
-    alpha: float,
-    teacher: Mapping[int, Tensor] | None = None,
-) -> Tensor:
-    """``l_out + α Σ_l l_l`` of each sample, (B,), at ``states`` (Eq 9)."""
-    loss = losses.output_loss(network, network.logits(states), onehot)
-    return loss if signals is None else loss + alpha * signals.loss(states, onehot, teacher)
-
-
 def loss_gradients(
-    network: Network,
-    states: Sequence[Tensor],
-    onehot: Tensor,
-    signals: Signals | None,
-    alpha: float,
-    teacher: Mapping[int, Tensor] | None = None,
+    network: Network, states: Sequence[Tensor], objective: Objective
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Derivatives of the batch-mean augmented loss at ``states``: with respect to the state of every layer (B, *shape),
     and to the parameters outside of the dynamics, which are the readout and learned matrices of signals.
     """
     outside = {f"readout.{name}": value for name, value in _parameters(network.readout)}
-    if signals is not None:
+    if (signals := objective.signals) is not None:
         outside |= {f"signals.{signals.matrix_name(layer)}": signals.matrices[layer] for layer in signals.learned}
     with torch.enable_grad(), _tracked(outside.values()):
         leaves = [state.detach().requires_grad_() for state in states]
-        loss = augmented_loss(network, leaves, onehot, signals, alpha, teacher).mean()
+        loss = objective.loss(network, leaves).mean()
         found = torch.autograd.grad(loss, [*leaves, *outside.values()], materialize_grads=True, allow_unused=True)
     return list(found[: len(leaves)]), dict(zip(outside, found[len(leaves) :], strict=True))
 
@@ -116,18 +97,15 @@ def partial_gradients(
 def gradients(
     network: Network,
     x: Tensor,
-    onehot: Tensor,
+    objective: Objective,
     trajectory: Trajectory,
-    signals: Signals | None = None,
-    alpha: float = 1.0,
-    teacher: Mapping[int, Tensor] | None = None,
     feedback: Feedback | None = None,
 ) -> dict[str, Tensor]:
     """Gradient of the batch-mean augmented loss at the end of ``trajectory``, through all of its ticks (Eq 5).
 
     Parameter name → tensor: connections, readout, and projections where they are learned (``signals.R0``).
     """
-    adjoint, outside = loss_gradients(network, trajectory[-1], onehot, signals, alpha, teacher)
+    adjoint, outside = loss_gradients(network, trajectory[-1], objective)
     total: dict[str, Tensor] = {}
     for partial in partial_gradients(network, x, trajectory, adjoint, feedback):
         total = {name: total[name].add_(value) for name, value in partial.items()} if total else partial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,33 +10,27 @@ from torch import Tensor
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.losses import readout_nudge
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import Objective
 
 
 class Nudge:
-    """The error signals of a batch: ``−β_r ∂L/∂s`` with a signed β per row (arXiv 2508.15989, Eq 9 and 10), times what
-    ``feedback`` makes of an error below the last layer.
+    """The error signals of a batch: ``−β_r ∂L/∂s`` with a signed β per row (arXiv 2508.15989, Eq 9 and 10), L being the
+    ``objective``, times what ``feedback`` makes of an error below the last layer.
 
-    The phases of a sample relax as neighbouring rows: ``signed_beta`` (R,) holds one β per row, ``onehot`` (B, C) and
-    ``teacher`` (layer to activations (B, *shape)) one row per sample, R being a multiple of B.
+    The phases of a sample relax as neighbouring rows: ``signed_beta`` (R,) holds one β per row, R being a multiple of
+    the number of samples.
     """
 
     def __init__(
-        self,
-        network: Network,
-        onehot: Tensor,
-        signed_beta: Tensor,
-        signals: Signals | None = None,
-        alpha: float = 1.0,
-        teacher: Mapping[int, Tensor] | None = None,
-        feedback: Feedback | None = None,
+        self, network: Network, objective: Objective, signed_beta: Tensor, feedback: Feedback | None = None
     ) -> None:
+        onehot, signals = objective.onehot, objective.signals
         self.network, self.beta, self.signals = network, signed_beta, signals
         self.feedback = feedback or Feedback(network)
-        self.signal_beta = signed_beta * alpha
+        self.signal_beta = signed_beta * objective.alpha
         copies = len(signed_beta) // len(onehot)
         self.onehot = onehot.repeat_interleave(copies, 0)
-        targets = {} if signals is None else signals.targets(onehot, teacher or {})
+        targets = {} if signals is None else signals.targets(onehot, objective.teacher or {})
         self.targets = {layer: channels_last(q.repeat_interleave(copies, 0)) for layer, q in targets.items()}
 
     def add_(self, layer: int, drive: Tensor, state: Tensor) -> None:
@@ -63,7 +57,7 @@ class Nudge:
 
     def twin(self) -> Nudge:
         """The same nudge with tensors of its own."""
-        twin = Nudge(self.network, self.onehot.clone(), self.beta.clone(), feedback=self.feedback)
+        twin = Nudge(self.network, Objective(self.onehot.clone()), self.beta.clone(), self.feedback)
         twin.signals, twin.signal_beta = self.signals, self.signal_beta.clone()
         twin.targets = {layer: q.clone() for layer, q in self.targets.items()}
         return twin

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from neurosim_ep.ep.edges import refuse_oversize
-from neurosim_ep.ep.losses import signal_error, signal_loss
+from neurosim_ep.ep.losses import output_loss, signal_error, signal_loss
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signal_kinds import SignalKind
@@ -118,6 +119,25 @@ class Signals(nn.Module):
             return value
         channels, *positions = self.shapes[layer]
         return value.unflatten(1, (*positions, channels)).movedim(-1, 1)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The augmented loss of a batch with labels ``onehot`` (B, C): the ``signals`` have the weight ``alpha``, and a
+    ``teacher`` shows activations (B, *shape) by layer.
+    """
+
+    onehot: Tensor
+    signals: Signals | None = None
+    alpha: float = 1.0
+    teacher: Mapping[int, Tensor] | None = None
+
+    def loss(self, network: Network, states: Sequence[Tensor]) -> Tensor:
+        """``l_out + α Σ_l l_l`` of each sample, (B,), at ``states`` (Eq 9)."""
+        loss = output_loss(network, network.logits(states), self.onehot)
+        return (
+            loss if self.signals is None else loss + self.alpha * self.signals.loss(states, self.onehot, self.teacher)
+        )
 
 
 def build_signals(section: SignalsSection, network: Network, seed: int) -> Signals | None:

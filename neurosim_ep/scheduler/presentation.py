@@ -14,19 +14,25 @@ from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct
-from neurosim_ep.ep.signals import Signals, matrix_gradient
+from neurosim_ep.ep.signals import Objective, Signals, matrix_gradient
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import RULES
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
 from neurosim_ep.scheduler.inputs import check_inputs
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import layer_by_layer
 from neurosim_ep.scheduler.quiescence import StoppingCriterion
 from neurosim_ep.scheduler.rules import Ends, LocalRule
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta, repeat_rows
+
+NUDGES: dict[str, tuple[tuple[Phase, float], ...]] = {
+    "three_phase": ((Phase.NUDGE_PLUS, 1.0), (Phase.NUDGE_MINUS, -1.0)),
+    "one_sided_plus": ((Phase.NUDGE_PLUS, 1.0),),
+    "one_sided_minus": ((Phase.NUDGE_MINUS, -1.0),),
+}
+"""Nudge phases of each kind of nudging, with the sign of β; phases of one kind run as one batch."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +281,7 @@ def ep_gradients(
 
     phases, factors = zip(*NUDGES[nudging], strict=True)
     sign = per_row(factors, batch, x)
-    nudge = Nudge(network, onehot, sign * beta, signals, alpha, teacher, engine.feedback)
+    nudge = Nudge(network, Objective(onehot, signals, alpha, teacher), sign * beta, engine.feedback)
     synapses: LocalRule = RULES[rule](network, x, sign, engine.feedback, on_product)
     watchers = [*observers, *synapses.observers]
     nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
@@ -288,7 +294,7 @@ def ep_gradients(
     scales = [scale * gains.of_gradient(n) for n in range(len(network.connections))]
     logits = network.logits(free.received)
     return EPGradients(
-        grads=grads | _delta_rule(network, nudged.received, nudge, signals, alpha),
+        grads=grads | _delta_rule(network, nudged.received, nudge, alpha),
         free=free.states,
         loss=losses.output_loss(network, logits, onehot),
         logits=logits,
@@ -300,16 +306,14 @@ def ep_gradients(
     )
 
 
-def _delta_rule(
-    network: Network, nudged: Sequence[Tensor], nudge: Nudge, signals: Signals | None, alpha: float
-) -> dict[str, Tensor]:
+def _delta_rule(network: Network, nudged: Sequence[Tensor], nudge: Nudge, alpha: float) -> dict[str, Tensor]:
     """Gradients of the readout and of learned matrices at the ``nudged`` states (rows, *shape), mean over the rows."""
     mean = nudge.onehot.new_full((len(nudge.onehot),), 1 / len(nudge.onehot))
     grads: dict[str, Tensor] = {}
     if network.readout is not None:
         grads |= losses.readout_gradient(network, nudged[-1], nudge.onehot, mean)
-    if signals is not None:
-        grads |= matrix_gradient(signals, nudged, nudge.targets, mean * alpha)
+    if nudge.signals is not None:
+        grads |= matrix_gradient(nudge.signals, nudged, nudge.targets, mean * alpha)
     return grads
 
 

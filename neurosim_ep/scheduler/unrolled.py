@@ -12,7 +12,7 @@ from neurosim_ep.ep import bptt, losses
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import Objective, Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
@@ -110,5 +110,5 @@ def bptt_gradients(
     onehot = losses.one_hot(y, network.num_classes, x)
     free, trajectory = recorded_free_phase(engine, x, free_steps, steps, states, observers)
     logits = network.logits(free.states)
-    grads = bptt.gradients(network, x, onehot, trajectory, signals, alpha, teacher, engine.feedback)
+    grads = bptt.gradients(network, x, Objective(onehot, signals, alpha, teacher), trajectory, engine.feedback)
     return Gradients(grads, free.states, losses.output_loss(network, logits, onehot), logits, free)

@@ -16,8 +16,7 @@ from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.observers import Observer, ResidualObserver
-from neurosim_ep.scheduler.phases import NUDGES
-from neurosim_ep.scheduler.presentation import EPGradients, Gradients
+from neurosim_ep.scheduler.presentation import NUDGES, EPGradients, Gradients
 from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.health import LayerHealth
 from neurosim_ep.telemetry.layers import LayerStatistics

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from neurosim_ep.data.dataset import Data
-from neurosim_ep.data.standin import sizes, stand_in
+from neurosim_ep.data.dataset import Data, sizes, stand_in
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.network import Network
 from neurosim_ep.errors import DataError

@@ -18,8 +18,8 @@ from neurosim_ep.record.whole_folder import new_folder
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scenario.topology import IMAGE, two_colours
-from neurosim_ep.scheduler.phases import NUDGES
 from neurosim_ep.scheduler.policies import layer_by_layer
+from neurosim_ep.scheduler.presentation import NUDGES
 from neurosim_ep.tiles.mapping import TilePlan
 from neurosim_ep.train.trainer import Trainer
 

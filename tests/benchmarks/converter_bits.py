@@ -24,7 +24,7 @@ from neurosim_ep.analysis.load import open_run
 from neurosim_ep.analysis.scales import log_axis
 from neurosim_ep.analysis.style import FAINT, INK, STYLE, canvas, layer_axis, look
 from neurosim_ep.analysis.sweep import method
-from neurosim_ep.diagnosis.angles import cosine
+from neurosim_ep.diagnosis.nudging import cosine
 from neurosim_ep.experiment.model import build_model
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection

@@ -17,12 +17,13 @@ from neurosim_ep.cli import main
 from neurosim_ep.diagnosis import report
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, bounds, power_iteration
-from neurosim_ep.diagnosis.nudging import Ends, Setting, biases, go_on, nudge_both, responses
-from neurosim_ep.diagnosis.rest import observe_free_phase, quantiles
-from neurosim_ep.diagnosis.saturation import saturation
+from neurosim_ep.diagnosis.nudging import Ends, biases, go_on, nudge_both, responses
+from neurosim_ep.diagnosis.rest import observe_free_phase, quantiles, saturation
 from neurosim_ep.diagnosis.tiles import TileFigures
+from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
+from neurosim_ep.ep.signals import Objective
 from neurosim_ep.errors import UsageError
 from neurosim_ep.record.whole_folder import replaced_folder
 from neurosim_ep.registry import ACTIVATIONS
@@ -191,8 +192,8 @@ def test_nudges_and_gradients_are_those_of_whole_presentations(policy: str) -> N
     schedule = Schedule(policy, thresholds=1e-3)
     engine = Engine(network, schedule)
     free = observe_free_phase(engine, x, network.initial_states(4, "zeros"), 12, 1e-4)
-    setting = Setting(y, 6, signals, alpha=0.7)
-    ends = nudge_both(engine, free, setting, 0.3)
+    objective = Objective(one_hot(y, network.num_classes, x), signals, alpha=0.7)
+    ends = nudge_both(engine, free, objective, 6, 0.3)
     found = biases(engine, x, free, ends, 0.3)
     whole = {
         nudging: ep_gradients(
@@ -209,12 +210,12 @@ def test_nudges_and_gradients_are_those_of_whole_presentations(policy: str) -> N
     for n, bias in enumerate(found):
         name = f"connections.{n}.weight"
         middle, high, low = (whole[nudging].grads[name].flatten() for nudging in whole)
-        assert bias.gradient_norm == pytest.approx(float(middle.norm()))
+        assert bias["gradient_norm"] == pytest.approx(float(middle.norm()))
         for one in (high, low):
-            assert bias.one_sided_distance == pytest.approx(float((one - middle).norm() / middle.norm()))
-        assert bias.cosine_plus == pytest.approx(float(high @ middle / high.norm() / middle.norm()))
-        assert bias.cosine_minus == pytest.approx(float(low @ middle / low.norm() / middle.norm()))
-        assert bias.cosine_sides == pytest.approx(float(low @ high / low.norm() / high.norm()))
+            assert bias["one_sided_distance"] == pytest.approx(float((one - middle).norm() / middle.norm()))
+        assert bias["cosine_plus"] == pytest.approx(float(high @ middle / high.norm() / middle.norm()))
+        assert bias["cosine_minus"] == pytest.approx(float(low @ middle / low.norm() / middle.norm()))
+        assert bias["cosine_sides"] == pytest.approx(float(low @ high / low.norm() / high.norm()))
 
 
 def test_without_a_nudge_the_free_phase_goes_on() -> None:
@@ -222,7 +223,7 @@ def test_without_a_nudge_the_free_phase_goes_on() -> None:
     x, y = batch(network, 2)
     engine, start = Engine(network, Schedule()), network.initial_states(2, "zeros")
     free, longer = (observe_free_phase(engine, x, start, steps, 1e-4) for steps in (5, 9))
-    alone = go_on(engine, free, Setting(y, 4, None, 1.0))
+    alone = go_on(engine, free, Objective(one_hot(y, network.num_classes, x)), 4)
     for state, after in zip(alone, longer.end.states, strict=True):
         torch.testing.assert_close(state, after)
 
@@ -230,18 +231,18 @@ def test_without_a_nudge_the_free_phase_goes_on() -> None:
 def test_asymmetry_and_bias_are_of_the_order_of_beta_where_the_dynamics_are_smooth() -> None:
     network = double_network(custom(conv(3, pool="avg"), linear(6), activation="sigmoid"), image=IMAGE, seed=1)
     x, y = batch(network, 4)
-    engine, setting = Engine(network, Schedule()), Setting(y, 100, None, 1.0)
+    engine, objective = Engine(network, Schedule()), Objective(one_hot(y, network.num_classes, x))
     free = observe_free_phase(engine, x, network.initial_states(4, "zeros"), 200, 1e-6)
-    alone = go_on(engine, free, setting)
+    alone = go_on(engine, free, objective, 100)
     found = []
     for beta in (1e-2, 1e-3):
-        ends, half, twice = (nudge_both(engine, free, setting, factor * beta) for factor in (1, 0.5, 2))
+        ends, half, twice = (nudge_both(engine, free, objective, 100, factor * beta) for factor in (1, 0.5, 2))
         last = responses(free.end.states, ends, half, twice, alone)[-1]
         bias = biases(engine, x, free, ends, beta)[-1]
-        assert last.asymmetry is not None and bias.one_sided_distance is not None
-        assert last.twice_beta == pytest.approx(1, abs=0.1)
-        assert last.drift < 1e-9
-        found.append((last.asymmetry, bias.one_sided_distance))
+        assert last["asymmetry"] is not None and bias["one_sided_distance"] is not None
+        assert last["twice_beta"] == pytest.approx(1, abs=0.1)
+        assert last["drift"] < 1e-9
+        found.append((last["asymmetry"], bias["one_sided_distance"]))
     for coarse, fine in zip(*found, strict=True):
         assert coarse > 1e-4
         assert fine == pytest.approx(coarse / 10, rel=0.05)
@@ -258,23 +259,25 @@ def test_responses_tell_odd_and_proportional_from_even_and_bent() -> None:
 
     alone = [rest[0], rest[1] + away, rest[2]]
     odd, even, still = responses(rest, ends(1.0), ends(0.5), ends(2.0), alone)
-    assert odd.displacement_plus == pytest.approx(float(away.norm(dim=1).mean()))
-    assert odd.mean_abs_displacement == pytest.approx(float(away.abs().mean()))
-    assert (odd.asymmetry, odd.half_beta, odd.twice_beta) == pytest.approx((0, 1, 1))
-    assert (even.asymmetry, even.half_beta, even.twice_beta) == pytest.approx((1, 0.5, 2))
-    assert (still.displacement_minus, still.asymmetry, still.twice_beta) == (0, None, None)
-    assert (odd.drift, even.drift) == pytest.approx((0, odd.displacement_plus))
-    assert (odd.net_minus, odd.net_asymmetry) == (odd.displacement_minus, odd.asymmetry)
-    assert (even.net_plus, even.net_minus) == pytest.approx((0, 0))
+    assert odd["displacement_plus"] == pytest.approx(float(away.norm(dim=1).mean()))
+    assert odd["mean_abs_displacement"] == pytest.approx(float(away.abs().mean()))
+    assert (odd["asymmetry"], odd["half_beta"], odd["twice_beta"]) == pytest.approx((0, 1, 1))
+    assert (even["asymmetry"], even["half_beta"], even["twice_beta"]) == pytest.approx((1, 0.5, 2))
+    assert (still["displacement_minus"], still["asymmetry"], still["twice_beta"]) == (0, None, None)
+    assert (odd["drift"], even["drift"]) == pytest.approx((0, odd["displacement_plus"]))
+    assert (odd["net_minus"], odd["net_asymmetry"]) == (odd["displacement_minus"], odd["asymmetry"])
+    assert (even["net_plus"], even["net_minus"]) == pytest.approx((0, 0))
 
 
 def test_saturation_by_hand() -> None:
     state = torch.tensor([[0.0, 0.0, 1.0, 0.5], [0.0, 0.2, 1.0, 0.5]])
     (found,) = saturation([ACTIVATIONS["hard_sigmoid"]], [state], [torch.tensor([[0.0, 0, 0, 1], [0, 1, 0, 1]])])
-    assert (found.at_lower, found.at_upper, found.dead, found.linear) == pytest.approx((3 / 8, 1 / 4, 1 / 4, 3 / 8))
-    assert found.std_across_samples == pytest.approx(0.1 / 4)
+    assert (found["at_lower"], found["at_upper"], found["dead"], found["linear"]) == pytest.approx(
+        (3 / 8, 1 / 4, 1 / 4, 3 / 8)
+    )
+    assert found["std_across_samples"] == pytest.approx(0.1 / 4)
     (unbounded,) = saturation([ACTIVATIONS["relu"]], [state], [state])
-    assert unbounded.at_upper == 0
+    assert unbounded["at_upper"] == 0
 
 
 LAYER = {

@@ -20,7 +20,7 @@ from paths import ROOT
 from tiny_run import InterruptingReporter, outcome, tiny_run
 
 from neurosim_ep.cli import main
-from neurosim_ep.diagnosis.saturation import saturation
+from neurosim_ep.diagnosis.rest import saturation
 from neurosim_ep.ep.activations import Activation, Clip, per_layer
 from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import RunInterrupted, ScenarioError, UsageError
@@ -117,8 +117,8 @@ def test_signed_states_are_dead_at_a_bound_and_not_at_zero() -> None:
     assert values["dead_fraction"] == pytest.approx(2 / 5)
     assert (values["fraction_zero"], values["fraction_upper"]) == pytest.approx((2 / 10, 3 / 10))
     (found,) = saturation([TANH], [state], [TANH.slope(state)])
-    assert (found.at_lower, found.at_upper, found.dead) == pytest.approx((3 / 10, 3 / 10, 2 / 5))
-    assert found.linear == pytest.approx(4 / 10)
+    assert (found["at_lower"], found["at_upper"], found["dead"]) == pytest.approx((3 / 10, 3 / 10, 2 / 5))
+    assert found["linear"] == pytest.approx(4 / 10)
     health = LayerHealth(["fc1"], 10, fresh=False)
     held = state_statistics(state[:, :2], TANH)
     warnings = [text for batch in range(1, WINDOW + 1) for text in health.add([held], batch, 2)]

@@ -19,6 +19,7 @@ from torch import Tensor
 from neurosim_ep.ep.arithmetic import tf32
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.nudge import Nudge
+from neurosim_ep.ep.signals import Objective
 from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.experiment.device import select_device
 from neurosim_ep.hardware.chip.counts import TileCounts
@@ -63,7 +64,7 @@ def test_persistent_buffers_and_late_answers_give_the_same_states(policy: str) -
 
 def nudged(engine: Engine, x: Tensor, y: Tensor, free: list[Tensor]) -> Relaxation:
     network, beta = engine.network, torch.tensor([0.2, -0.2]).double().repeat(len(x))
-    nudge = Nudge(network, torch.nn.functional.one_hot(y, network.num_classes).double(), beta)
+    nudge = Nudge(network, Objective(torch.nn.functional.one_hot(y, network.num_classes).double()), beta)
     starts = [repeat_rows(state, 2) for state in free]
     return engine.relax(
         network.input_drive(x)[0], starts, 20, (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS),

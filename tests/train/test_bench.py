@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.cli import main
-from neurosim_ep.data.standin import sizes, stand_in
+from neurosim_ep.data.dataset import sizes, stand_in
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.load import load_scenario

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from pydantic import model_validator
 
+from neurosim_ep import resources
 from neurosim_ep.errors import ScenarioError
 from neurosim_ep.scenario.names import BrokenRules
-from neurosim_ep.scenario.presets import converter_preset
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
 
 CALIBRATION = ("calibration_quantile", "calibrate_every")
+ABOUT = ("description", "source")
+"""Keys of a file of converters that are for people."""
 
 
 class ConvertersSection(Section):
@@ -58,7 +60,7 @@ class ConvertersSection(Section):
         if name == "none":
             return given
         try:
-            return {**converter_preset(name, list(cls.model_fields)), **given}
+            return {**_converter_preset(name, list(cls.model_fields)), **given}
         except ScenarioError as problem:
             raise BrokenRules([("preset", str(problem))]) from problem
 
@@ -82,6 +84,26 @@ class ConvertersSection(Section):
     def ideal(self) -> bool:
         """Whether nothing here changes a result."""
         return not (self.dac_bits or self.adc_bits or self.input_noise or self.output_noise)
+
+
+def _converter_preset(name: str, valid: Collection[str]) -> dict[str, Any]:
+    """Keys of ``[hardware.converters]`` that the shipped converters ``name``, or the TOML file of that name, set.
+
+    Raises :class:`ScenarioError` when there is neither, when the file is not TOML with a ``[converters]`` table, or
+    when it sets a key that is not ``valid``.
+    """
+
+    def not_found(message: str) -> ScenarioError:
+        return ScenarioError(message.removeprefix(f"{name}: "))
+
+    path, _ = resources.resolve(name, "hwmodels/converters", not_found)
+    keys = resources.read_toml(path, ScenarioError).get("converters")
+    if not isinstance(keys, dict):
+        raise ScenarioError(f"{path} has no [converters] table")
+    unknown = [key for key in keys if key not in (*ABOUT, *valid)]
+    if unknown:
+        raise ScenarioError(f"{path} sets {unknown[0]}, which is no key of converters; keys: {', '.join(valid)}")
+    return {key: value for key, value in keys.items() if key not in ABOUT}
 
 
 class CellsSection(Section):
