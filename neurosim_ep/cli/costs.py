@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import click
 from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering, print_pairs
 from neurosim_ep.cli.group import SuggestingGroup, cli
-from neurosim_ep.cli.options import load, machine_options, set_option
+from neurosim_ep.cli.options import Option, load, machine_options, set_option
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
 
@@ -33,7 +33,7 @@ def _check_models(context: click.Context, parameter: click.Parameter, names: tup
     return names
 
 
-def hw_option(**more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def hw_option(**more: Any) -> Option:
     """The option --hw: chips to price, side by side where there are several."""
     return click.option(
         "--hw",

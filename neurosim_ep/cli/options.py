@@ -18,6 +18,8 @@ from neurosim_ep.threads import MOST
 if TYPE_CHECKING:
     from neurosim_ep.scenario.schema import Scenario
 
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
 
 def _check_device(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
@@ -59,41 +61,37 @@ threads_option = click.option(
 )
 
 
-def machine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a command that computes may compute on."""
-    return device_option(threads_option(command))
+def together(*options: Option) -> Option:
+    """All ``options`` as one, in this order in the help."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that commands share which train."""
-    return machine_options(
-        click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay.")(command)
-    )
-
-
-def shown_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a run leaves for people to look at, each of which may be left for later."""
-    for option in (
-        click.option("--no-report", is_flag=True, help="Write no report.html; `neurosim-ep report` does it any time."),
-        click.option("--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."),
-    ):
-        command = option(command)
-    return command
-
-
-def picture_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which pictures are drawn, and what for."""
-    formats = click.Choice(["svg", "png", "pdf"])
-    for option in (
-        click.option("--paper", is_flag=True, help="For a two-column page: no title, letters of 6 to 7 points."),
-        click.option(
-            "--format", "formats", multiple=True, type=formats, help="Repeatable; default svg, png; pdf with --paper."
-        ),
-        click.option("--only", multiple=True, metavar="NAME", help="Only this one, as gradients; repeatable."),
-    ):
-        command = option(command)
-    return command
-
+machine_options = together(device_option, threads_option)
+"""What a command that computes may compute on."""
+run_options = together(
+    machine_options, click.option("--quiet", is_flag=True, help="No progress and no summary; warnings stay.")
+)
+"""The options that commands share which train."""
+shown_options = together(
+    click.option("--no-plots", is_flag=True, help="Draw no pictures; `neurosim-ep plot` does it at any time."),
+    click.option("--no-report", is_flag=True, help="Write no report.html; `neurosim-ep report` does it any time."),
+)
+"""What a run leaves for people to look at, each of which may be left for later."""
+picture_options = together(
+    click.option("--only", multiple=True, metavar="NAME", help="Only this one, as gradients; repeatable."),
+    click.option(
+        "--format", "formats", multiple=True, type=click.Choice(["svg", "png", "pdf"]),
+        help="Repeatable; default svg, png; pdf with --paper.",
+    ),
+    click.option("--paper", is_flag=True, help="For a two-column page: no title, letters of 6 to 7 points."),
+)  # fmt: skip
+"""Which pictures are drawn, and what for."""
 
 set_option = click.option(
     "--set",

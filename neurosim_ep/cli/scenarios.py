@@ -17,6 +17,16 @@ from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError, nearest
 from neurosim_ep.registry import LISTED
 
+SHIPPED = {
+    "Scenarios": ("scenarios", "scenario"),
+    "Sweeps": ("sweeps", "sweep"),
+    "Hardware models": ("hwmodels", "model"),
+    "Memory devices": ("hwmodels/devices", "device"),
+    "Statistics of cells": ("hwmodels/cells", "cell"),
+    "Converters": ("hwmodels/converters", "converters"),
+}
+"""Folders of what ships, by title, and the section that describes each file; of two of one name the first is meant."""
+
 
 @cli.command()
 @click.argument("scenario", shell_complete=completion.scenario_or_file)
@@ -85,19 +95,13 @@ def schema(section: str | None) -> Answer:
 @answering
 def list_command() -> Answer:
     """List the shipped scenarios, sweeps, hardware models and parts of tiles, and what else has a name."""
-    listed = {}
-    for title, folder, section in (
-        ("Scenarios", "scenarios", "scenario"),
-        ("Sweeps", "sweeps", "sweep"),
-        ("Hardware models", "hwmodels", "model"),
-        ("Memory devices", "hwmodels/devices", "device"),
-        ("Statistics of cells", "hwmodels/cells", "cell"),
-        ("Converters", "hwmodels/converters", "converters"),
-    ):
-        listed[title] = [
+    listed = {
+        title: [
             {"name": name, "description": tomllib.loads(path.read_text("utf-8"))[section]["description"]}
             for name, path in resources.shipped_files(folder).items()
         ]
+        for title, (folder, section) in SHIPPED.items()
+    }
     for title, registry in LISTED.items():
         listed[title] = [{"name": name, "description": text} for name, text in registry.sentences().items()]
 
@@ -117,9 +121,7 @@ def copy(name: str, dest: Path) -> None:
     DEST is a file or a folder; nothing is overwritten.
     """
     shipped = {
-        name: path
-        for folder in ("hwmodels/converters", "hwmodels/cells", "hwmodels/devices", "hwmodels", "sweeps", "scenarios")
-        for name, path in resources.shipped_files(folder).items()
+        name: path for folder, _ in reversed(SHIPPED.values()) for name, path in resources.shipped_files(folder).items()
     }
     stem = name.removesuffix(".toml")
     if stem not in shipped:

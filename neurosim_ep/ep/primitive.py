@@ -13,21 +13,14 @@ for a connection, and ``s^target • P(s^source)`` for an identity, which has no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class Coupling(Protocol):
-    """What Φ needs of an edge."""
-
-    source: int
-    target: int
-
-    def forward(self, pre: Tensor) -> tuple[Tensor, Tensor | None]:
-        """``P(w ⋆ pre + b)`` and the argmax κ."""
+if TYPE_CHECKING:
+    from neurosim_ep.ep.edges import Edge
 
 
 class Routed(NamedTuple):
@@ -134,7 +127,7 @@ def weight_derivative(
     return routed.T @ pre.flatten(1), routed.sum(0)
 
 
-def primitive(edges: Sequence[Coupling], x: Tensor, states: Sequence[Tensor]) -> Tensor:
+def primitive(edges: Sequence[Edge], x: Tensor, states: Sequence[Tensor]) -> Tensor:
     """Φ of each sample, (B,): Eq 1 written out, differentiable. Used as the test oracle, never on the hot path."""
     total = x.new_zeros(x.shape[0])
     for edge in edges:

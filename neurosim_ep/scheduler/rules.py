@@ -141,7 +141,7 @@ class Contrastive(LocalRule):
 
 
 class Stdp(LocalRule):
-    """See :class:`~neurosim_ep.ep.plasticity.StdpAccumulator`."""
+    """See :class:`~neurosim_ep.scheduler.observers.StdpObserver`."""
 
     name, sentence = "stdp", "local changes accumulated over the nudge ticks"
 

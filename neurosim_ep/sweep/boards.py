@@ -37,13 +37,14 @@ class LineBoard:
         self._progress = progress
 
     def changed(self, row: Mapping[str, Any], note: str = "") -> None:
+        """The status of a point is another; ``row`` is its line of points.csv."""
         statuses = [other["status"] for other in self._progress.rows.values()]
         over = sum(status in OVER for status in statuses)
         parts = (f"[{over}/{len(statuses)}]", row["status"], row["point"], note, outcome(row))
         print("  ".join(filter(None, parts)), file=sys.stderr, flush=True)
 
     def look(self, running: Sequence[Point]) -> None:
-        pass
+        """So much time has passed that running points may have come further."""
 
 
 class LiveBoard:

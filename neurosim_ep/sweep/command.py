@@ -11,9 +11,8 @@ from neurosim_ep.sweep import slurm
 from neurosim_ep.sweep.boards import board
 from neurosim_ep.sweep.directory import SweepDirectory
 from neurosim_ep.sweep.file import find_sweep
-from neurosim_ep.sweep.local import Local, to_do
+from neurosim_ep.sweep.local import Local, make_slots, to_do
 from neurosim_ep.sweep.points import Point, plan_sweep
-from neurosim_ep.sweep.slots import make_slots
 from neurosim_ep.sweep.status import Progress
 
 Say = Callable[[str], None]

@@ -1,35 +1,62 @@
-"""The points of a sweep on this machine: a command for each, so many at once."""
+"""The points of a sweep on this machine: a command for each, so many at once, with cores and a GPU of its own."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from neurosim_ep.errors import RunInterrupted
 from neurosim_ep.interrupts import closing, interruptible
+from neurosim_ep.sweep.boards import LineBoard, LiveBoard
 from neurosim_ep.sweep.directory import holding, is_held
 from neurosim_ep.sweep.points import Point
-from neurosim_ep.sweep.slots import Slot
 from neurosim_ep.sweep.status import ENDED, OVER, Progress
+from neurosim_ep.threads import CORES, free_cores
 
 PAUSE = 0.2  # seconds between two looks at what is running
 ANEW = ("waiting", "interrupted")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-class Board(Protocol):
-    """Where a sweep reports to."""
+@dataclass(frozen=True)
+class Slot:
+    """A place for one command at a time: so many ``cores``, and the name of a ``gpu`` where there is one."""
 
-    def changed(self, row: Mapping[str, Any], note: str = "") -> None:
-        """The status of a point is another; ``row`` is its line of points.csv."""
+    cores: int
+    gpu: str | None = None
 
-    def look(self, running: Sequence[Point]) -> None:
-        """So much time has passed that running points may have come further."""
+    def environment(self) -> dict[str, str]:
+        """The environment of its command."""
+        return {**os.environ, CORES: str(self.cores), **({VISIBLE: self.gpu} if self.gpu is not None else {})}
+
+
+def make_slots(jobs: int | None, device: str) -> list[Slot]:
+    """``jobs`` slots that share the free cores and the GPUs evenly; None: as many as there are GPUs, or else cores.
+
+    ``device``: with "cpu", and "cuda:N" that names one, no GPU is assigned.
+    """
+    gpus, cores = visible_gpus() if device in ("auto", "cuda") else [], free_cores()
+    count = jobs or len(gpus) or cores
+    shares = [max(1, cores // count + (number < cores % count)) for number in range(count)]
+    return [Slot(share, gpus[number % len(gpus)] if gpus else None) for number, share in enumerate(shares)]
+
+
+def visible_gpus() -> list[str]:
+    """How CUDA calls the GPUs that this process may use; asks the driver's own tool, as PyTorch takes long to load."""
+    if (named := os.environ.get(VISIBLE)) is not None:
+        return [name for name in map(str.strip, named.split(",")) if name and name != "-1"]
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return []
+    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.split() if done.returncode == 0 else []
 
 
 @dataclass
@@ -50,7 +77,7 @@ def to_do(progress: Progress, retry: bool) -> list[Point]:
 class Local:
     """Works off the points of ``progress`` in ``slots``."""
 
-    def __init__(self, progress: Progress, slots: Sequence[Slot], device: str, board: Board) -> None:
+    def __init__(self, progress: Progress, slots: Sequence[Slot], device: str, board: LineBoard | LiveBoard) -> None:
         self.progress, self.sweep, self.device, self.board = progress, progress.sweep, device, board
         self.free, self.jobs = deque(slots), list[_Job]()
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.data.dataset import Data
+from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.errors import CheckpointError, DataError, UsageError, require_version
 from neurosim_ep.record.atomic import ROOM, file_digest, replace_atomic, temporary_of
 from neurosim_ep.record.hdf5 import require_plain
@@ -157,12 +158,12 @@ def write_store(
 
 
 class TargetStore:
-    """An open store, read sample by sample.
+    """An open store, read sample by sample, whose targets are wanted on ``device``.
 
     ``teacher_digest``: SHA-256 of the weights of the teacher that was asked; ``teacher_accuracy``: on the test images,
-    in [0, 1]. Raises :class:`DataError` when the file at
-    ``path`` is missing or damaged, belongs to other images or views, lacks one of ``layers`` (number to shape), or has
-    the targets of another teacher than that of ``section``, or in another precision.
+    in [0, 1]. Raises :class:`DataError` when the file at ``path`` is missing or damaged, belongs to other images or
+    views, lacks one of ``layers`` (number to shape), or has the targets of another teacher than that of ``section``, or
+    in another precision.
     """
 
     def __init__(
@@ -174,8 +175,9 @@ class TargetStore:
         samples: int,
         views: int,
         section: TeacherSection,
+        device: torch.device,
     ) -> None:
-        self.path, self.layers = path, {layer: tuple(shape) for layer, shape in layers.items()}
+        self.path, self.device, self.layers = path, device, {layer: tuple(shape) for layer, shape in layers.items()}
         if not path.is_file():
             raise DataError(f"{path}: no target store there; write one with `neurosim-ep teach` on this scenario")
         try:
@@ -200,7 +202,7 @@ class TargetStore:
                     f"{_short(wanted)}; use the [data] section it was written with, or write a store for this one"
                 )
         self.teacher_digest, self.precision = str(found["teacher_digest"]), str(found["precision"])
-        self.teacher_accuracy = float(found["teacher_accuracy"])
+        self.teacher_accuracy: float | None = float(found["teacher_accuracy"])
         if self.precision != section.precision:
             raise DataError(
                 f"{self.path}: holds {self.precision} numbers, but teacher.precision is {section.precision}; "
@@ -228,18 +230,18 @@ class TargetStore:
                     f"and is {show(wanted)} here; set it to what it was, or write a store for this one"
                 )
 
-    def activations(self, chosen: Tensor, views: Tensor) -> dict[int, Tensor]:
-        """Activations float32 (B, *shape) of every layer, for a view (B,) of each of the samples ``chosen`` (B,).
-
-        Raises :class:`DataError` when they are damaged.
+    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
+        """See :class:`~neurosim_ep.teacher.targets.TargetSource`; the images do not matter. Raises :class:`DataError`
+        when the targets are damaged.
         """
         where = list(zip(chosen.tolist(), views.tolist(), strict=True))
         try:
-            return {layer: self._read(layer, where).view(-1, *shape) for layer, shape in self.layers.items()}
+            found = {layer: self._read(layer, where).view(-1, *shape) for layer, shape in self.layers.items()}
         except OSError as problem:
             raise DataError(
                 f"{self.path}: is damaged ({problem}); write it again with `neurosim-ep teach`"
             ) from problem
+        return {layer: to_device(values, self.device) for layer, values in found.items()}
 
     def _read(self, layer: int, where: Iterable[tuple[int, int]]) -> Tensor:
         dataset = self.file[f"targets/{layer}"]

@@ -14,7 +14,6 @@ from neurosim_ep import resources
 from neurosim_ep.data.dataset import Data, prepare
 from neurosim_ep.data.views import count_views, plain_view
 from neurosim_ep.ep.network import Network, channels_last
-from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.errors import CheckpointError, DataError, ScenarioError
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.schema import Scenario, TeacherSection
@@ -36,20 +35,6 @@ class TargetSource(Protocol):
         """Activations float32 (B, *shape) by layer, for uint8 ``images`` (B, C, H, W): ``views`` (B,) of the training
         samples ``chosen`` (B,).
         """
-
-
-class StoredTargets:
-    """Reads them from a target store."""
-
-    def __init__(self, store: TargetStore, device: torch.device) -> None:
-        self.store, self.device, self.teacher_digest = store, device, store.teacher_digest
-        self.teacher_accuracy: float | None = store.teacher_accuracy
-
-    def of(self, chosen: Tensor, views: Tensor, images: Tensor) -> dict[int, Tensor]:
-        """See :class:`TargetSource`."""
-        return {
-            layer: to_device(values, self.device) for layer, values in self.store.activations(chosen, views).items()
-        }
 
 
 class LiveTargets:
@@ -184,11 +169,10 @@ def target_source(scenario: Scenario, network: Network, data: Data, device: torc
     return stored
 
 
-def stored_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> StoredTargets:
+def stored_targets(scenario: Scenario, network: Network, data: Data, device: torch.device) -> TargetStore:
     """The scenario's target store. Raises :class:`DataError` or :class:`CheckpointError` where it cannot be used."""
-    store = TargetStore(
+    return TargetStore(
         teacher_folder(scenario) / STORE, StoreKey.of(data, scenario.data),
         {layer: network.state_shapes[layer] for layer in scenario.signals.taught()},
-        samples=len(data.train_labels), views=count_views(scenario.data), section=scenario.teacher,
+        samples=len(data.train_labels), views=count_views(scenario.data), section=scenario.teacher, device=device,
     )  # fmt: skip
-    return StoredTargets(store, device)

@@ -25,10 +25,12 @@ class Alert(str):
 
 @dataclass
 class Kind:
-    """All alerts of one kind; ``epochs``: those that it came in, in order."""
+    """All alerts of one kind; ``layers``: each with the epoch that it was named in first; ``epochs``: those that it
+    came in, in order.
+    """
 
     remedy: str
-    layers: list[str] = field(default_factory=list)
+    layers: dict[str, int] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
 
     def sentence(self, kind: str) -> str:
@@ -57,7 +59,8 @@ class Alerts:
         if new := alert.kind not in self.kinds:
             self.kinds[alert.kind] = Kind(alert.remedy)
         known = self.kinds[alert.kind]
-        known.layers = list(dict.fromkeys([*known.layers, *alert.layers]))
+        for layer in alert.layers:
+            known.layers.setdefault(layer, self.epoch)
         known.epochs = sorted({*known.epochs, self.epoch})
         if new:
             self.show(text)
@@ -70,8 +73,8 @@ class Alerts:
         """As ``run.json`` has them, key ``warnings``."""
         return [
             {
-                "sentence": known.sentence(kind), "kind": kind, "layers": known.layers, "epochs": known.epochs,
-                "remedy": known.remedy,
+                "sentence": known.sentence(kind), "kind": kind, "layers": list(known.layers),
+                "since": list(known.layers.values()), "epochs": known.epochs, "remedy": known.remedy,
             }
             for kind, known in self.kinds.items()
         ]  # fmt: skip
@@ -81,4 +84,6 @@ class Alerts:
         self.epoch = epoch + 1
         for one in noted:
             if epochs := [number for number in one["epochs"] if number <= epoch]:
-                self.kinds[one["kind"]] = Kind(one["remedy"], list(one["layers"]), epochs)
+                since = one.get("since", [epochs[0]] * len(one["layers"]))  # not of earlier versions
+                layers = {layer: first for layer, first in zip(one["layers"], since, strict=True) if first <= epoch}
+                self.kinds[one["kind"]] = Kind(one["remedy"], layers, epochs)

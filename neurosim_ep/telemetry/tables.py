@@ -171,8 +171,7 @@ class RunTables:
     def _layer_rows(
         self, epoch: int, record: EpochRecord, test: Evaluation, counts: TileCounts
     ) -> list[dict[str, object]]:
-        events, energy = self._events_per_neuron_tick(counts), self._energy_per_sample(counts)
-        needed = self._needed_updates(counts)
+        recorded = self._recorded(counts)
         return [
             {
                 "epoch": epoch,
@@ -180,39 +179,32 @@ class RunTables:
                 "name": name,
                 **values,
                 "readout_accuracy": test.layer_accuracy.get(layer),
-                "updates_needed": needed.get(layer),
-                "events_per_neuron_tick": events.get(layer),
-                "energy_J": energy.get(layer),
+                **{column: of_layers.get(layer) for column, of_layers in recorded.items()},
             }
             for layer, (name, values) in enumerate(record.layers.items())
         ]
 
-    def _events_per_neuron_tick(self, counts: TileCounts) -> dict[int, float]:
-        """Events sent per neuron, sample and tick, over all phases of the recorded batches."""
+    def _recorded(self, counts: TileCounts) -> dict[str, dict[int, float]]:
+        """Columns of layers.csv that recorded batches alone have, by layer: share of the layer updates that an input
+        had changed for, events per neuron, sample and tick over all phases, and clocked energy per sample.
+        """
         if not counts.batches:
             return {}
-        events = sum(table.sum(0) for table in counts.events.values())
-        chances = sum(table.sum(0) for table in counts.presentations.values())
-        neurons = [layer.neurons for layer in self.model.plan.layers]
-        return {layer: float(events[layer] / (chances[layer] * n)) for layer, n in enumerate(neurons)}
-
-    def _needed_updates(self, counts: TileCounts) -> dict[int, float]:
-        """Share of the layer updates of the recorded batches that an input had changed for."""
-        if not counts.batches:
-            return {}
-        needed, done = (
-            sum(table.sum(0) for table in tables.values()) for tables in (counts.needed, counts.presentations)
+        events, needed, done = (
+            sum(table.sum(0) for table in tables.values())
+            for tables in (counts.events, counts.needed, counts.presentations)
         )
-        return {layer: float(share) for layer, share in enumerate(needed / done)}
-
-    def _energy_per_sample(self, counts: TileCounts) -> dict[int, float]:
-        """Clocked energy per sample of each layer, over all phases of the recorded batches."""
-        if not counts.batches:
-            return {}
+        neurons = [layer.neurons for layer in self.model.plan.layers]
         energy = energy_by(bill(self.model.recording(counts), [Style.CLOCKED], ["value"]), "layer")
         return {
-            int(str(layer)): float(joules) / counts.samples
-            for layer, joules in energy.set_index("layer")["energy_J"].items()
+            "updates_needed": {layer: float(share) for layer, share in enumerate(needed / done)},
+            "events_per_neuron_tick": {
+                layer: float(events[layer] / (done[layer] * n)) for layer, n in enumerate(neurons)
+            },
+            "energy_J": {
+                int(str(layer)): float(joules) / counts.samples
+                for layer, joules in energy.set_index("layer")["energy_J"].items()
+            },
         }
 
 

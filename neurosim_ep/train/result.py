@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from neurosim_ep.display import html_pairs, labelled
 from neurosim_ep.units import format_bits, format_si
@@ -43,6 +44,14 @@ class RunResult:
     verdict: list[str] = field(default_factory=list)
     learning: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def noted(cls, out: Path, info: Mapping[str, Any], epochs: int, plots: Sequence[Path] = ()) -> Self:
+        """How the run in ``out``, which is done, ended as its run.json, ``info``, says."""
+        return cls(
+            out, "done", info["metrics"], epochs, info["seconds"], list(plots), info.get("teacher"),
+            info.get("verdict", []), info.get("learning"), [one["sentence"] for one in info.get("warnings") or []],
+        )  # fmt: skip
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows (label, value) for people."""

@@ -79,13 +79,7 @@ def _report(experiment: Experiment) -> RunResult:
         with experiment.fitting():
             require_tables(experiment.run.path, experiment.checkpoint["tables"], experiment.epoch)
     with experiment.reading() as info:
-        result = RunResult(
-            experiment.run.path, "done", info["metrics"], experiment.scenario.training.epochs, info["seconds"],
-            teacher=info.get("teacher"),
-            verdict=info.get("verdict", []),
-            learning=info.get("learning"),
-            warnings=[one["sentence"] for one in info.get("warnings") or []],
-        )  # fmt: skip
+        result = RunResult.noted(experiment.run.path, info, experiment.scenario.training.epochs)
         result.summary()  # which needs all that a run writes there
     return result
 

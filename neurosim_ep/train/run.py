@@ -175,12 +175,15 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
 
     def close(status: str, *messages: str) -> None:
         running.reporter.close()
+        warned = running.alerts.document()
         directory.settle(
             (*messages, status), status=status, finished=iso_time(datetime.now(UTC)), metrics=metrics,
-            warnings=running.alerts.document(), seconds=before + time.perf_counter() - started,
+            warnings=warned, seconds=before + time.perf_counter() - started,
         )  # fmt: skip
         with suppress(OSError):  # of run.log, which says that a sink failed
             running.sinks.end(status)
+        if (now := running.alerts.document()) != warned:
+            directory.settle((), warnings=now)
 
     ranks = running.trainer.ranks
     with interruptible():
@@ -219,12 +222,7 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
             close("done")
             if running.scenario.telemetry.report:
                 _write_report(directory, running.reporter)
-    info = directory.info()
-    result = RunResult(
-        directory.path, "done", metrics, running.scenario.training.epochs, info["seconds"], plots, info.get("teacher"),
-        info.get("verdict", []), info.get("learning"), running.alerts.sentences(),
-    )  # fmt: skip
-    return ranks.told(result)
+    return ranks.told(RunResult.noted(directory.path, directory.info(), running.scenario.training.epochs, plots))
 
 
 def _start(running: Running, first: int) -> list[str]:

@@ -222,8 +222,9 @@ def target_store(folder: Path) -> Kind:
         store.put(0, 0, {1: torch.randn(3, 5)})
 
     def read(place: Path) -> object:
-        store = TargetStore(place / "targets.h5", key, {1: (5,)}, samples=3, views=1, section=section)
-        return store.activations(torch.arange(3), torch.zeros(3, dtype=torch.int64))
+        shape = {"samples": 3, "views": 1, "section": section, "device": torch.device("cpu")}
+        store = TargetStore(place / "targets.h5", key, {1: (5,)}, **shape)
+        return store.of(torch.arange(3), torch.zeros(3, dtype=torch.int64), torch.empty(0))
 
     return Kind(folder, "targets.h5", read)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from neurosim_ep.sweep import slots
-from neurosim_ep.sweep.slots import Slot, make_slots, visible_gpus
+from neurosim_ep.sweep import local
+from neurosim_ep.sweep.local import Slot, make_slots, visible_gpus
 
 
 def test_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "free_cores", lambda: 7)
+    monkeypatch.setattr(local, "free_cores", lambda: 7)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert make_slots(3, "auto") == [Slot(3), Slot(2), Slot(2)]
     assert make_slots(None, "auto") == [Slot(1)] * 7 and make_slots(9, "cpu") == [Slot(1)] * 9

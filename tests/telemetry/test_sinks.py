@@ -88,6 +88,8 @@ def test_a_sink_that_fails_is_warned_of_once(
         f"epoch {2 if method == 'end' else 1}: {said}"
     ]
     assert (tmp_path / "out" / "run.log").read_text().count(said) == 1
+    kept = json.loads((tmp_path / "out" / "run.json").read_text())["warnings"]
+    assert [one["kind"] for one in kept if "sink" in one["kind"]] == [said] and len(kept) == len(result.warnings)
     assert len(pd.read_csv(tmp_path / "out" / "epochs.csv")) == 2
 
 

@@ -69,12 +69,12 @@ def test_the_verdict_names_what_is_wrong(tmp_path: Path, name: str, capsys: pyte
 def test_each_kind_of_warning_is_shown_once_and_told_once_at_the_end() -> None:
     shown, logged = list[str](), list[str]()
     alerts = Alerts(shown.append, logged.append)
-    for alerts.epoch, layer in ((1, "conv3"), (1, "conv4"), (2, "conv4"), (4, "conv3")):
+    for alerts.epoch, layer in ((1, "conv3"), (1, "conv4"), (2, "conv4"), (4, "conv3"), (4, "fc1")):
         alerts.add(Alert(f"layer {layer} is dead", "layer is dead", [layer], "do this"))
     alerts.add("the disk is full")
     assert shown == ["epoch 1: layer conv3 is dead", "epoch 4: the disk is full"]
-    assert len(logged) == 5
-    dead = "layer is dead (conv3, conv4), 3 of the epochs 1 to 4; do this"
+    assert len(logged) == 6
+    dead = "layer is dead (conv3, conv4, fc1), 3 of the epochs 1 to 4; do this"
     assert alerts.sentences() == [dead, "the disk is full, epoch 4"]
     resumed = Alerts(shown.append, logged.append)
     resumed.go_on_after(2, alerts.document())
