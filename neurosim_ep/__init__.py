@@ -47,26 +47,21 @@ __all__ = [
     "run",
 ]
 
-_HOMES = {
-    "EPGradients": "neurosim_ep.scheduler.presentation",
-    "Network": "neurosim_ep.ep.network",
-    "RunReader": "neurosim_ep.reader",
-    "RunResult": "neurosim_ep.train.result",
-    "Schedule": "neurosim_ep.scheduler.schedule",
-    "Traffic": "neurosim_ep.record.frames",
-    "backprop_gradients": "neurosim_ep.scheduler.feedforward",
-    "bptt_gradients": "neurosim_ep.scheduler.unrolled",
-    "build_network": "neurosim_ep.ep.network",
-    "build_signals": "neurosim_ep.ep.signals",
-    "ep_gradients": "neurosim_ep.scheduler.presentation",
-    "free_phase": "neurosim_ep.scheduler.presentation",
-    "load_network": "neurosim_ep.reader",
-    "load_scenario": "neurosim_ep.scenario.load",
-    "open_run": "neurosim_ep.reader",
-    "read_traffic": "neurosim_ep.record.frames",
-    "resume": "neurosim_ep.train.resume",
-    "run": "neurosim_ep.train.run",
+_PUBLIC = {
+    "neurosim_ep.ep.network": ("Network", "build_network"),
+    "neurosim_ep.ep.signals": ("build_signals",),
+    "neurosim_ep.reader": ("RunReader", "load_network", "open_run"),
+    "neurosim_ep.record.frames": ("Traffic", "read_traffic"),
+    "neurosim_ep.scenario.load": ("load_scenario",),
+    "neurosim_ep.scheduler.feedforward": ("backprop_gradients",),
+    "neurosim_ep.scheduler.presentation": ("EPGradients", "ep_gradients", "free_phase"),
+    "neurosim_ep.scheduler.schedule": ("Schedule",),
+    "neurosim_ep.scheduler.unrolled": ("bptt_gradients",),
+    "neurosim_ep.train.result": ("RunResult",),
+    "neurosim_ep.train.resume": ("resume",),
+    "neurosim_ep.train.run": ("run",),
 }
+_HOMES = {name: home for home, names in _PUBLIC.items() for name in names}
 
 wait_passively()
 

@@ -81,23 +81,18 @@ def _granted(root: Path) -> float:
             continue
         top, inside = root / "sys/fs/cgroup" / ("" if second else "cpu"), Path(path.lstrip("/"))
         for folder in (inside, *inside.parents):
-            granted = min(granted, (_quota if second else _first_quota)(top / folder))
+            granted = min(granted, _quota(top / folder, second))
     return granted
 
 
-def _quota(group: Path) -> float:
-    """What a control group of version 2 grants."""
-    quota, _, period = _text(group / "cpu.max").partition(" ")
-    return _share(quota, period)
-
-
-def _first_quota(group: Path) -> float:
-    """What a control group of version 1 grants."""
-    return _share(*(_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period")))
-
-
-def _share(quota: str, period: str) -> float:
-    """Quota over period; no limit where it is given in another way, as some sandboxes give it."""
+def _quota(group: Path, second: bool) -> float:
+    """What a control group of version 2, or else of version 1, grants: quota over period; no limit where it is given in
+    another way, as some sandboxes give it.
+    """
+    if second:
+        quota, _, period = _text(group / "cpu.max").partition(" ")
+    else:
+        quota, period = (_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     try:
         granted = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):

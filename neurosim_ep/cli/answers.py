@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -47,6 +47,28 @@ def print_json(document: Mapping[str, Any]) -> None:
     path = click.get_current_context().command_path.split()[1:]
     head = {"schema_version": SCHEMA_VERSION, "command": " ".join(path)}
     click.echo(json.dumps(_plain({**head, **document}), allow_nan=False))
+
+
+class KeyInWords(Protocol):
+    """A key of a file, for programs and for people."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+    @property
+    def text(self) -> str: ...
+
+
+def explained_sections(described: Mapping[str, tuple[str, Sequence[KeyInWords]]]) -> Answer:
+    """What sections of a file are about, and their keys."""
+
+    def show() -> None:
+        for name, (meaning, keys) in described.items():
+            click.echo("\n".join([f"[{name}]  # {meaning}", *(key.text for key in keys), ""]))
+
+    found = [
+        {"name": name, "meaning": meaning, "keys": [key._asdict() for key in keys]}
+        for name, (meaning, keys) in described.items()
+    ]
+    return Answer({"sections": found}, show)
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from neurosim_ep.cli import completion
-from neurosim_ep.cli.answers import Answer, answering, print_pairs
+from neurosim_ep.cli.answers import Answer, answering, explained_sections, print_pairs
 from neurosim_ep.cli.group import SuggestingGroup, cli
 from neurosim_ep.cli.options import Option, load, machine_options, set_option
 from neurosim_ep.display import table
@@ -192,20 +192,7 @@ def hw_schema(section: str | None) -> Answer:
     """
     from neurosim_ep.hardware.model.describe import section_words, sections
 
-    described = {name: section_words(name) for name in ([section] if section else sections())}
-
-    def show() -> None:
-        for name, (about, keys) in described.items():
-            click.echo(f"[{name}]  # {about}")
-            for key in keys:
-                click.echo(key.text)
-            click.echo()
-
-    found = [
-        {"name": name, "meaning": about, "keys": [key._asdict() for key in keys]}
-        for name, (about, keys) in described.items()
-    ]
-    return Answer({"sections": found}, show)
+    return explained_sections({name: section_words(name) for name in ([section] if section else sections())})
 
 
 @hw.command("new")

@@ -132,7 +132,7 @@ def bench_command(scenario: str, overrides: tuple[str, ...], device: str, thread
         for note in (*found.extrapolated, *found.notes):
             click.echo(f"- {note}")
 
-    return Answer(found.document(), show)
+    return Answer(asdict(found), show)
 
 
 @cli.command("sweep")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from neurosim_ep import resources
 from neurosim_ep.cli import completion
-from neurosim_ep.cli.answers import Answer, answering
+from neurosim_ep.cli.answers import Answer, answering, explained_sections
 from neurosim_ep.cli.group import cli
 from neurosim_ep.cli.options import load, set_option
 from neurosim_ep.display import table
@@ -71,24 +70,7 @@ def schema(section: str | None) -> Answer:
     sections = describe.names_at(())
     if section is not None and section not in sections:
         raise UsageError(f'no section "{section}"; {nearest(section, sections)}')
-    described = {name: describe.describe_section(name) for name in ([section] if section else sections)}
-
-    def show() -> None:
-        for name, (meaning, keys) in described.items():
-            click.echo(f"[{name}]  # {meaning}")
-            for key in keys:
-                default = f"= {key.default}" if key.default else "(required)"
-                unit = f" [{key.unit}]" if key.unit else ""
-                click.echo(f"  {key.name} {default}{unit}\n      {key.meaning}\n      {key.rule}")
-                for value, sentence in key.sentences.items():
-                    click.echo(f"        {value}: {sentence}")
-            click.echo()
-
-    found = [
-        {"name": name, "meaning": meaning, "keys": [asdict(key) for key in keys]}
-        for name, (meaning, keys) in described.items()
-    ]
-    return Answer({"sections": found}, show)
+    return explained_sections({name: describe.describe_section(name) for name in ([section] if section else sections)})
 
 
 @cli.command("list")

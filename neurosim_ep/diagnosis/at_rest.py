@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.errors import DivergenceError
+from neurosim_ep.experiment.model import Dynamics
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.rundir import versions
 from neurosim_ep.scenario.topology import IMAGE
@@ -34,7 +35,7 @@ class AtRest:
         """
         run = Experiment.open(run_dir, device="cpu", overrides=overrides)
         image = choose_samples(run, 1)
-        free = run.rest(image.x, image.start)
+        free = Dynamics(run.scenario).rest(run.model.network, image.x, image.start)
         if not all(state.isfinite().all() for state in free.states):
             raise DivergenceError(
                 f"{run_dir}: states of the free phase are not finite; start the run again with smaller learning rates"

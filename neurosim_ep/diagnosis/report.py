@@ -223,7 +223,7 @@ def _learning(run: Experiment) -> dict[str, Any]:
     """
     with run.reading() as info:
         said: dict[str, Any] | None = info.get("learning") if info.get("status") == "done" else None
-    return said or judge(Evidence.read(run.run.path, run.scenario, run.data)).document()
+    return said or asdict(judge(Evidence.read(run.run.path, run.scenario, run.data)))
 
 
 def _layer_rows(network: Network, figures: Figures, residual: Tensor) -> Rows:

@@ -46,8 +46,8 @@ class SignalKind:
     keys: tuple[str, ...] = ()
 
     def learns(self, section: SignalsSection) -> bool:
-        """Whether the matrix is learned."""
-        return False
+        """Whether the matrix is learned: where the key "learned" is for kinds like this one, as it says."""
+        return "learned" in self.keys and section.learned
 
     def entries(self, outputs: int, features: int, random: torch.Generator) -> Tensor:
         """What the matrix (outputs, features) starts from: N(0, 1/features)."""
@@ -75,14 +75,6 @@ class SignalKind:
         return (error.flatten(1) @ signals.matrix(layer)).view_as(state) if self.matrix else error
 
 
-class Labels(SignalKind):
-    """Through a random matrix to the classes."""
-
-    def learns(self, section: SignalsSection) -> bool:
-        """As the scenario says."""
-        return section.learned
-
-
 class Learned(SignalKind):
     """Through a matrix that is always learned."""
 
@@ -93,7 +85,7 @@ class Learned(SignalKind):
 
 _BY_A_TEACHER = ("softmax", "teacher", "live")
 for _kind in (
-    Labels("le", "local errors through random projections", "LE", matrix="R", keys=("targets", "learned")),
+    SignalKind("le", "local errors through random projections", "LE", matrix="R", keys=("targets", "learned")),
     SignalKind("kd", "a teacher's activations as soft targets", "KD", taught=True, keys=_BY_A_TEACHER),
     Learned("kdw", "the same through a learned matrix", "KDW", taught=True, matrix="M", keys=_BY_A_TEACHER),
 ):

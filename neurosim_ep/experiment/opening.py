@@ -17,7 +17,6 @@ from neurosim_ep.ep.signals import alpha_at
 from neurosim_ep.errors import CheckpointError, DataError, NeurosimError, UsageError
 from neurosim_ep.experiment.copies import require, with_copies
 from neurosim_ep.experiment.device import select_device
-from neurosim_ep.experiment.dynamics import Dynamics
 from neurosim_ep.experiment.model import Model, build_model
 from neurosim_ep.ranks import ALONE, Ranks
 from neurosim_ep.record.checkpoint import load_checkpoint
@@ -26,7 +25,7 @@ from neurosim_ep.record.rundir import RunDirectory
 from neurosim_ep.record.trained import SHIPPED
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
-from neurosim_ep.scheduler.engine import Engine, Relaxation
+from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.teacher.targets import (
     BlankTargets,
@@ -194,10 +193,6 @@ class Experiment:
                 f'plasticity.rule = "{self.scenario.plasticity.rule}": this network is a feed-forward pass, which has '
                 "no phases to look at; train it by another rule"
             )
-
-    def rest(self, x: Tensor, start: Sequence[Tensor]) -> Relaxation:
-        """Where images x (B, C, H, W) end: in a free phase from the states ``start``, or in a feed-forward pass."""
-        return Dynamics(self.scenario).rest(self.model.network, x, start)
 
     def use_threads(self, threads: int | None, samples: int) -> int:
         """Compute with ``threads``, or with as many as fit this machine and ``samples`` images at once; returns the

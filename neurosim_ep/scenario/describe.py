@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from neurosim_ep.scenario.schema import Scenario
 
@@ -16,8 +15,7 @@ Node = dict[str, Any]  # a piece of the JSON schema of Scenario
 _BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
-@dataclass(frozen=True)
-class KeyDescription:
+class KeyDescription(NamedTuple):
     """What `schema` prints about one key; ``sentences``: what each name means that it can have, where these are of a
     registry.
     """
@@ -28,6 +26,14 @@ class KeyDescription:
     unit: str
     meaning: str
     sentences: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """The key, and indented below it what is to be said of it."""
+        default = f"= {self.default}" if self.default else "(required)"
+        unit = f" [{self.unit}]" if self.unit else ""
+        names = "".join(f"\n        {name}: {sentence}" for name, sentence in self.sentences.items())
+        return f"  {self.name} {default}{unit}\n      {self.meaning}\n      {self.rule}{names}"
 
 
 def describe_section(section: str) -> tuple[str, list[KeyDescription]]:

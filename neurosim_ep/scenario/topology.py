@@ -76,11 +76,6 @@ def is_plain(plans: Sequence[LayerPlan]) -> bool:
     return all(plan.incoming(n) == (plan._replace(stride=1, edges=()).own(n - 1),) for n, plan in enumerate(plans))
 
 
-def plan_colours(plans: Sequence[LayerPlan]) -> list[int] | None:
-    """:func:`two_colours` of the layers of ``plans``."""
-    return two_colours([(edge.source, n) for n, plan in enumerate(plans) for edge in plan.incoming(n)], len(plans))
-
-
 def two_colours(edges: Sequence[tuple[int, int]], layers: int) -> list[int] | None:
     """Colours 0 and 1 of ``layers`` such that every one of the ``edges`` (source, target) joins two colours, that of
     layer 0 being 0; None where a cycle of an odd number of edges makes that impossible. A chain alternates.

@@ -49,10 +49,6 @@ class Stillness:
         kept = self._reads.pop(edge, None)
         if self._copies == 1 or source not in self._unmoved or not kernel.repeatable:
             return kernel.forward(pre)
-        once = kept if kept is not None else kernel.forward(_every(pre, self._copies))
-        return repeat_rows(once[: len(pre) // self._copies], self._copies)
-
-
-def _every(rows: Tensor, copies: int) -> Tensor:
-    """The first of every ``copies`` rows, in memory of its own as convolutions read it."""
-    return rows[::copies].clone(memory_format=torch.preserve_format)
+        if kept is None:  # of memory of its own, as convolutions read it
+            kept = kernel.forward(pre[:: self._copies].clone(memory_format=torch.preserve_format))
+        return repeat_rows(kept[: len(pre) // self._copies], self._copies)

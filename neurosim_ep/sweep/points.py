@@ -56,9 +56,10 @@ def plan_sweep(path: Path) -> Plan:
         raise SweepError(f"{path}: the constraints leave none of {len(every)} points; relax one of them")
     keys = list(dict.fromkeys(key for settings in kept for key in settings))
     scenarios = _scenarios(path, document, kept, fixed)
+    resolved = [flat(scenario.model_dump(by_alias=True)) for scenario in scenarios]
     complete = [
-        {key: settings.get(key, _resolved(scenario, key)) for key in keys}
-        for settings, scenario in zip(kept, scenarios, strict=True)
+        {key: settings.get(key, every_key.get(key)) for key in keys}
+        for settings, every_key in zip(kept, resolved, strict=True)
     ]
     points = [Point(name, settings) for name, settings in zip(_names(keys, complete), complete, strict=True)]
     return Plan(file, keys, list(zip(points, scenarios, strict=True)), len(every) - len(kept))
@@ -134,11 +135,6 @@ def _scenarios(path: Path, document: dict[str, Any], kept: Sequence[Settings], f
 def _where(settings: Settings) -> str:
     point = ", ".join(f"{key} = {toml_text(value)}" for key, value in settings.items())
     return f" (first with {point})" if point else ""
-
-
-def _resolved(scenario: Scenario, key: str) -> Any:
-    """The value of ``key`` in ``scenario``."""
-    return flat(scenario.model_dump(by_alias=True)).get(key)
 
 
 def _names(keys: Sequence[str], every: Sequence[Settings]) -> list[str]:

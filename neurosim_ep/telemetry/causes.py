@@ -247,7 +247,7 @@ def rate_too_low(found: Evidence) -> Finding | None:
     """Weights that stayed where they were."""
     training = found.scenario.training
     ways = [sum(sizes) for sizes in found.step_sizes.values()]
-    if not ways or _pulsed(found.scenario):
+    if not ways or not found.scenario.hardware.device.ideal:
         return None
     way = math.ceil(found.data.train_images / training.batch_size) * max(ways)
     if way >= SMALL_WAY:
@@ -280,10 +280,6 @@ CAUSES: tuple[Cause, ...] = (
 def _guessing(found: Evidence) -> float:
     """Loss of a network that says nothing: equal shares for all classes, or a state of 0 for each."""
     return math.log(found.data.classes) if found.scenario.network.loss == "cross_entropy" else 0.5
-
-
-def _pulsed(scenario: Scenario) -> bool:
-    return scenario.hardware.device.preset != "none"
 
 
 def _names(words: Iterable[str]) -> str:

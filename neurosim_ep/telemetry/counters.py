@@ -41,9 +41,10 @@ class TileCounter:
         self.plan = plan
         self.device = torch.device(device)
         connections, layers = range(len(plan.geometries)), range(len(plan.layers))
-        self._row_indicator = [self._rows_in_block(connection) for connection in connections]
-        self._column_indicator = [self._columns_in_block(connection) for connection in connections]
-        self._weight_indicator = [self._weights_in_block(connection) for connection in connections]
+        self._row_indicator = [self._in_blocks(n, 0, plan.row_blocks(n).transpose(2, 0, 1)) for n in connections]
+        columns = [self._in_blocks(n, 1, plan.column_blocks(n)) for n in connections]
+        self._column_indicator = [of_channel.sum(2) for of_channel in columns]
+        self._weight_indicator = [of_channel[..., 0].contiguous() for of_channel in columns]  # of the first column
         self._row_groups = [self._groups_of_rows(connection) for connection in connections]
         self._column_groups = [ChannelGroups(columns > 0) for columns in self._column_indicator]
         self._destinations = [torch.from_numpy(plan.event_destinations(layer)).to(device) for layer in layers]
@@ -114,7 +115,8 @@ class TileCounter:
         of the contrasted states: ``pre`` (B, *in_shape), ``routed`` (B, *pre_pool_shape).
         """
         rows = self._active_rows(connection, pre != 0).double()
-        columns = self._active_columns(self._weight_indicator[connection], routed != 0).double()
+        mask = (routed != 0).float().reshape(*routed.shape[:2], -1)
+        columns = (self._weight_indicator[connection] @ mask).double()  # (B, col blocks, p)
         self._add_update("accumulate_adds", connection, torch.einsum("bip,bjp->ij", rows, columns))
 
     @torch.no_grad()
@@ -288,10 +290,6 @@ class TileCounter:
             return counts.round_().flatten(2)
         return F.linear(mask.flatten(1).float(), indicator.flatten(1)).unsqueeze(2)
 
-    def _active_columns(self, indicator: Tensor, mask: Tensor) -> Tensor:
-        """Active columns (B, col blocks, p) of a mask (B, *pre_pool_shape)."""
-        return indicator @ mask.float().reshape(*mask.shape[:2], -1)
-
     def _groups_of_rows(self, connection: int) -> tuple[ChannelGroups, Tensor] | None:
         """Channel groups that make up the row blocks of a convolution, and which groups at which taps make up which
         block, as a convolution weight [row blocks, groups, kh, kw]; None for a linear layer.
@@ -305,20 +303,13 @@ class TileCounter:
         some = masks.any(1)
         return ChannelGroups(masks[some] > 0), indicator[:, some].float().contiguous()
 
-    def _rows_in_block(self, connection: int) -> Tensor:
-        """1 where a row lies in a row block: [row blocks, inputs, kh, kw], as a convolution weight."""
-        blocks = torch.from_numpy(self.plan.row_blocks(connection)).permute(2, 0, 1)
-        return _one_hot(blocks, self.plan.grid(connection)[0]).to(self.device)
+    def _in_blocks(self, connection: int, axis: int, blocks: np.ndarray) -> Tensor:
+        """1 where ``blocks`` names a block of the rows (``axis`` 0) or columns (1) of a connection, [blocks, *shape].
 
-    def _columns_in_block(self, connection: int) -> Tensor:
-        """Physical columns of each channel in each column block: [col blocks, channels]."""
-        blocks = torch.from_numpy(self.plan.column_blocks(connection))
-        return _one_hot(blocks, self.plan.grid(connection)[1]).sum(2).to(self.device)
-
-    def _weights_in_block(self, connection: int) -> Tensor:
-        """1 where the first column of a channel lies in a column block: [col blocks, channels]."""
-        blocks = torch.from_numpy(self.plan.column_blocks(connection)[:, 0])
-        return _one_hot(blocks, self.plan.grid(connection)[1]).to(self.device)
+        Rows are by inputs, kh and kw, as those of a convolution weight, columns by channels, several for each.
+        """
+        count, named = self.plan.grid(connection)[axis], torch.from_numpy(blocks)
+        return torch.stack([named == block for block in range(count)]).float().to(self.device)
 
 
 def _read(entries: dict[tuple[str, int, int], Tensor], part: int | None = None) -> dict[tuple[str, int, int], int]:
@@ -332,7 +323,3 @@ def _longest(pulses: Tensor, columns: Tensor) -> Tensor:
     and 1 where the first column of a channel lies in a block, ``columns`` (blocks, channels).
     """
     return torch.stack([(pulses * mine[:, None]).amax(0) for mine in columns])
-
-
-def _one_hot(blocks: Tensor, count: int) -> Tensor:
-    return torch.stack([blocks == block for block in range(count)]).float()

@@ -148,10 +148,11 @@ class EpochTelemetry:
         """Statistics of every layer, with how it settled and the updates it took against computing every sample in
         every tick with all layers at once.
         """
-        free, *nudges = self.settling
-        copies = len(NUDGES[self.scenario.relaxation.nudging])
+        scenario, (free, *nudges) = self.scenario, self.settling
+        copies = len(NUDGES[scenario.relaxation.nudging])
+        step_ticks = POLICIES[scenario.scheduler.policy].ticks if scenario.plasticity.relaxes else 1
         updates: Row = {
-            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges)) // self._step_ticks,
+            "updates": (free.ticks + copies * sum(nudge.ticks for nudge in nudges)) // step_ticks,
             "updates_dense": free.samples * free.steps + copies * sum(nudge.samples * nudge.steps for nudge in nudges),
         }
         rows = self.statistics.rows()
@@ -162,12 +163,6 @@ class EpochTelemetry:
             for more in (updates, *columns):
                 rows[name] |= more
         return rows
-
-    @property
-    def _step_ticks(self) -> int:
-        """Ticks in which every layer is updated once."""
-        scenario = self.scenario
-        return POLICIES[scenario.scheduler.policy].ticks if scenario.plasticity.relaxes else 1
 
 
 def _settling(scenario: Scenario) -> list[SettlingStatistics]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from neurosim_ep.telemetry.causes import CAUSES
 from neurosim_ep.telemetry.evidence import Evidence
@@ -14,7 +13,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Learning:
-    """Whether a network learned.
+    """Whether a network learned, as ``run.json`` has it, key ``learning``.
 
     Args:
         verdict: one sentence, "healthy: ...", "learning in part: ...", "not learning because ..." or, where nothing in
@@ -27,10 +26,6 @@ class Learning:
     verdict: str
     healthy: bool
     findings: list[str]
-
-    def document(self) -> dict[str, Any]:
-        """As ``run.json`` has it, key ``learning``."""
-        return asdict(self)
 
 
 def judge(found: Evidence) -> Learning:

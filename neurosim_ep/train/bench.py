@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -27,6 +26,7 @@ FEW = 4  # ticks of a phase that is cut short, at least
 MOST_STEPS = 25
 PRODUCT_SIDES = {"cpu": 1024, "cuda": 8192}  # of the matrices of the plain product
 PRODUCTS = 8
+UNTAUGHT = "what the teacher shows is left at 0; reading it is not counted"
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,6 @@ class Bench:
     run_s: float
     extrapolated: list[str]
     notes: list[str]
-
-    def document(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return asdict(self)
 
     def phase_rows(self) -> list[dict[str, str]]:
         """A row per part of a step, for people."""
@@ -171,7 +167,7 @@ def bench(scenario: Scenario, *, device: str = "auto", threads: int | None = Non
         test_epoch_s=test_s,
         run_s=training.epochs * (train_s + test_s),
         extrapolated=_extrapolated(scenario, ticks, len(steps)),
-        notes=[*timer.trainer.notes, *missing, *_teacher_note(scenario)],
+        notes=[*timer.trainer.notes, *missing, *([UNTAUGHT] if scenario.signals.taught() else [])],
     )  # fmt: skip
 
 
@@ -292,7 +288,3 @@ def _extrapolated(scenario: Scenario, ticks: tuple[int, int], steps: int) -> lis
         "the rest is taken to be as long, with no sample at rest, which is an upper bound; a test image costs a free "
         "phase",
     ]
-
-
-def _teacher_note(scenario: Scenario) -> list[str]:
-    return ["what the teacher shows is left at 0; reading it is not counted"] if scenario.signals.taught() else []

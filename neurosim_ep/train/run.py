@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -203,14 +203,14 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
                         seconds=before + time.perf_counter() - started, peak_memory=peak_memory(running.trainer.device),
                     )  # fmt: skip
                     ranks.agree()
-            directory.update_run_json(verdict=running.tables.decide(), learning=running.judged().document())
+            directory.update_run_json(verdict=running.tables.decide(), learning=asdict(running.judged()))
             plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
             running.tables.check()
         except BaseException as problem:
             with closing():
                 status, error = _ending(problem, directory)
                 if status == "diverged":
-                    directory.update_run_json(learning=running.judged(diverged=True).document())
+                    directory.update_run_json(learning=asdict(running.judged(diverged=True)))
                 close(status, *([] if status == "interrupted" else [str(error) or repr(error)]))
             try:
                 if error is problem:

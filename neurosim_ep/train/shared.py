@@ -33,13 +33,9 @@ def require_shareable(scenario: Scenario, ranks: Ranks) -> None:
             f"the devices that the one before has changed, which {ranks.count} processes cannot share; run one "
             "process, or set it to difference"
         )
-    if len(set(ranks.exchanged(dump_scenario(_placeless(scenario))))) > 1:
+    placeless = scenario.data.model_copy(update={"root": ""})  # images may lie in another place on each machine
+    if len(set(ranks.exchanged(dump_scenario(scenario.model_copy(update={"data": placeless}))))) > 1:
         raise UsageError(f"the {ranks.count} processes were given different scenarios or --set; give all the same")
-
-
-def _placeless(scenario: Scenario) -> Scenario:
-    """``scenario`` wherever its images lie, which may be another place on each machine."""
-    return scenario.model_copy(update={"data": scenario.data.model_copy(update={"root": ""})})
 
 
 def share_of(scenario: Scenario, ranks: Ranks) -> int:

@@ -250,13 +250,11 @@ class _Lessons:
 
     def save(self, folder: Path, epochs: int, table: CsvTable) -> None:
         """Keep what :meth:`load` needs after ``epochs`` of them."""
-        progress: dict[str, object] = {
-            "sgd": self.sgd.state_dict(),
-            "cosine": self.cosine.state_dict(),
-            "epoch": epochs,
-        }
-        progress |= {"train_digest": self.data.train_digest, "table": table.state_dict()}
-        save_checkpoint(folder, {"weights": self.teacher.state_dict(), **progress}, TRAINING)
+        state = {
+            "weights": self.teacher.state_dict(), "sgd": self.sgd.state_dict(), "cosine": self.cosine.state_dict(),
+            "epoch": epochs, "train_digest": self.data.train_digest, "table": table.state_dict(),
+        }  # fmt: skip
+        save_checkpoint(folder, state, TRAINING)
 
     def epoch(self, epoch: int, reporter: Reporter) -> dict[str, float]:
         """Teach one epoch, from 0, and test; its row of the table."""

@@ -12,7 +12,7 @@ from neurosim_ep.scenario.schema.learning import PlasticitySection, SignalsSecti
 from neurosim_ep.scenario.schema.network import DataSection, NetworkSection
 from neurosim_ep.scenario.schema.section import LARGEST, Section, described
 from neurosim_ep.scenario.schema.tiles import HardwareSection
-from neurosim_ep.scenario.topology import LayerPlan, count_rule, is_plain, plan_colours
+from neurosim_ep.scenario.topology import LayerPlan, count_rule, is_plain, two_colours
 
 
 class ScenarioSection(Section):
@@ -86,7 +86,8 @@ class Scenario(Section):
 
     def _broken_policy_rules(self, plans: list[LayerPlan]) -> Iterator[tuple[str, str]]:
         name = self.scheduler.policy
-        if name == "alternating" and plan_colours(plans) is None:
+        edges = [(edge.source, layer) for layer, plan in enumerate(plans) for edge in plan.incoming(layer)]
+        if name == "alternating" and two_colours(edges, len(plans)) is None:
             yield (
                 "scheduler.policy",
                 "updates neighbouring layers in turn, but the edges of this network form a ring of an odd number of "
