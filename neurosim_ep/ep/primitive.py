@@ -13,7 +13,7 @@ for a connection, and ``s^target • P(s^source)`` for an identity, which has no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from neurosim_ep.ep.edges import Edge
-
-
-class Routed(NamedTuple):
-    """A post state routed to its pre-pool positions, and the argmax that did it (None unless max-pooled)."""
-
-    value: Tensor | None
-    routing: Tensor | None
 
 
 def preactivation(pre: Tensor, weight: Tensor, bias: Tensor | None, padding: int, stride: int = 1) -> Tensor:

@@ -8,7 +8,6 @@ from torch import Tensor
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.plasticity import OuterProduct, gradient_names, synaptic_activity
-from neurosim_ep.ep.primitive import Routed
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.sigma_delta import repeat_rows
@@ -30,8 +29,12 @@ class Observer:
     def forward(self, relaxing: RelaxationState, edge: int, pre: Tensor) -> None:
         """The connection ``edge`` is read forwards at its pre state."""
 
-    def transposed(self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
-        """The connection ``edge`` is read backwards at its post state, routed by the argmax that ``pre`` gives."""
+    def transposed(
+        self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, routed: Tensor, routing: Tensor | None
+    ) -> None:
+        """The connection ``edge`` is read backwards at its post state, ``routed`` to the places before pooling by the
+        argmax that ``pre`` gives (``routing``: None unless max-pooled).
+        """
 
     def end(self, relaxing: RelaxationState) -> None:
         """The tick is over: layers in ``relaxing.fresh`` were updated in it."""
@@ -118,11 +121,13 @@ class StdpObserver(Observer):
             routed = self.network.connections[0].route(relaxing.received(0), routing)
             self._see(0, self.x[: relaxing.rows], routed)
 
-    def transposed(self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(
+        self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, routed: Tensor, routing: Tensor | None
+    ) -> None:
         """A transposed read routes the post state by the argmax of the pre state as it is now."""
-        assert read.value is not None
         one = self.network.edges[edge]
-        routed = one.route(relaxing.received(one.target), read.routing) if relaxing.down.apart else read.value
+        if relaxing.down.apart:
+            routed = one.route(relaxing.received(one.target), routing)
         self._see(self.network.number[edge], pre, routed)
 
     def row_buffers(self) -> list[Tensor]:

@@ -205,7 +205,7 @@ class RelaxationState:
         routed = one.route(post, routing)
         if self.kernels[edge].reads_synapses:
             for observer in self.observers:
-                observer.transposed(self, edge, self.received(one.source), post, primitive.Routed(routed, routing))
+                observer.transposed(self, edge, self.received(one.source), post, routed, routing)
         return self._transposed(edge, routed)
 
     def _driven(self, edge: int) -> Tensor:

@@ -110,10 +110,6 @@ class _Curve(NamedTuple):
     ticks: list[int]
     samples: int
 
-    def cpu(self) -> _Curve:
-        """For another process."""
-        return self._replace(values=self.values.cpu())
-
 
 def _whole(parts: Sequence[_Curve]) -> _Curve:
     """The curve of the samples of all ``parts`` together."""
@@ -141,7 +137,9 @@ class ResidualCurves:
             share = residuals.new_tensor(observer.active[phase]) / residuals.shape[1]
             curve = torch.stack([residuals.mean(1), residuals.amax(1), share], 1)
             found[phase] = _Curve(curve, observer.ticks[phase], residuals.shape[1])
-        parts = [found] if ranks.count == 1 else ranks.gathered({phase: one.cpu() for phase, one in found.items()})
+        parts = [found]
+        if ranks.count > 1:
+            parts = ranks.gathered({phase: one._replace(values=one.values.cpu()) for phase, one in found.items()})
         for phase in dict.fromkeys(phase for part in parts for phase in part):
             whole = _whole([part[phase] for part in parts if phase in part])
             self.curves.setdefault(phase, []).append(whole.values)

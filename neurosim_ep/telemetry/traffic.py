@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.primitive import Routed
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
@@ -50,13 +49,15 @@ class TrafficObserver(Observer):
         sent = relaxing.senders.sent(source, relaxing.rows)
         self.counter.forward(self.network.number[edge], relaxing.phases, self._active(relaxing, source), sent)
 
-    def transposed(self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, read: Routed) -> None:
+    def transposed(
+        self, relaxing: RelaxationState, edge: int, pre: Tensor, post: Tensor, routed: Tensor, routing: Tensor | None
+    ) -> None:
         """Count the columns that are driven."""
         assert relaxing.senders is not None
         one = self.network.edges[edge]
         own = relaxing.down.apart  # what drives the columns is not the state
         active = self._count(relaxing, one.target, post) if own else self._active(relaxing, one.target)
-        routed_sent = one.route(relaxing.senders.sent(one.target, relaxing.rows), read.routing)
+        routed_sent = one.route(relaxing.senders.sent(one.target, relaxing.rows), routing)
         self.counter.transposed(self.network.number[edge], relaxing.phases, active, routed_sent)
 
     def end(self, relaxing: RelaxationState) -> None:

@@ -10,11 +10,8 @@ from typing import Any
 
 import torch
 
-from neurosim_ep.ep.feedback import Feedback
-from neurosim_ep.ep.network import Network
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.trainer import Trainer
 
 
@@ -27,14 +24,10 @@ def now(device: torch.device) -> float:
 
 @dataclass
 class PhaseTime:
-    """Seconds and ends of the parts of one phase (BPTT relaxes in two)."""
+    """Seconds of one phase, and the ends of its parts (BPTT relaxes in two)."""
 
-    parts: list[float] = field(default_factory=list)
+    seconds: float = 0.0
     ends: list[Relaxation] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.parts)
 
     @property
     def ticks(self) -> int:
@@ -49,7 +42,7 @@ class PhaseTime:
 
 @dataclass(frozen=True)
 class StepTime:
-    """Seconds of a whole step, and its phases; ``nudge`` has no parts under BPTT."""
+    """Seconds of a whole step, and its phases; ``nudge`` is empty under BPTT."""
 
     seconds: float
     free: PhaseTime
@@ -64,12 +57,8 @@ class StepTime:
 class TimedEngine(Engine):
     """An engine that notes how long each phase takes; the device's queue is empty before and after."""
 
-    def __init__(self, network: Network, schedule: Schedule, feedback: Feedback) -> None:
-        super().__init__(network, schedule, feedback)
-        self.begin()
-
     def begin(self) -> None:
-        """A new step or a test begins; what was noted before stays as it is."""
+        """A step or a test begins; what was noted before stays as it is."""
         self.free, self.nudge = PhaseTime(), PhaseTime()
 
     def relax(self, *arguments: Any, **options: Any) -> Relaxation:
@@ -77,7 +66,7 @@ class TimedEngine(Engine):
         began = now(self.device)
         end = super().relax(*arguments, **options)
         phase = self.free if options.get("nudge") is None else self.nudge
-        phase.parts.append(now(self.device) - began)
+        phase.seconds += now(self.device) - began
         phase.ends.append(end)
         return end
 

@@ -118,7 +118,7 @@ class Trainer:
         if self.warm is None:
             return self._train_epoch(epoch, on_batch, warn, None)
         own = torch.cat([self.ranks.share(whole) for whole in self._order(epoch)])
-        with self.warm.begin(epoch, own) as warm:
+        with self.warm.during(epoch, own) as warm:
             return self._train_epoch(epoch, on_batch, warn, warm)
 
     def _train_epoch(

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 import h5py
 import numpy as np
@@ -49,7 +50,7 @@ class WarmStates:
     """Free states of ``samples`` training samples with layers of ``shapes``, in ``folder``.
 
     With ``in_memory`` states are read from and kept in memory and written out once per epoch; else they stay in the
-    file. Use it as a context for the length of an epoch. Each of several ``ranks`` has the states of its own samples.
+    file. Each of several ``ranks`` has the states of its own samples.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class WarmStates:
         ranks: Ranks = ALONE,
     ) -> None:
         self.folder, self.samples, self.shapes, self.in_memory = folder, samples, list(shapes), in_memory
-        self.ranks, self.epoch = ranks, 0
+        self.ranks = ranks
         self._known: tuple[int, str | None] = 0, None
         self._old: list[_Part] | None = None
         self._new = _Part(np.arange(0), [])
@@ -99,11 +100,12 @@ class WarmStates:
             names = ", ".join(str(path) for path in self.paths(epoch))
             raise CheckpointError(f"{names}: damaged: not the states that the run left; {RESTORE}")
 
-    def begin(self, epoch: int, own: Tensor) -> WarmStates:
-        """Get ready for ``epoch`` (from 0), in which this process has the samples ``own`` (n,). Raises
-        :class:`CheckpointError` for states of another network.
+    @contextmanager
+    def during(self, epoch: int, own: Tensor) -> Iterator[Self]:
+        """``epoch`` (from 0) goes on inside the block, in which this process has the samples ``own`` (n,); the states
+        of a finished one are left for the next. Raises :class:`CheckpointError` for states of another network.
         """
-        self.epoch, numbers = epoch, np.sort(own.numpy())
+        numbers = np.sort(own.numpy())
         if epoch == 0:
             self._old = None
         elif not self.in_memory:
@@ -118,27 +120,19 @@ class WarmStates:
         else:
             new = self._create(self.path(epoch + 1), numbers)
         self._new = _Part(numbers, new)
-        return self
-
-    def __enter__(self) -> WarmStates:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the states of a finished epoch for the next one."""
-        if kind is None and self.in_memory:
-            numbers = self._new.numbers
-            for dataset, values in zip(self._create(self.path(self.epoch + 1), numbers), self._new.layers, strict=True):
-                if len(numbers):
-                    dataset[slice(None) if len(numbers) == self.samples else numbers] = values
-        for file in self._files:
-            file.close()
-        self._files.clear()
-        self._old = [self._new] if self.in_memory else None
-        if kind is None:
-            with self.path(self.epoch + 1).open("rb") as written:
-                os.fsync(written.fileno())
+        try:
+            yield self
+            if self.in_memory:
+                for dataset, values in zip(self._create(self.path(epoch + 1), numbers), new, strict=True):
+                    if len(numbers):
+                        dataset[slice(None) if len(numbers) == self.samples else numbers] = values
+        finally:
+            for file in self._files:
+                file.close()
+            self._files.clear()
+            self._old = [self._new] if self.in_memory else None
+        with self.path(epoch + 1).open("rb") as written:
+            os.fsync(written.fileno())
 
     def start(self, chosen: Tensor, device: torch.device) -> list[Tensor] | None:
         """States (B, *shape) in float32 that the samples ``chosen`` (B,) rested at; None in the first epoch."""
