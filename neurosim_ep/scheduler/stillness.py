@@ -49,6 +49,6 @@ class Stillness:
         kept = self._reads.pop(edge, None)
         if self._copies == 1 or source not in self._unmoved or not kernel.repeatable:
             return kernel.forward(pre)
-        if kept is None:  # of memory of its own, as convolutions read it
+        if kept is None:  # the first rows of all samples, in memory of their own as convolutions read them
             kept = kernel.forward(pre[:: self._copies].clone(memory_format=torch.preserve_format))
         return repeat_rows(kept[: len(pre) // self._copies], self._copies)

@@ -1,4 +1,4 @@
-"""The points of a sweep on this machine: a command for each, so many at once, with cores and a GPU of its own."""
+"""The points of a sweep on this machine: a command for each, so many at once, each with its share of cores and GPUs."""
 
 from __future__ import annotations
 
