@@ -68,7 +68,7 @@ class LiveTargets:
 
     @torch.no_grad()
     def look(self, images: Tensor) -> dict[int, Tensor]:
-        """What the teacher shows for uint8 ``images`` (B, C, H, W) of the host or its own device, float32 (B, *shape) by
+        """What the teacher shows for uint8 ``images`` (B, C, H, W), of the host or its device: float32 (B, *shape) by
         layer of the student.
         """
         parts = [self._look(part) for part in to_device(images, self.mean.device).split(AT_ONCE)]
