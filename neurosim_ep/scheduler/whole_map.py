@@ -1,10 +1,10 @@
 """3x3 convolutions on maps of 2x2 and 4x4 whose products spare what lies on the padding.
 
 The convolution of n values in a line with zeros beside them is a product with an n x n matrix T that three weights
-fill. With its rows in reverse order, J, it is symmetric: ``J T = Σ_r g_r b_r b_rᵀ``, each g_r linear in the weights, with
-3 vectors b for n = 2 and 6 for n = 4. So ``T x = J Bᵀ [(G w) ⊙ (B x)]`` takes 3 and 6 products per pair of channels, in
-two dimensions 9 and 36 per map, where the direct sum counts 36 and 144 and Winograd's filtering takes 16 and 64. The
-transposed read, as ``Tᵀ = J T J``, shares G.
+fill. With its rows in reverse order, J, it is symmetric: ``J T = Σ_r g_r b_r b_rᵀ`` with 3 vectors b for n = 2, 6 for
+n = 4, and each g_r linear in the weights. So ``T x = J Bᵀ [(G w) ⊙ (B x)]`` takes 3 and 6 products per pair of
+channels, in two dimensions 9 and 36 per map, where the direct sum counts 36 and 144 and Winograd's filtering takes 16
+and 64. The transposed read, as ``Tᵀ = J T J``, shares G.
 
 Which vectors can be is free within limits. Those for n = 2 magnify rounding least, 1.07 times per dimension, those for
 n = 4, to which even weights dictate the golden ratio, 1.12 times where 1.10 is the least (Winograd's filtering: 1.29).
