@@ -22,7 +22,7 @@ DENSE_ROWS, DENSE_BYTES = 8, 2**20  # rows from which that gains, or size of a m
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
 WIDE = 128  # fewest channels on either side that gain from fewer products
 WINOGRAD_TILES = 48  # fewest tiles of 2 x 2 in all that gain
-WHOLE_ROWS, WHOLE_PRODUCTS = 4, 2**21  # fewest rows, and rows x positions x pairs of channels, that gain
+WHOLE_SHARE, WHOLE_WORK = 3, 2**21  # most matrices per row, and fewest rows x positions x pairs of channels, that gain
 
 
 class Arranged(Protocol):
@@ -75,9 +75,10 @@ def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence
     rows, _, height, width = value_shape
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
     filtering = same_size and padding == 1 and not half and min(weight_shape[:2]) >= WIDE
-    products = rows * positions * weight_shape[0] * weight_shape[1]
-    if filtering and {height, width} <= VECTORS.keys() and rows >= WHOLE_ROWS and products >= WHOLE_PRODUCTS:
-        return "whole"
+    if filtering and {height, width} <= VECTORS.keys():
+        matrices = len(VECTORS[height]) * len(VECTORS[width])
+        if rows * WHOLE_SHARE >= matrices and rows * positions * weight_shape[0] * weight_shape[1] >= WHOLE_WORK:
+            return "whole"
     if same_size and padding and positions <= DENSE_POSITIONS:
         matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]
         return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"

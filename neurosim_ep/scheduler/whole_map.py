@@ -20,8 +20,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neurosim_ep.scheduler.onednn import convolve, pack
-
 GOLDEN = (1 + math.sqrt(5)) / 2
 _LEFT = [(GOLDEN, 0, -GOLDEN, 1), (GOLDEN, GOLDEN, 1, 0)]
 _ODD = [1 - GOLDEN / 4 + sign * math.sqrt(1 + GOLDEN**2 / 16) for sign in (1, -1)]
@@ -60,37 +58,32 @@ def _of_weights(vectors: Tensor) -> Tensor:
 
 
 class WholeMapWeights:
-    """The weights (C_out, C_in, 3, 3) of a convolution with padding 1 on maps (H, W) with sides of 2 or 4, transformed
-    and in oneDNN's layout, each direction made when first read. Values are float32 in channels-last layout.
+    """The weights (C_out, C_in, 3, 3) of a convolution with padding 1 on maps (H, W) with sides of 2 or 4, transformed,
+    and its two reads. Values are float32 in channels-last layout.
     """
 
     def __init__(self, weight: Tensor, map_shape: tuple[int, int]) -> None:
-        self.weight, self.matrices = weight, matrices(*map_shape)
-        self._packed: dict[str, Tensor] = {}
+        self.matrices = matrices(*map_shape)
+        taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
+        self.products = torch.mm(self.matrices.weights, taps).view(-1, *weight.shape[:2])  # G w, product by product
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H, W)."""
-        return self._read("forward", pre, self.matrices.values, self.matrices.mirrored, bias)
+        weights = self.products.transpose(1, 2)
+        return _read(pre, self.matrices.values, weights, self.matrices.mirrored, bias)
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
-        return self._read("transposed", routed, self.matrices.mirrored, self.matrices.values, None)
+        return _read(routed, self.matrices.mirrored, self.products, self.matrices.values, None)
 
-    def _read(self, direction: str, value: Tensor, inside: Tensor, outside: Tensor, bias: Tensor | None) -> Tensor:
-        """All products of a read as one convolution of 1x1 in groups, whose positions are the rows."""
-        rows, (groups, positions) = len(value), inside.shape
-        inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None)
-        image = inputs.view(1, rows, 1, -1).permute(0, 3, 1, 2)
-        if direction not in self._packed:
-            self._packed[direction] = pack(self._transformed(direction), 0, image, groups)
-        products = convolve(image, self._packed[direction], None, 0, groups).permute(0, 2, 3, 1)
-        result = _across(outside.T, products.reshape(rows, groups, -1), bias)
-        return result.view(rows, *value.shape[2:], -1).permute(0, 3, 1, 2)
 
-    def _transformed(self, direction: str) -> Tensor:
-        """``G w``: (products · C', C, 1, 1)."""
-        taps = self.weight.permute(2, 3, 0, 1) if direction == "forward" else self.weight.permute(2, 3, 1, 0)
-        return torch.mm(self.matrices.weights, taps.reshape(9, -1)).view(-1, taps.shape[3], 1, 1)
+def _read(value: Tensor, inside: Tensor, weights: Tensor, outside: Tensor, bias: Tensor | None) -> Tensor:
+    """``outsideᵀ [weights ⊙ (inside value)] + bias``."""
+    rows, positions = len(value), inside.shape[1]
+    inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None)
+    summed = torch.bmm(inputs.transpose(0, 1), weights)
+    result = _across(outside.T, summed.transpose(0, 1), bias)
+    return result.view(rows, *value.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 def _across(matrix: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
