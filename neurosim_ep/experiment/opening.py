@@ -220,7 +220,7 @@ class Experiment:
             return {}
         live = live_targets(self.scenario, self.model.network, self.data, self.device)
         self._refuse_other_teacher(live)
-        return live.look(images.to(self.device))
+        return live.look(images)
 
     def plain_targets(self, chosen: Tensor) -> dict[int, Tensor]:
         """What the teacher shows for the training images ``chosen`` (B,), not augmented, by layer; nothing where none

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
+from neurosim_ep.scheduler.onednn import convolve, pack
+from neurosim_ep.scheduler.whole_map import VECTORS, WholeMapWeights
 from neurosim_ep.scheduler.winograd import TILE, WinogradWeights
 
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
 DENSE_POSITIONS = 4  # largest map that is read as one matrix
 DENSE_ROWS, DENSE_BYTES = 8, 2**20  # rows from which that gains, or size of a matrix that always stays in the cache
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
-WINOGRAD_CHANNELS, WINOGRAD_TILES = 128, 48  # fewest on either side, and of 2 x 2 in all, that gain
+WIDE = 128  # fewest channels on either side that gain from fewer products
+WINOGRAD_TILES = 48  # fewest tiles of 2 x 2 in all that gain
+WHOLE_SHARE, WHOLE_WORK = 3, 2**21  # most matrices per row, and fewest rows x positions x pairs of channels, that gain
 
 
 class Arranged(Protocol):
@@ -44,33 +47,20 @@ class PackedWeights:
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         if "forward" not in self._packed:
-            self._packed["forward"] = _pack(self.weight, self.padding, pre)
-        return _convolve(pre, self._packed["forward"], bias, self.padding)
+            self._packed["forward"] = pack(self.weight, self.padding, pre)
+        return convolve(pre, self._packed["forward"], bias, self.padding)
 
     def feedback(self, routed: Tensor) -> Tensor:
         padding = self.weight.shape[2] - 1 - self.padding
         if "transposed" not in self._packed:
-            self._packed["transposed"] = _pack(mirrored(self.weight), padding, routed)
-        return _convolve(routed, self._packed["transposed"], None, padding)
-
-
-def _where(padding: int) -> tuple[list[int], list[int], list[int], int]:
-    """Padding, stride, dilation and groups of a convolution."""
-    return [padding, padding], [1, 1], [1, 1], 1
-
-
-def _convolve(value: Tensor, packed: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    return torch.ops.mkldnn._convolution_pointwise(value, packed, bias, *_where(padding), "none", [], "")
-
-
-def _pack(weight: Tensor, padding: int, value: Tensor) -> Tensor:
-    plain = weight.contiguous(memory_format=torch.channels_last)
-    return torch.ops.mkldnn._reorder_convolution_weight(plain, *_where(padding), list(value.shape))
+            self._packed["transposed"] = pack(mirrored(self.weight), padding, routed)
+        return convolve(routed, self._packed["transposed"], None, padding)
 
 
 MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {
     "dense": DenseWeights,
     "gathered": lambda weight, padding, map_shape: GatheredWeights(weight, padding),
+    "whole": lambda weight, padding, map_shape: WholeMapWeights(weight, map_shape),
     "winograd": lambda weight, padding, map_shape: WinogradWeights(weight),
     "packed": lambda weight, padding, map_shape: PackedWeights(weight, padding),
 }
@@ -80,16 +70,20 @@ MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {
 def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool) -> str:
     """Name of the arrangement for a read of a value (R, C, H, W) in float32, or in a format of 16 bits.
 
-    Dense matrices and Winograd's filtering need convolutions that keep the size of the map, the latter of 3 x 3.
+    Dense matrices and fewer products need convolutions that keep the size of the map, the latter of 3 x 3.
     """
     rows, _, height, width = value_shape
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
+    filtering = same_size and padding == 1 and not half and min(weight_shape[:2]) >= WIDE
+    if filtering and {height, width} <= VECTORS.keys():
+        matrices = len(VECTORS[height]) * len(VECTORS[width])
+        if rows * WHOLE_SHARE >= matrices and rows * positions * weight_shape[0] * weight_shape[1] >= WHOLE_WORK:
+            return "whole"
     if same_size and padding and positions <= DENSE_POSITIONS:
         matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]
         return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"
     if half:
         return "gathered" if positions <= GATHERED_POSITIONS else "packed"
-    even, wide = height % TILE == width % TILE == 0, min(weight_shape[:2]) >= WINOGRAD_CHANNELS
-    if same_size and padding == 1 and even and wide and rows * positions >= WINOGRAD_TILES * TILE**2:
+    if filtering and height % TILE == width % TILE == 0 and rows * positions >= WINOGRAD_TILES * TILE**2:
         return "winograd"
     return "packed" if rows * positions <= SMALL else "plain"

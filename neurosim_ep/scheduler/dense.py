@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neurosim_ep.scheduler.onednn import multiply, pack_matrix
+
 
 class DenseWeights:
     """The weights (C_out, C_in, k, k) of a convolution that keeps the size of a map (H, W), as one matrix.
@@ -23,7 +25,7 @@ class DenseWeights:
         self._matrix = connection_matrix(weight, padding, map_shape)
         self._packed: tuple[Tensor, Tensor] | None = None
         if weight.dtype != torch.float32:
-            self._packed = _pack(self._matrix), _pack(self._matrix.T)
+            self._packed = pack_matrix(self._matrix), pack_matrix(self._matrix.T)
         self._bias: Tensor | None = None
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
@@ -33,13 +35,13 @@ class DenseWeights:
         added = None if bias is None else self._bias
         if self._packed is None:
             return self._image(F.linear(_flat(pre), self._matrix, added), self.channels[0])
-        return self._image(_product(_flat(pre), self._packed[0], added), self.channels[0])
+        return self._image(multiply(_flat(pre), self._packed[0], added), self.channels[0])
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
         if self._packed is None:
             return self._image(_flat(routed) @ self._matrix, self.channels[1])
-        return self._image(_product(_flat(routed), self._packed[1], None), self.channels[1])
+        return self._image(multiply(_flat(routed), self._packed[1], None), self.channels[1])
 
     def _image(self, flat: Tensor, channels: int) -> Tensor:
         return flat.view(-1, *self.map_shape, channels).permute(0, 3, 1, 2)
@@ -50,7 +52,7 @@ class GatheredWeights:
 
     def __init__(self, weight: Tensor, padding: int) -> None:
         self.kernel, self.padding = weight.shape[2], padding
-        self._packed = _pack(_rows(weight)), _pack(_rows(mirrored(weight)))
+        self._packed = pack_matrix(_rows(weight)), pack_matrix(_rows(mirrored(weight)))
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H', W')."""
@@ -63,7 +65,7 @@ class GatheredWeights:
     def _read(self, value: Tensor, weights: Tensor, bias: Tensor | None, padding: int) -> Tensor:
         padded = F.pad(value.permute(0, 2, 3, 1), (0, 0, padding, padding, padding, padding))
         windows = padded.unfold(1, self.kernel, 1).unfold(2, self.kernel, 1).permute(0, 1, 2, 4, 5, 3)
-        product = _product(windows.flatten(3).flatten(0, 2), weights, bias)
+        product = multiply(windows.flatten(3).flatten(0, 2), weights, bias)
         return product.view(*windows.shape[:3], -1).permute(0, 3, 1, 2)
 
 
@@ -92,12 +94,3 @@ def _rows(weight: Tensor) -> Tensor:
 def _flat(image: Tensor) -> Tensor:
     """``image`` (R, C, H, W) as (R, H·W·C), a view where it lies channels-last."""
     return image.permute(0, 2, 3, 1).flatten(1)
-
-
-def _pack(weight: Tensor) -> Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-
-
-def _product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``rows · weightᵀ + bias``, weight (out, in) packed."""
-    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")

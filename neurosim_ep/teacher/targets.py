@@ -53,8 +53,10 @@ class LiveTargets:
 
     @torch.no_grad()
     def look(self, images: Tensor) -> dict[int, Tensor]:
-        """What the teacher shows for uint8 ``images`` (B, C, H, W), float32 (B, *shape) by layer of the student."""
-        parts = [self._look(part) for part in images.split(AT_ONCE)]
+        """What the teacher shows for uint8 ``images`` (B, C, H, W), of the host or its device: float32 (B, *shape) by
+        layer of the student.
+        """
+        parts = [self._look(part) for part in to_device(images, self.mean.device).split(AT_ONCE)]
         return {layer: torch.cat(found) for layer, found in zip(self.pairs, zip(*parts, strict=True), strict=True)}
 
     def _look(self, images: Tensor) -> list[Tensor]:

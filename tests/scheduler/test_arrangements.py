@@ -24,6 +24,7 @@ SIDES = {
     "dense": (1, 2),
     "gathered": (1, 3, 4, 6),
     "packed": (1, 2, 5, 8),
+    "whole": (2, 4),
     "winograd": (2, 4, 6, 8),
 }
 
@@ -64,10 +65,10 @@ def test_a_larger_kernel(name: str) -> None:
     assert apart(weights.feedback(post), F.conv_transpose2d(post.double(), weight.double(), padding=2)) < 2e-6
 
 
-@pytest.mark.parametrize("side", [4, 8])
-def test_winograd_rounds_less_than_the_direct_sum(side: int) -> None:
+@pytest.mark.parametrize(("name", "side"), [("whole", 2), ("whole", 4), ("winograd", 4), ("winograd", 8)])
+def test_fewer_products_round_less_than_the_direct_sum(name: str, side: int) -> None:
     weight, _, pre, post = drawn(128, 128, 8, side, side)
-    weights = WinogradWeights(weight)
+    weights = MAKE[name](weight, 1, (side, side))
     z = F.conv2d(pre.double(), weight.double(), padding=1)
     back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
     assert apart(weights.forward(pre, None), z) < apart(F.conv2d(pre, weight, padding=1), z)
@@ -84,7 +85,7 @@ def test_samples_are_found_at_rest_as_with_plain_reads(monkeypatch: pytest.Monke
         connection.bias.add_(0.045)
     x = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     arranged = free_phase(network, x, 300, schedule=Schedule(tolerance=1e-4))
-    assert arrangement(network.connections[2].weight.shape, 1, (20, 128, 4, 4), half=False) == "winograd"
+    assert arrangement(network.connections[2].weight.shape, 1, (20, 128, 4, 4), half=False) == "whole"
     monkeypatch.setattr(PackedKernel, "available", lambda *dtype: False)
     plain = free_phase(network, x, 300, schedule=Schedule(tolerance=1e-4))
     assert plain.ticks.float().mean() < 200
@@ -114,13 +115,16 @@ def test_rows_do_not_depend_on_how_many_are_worked_on_together() -> None:
 @pytest.mark.parametrize(
     ("shape", "padding", "value", "half", "name"),
     [
-        ((512, 512, 3, 3), 1, (16, 512, 2, 2), False, "dense"),
-        ((512, 512, 3, 3), 1, (4, 512, 2, 2), False, "packed"),  # a matrix to be read from memory for few rows
+        ((512, 512, 3, 3), 1, (4, 512, 2, 2), False, "whole"),
+        ((512, 512, 3, 3), 1, (2, 512, 4, 4), False, "packed"),  # many weights for few rows
+        ((128, 128, 3, 3), 1, (16, 128, 2, 2), False, "dense"),  # too small for any detour
+        ((64, 64, 3, 3), 1, (64, 64, 2, 2), False, "dense"),
+        ((192, 192, 5, 5), 2, (4, 192, 2, 2), False, "packed"),  # a matrix to be read from memory for few rows
         ((64, 64, 3, 3), 1, (4, 64, 2, 2), False, "dense"),
         ((8, 4, 3, 3), 0, (16, 4, 2, 2), False, "packed"),  # gives a smaller map
-        ((512, 512, 3, 3), 1, (16, 512, 4, 4), False, "winograd"),
-        ((512, 512, 3, 3), 1, (2, 512, 4, 4), False, "packed"),  # too few tiles
+        ((512, 512, 3, 3), 1, (16, 512, 4, 4), False, "whole"),
         ((256, 128, 3, 3), 1, (16, 128, 8, 8), False, "winograd"),
+        ((256, 128, 3, 3), 1, (2, 128, 8, 8), False, "packed"),  # too few tiles
         ((64, 128, 3, 3), 1, (16, 128, 8, 8), False, "plain"),  # too few channels
         ((256, 128, 3, 3), 1, (16, 128, 7, 7), False, "plain"),
         ((256, 128, 5, 5), 2, (16, 128, 8, 8), False, "plain"),

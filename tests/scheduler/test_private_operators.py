@@ -28,7 +28,7 @@ def raising(problem: Exception) -> Callable[..., Tensor]:
     return operator
 
 
-@pytest.mark.parametrize("name", ["arrangements._pack", "arrangements._convolve", "dense._pack", "dense._product"])
+@pytest.mark.parametrize("name", ["arrangements.pack", "arrangements.convolve", "dense.pack_matrix", "dense.multiply"])
 @pytest.mark.parametrize(
     "operator",
     [

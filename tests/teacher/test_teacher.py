@@ -90,6 +90,13 @@ def test_a_teachers_answer_does_not_depend_on_its_neighbours(tmp_path: Path) -> 
         assert torch.equal(together[layer][order], shuffled[layer])
 
 
+def test_images_of_the_host_are_shown_to_a_teacher_on_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen, mean, std = scenario(tmp_path), torch.zeros(3), torch.ones(3)
+    monkeypatch.setattr("neurosim_ep.teacher.targets.weights_digest", lambda teacher: "")
+    live = LiveTargets(build_teacher(chosen, 10, (3, 32, 32)).to("meta"), {0: 0}, mean, std)
+    assert live.look(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))[0].device.type == "meta"
+
+
 @pytest.mark.parametrize(("precision", "error"), [("float16", 1e-3), ("int8", 5e-3)])
 def test_short_numbers_stay_close(tmp_path: Path, precision: str, error: float) -> None:
     taught(tmp_path / "teacher", f"teacher.precision={precision}")
