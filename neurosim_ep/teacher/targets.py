@@ -14,6 +14,7 @@ from neurosim_ep import resources
 from neurosim_ep.data.dataset import Data, prepare
 from neurosim_ep.data.views import count_views, plain_view
 from neurosim_ep.ep.network import Network, channels_last
+from neurosim_ep.ep.transfers import to_device
 from neurosim_ep.errors import CheckpointError, DataError, ScenarioError
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.scenario.schema import Scenario, TeacherSection
