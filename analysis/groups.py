@@ -111,7 +111,8 @@ def mean_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """``runs`` by scenario, seeds aside, in the order in which each scenario came first.
+    """``runs`` by scenario, seeds aside, in the order in which each scenario came first. Where their methods tell them
+    apart, their names say no more than that of the scenario.
 
     Raises :class:`UsageError` where a scenario comes twice with one seed: such runs are no sample of anything.
     """
@@ -130,6 +131,9 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
                 raise UsageError(
                     f"{one.path} and {two.path}: the same scenario with the same seed ({seed}); give only one of them"
                 )
+    groups = [Group(group[0].name, group) for group in found]
+    if len({(group.name, group.method) for group in groups}) == len(groups):
+        return groups
     return [Group(name, group) for name, group in zip(labels([group[0] for group in found]), found, strict=True)]
 
 
