@@ -34,7 +34,6 @@ def draw(groups: Sequence[Group]) -> Figure:
     tables = [mean_table(of_group) for of_group in seeds]
     if len(groups) > 2:
         tables = [table[sorted({table.columns[0], table.columns[-1]})] for table in tables]
-    names = [group.name + (f", mean of {len(group.runs)} seeds" * (len(group.runs) > 1)) for group in groups]
     figure = canvas(
         "Weight gradient of every layer" + (f": {len(groups)} runs compared" if len(groups) > 1 else ""),
         groups[0].runs[0].label
@@ -57,7 +56,7 @@ def draw(groups: Sequence[Group]) -> Figure:
     axes.set_ylabel("mean |dW|  (weight gradient, batch mean)")
     size = None if on_paper() else 10.5
     axes.legend(
-        handles=_run_legend(tables, names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=size, alignment="left",
+        handles=_run_legend(tables, groups), loc="lower left", bbox_to_anchor=(0, 1), fontsize=size, alignment="left",
         title=RATIO if on_paper() else f"{RATIO} of the layers at the last epoch, readout aside:", title_fontsize=size,
     )  # fmt: skip
     figure.legend(handles=_line_legend(tables), loc="outside lower center", ncols=legend_columns(figure, 4))
@@ -115,13 +114,13 @@ def _widen(axes: Axes) -> None:
     axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
 
 
-def _run_legend(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> list[Line2D]:
+def _run_legend(tables: Sequence[pd.DataFrame], groups: Sequence[Group]) -> list[Line2D]:
     """What each colour is, and how far the gradients of that run lie apart at its last epoch."""
     handles = []
-    for index, (name, table) in enumerate(zip(names, tables, strict=True)):
+    for index, (group, table) in enumerate(zip(groups, tables, strict=True)):
         last = table.drop(index="readout", level="name", errors="ignore").iloc[:, -1]
         ratio = last.min() / last.max() if last.any() else 0.0
-        text = f"{name}, epoch {table.columns[-1]}: {ratio:.1e}"
+        text = f"{group.label}, epoch {table.columns[-1]}: {ratio:.1e}"
         colour, marker = look(index)
         handles.append(Line2D([], [], color=colour, marker=marker, label=text))
     return handles

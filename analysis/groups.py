@@ -53,6 +53,11 @@ class Group:
         return phases.get("feedback", 1.0) != 1.0 or phases.get("nudge_feedback", "feedback") not in ("feedback", 1.0)
 
     @property
+    def heading(self) -> str:
+        """Name and method in two lines."""
+        return f"{self.name}\n({self.method})"
+
+    @property
     def label(self) -> str:
         """Name and method and, of several seeds, which they are."""
         seeds = ", ".join(str(run.setting("scenario", "seed")) for run in self.runs)

@@ -117,7 +117,7 @@ def _note(axes: Axes, size: float, level: float, text: str) -> None:
 
 
 def _finish(axes: Axes, groups: Sequence[Group], label: str) -> None:
-    axes.set_yticks(range(len(groups)), [f"{group.name}\n({group.method})" for group in groups])
+    axes.set_yticks(range(len(groups)), [group.heading for group in groups])
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.set_xlim(0, 1.45 * axes.dataLim.x1)
     axes.set_xlabel(label)

@@ -74,7 +74,7 @@ def compare(groups: Sequence[Group], column: str) -> Figure:
     largest = max(float(grid.to_numpy().max()) for grid in grids)
     for axes, group, grid in zip(panels.flat, groups, grids, strict=False):
         image = _heat_map(axes, grid, largest, CELLS_WITH_NUMBERS // columns)
-        axes.set_title(group.name)
+        axes.set_title(group.heading)
     for axes in panels.flat[len(groups) :]:
         axes.set_axis_off()
     for axes in panels[:, 0]:

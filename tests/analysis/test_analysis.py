@@ -148,8 +148,8 @@ def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, ow
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 2
     frame = pd.read_csv(run.path / "layers.csv").query("epoch == 5 and name != 'readout'")["mean_abs_dW"]
     le, plain = ratios(figure)
-    assert le == f"vgg11_le, epoch 5: {frame.min() / frame.max():.1e}"
-    assert plain.startswith("vgg11_plain, epoch 2: ")
+    assert le == f"vgg11_le (LE), epoch 5: {frame.min() / frame.max():.1e}"
+    assert plain.startswith("vgg11_plain (LE), epoch 2: ")
     assert {"first epoch (1)", "middle epoch (3 / –)", "last epoch (5 / 2)"} <= set(texts(figure))
     assert "Weight gradient of every layer: 2 runs compared" in texts(figure)
 
@@ -157,7 +157,7 @@ def test_gradients_of_several_runs_differ_in_colour_marker_and_name(run: Run, ow
 def test_gradients_of_runs_of_one_scenario_are_told_apart_by_directory(run: Run, tmp_path: Path) -> None:
     twin = open_run(synthetic_run(tmp_path / "second_vgg11_le", epochs=1, traffic=False).path)
     labels = [row.split(",")[0] for row in ratios(gradients.draw(alone([run, twin])))]
-    assert labels == ["first_vgg11_le", "second_vgg11_le"]
+    assert labels == ["first_vgg11_le (LE)", "second_vgg11_le (LE)"]
 
 
 def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
@@ -166,7 +166,7 @@ def test_a_gradient_of_zero_is_a_cross_on_the_lower_edge(own_run: Run) -> None:
     crosses = [line.get_xdata() for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert crosses == [[4], [4]]
     assert "exactly zero (lower edge)" in texts(figure)
-    assert ratios(figure) == ["vgg11_plain, epoch 2: 0.0e+00"]
+    assert ratios(figure) == ["vgg11_plain (LE), epoch 2: 0.0e+00"]
 
 
 def test_a_network_that_died_or_diverged_is_still_drawn(own_run: Run) -> None:
@@ -386,7 +386,7 @@ def test_runs_with_the_same_directory_name_get_folders_and_names_of_their_own(
     files = plot_runs([*twins, twins[0]], tmp_path / "out")
     assert {file.parent.relative_to(tmp_path / "out") for file in files} == {Path("A/r"), Path("B/r"), Path()}
     labels = [row.split(",")[0] for row in ratios(gradients.draw(alone([open_run(path) for path in twins])))]
-    assert labels == ["vgg11_le (A/r)", "vgg11_le (B/r)"]
+    assert labels == ["vgg11_le (A/r) (LE)", "vgg11_le (B/r) (LE)"]
 
 
 @pytest.mark.parametrize("file", ["layers.csv", "residual.csv", "cost.csv", "memory.csv"])

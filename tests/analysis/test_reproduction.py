@@ -82,6 +82,8 @@ def test_runs_that_differ_only_in_seed_are_one_group_in_order_of_seed(runs: list
     assert [group.label for group in groups] == [
         "vgg11_le (LE): mean of seeds 0, 1", "vgg11_kd (KD)", "vgg11_plain (plain EP)"
     ]  # fmt: skip
+    alike = grouped([replace(run, name="VGG-11") for run in runs])
+    assert [group.name for group in alike] == ["VGG-11"] * 3  # the methods tell them apart
 
 
 def test_gains_of_the_feedback_are_told(runs: list[Run]) -> None:
@@ -236,6 +238,7 @@ def test_gradients_and_states_of_seeds_are_their_mean_too(runs: list[Run]) -> No
     mean = sum(frame.loc[3] for frame in frames) / 2
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), mean)
     assert len(figure.axes[0].collections) == 1, "a band around the curve of two seeds"
-    assert any(text.startswith("vgg11_le, mean of 2 seeds, epoch 3") for text in texts(figure))
+    assert any(text.startswith("vgg11_le (LE): mean of seeds 0, 1, epoch 3") for text in texts(figure))
     panels = [axes for axes in states.compare(groups, "mean_abs_state").axes if axes.images and axes.get_title()]
-    assert [axes.get_title() for axes in panels] == ["vgg11_le", "vgg11_kd", "vgg11_plain"]
+    headings = ["vgg11_le\n(LE)", "vgg11_kd\n(KD)", "vgg11_plain\n(plain EP)"]
+    assert [axes.get_title() for axes in panels] == headings
