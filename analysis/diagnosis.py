@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import read_table
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import log_axis, log_line
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
@@ -146,13 +146,7 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():
-        values = frame[column].to_numpy()
-        axes.plot(places, np.where(values > 0, values, np.nan), color=colour, marker=marker, linestyle=dash, label=text)
-        for place in places[values == 0]:
-            axes.plot(
-                place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
-                transform=axes.get_xaxis_transform(),
-            )  # fmt: skip
+        log_line(axes, places, frame[column].to_numpy(), color=colour, marker=marker, linestyle=dash, label=text)
     axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(np.nanmax(frame[list(NUDGE)].to_numpy()), floor))))
     layer_axis(axes, frame["name"].tolist())
     axes.set_xlabel("layer (input side on the left)")

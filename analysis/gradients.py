@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.groups import Group, mean_table
-from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import log_axis, log_line
 from neurosim_ep.analysis.style import INK, canvas, layer_axis, legend_columns, look, on_paper
 
 RATIO = "smallest / largest mean |dW|"
@@ -30,7 +29,7 @@ def draw(groups: Sequence[Group]) -> Figure:
     smallest of the layers' values over the largest. A gradient of exactly zero has no logarithm: it is a cross
     on the lower edge.
     """
-    seeds = [[_gradients(run) for run in group.runs] for group in groups]
+    seeds = [[run.layers("mean_abs_dW") for run in group.runs] for group in groups]
     tables = [mean_table(of_group) for of_group in seeds]
     if len(groups) > 2:
         tables = [table[sorted({table.columns[0], table.columns[-1]})] for table in tables]
@@ -63,12 +62,6 @@ def draw(groups: Sequence[Group]) -> Figure:
     return figure
 
 
-def _gradients(run: Run) -> pd.DataFrame:
-    """Mean |dW|: one row (layer, name) per layer in order of depth, one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", "mean_abs_dW"), unique=("epoch", "layer"))
-    return frame.pivot(index=["layer", "name"], columns="epoch", values="mean_abs_dW").sort_index()
-
-
 def _chosen_epochs(table: pd.DataFrame) -> dict[str, int]:
     """The last, middle and first epoch, each one once."""
     epochs = [int(epoch) for epoch in table.columns]
@@ -91,13 +84,7 @@ def _draw_run(axes: Axes, table: pd.DataFrame, layers: Sequence[str], colour: st
     for which, epoch in _chosen_epochs(table).items():
         dash, opacity = EPOCH_LINES[which]
         values = table[epoch].to_numpy()
-        positive = np.where(values > 0, values, np.nan)
-        axes.plot(places, positive, color=colour, marker=marker, linestyle=dash, alpha=opacity)
-        for place in places[values == 0]:
-            axes.plot(
-                place, 0, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False,
-                transform=axes.get_xaxis_transform(),
-            )  # fmt: skip
+        log_line(axes, places, values, color=colour, marker=marker, linestyle=dash, alpha=opacity)
 
 
 def _draw_band(axes: Axes, tables: Sequence[pd.DataFrame], epoch: int, layers: Sequence[str], colour: str) -> None:

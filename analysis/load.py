@@ -131,6 +131,13 @@ class Run:
             raise CheckpointError(f"{path}: holds a row twice for one {' and '.join(unique)}; was it edited?")
         return frame
 
+    def layers(self, column: str) -> pd.DataFrame:
+        """``column`` of layers.csv: one row (layer, name) per layer in order of depth, one column per epoch; raises as
+        :meth:`table` does.
+        """
+        frame = self.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
+        return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
+
     def events(self) -> tuple[dict[str, np.ndarray], list[str], int]:
         """Events per neuron, tick and sample of the last recorded epoch, from ``traffic.h5``; NaN in ticks in which a
         layer had nothing new to send, as it was not updated in the tick before.

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator
 
@@ -54,3 +55,13 @@ def log_axis(axis: Axis) -> None:
     axis.set_minor_locator(_Between())
     axis.set_major_formatter(_Label(minor=False))
     axis.set_minor_formatter(_Label(minor=True))
+
+
+def log_line(axes: Axes, places: np.ndarray, values: np.ndarray, *, color: str, **look: Any) -> None:
+    """A line; where one of ``values`` is exactly zero, which has no logarithm, a gap and a cross on the lower edge."""
+    axes.plot(places, np.where(values > 0, values, np.nan), color=color, **look)
+    for place in places[values == 0]:
+        axes.plot(
+            place, 0, "x", color=color, markersize=8, markeredgewidth=2, clip_on=False,
+            transform=axes.get_xaxis_transform(),
+        )  # fmt: skip

@@ -44,7 +44,7 @@ MEASURES = {
 
 def draw(run: Run) -> Figure:
     """Heat map of mean |s| at the end of the free phase, layer by epoch."""
-    measure, grid = MEASURES["mean_abs_state"], _grid(run, "mean_abs_state")
+    measure, grid = MEASURES["mean_abs_state"], run.layers("mean_abs_state")
     figure = canvas(measure.title, run.label, measure.meaning, height=max(3.4, 2.1 + 0.3 * len(grid)))
     axes = figure.add_subplot()
     image = _heat_map(axes, grid, float(grid.to_numpy().max()), CELLS_WITH_NUMBERS)
@@ -58,7 +58,7 @@ def compare(groups: Sequence[Group], column: str) -> Figure:
     (arXiv 2508.15989, Fig 5).
     """
     measure = MEASURES[column]
-    grids = [mean_table([_grid(run, column) for run in group.runs]) for group in groups]
+    grids = [mean_table([run.layers(column) for run in group.runs]) for group in groups]
     columns = 2 if len(groups) == 4 else min(PANELS_PER_ROW, len(groups))
     rows = math.ceil(len(groups) / columns)
     seeds = max(len(group.runs) for group in groups)
@@ -81,12 +81,6 @@ def compare(groups: Sequence[Group], column: str) -> Figure:
         axes.set_ylabel("layer (input side on top)")
     figure.colorbar(image, ax=panels, label=measure.unit, pad=0.015, aspect=30)
     return figure
-
-
-def _grid(run: Run, column: str) -> pd.DataFrame:
-    """``column`` of layers.csv: one row per layer, named, in order of depth; one column per epoch."""
-    frame = run.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
-    return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
 
 
 def told(value: float) -> str:

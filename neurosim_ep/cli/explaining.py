@@ -123,7 +123,7 @@ def _decide(recording: Recording, style: str, label: str, picture: Path | None) 
     from neurosim_ep.hardware.bill.sensitivity import sensitivities
     from neurosim_ep.hardware.chip.styles import Style
 
-    found = sensitivities(recording)[Style(style)]
+    (found,) = sensitivities(recording, [Style(style)]).values()
     for sentence in found.sentences:
         click.echo(f"- {sentence}")
     if picture is not None:

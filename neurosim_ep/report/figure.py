@@ -34,17 +34,16 @@ class Figure:
     explains: str
     alt: str
 
-    def frame(self, height: float, *drawn: object, legend: Sequence[object] = (), width: float = WIDTH) -> Html:
+    def frame(self, height: float, *drawn: object, legend: Sequence[object] = ()) -> Html:
         """The picture with what was ``drawn`` in it and the items of its ``legend``."""
         label = f"{self.title}. {self.alt} Arrow keys step through the values."
         drawing = tag(
             "svg",
             *drawn,
-            viewBox=f"0 0 {width:g} {height:g}",
+            viewBox=f"0 0 {WIDTH:g} {height:g}",
             role="img",
             aria_label=label,
             tabindex=0,
-            class_="wide" if width > WIDTH else None,
         )
         caption = tag("figcaption", tag("h3", self.title), tag("p", self.explains))
         keys = tag("ul", [tag("li", item) for item in legend], class_="legend") if legend else None
@@ -142,17 +141,16 @@ def shape(number: int, x: float, y: float) -> str:
     return SHAPES[number % len(SHAPES)].format(x=f"{x:.1f}", y=f"{y:.1f}")
 
 
-def swatch(number: int, dash: str = "", *, line: bool = True, marker: bool = True) -> Html:
+def swatch(number: int, dash: str = "", *, line: bool = True) -> Html:
     """The look of a line in a legend."""
     parts = [
         tag("path", d="M0 6H26", class_=f"line {dash}".rstrip()) if line else None,
-        tag("path", d=shape(number, 13, 6), class_="dot") if marker else None,
+        tag("path", d=shape(number, 13, 6), class_="dot"),
     ]
     return tag("svg", parts, viewBox="0 0 26 12", class_=f"swatch s{number % COLOURS}", aria_hidden="true")
 
 
-def span_words(values: Iterable[float], show: object) -> str:
+def span_words(values: Iterable[float], show: Callable[[float], str]) -> str:
     """From the smallest to the largest, as ``show`` puts them."""
     known = list(values)
-    assert callable(show)
-    return f"{show(min(known))} to {show(max(known))}" if min(known) < max(known) else str(show(known[0]))
+    return f"{show(min(known))} to {show(max(known))}" if min(known) < max(known) else show(known[0])

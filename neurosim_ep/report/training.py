@@ -52,7 +52,7 @@ def _curve(frame: pd.DataFrame, column: str, name: str, look: int, dash: str = "
 
 def gradients(run: Run) -> Html:
     """Mean |dW| of every layer at the first, middle and last epoch: the U-curve."""
-    grid = _grid(run, "mean_abs_dW")
+    grid = run.layers("mean_abs_dW")
     names = list(grid.index.get_level_values("name"))
     epochs = list(grid.columns)
     chosen = dict.fromkeys([epochs[-1], epochs[len(epochs) // 2], epochs[0]])
@@ -76,11 +76,6 @@ def gradients(run: Run) -> Html:
     return Lines(figure, curves[::-1], "layer", "mean |dW|, batch mean", names=names, log=True).draw()
 
 
-def _grid(run: Run, column: str) -> pd.DataFrame:
-    frame = run.table("layers.csv", ("epoch", "layer", "name", column), unique=("epoch", "layer"))
-    return frame.pivot(index=["layer", "name"], columns="epoch", values=column).sort_index()
-
-
 def states(run: Run) -> Html:
     """Mean |s| of every layer and epoch."""
     about = "Mean |s| over neurons and samples at the end of the free phase. A row at 0 is a dead layer."
@@ -98,7 +93,7 @@ def spread(run: Run) -> Html:
 
 def _over_epochs(run: Run, column: str, what: str, name: str, title: str, about: str) -> Html:
     """A heat map of a ``column`` of layers.csv in state units, layers over epochs."""
-    grid = _grid(run, column)
+    grid = run.layers(column)
     values = grid.to_numpy(float)
     between = span_words(values[np.isfinite(values)], show).replace(" to ", " and ")
     figure = Figure(name, title, about, f"Values lie between {between}.")

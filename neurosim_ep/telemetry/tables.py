@@ -157,7 +157,7 @@ class RunTables:
         self.traffic.require(epoch, self.counts)
 
     def _write_bill(self, priced: Summary) -> None:
-        self._write_comparison(compare(priced.recording, priced.bill, {}))
+        self._write_comparison(compare(priced.recording, priced.bill))
         write_table(self.directory.path / "cost.csv", priced.bill)
         self._write_tiles()
 

@@ -201,10 +201,11 @@ def test_a_bill_anew_is_the_bill_with_another_number(name: str) -> None:
 
 def test_the_verdict_names_winner_uncertainty_and_three_numbers() -> None:
     one = recording("rram_32nm")
-    comparisons = compare(one, bill(one))
+    moved = sensitivities(one)
+    comparisons = compare(one, bill(one), moved)
     best = most_frugal(comparisons, one.chip.model)
     assert best.energy_J == min(each.energy_J for each in comparisons)
-    found = sensitivities(one)[Style(best.style)]
+    found = moved[Style(best.style)]
     who, (ratio, energy) = verdict(comparisons, best), found.sentences
     assert best.style in who and f"{best.ratio:.3g} times the energy" in who
     for swing in found.swings[:3]:

@@ -13,6 +13,7 @@ from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
 from neurosim_ep.hardware.bill.comparison import compare, ratio_ends
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.reads import busy_s
+from neurosim_ep.hardware.bill.sensitivity import sensitivities
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
@@ -72,7 +73,7 @@ def test_the_interval_of_the_ratio_holds_every_corner() -> None:
     for _ in range(500):
         pick = rng.integers(0, 3, len(names))
         assert low <= mine[every, pick].sum() / its[every, pick].sum() <= high
-    for one in compare(recording(BASE), bill(recording(BASE))):
+    for one in compare(recording(BASE), bill(recording(BASE)), sensitivities(recording(BASE))):
         assert one.ratio_low <= one.ratio <= one.ratio_high
 
 
@@ -85,7 +86,7 @@ def test_the_interval_of_the_ratio_holds_other_sources() -> None:
     ticks = {"free": 20, "nudge_plus": 8, "nudge_minus": 8}
     counts = given_counts(plan, ticks, 0.5, 0.1, 1, 32, writes=0.01)
     whole = Recording.of(counts, plan, model)
-    clocked = compare(whole, bill(whole))[0]
+    clocked = compare(whole, bill(whole), sensitivities(whole))[0]
     bills = bill(whole, [Style.CLOCKED]), backprop_bill(for_backprop(whole))
     bare = [table[table.component != "leakage"].energy_J.sum() for table in bills]
     low_power = {"density": 2.1, "tile": 0.0}

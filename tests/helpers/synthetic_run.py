@@ -12,7 +12,7 @@ from new_run import new_run
 
 from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill
-from neurosim_ep.hardware.bill.sensitivity import Swing
+from neurosim_ep.hardware.bill.sensitivity import Swing, sensitivities
 from neurosim_ep.hardware.chip.counts import TileCounts, tile_table
 from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
@@ -149,7 +149,7 @@ def synthetic_run(
     if traffic:
         cost = bill(recording)
         logs.write_table(run.path / "cost.csv", cost)
-        comparison = [one._asdict() for one in compare(recording, cost)]
+        comparison = [one._asdict() for one in compare(recording, cost, sensitivities(recording))]
         logs.write_table(run.path / "comparison.csv", comparison)
         logs.write_table(run.path / "sensitivity.csv", SWINGS)
     logs.write_table(run.path / "tiles.csv", tile_table(plan.to_frame(), counts))

@@ -79,5 +79,6 @@ def farthest_error(layers: int, taught: tuple[int, ...]) -> int:
 def test_the_networks_of_the_results_are_there() -> None:
     assert [f"cifar10/{name}" for name in (
         "resnet13_gains", "vgg11_gains", "vgg11_gains_kd", "vgg11_gains_le", "vgg11_kd", "vgg11_le", "vgg11_plain",
-        "vgg13_gains", "vgg13_le", "vgg13_plain", "vgg7_gains", "vgg7_gains_8bit", "vgg7_gains_ecram", "vgg7_kd", "vgg7_le", "vgg7_plain",
+        "vgg13_gains", "vgg13_le", "vgg13_plain", "vgg7_gains", "vgg7_gains_8bit", "vgg7_gains_ecram", "vgg7_kd",
+        "vgg7_le", "vgg7_plain",
     )] == NAMES  # fmt: skip

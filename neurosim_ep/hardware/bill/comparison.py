@@ -13,7 +13,7 @@ from neurosim_ep.hardware.bill.action import following
 from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
 from neurosim_ep.hardware.bill.cost import ENERGIES
 from neurosim_ep.hardware.bill.latency import latencies_s
-from neurosim_ep.hardware.bill.sensitivity import Sensitivity, sensitivities
+from neurosim_ep.hardware.bill.sensitivity import Sensitivity
 from neurosim_ep.hardware.bill.settling import copies_in
 from neurosim_ep.hardware.chip.components import Follows, Part
 from neurosim_ep.hardware.chip.phases import UPDATE
@@ -70,10 +70,9 @@ def compare(
     recording: Recording, bill: pd.DataFrame, moved: Mapping[Style, Sensitivity] | None = None
 ) -> list[Comparison]:
     """Who wins in each style, and what would make it a draw; ``bill`` is that of ``recording``, ``moved`` its
-    :func:`~neurosim_ep.hardware.bill.sensitivity.sensitivities`, found where they are not given. As they take several
-    times as long as the rest, ``moved`` can be empty: then the ends of the ratio are left open.
+    :func:`~neurosim_ep.hardware.bill.sensitivity.sensitivities`. As they take several times as long as the rest, they
+    can be left out: then the ends of the ratio are left open.
     """
-    moved = sensitivities(recording) if moved is None else moved
     samples, other = recording.counts.samples, for_backprop(recording)
     theirs = backprop_bill(other)
     backprop = (theirs[list(ENERGIES.values())].sum() / samples).tolist()
@@ -92,16 +91,14 @@ def compare(
         times = [sum(latencies_s(recording.at(bound), style).values()) / samples for bound in BOUNDS]
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
-        ends = _widest(lines, theirs, moved.get(style))
+        ends = _widest(lines, theirs, moved[style]) if moved else (math.nan, math.nan)
         figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas, *ends]
         found.append(Comparison(style.value, *figures))
     return found
 
 
-def _widest(lines: pd.DataFrame, theirs: pd.DataFrame, moved: Sensitivity | None) -> tuple[float, float]:
+def _widest(lines: pd.DataFrame, theirs: pd.DataFrame, moved: Sensitivity) -> tuple[float, float]:
     """The ends of the ratio of two bills, whichever of the two kinds of intervals lead further."""
-    if moved is None:
-        return math.nan, math.nan
     low, high = ratio_ends(lines, theirs)
     return min(low, moved.ratio_low), max(high, moved.ratio_high)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from neurosim_ep.hardware.bill.anew import Anew, uncertain
@@ -94,10 +95,10 @@ class _Moved(NamedTuple):
     energies_J: list[list[float]]
 
 
-def sensitivities(recording: Recording) -> dict[Style, Sensitivity]:
-    """What each number with an interval moves of EP in every style, and all of them together."""
+def sensitivities(recording: Recording, styles: Iterable[Style] = Style) -> dict[Style, Sensitivity]:
+    """What each number with an interval moves of EP in each of ``styles``, and all of them together."""
     theirs, model = Anew(for_backprop(recording), Style.CLOCKED), recording.chip.model
-    ours = [Anew(recording, style) for style in Style]
+    ours = [Anew(recording, style) for style in styles]
     found = []
     for key, number in uncertain(model):
         ends = [number.model_copy(update={"value": end}) for end in (number.at("low"), number.at("high"))]

@@ -71,9 +71,9 @@ class Term:
     def __pow__(self, exponent: int | Term) -> Term:
         return _joined(operator.pow, "^", self, exponent)
 
-    def named(self, name: str, unit: str = "", about: str = "") -> Term:
+    def named(self, name: str, unit: str = "") -> Term:
         """The same under a name of its own, by which formulas call it."""
-        return replace(self, name=name, unit=unit, about=about, origin=Origin.FORMULA)
+        return replace(self, name=name, unit=unit, about="", origin=Origin.FORMULA)
 
     @property
     def formula(self) -> str:
