@@ -1,7 +1,7 @@
 """Whether ten short runs still give what they gave: weights, tables and traffic, bit for bit.
 
-    python tests/benchmarks/digests.py            compare with the digests kept beside this file
-    python tests/benchmarks/digests.py --keep     keep those of this checkout instead
+    python tests/benchmarks/digests.py --keep     keep the digests of this checkout beside this file, unknown to git
+    python tests/benchmarks/digests.py            compare with them
     python tests/benchmarks/digests.py kd mlp     some of the runs alone
 
 Digests hold for one kind of processor and one version of PyTorch, as sums are rounded in another order on another: keep
