@@ -140,6 +140,7 @@ def _sent(wanted: Download, have: int) -> Iterator[tuple[int, bytes]]:
                     yield place, content
                     place += len(content)
     except HTTPError as problem:
+        problem.close()
         raise DataError(
             f"{wanted.address}: answers {problem.code} {problem.reason}; try later, or {_by_hand(wanted)}"
         ) from problem

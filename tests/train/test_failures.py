@@ -176,7 +176,8 @@ def test_what_the_machine_refuses_any_command_is_one_sentence(
         capsys.readouterr().err == f"error: {tmp_path}: Permission denied; it needs permissions that this user lacks\n"
     )
     assert main(["check", 5000 * "x"]) == 2
-    assert re.fullmatch(r"error: x+: File name too long; choose a shorter name\n", capsys.readouterr().err)
+    said = r"error: x+: (File name too long; choose a shorter name|no such file and no shipped name .*)\n"  # no file, says Python 3.14
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 def interrupt() -> None:
