@@ -11,8 +11,10 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from errno import ELOOP, ENOENT, ENOTDIR
 from importlib import resources
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from neurosim_ep.errors import NeurosimError, UsageError
@@ -138,6 +140,20 @@ def _explain_syntax(message: str, text: str) -> str:
     return f"line {number} is not valid TOML: {reason}\n  {lines[number - 1].strip()[:200]}"
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there. Raises :class:`OSError` where the machine does not say, as ``Path.is_file`` did before
+    Python 3.14.
+    """
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except ValueError:  # a name with a null character
+        return False
+    except OSError as problem:
+        if problem.errno in (ENOENT, ENOTDIR, ELOOP):
+            return False
+        raise
+
+
 def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tuple[Path, bool]:
     """Path of ``name`` and whether it is a shipped file: an existing path, else a shipped name.
 
@@ -145,7 +161,7 @@ def resolve(name: str, folder: str, error: Callable[[str], NeurosimError]) -> tu
     ``error(message)`` with the closest shipped names otherwise.
     """
     path = Path(name)
-    if path.is_file():
+    if _is_file(path):
         return path, False
     shipped = shipped_files(folder)
     wanted = path.as_posix().removesuffix(".toml").removeprefix(f"{folder}/")
