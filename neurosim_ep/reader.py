@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from neurosim_ep.data.dataset import Data
     from neurosim_ep.ep.network import Network
-    from neurosim_ep.experiment.model import Dynamics
+    from neurosim_ep.experiment.dynamics import Dynamics
     from neurosim_ep.experiment.opening import Experiment
     from neurosim_ep.scenario.schema import Scenario
 
@@ -132,7 +132,7 @@ class RunReader:
 
     @cached_property
     def _dynamics(self) -> Dynamics:
-        from neurosim_ep.experiment.model import Dynamics
+        from neurosim_ep.experiment.dynamics import Dynamics
 
         return Dynamics(self.scenario)
 

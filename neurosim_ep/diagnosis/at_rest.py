@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.samples import Samples, choose_samples
 from neurosim_ep.errors import DivergenceError
-from neurosim_ep.experiment.model import Dynamics
+from neurosim_ep.experiment.dynamics import Dynamics
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.rundir import versions
 from neurosim_ep.scenario.topology import IMAGE

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, PowerIteration, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Row, biases, go_on, loss_cosines, nudge_both, responses
-from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase, saturation
+from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase
 from neurosim_ep.diagnosis.samples import Samples
+from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.signals import Objective

@@ -1,6 +1,4 @@
-"""A free phase in which no sample leaves: how far every layer still moves in each tick, of which kind that is, and
-which neurons can still pass an error at its end.
-"""
+"""A free phase in which no sample leaves: how far every layer still moves in each tick, and of which kind that is."""
 
 from __future__ import annotations
 
@@ -10,14 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurosim_ep.ep.activations import Activation
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.quiescence import Motion, StoppingCriterion
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.sigma_delta import SigmaDelta
-from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
 
 KINDS = {Motion.SETTLED: "at rest", Motion.SLOW: "slow", Motion.PERIOD_2: "period-2", Motion.OTHER: "other"}
 
@@ -86,29 +82,3 @@ def quantiles(residuals: Tensor) -> Tensor:
     values = residuals.double().cpu()
     middle = torch.quantile(values, values.new_tensor([0.5, 0.9]), 1)
     return torch.cat([middle.movedim(0, 1), values.amax(1, keepdim=True)], 1)
-
-
-def saturation(
-    activations: Sequence[Activation], states: Sequence[Tensor], slopes: Sequence[Tensor]
-) -> list[dict[str, float]]:
-    """Which neurons of each layer can still pass an error: those whose drive lies where the activation rises.
-
-    From states (B, *shape) and the slopes σ' (B, *shape) at their drives; every fraction is of all (neuron, sample)
-    pairs unless said otherwise. ``at_lower`` and ``at_upper``: states at the lower and upper bound of the activation;
-    ``dead``: neurons at the lower bound in all samples, of signed states also those at the upper one;
-    ``std_across_samples``: mean over neurons; ``linear``: drives at which σ' is not 0.
-    """
-    found = []
-    for activation, state, slope in zip(activations, states, slopes, strict=True):
-        values = dict(zip(STATE_COLUMNS, state_statistics(state, activation).tolist(), strict=True))
-        found.append(
-            {
-                "mean_state": values["mean_abs_state"],
-                "at_lower": float(activation.at_lower(state).float().mean()),
-                "at_upper": values["fraction_upper"],
-                "dead": values["dead_fraction"],
-                "std_across_samples": values["std_across_samples"],
-                "linear": float((slope != 0).double().mean()),
-            }
-        )
-    return found

@@ -1,20 +1,18 @@
-"""Everything a scenario describes, built: network, signals, tiles and hardware; and how the network comes to rest."""
+"""Everything a scenario describes, built: network, signals, tiles and hardware."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signals import Signals, build_signals
 from neurosim_ep.hardware.chip.area import area_table
 from neurosim_ep.hardware.chip.counts import TileCounts
@@ -24,10 +22,6 @@ from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.model.file import ModelFile, read_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.scenario.schema import HardwareSection, RelaxationSection, Scenario, TeacherSection
-from neurosim_ep.scheduler.engine import Engine, Relaxation
-from neurosim_ep.scheduler.feedforward import feed_forward_passes
-from neurosim_ep.scheduler.presentation import free_phase
-from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.tiles.crossbar import Circuit
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.tiles.network_tiles import ChipTiles, device_conductances, make_tiles
@@ -178,28 +172,3 @@ def chip_model(section: HardwareSection) -> ModelFile:
     elif not device.ideal and device.update != "difference":
         changes |= {"write.scheme": "outer_product", "write.slots": device.desired_bl}
     return file.changed(changes, "tiles of the scenario")
-
-
-@dataclass(frozen=True)
-class Dynamics:
-    """The free phase of ``scenario``, with its ticks, gains and schedule, or its feed-forward pass."""
-
-    scenario: Scenario
-
-    def rest(self, network: Network, x: Tensor, start: Sequence[Tensor] | None = None) -> Relaxation:
-        """Where images x (B, C, H, W) end on ``network`` from the states ``start``; by default those from which a run
-        tests.
-        """
-        relaxation, schedule = self.scenario.relaxation, Schedule.of(self.scenario.scheduler, self.scenario.relaxation)
-        engine = Engine(network, schedule, Feedback(network, relaxation.feedback, relaxation.displacement_gain))
-        if not self.scenario.plasticity.relaxes:
-            (_, end), *_ = feed_forward_passes(network, [x], precision=engine.precision)
-            return end
-        if start is None:
-            random = generator(self.scenario.scenario.seed, Stream.TEST_STATES)
-            start = network.initial_states(len(x), relaxation.state_init, random)
-        return free_phase(network, x, relaxation.free_steps, start, engine=engine)
-
-    def __call__(self, network: Network, x: Tensor) -> Tensor:
-        """Logits (B, C) of what the readout sees there."""
-        return network.logits(self.rest(network, x).received)

@@ -141,14 +141,14 @@ class Contrastive(LocalRule):
 
 
 class Stdp(LocalRule):
-    """See :class:`~neurosim_ep.scheduler.observers.StdpObserver`."""
+    """See :class:`~neurosim_ep.scheduler.stdp.StdpObserver`."""
 
     name, sentence = "stdp", "local changes accumulated over the nudge ticks"
 
     def __init__(
         self, network: Network, x: Tensor, sign: Tensor, feedback: Feedback, on_product: OuterProduct | None
     ) -> None:
-        from neurosim_ep.scheduler.observers import StdpObserver
+        from neurosim_ep.scheduler.stdp import StdpObserver
 
         super().__init__(network, x, sign, feedback, on_product)
         self._watching = StdpObserver(network, x, sign, on_product, feedback)

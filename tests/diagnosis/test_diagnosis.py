@@ -18,7 +18,8 @@ from neurosim_ep.diagnosis import report
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import Bounds, Linearisation, bounds, power_iteration
 from neurosim_ep.diagnosis.nudging import Ends, biases, go_on, nudge_both, responses
-from neurosim_ep.diagnosis.rest import observe_free_phase, quantiles, saturation
+from neurosim_ep.diagnosis.rest import observe_free_phase, quantiles
+from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network

@@ -20,7 +20,7 @@ from paths import ROOT
 from tiny_run import InterruptingReporter, outcome, tiny_run
 
 from neurosim_ep.cli import main
-from neurosim_ep.diagnosis.rest import saturation
+from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.ep.activations import Activation, Clip, per_layer
 from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import RunInterrupted, ScenarioError, UsageError
