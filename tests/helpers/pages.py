@@ -28,7 +28,7 @@ from neurosim_ep.cli import cli
 
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 MARKS = ("long", "tiny", "file", "given", "tested")
-_FEW = "--set data.train_samples=20 --set data.test_samples=10 --set training.epochs=1 --set telemetry.plots=false"
+_FEW = "--set data.train_samples=20 --set data.test_samples=10 --set telemetry.plots=false"
 TINY = {
     "run": _FEW.split(),
     "teach": _FEW.split(),
@@ -117,7 +117,7 @@ def problem_of(words: list[str]) -> str:
         if name not in command.commands:
             return f"no command {name!r} in {' '.join(words)!r}"
         command = command.commands[name]
-    context = click.Context(command, info_name=command.name)
+    context = click.Context(command, info_name=command.name, **cli.context_settings)  # click keeps its names of help
     try:
         command.make_parser(context).parse_args(rest)
     except click.UsageError as problem:
