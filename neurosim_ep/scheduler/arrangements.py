@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
@@ -23,10 +24,15 @@ GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 1
 WIDE = 128  # fewest channels on either side that gain from fewer products
 WINOGRAD_TILES = 48  # fewest tiles of 2 x 2 in all that gain
 WHOLE_SHARE, WHOLE_WORK = 3, 2**21  # most matrices per row, and fewest rows x positions x pairs of channels, that gain
+HALF_ROWS, HALF_WORK = 24, 2**23  # fewest rows, and fewest rows x positions x pairs of channels, that gain in 16 bits
 
 
 class Arranged(Protocol):
     """Weights of a convolution, laid out for its two reads."""
+
+    @property
+    def values(self) -> torch.dtype:
+        """The format of what is read and of what comes out."""
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b`` before any pooling: (R, *in_shape) -> (R, *pre_pool_shape)."""
@@ -42,7 +48,7 @@ class PackedWeights:
     """
 
     def __init__(self, weight: Tensor, padding: int) -> None:
-        self.weight, self.padding = weight, padding
+        self.weight, self.padding, self.values = weight, padding, weight.dtype
         self._packed: dict[str, Tensor] = {}
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
@@ -57,33 +63,44 @@ class PackedWeights:
         return convolve(routed, self._packed["transposed"], None, padding)
 
 
-MAKE: dict[str, Callable[[Tensor, int, tuple[int, int]], Arranged]] = {
-    "dense": DenseWeights,
-    "gathered": lambda weight, padding, map_shape: GatheredWeights(weight, padding),
-    "whole": lambda weight, padding, map_shape: WholeMapWeights(weight, map_shape),
-    "winograd": lambda weight, padding, map_shape: WinogradWeights(weight),
-    "packed": lambda weight, padding, map_shape: PackedWeights(weight, padding),
+MAKE: dict[str, Callable[[Tensor, int, tuple[int, int], torch.dtype], Arranged]] = {
+    "dense": lambda weight, padding, map_shape, dtype: DenseWeights(weight.to(dtype), padding, map_shape),
+    "gathered": lambda weight, padding, map_shape, dtype: GatheredWeights(weight.to(dtype), padding),
+    "whole": lambda weight, padding, map_shape, dtype: WholeMapWeights(weight, map_shape, dtype),
+    "winograd": lambda weight, padding, map_shape, dtype: WinogradWeights(weight),
+    "packed": lambda weight, padding, map_shape, dtype: PackedWeights(weight.to(dtype), padding),
 }
-"""How weights (C_out, C_in, k, k) of a padding are arranged for a map (H, W); ``plain`` ones are left as they are."""
+"""How weights (C_out, C_in, k, k) in float32 of a padding are arranged for a map (H, W) and products in a format;
+``plain`` ones are left as they are.
+"""
 
 
-def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool) -> str:
-    """Name of the arrangement for a read of a value (R, C, H, W) in float32, or in a format of 16 bits.
+def matrix_tiles() -> bool:
+    """Whether this processor has tiles for matrices of 16 bits (AMX), with which it multiplies small ones much faster
+    than oneDNN convolves small maps: by PyTorch's own check, which is private, and no where it is gone.
+    """
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool, tiles: bool) -> str:
+    """Name of the arrangement for a read of a value (R, C, H, W) in float32, or in a format of 16 bits, on a processor
+    with or without :func:`matrix_tiles`.
 
     Dense matrices and fewer products need convolutions that keep the size of the map, the latter of 3 x 3.
     """
     rows, _, height, width = value_shape
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
-    filtering = same_size and padding == 1 and not half and min(weight_shape[:2]) >= WIDE
+    filtering = same_size and padding == 1 and not (half and tiles) and min(weight_shape[:2]) >= WIDE
     if filtering and {height, width} <= VECTORS.keys():
-        matrices = len(VECTORS[height]) * len(VECTORS[width])
-        if rows * WHOLE_SHARE >= matrices and rows * positions * weight_shape[0] * weight_shape[1] >= WHOLE_WORK:
+        fewest_rows = HALF_ROWS if half else len(VECTORS[height]) * len(VECTORS[width]) / WHOLE_SHARE
+        work = rows * positions * weight_shape[0] * weight_shape[1]
+        if rows >= fewest_rows and work >= (HALF_WORK if half else WHOLE_WORK):
             return "whole"
     if same_size and padding and positions <= DENSE_POSITIONS:
         matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]
         return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"
     if half:
-        return "gathered" if positions <= GATHERED_POSITIONS else "packed"
+        return "gathered" if tiles and positions <= GATHERED_POSITIONS else "packed"
     if filtering and height % TILE == width % TILE == 0 and rows * positions >= WINOGRAD_TILES * TILE**2:
         return "winograd"
     return "packed" if rows * positions <= SMALL else "plain"

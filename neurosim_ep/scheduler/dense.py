@@ -21,7 +21,7 @@ class DenseWeights:
     """
 
     def __init__(self, weight: Tensor, padding: int, map_shape: tuple[int, int]) -> None:
-        self.map_shape, self.channels = map_shape, weight.shape[:2]
+        self.map_shape, self.channels, self.values = map_shape, weight.shape[:2], weight.dtype
         self._matrix = connection_matrix(weight, padding, map_shape)
         self._packed: tuple[Tensor, Tensor] | None = None
         if weight.dtype != torch.float32:
@@ -51,7 +51,7 @@ class GatheredWeights:
     """The weights (C_out, C_in, k, k) of a convolution with ``padding``, and mirrored for the transposed read."""
 
     def __init__(self, weight: Tensor, padding: int) -> None:
-        self.kernel, self.padding = weight.shape[2], padding
+        self.kernel, self.padding, self.values = weight.shape[2], padding, weight.dtype
         self._packed = pack_matrix(_rows(weight)), pack_matrix(_rows(mirrored(weight)))
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from neurosim_ep.ep.edges import Connection, Edge
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import preactivation, transposed_read
-from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement
+from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement, matrix_tiles
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -99,7 +99,7 @@ class PackedKernel(Kernel):
             return False
         value, weight = channels_last(torch.ones(1, 2, 2, 2)), torch.ones(2, 2, 3, 3)
         try:
-            made = [MAKE[name](weight.to(dtype), 1, (2, 2)) for name in ("packed", "gathered", "dense")]
+            made = [MAKE[name](weight, 1, (2, 2), dtype) for name in ("packed", "gathered", "dense")]
             found = [one.forward(value.to(dtype), None) for one in made]
         except (AttributeError, RuntimeError, TypeError, ValueError):
             return False
@@ -115,14 +115,14 @@ class PackedKernel(Kernel):
         arranged = self._arrange(pre)
         if arranged is None:
             return super().forward(pre, bias)
-        added = self.connection.bias.to(self.dtype) if bias else None
-        return arranged.forward(pre.to(self.dtype), added).to(pre.dtype)
+        added = self.connection.bias.to(arranged.values) if bias else None
+        return arranged.forward(pre.to(arranged.values), added).to(pre.dtype)
 
     def feedback(self, routed: Tensor) -> Tensor:
         arranged = self._arrange(routed)
         if arranged is None:
             return super().feedback(routed)
-        return arranged.feedback(routed.to(self.dtype)).to(routed.dtype)
+        return arranged.feedback(routed.to(arranged.values)).to(routed.dtype)
 
     def _arrange(self, value: Tensor) -> Arranged | None:
         """The weights arranged for a read of ``value``, or None where they are best as they are."""
@@ -131,9 +131,9 @@ class PackedKernel(Kernel):
         if changes != self._changes:
             self._arranged.clear()
             self._changes = changes
-        name = arrangement(weight.shape, padding, value.shape, half=self.dtype != torch.float32)
+        name = arrangement(weight.shape, padding, value.shape, self.dtype != torch.float32, matrix_tiles())
         if name not in self._arranged and name != "plain":
-            self._arranged[name] = MAKE[name](weight.to(self.dtype), padding, (value.shape[2], value.shape[3]))
+            self._arranged[name] = MAKE[name](weight, padding, (value.shape[2], value.shape[3]), self.dtype)
         return self._arranged.get(name)
 
 
@@ -141,13 +141,11 @@ def fastest_precision(device: torch.device) -> str:
     """The format of convolutions that ``device`` gains most from without a loss of differences, thanks to anchors.
 
     TF32 on CUDA, where a tick is bound by bytes and launches once products are rounded, so that 16 bits would gain no
-    more; bfloat16 on a CPU with tiles for matrices of it (AMX).
+    more; bfloat16 on a CPU with tiles for matrices of it (AMX). Instructions alone (AVX-512) gain a quarter of a long
+    phase and lose as much of a short one to its anchors.
     """
-    if device.type == "cuda":
-        wanted = "tf32"
-    else:
-        wanted = "bfloat16" if getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)() else "float32"
-    return supported_precision(wanted, device)[0]
+    reduced = {"cuda": "tf32", "cpu": "bfloat16" if matrix_tiles() else "float32"}
+    return supported_precision(reduced.get(device.type, "float32"), device)[0]
 
 
 def supported_precision(precision: str, device: torch.device) -> tuple[str, str]:

@@ -59,13 +59,17 @@ def _of_weights(vectors: Tensor) -> Tensor:
 
 class WholeMapWeights:
     """The weights (C_out, C_in, 3, 3) of a convolution with padding 1 on maps (H, W) with sides of 2 or 4, transformed,
-    and its two reads. Values are float32 in channels-last layout.
+    and its two reads. Weights and values are float32, the latter in channels-last layout; what is multiplied is rounded
+    to ``dtype``.
     """
 
-    def __init__(self, weight: Tensor, map_shape: tuple[int, int]) -> None:
+    values = torch.float32
+
+    def __init__(self, weight: Tensor, map_shape: tuple[int, int], dtype: torch.dtype) -> None:
         self.matrices = matrices(*map_shape)
         taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
-        self.products = torch.mm(self.matrices.weights, taps).view(-1, *weight.shape[:2])  # G w, product by product
+        products = torch.mm(self.matrices.weights, taps).view(-1, *weight.shape[:2])  # G w, product by product
+        self.products = products.to(dtype)
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H, W)."""
@@ -80,8 +84,8 @@ class WholeMapWeights:
 def _read(value: Tensor, inside: Tensor, weights: Tensor, outside: Tensor, bias: Tensor | None) -> Tensor:
     """``outsideᵀ [weights ⊙ (inside value)] + bias``."""
     rows, positions = len(value), inside.shape[1]
-    inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None)
-    summed = torch.bmm(inputs.transpose(0, 1), weights)
+    inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None).to(weights.dtype)
+    summed = torch.bmm(inputs.transpose(0, 1), weights).to(value.dtype)
     result = _across(outside.T, summed.transpose(0, 1), bias)
     return result.view(rows, *value.shape[2:], -1).permute(0, 3, 1, 2)
 

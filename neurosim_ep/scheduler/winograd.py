@@ -63,6 +63,8 @@ class WinogradWeights:
     The sides of maps must be even. Values are float32 in channels-last layout.
     """
 
+    values = torch.float32
+
     def __init__(self, weight: Tensor) -> None:
         taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
         transform = _both_dimensions(_evaluations(POINTS, 3))

@@ -2,8 +2,9 @@
 
 For every convolution that a tick reads, forwards and transposed: GFLOP/s with the weights as PyTorch keeps them, and
 with every arrangement that fits the map, in bold the one that :mod:`neurosim_ep.scheduler.arrangements` chooses. All
-count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of them. Beside them the rate of a
-square matrix product. Times are processor time, the least of many repetitions.
+count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of them, and read float32 into float32:
+formats of 16 bits include rounding. Beside them the rate of a square matrix product. Times are processor time, the
+least of many repetitions.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
-from neurosim_ep.scheduler.arrangements import MAKE, arrangement
+from neurosim_ep.scheduler.arrangements import MAKE, arrangement, matrix_tiles
 from neurosim_ep.scheduler.kernels import HALF, supported_precision
 from neurosim_ep.scheduler.whole_map import VECTORS
 
@@ -39,26 +40,33 @@ def least_seconds(work: Callable[[], object], budget_s: float) -> float:
 def fitting(side: int, half: bool) -> list[str]:
     """Names of the arrangements that can read a map of this side."""
     names = ["packed", *(["gathered"] if half or side <= 4 else []), *(["dense"] if side <= 2 else [])]
-    return names + ([] if half else ["winograd", *(["whole"] if side in VECTORS else [])])
+    return names + ["whole"] * (side in VECTORS) + ["winograd"] * (not half)
 
 
 def row(inside: int, out: int, side: int, batch: int, dtype: torch.dtype, budget_s: float) -> list[str]:
     """One line of the table: GFLOP/s of both reads by arrangement, the chosen one in bold."""
     half = dtype != torch.float32
-    weight = channels_last(torch.randn(out, inside, 3, 3)).to(dtype)
-    pre, post = (channels_last(torch.rand(batch, channels, side, side)).to(dtype) for channels in (inside, out))
+    weight = channels_last(torch.randn(out, inside, 3, 3))
+    pre, post = (channels_last(torch.rand(batch, channels, side, side)) for channels in (inside, out))
     operations = 2 * batch * side**2 * 9 * inside * out
 
     def rates(forward: Callable[[], Tensor], feedback: Callable[[], Tensor]) -> str:
         return " / ".join(f"{operations / least_seconds(read, budget_s) / 1e9:.0f}" for read in (forward, feedback))
 
+    plain = weight.to(dtype)
     cells = {
-        "plain": rates(lambda: F.conv2d(pre, weight, padding=1), lambda: F.conv_transpose2d(post, weight, padding=1))
+        "plain": rates(
+            lambda: F.conv2d(pre.to(dtype), plain, padding=1).float(),
+            lambda: F.conv_transpose2d(post.to(dtype), plain, padding=1).float(),
+        )
     }
     for name in fitting(side, half):
-        made = MAKE[name](weight, 1, (side, side))
-        cells[name] = rates(lambda made=made: made.forward(pre, None), lambda made=made: made.feedback(post))  # type: ignore[misc]
-    chosen = arrangement(weight.shape, 1, pre.shape, half)
+        made = MAKE[name](weight, 1, (side, side), dtype)
+        cells[name] = rates(
+            lambda made=made: made.forward(pre.to(made.values), None).float(),  # type: ignore[misc]
+            lambda made=made: made.feedback(post.to(made.values)).float(),  # type: ignore[misc]
+        )
+    chosen = arrangement(weight.shape, 1, pre.shape, half, matrix_tiles())
     cells[chosen] = f"**{cells[chosen]}**"
     return [f"{inside} to {out}", f"{side} x {side}", str(batch), *(cells.get(name, "") for name in ["plain", *MAKE])]
 

@@ -48,7 +48,7 @@ def test_both_reads_are_those_of_the_convolution(name: str, out: int, inside: in
     for height in SIDES[name]:
         for width in SIDES[name]:
             weight, bias, pre, post = drawn(out, inside, rows, height, width)
-            weights = MAKE[name](weight, 1, (height, width))
+            weights = MAKE[name](weight, 1, (height, width), torch.float32)
             z = F.conv2d(pre.double(), weight.double(), padding=1)
             back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
             assert apart(weights.forward(pre, None), z) < 2e-6
@@ -60,7 +60,7 @@ def test_both_reads_are_those_of_the_convolution(name: str, out: int, inside: in
 @pytest.mark.parametrize("name", ["dense", "gathered", "packed"])
 def test_a_larger_kernel(name: str) -> None:
     weight, bias, pre, post = drawn(6, 4, 3, 2, 2, kernel=5)
-    weights = MAKE[name](weight, 2, (2, 2))
+    weights = MAKE[name](weight, 2, (2, 2), torch.float32)
     assert apart(weights.forward(pre, bias), F.conv2d(pre.double(), weight.double(), bias.double(), padding=2)) < 2e-6
     assert apart(weights.feedback(post), F.conv_transpose2d(post.double(), weight.double(), padding=2)) < 2e-6
 
@@ -68,11 +68,22 @@ def test_a_larger_kernel(name: str) -> None:
 @pytest.mark.parametrize(("name", "side"), [("whole", 2), ("whole", 4), ("winograd", 4), ("winograd", 8)])
 def test_fewer_products_round_less_than_the_direct_sum(name: str, side: int) -> None:
     weight, _, pre, post = drawn(128, 128, 8, side, side)
-    weights = MAKE[name](weight, 1, (side, side))
+    weights = MAKE[name](weight, 1, (side, side), torch.float32)
     z = F.conv2d(pre.double(), weight.double(), padding=1)
     back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
     assert apart(weights.forward(pre, None), z) < apart(F.conv2d(pre, weight, padding=1), z)
     assert apart(weights.feedback(post), back) < apart(F.conv_transpose2d(post, weight, padding=1), back)
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_fewer_products_of_16_bits_round_little_more_than_the_direct_sum(side: int) -> None:
+    weight, bias, pre, post = drawn(128, 128, 8, side, side)
+    direct, weights = (MAKE[name](weight, 1, (side, side), torch.bfloat16) for name in ("packed", "whole"))
+    half = torch.bfloat16
+    z = F.conv2d(pre.double(), weight.double(), bias.double(), padding=1)
+    assert apart(weights.forward(pre, bias), z) < 1.5 * apart(direct.forward(pre.to(half), bias.to(half)), z)
+    back = F.conv_transpose2d(post.double(), weight.double(), padding=1)
+    assert apart(weights.feedback(post), back) < 1.5 * apart(direct.feedback(post.to(half)), back)
 
 
 def test_samples_are_found_at_rest_as_with_plain_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +96,7 @@ def test_samples_are_found_at_rest_as_with_plain_reads(monkeypatch: pytest.Monke
         connection.bias.add_(0.045)
     x = torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     arranged = free_phase(network, x, 300, schedule=Schedule(tolerance=1e-4))
-    assert arrangement(network.connections[2].weight.shape, 1, (20, 128, 4, 4), half=False) == "whole"
+    assert arrangement(network.connections[2].weight.shape, 1, (20, 128, 4, 4), False, False) == "whole"
     monkeypatch.setattr(PackedKernel, "available", lambda *dtype: False)
     plain = free_phase(network, x, 300, schedule=Schedule(tolerance=1e-4))
     assert plain.ticks.float().mean() < 200
@@ -113,30 +124,44 @@ def test_rows_do_not_depend_on_how_many_are_worked_on_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "padding", "value", "half", "name"),
+    ("shape", "padding", "value", "name"),
     [
-        ((512, 512, 3, 3), 1, (4, 512, 2, 2), False, "whole"),
-        ((512, 512, 3, 3), 1, (2, 512, 4, 4), False, "packed"),  # many weights for few rows
-        ((128, 128, 3, 3), 1, (16, 128, 2, 2), False, "dense"),  # too small for any detour
-        ((64, 64, 3, 3), 1, (64, 64, 2, 2), False, "dense"),
-        ((192, 192, 5, 5), 2, (4, 192, 2, 2), False, "packed"),  # a matrix to be read from memory for few rows
-        ((64, 64, 3, 3), 1, (4, 64, 2, 2), False, "dense"),
-        ((8, 4, 3, 3), 0, (16, 4, 2, 2), False, "packed"),  # gives a smaller map
-        ((512, 512, 3, 3), 1, (16, 512, 4, 4), False, "whole"),
-        ((256, 128, 3, 3), 1, (16, 128, 8, 8), False, "winograd"),
-        ((256, 128, 3, 3), 1, (2, 128, 8, 8), False, "packed"),  # too few tiles
-        ((64, 128, 3, 3), 1, (16, 128, 8, 8), False, "plain"),  # too few channels
-        ((256, 128, 3, 3), 1, (16, 128, 7, 7), False, "plain"),
-        ((256, 128, 5, 5), 2, (16, 128, 8, 8), False, "plain"),
-        ((16, 8, 3, 3), 1, (24, 8, 16, 16), False, "plain"),
-        ((16, 8, 3, 3), 1, (1, 8, 16, 16), False, "packed"),
-        ((512, 512, 3, 3), 1, (16, 512, 2, 2), True, "dense"),
-        ((512, 512, 3, 3), 1, (16, 512, 4, 4), True, "gathered"),
-        ((256, 128, 3, 3), 1, (16, 128, 8, 8), True, "packed"),
+        ((512, 512, 3, 3), 1, (4, 512, 2, 2), "whole"),
+        ((512, 512, 3, 3), 1, (2, 512, 4, 4), "packed"),  # many weights for few rows
+        ((128, 128, 3, 3), 1, (16, 128, 2, 2), "dense"),  # too small for any detour
+        ((64, 64, 3, 3), 1, (64, 64, 2, 2), "dense"),
+        ((192, 192, 5, 5), 2, (4, 192, 2, 2), "packed"),  # a matrix to be read from memory for few rows
+        ((64, 64, 3, 3), 1, (4, 64, 2, 2), "dense"),
+        ((8, 4, 3, 3), 0, (16, 4, 2, 2), "packed"),  # gives a smaller map
+        ((512, 512, 3, 3), 1, (16, 512, 4, 4), "whole"),
+        ((256, 128, 3, 3), 1, (16, 128, 8, 8), "winograd"),
+        ((256, 128, 3, 3), 1, (2, 128, 8, 8), "packed"),  # too few tiles
+        ((64, 128, 3, 3), 1, (16, 128, 8, 8), "plain"),  # too few channels
+        ((256, 128, 3, 3), 1, (16, 128, 7, 7), "plain"),
+        ((256, 128, 5, 5), 2, (16, 128, 8, 8), "plain"),
+        ((16, 8, 3, 3), 1, (24, 8, 16, 16), "plain"),
+        ((16, 8, 3, 3), 1, (1, 8, 16, 16), "packed"),
     ],
 )
-def test_the_rule(shape: tuple[int, ...], padding: int, value: tuple[int, ...], half: bool, name: str) -> None:
-    assert arrangement(shape, padding, value, half) == name
+def test_the_rule_in_float32(shape: tuple[int, ...], padding: int, value: tuple[int, ...], name: str) -> None:
+    assert {arrangement(shape, padding, value, False, tiles) for tiles in (False, True)} == {name}
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "name", "with_tiles"),
+    [
+        ((512, 512, 3, 3), (16, 512, 2, 2), "dense", "dense"),
+        ((512, 512, 3, 3), (32, 512, 2, 2), "whole", "dense"),
+        ((128, 128, 3, 3), (64, 128, 2, 2), "dense", "dense"),  # too small for any detour
+        ((512, 512, 3, 3), (16, 512, 4, 4), "packed", "gathered"),  # many weights for few rows
+        ((512, 512, 3, 3), (32, 512, 4, 4), "whole", "gathered"),
+        ((64, 64, 3, 3), (64, 64, 4, 4), "packed", "gathered"),
+        ((256, 128, 3, 3), (16, 128, 8, 8), "packed", "packed"),
+    ],
+)
+def test_the_rule_in_16_bits(shape: tuple[int, ...], value: tuple[int, ...], name: str, with_tiles: str) -> None:
+    assert arrangement(shape, 1, value, True, False) == name
+    assert arrangement(shape, 1, value, True, True) == with_tiles
 
 
 def test_a_kernel_reads_alike_at_every_size_of_the_batch_until_its_weights_change() -> None:
