@@ -13,14 +13,14 @@ from neurosim_ep.threads import wait_passively
 
 if TYPE_CHECKING:
     from neurosim_ep.ep.network import Network, build_network
-    from neurosim_ep.ep.signals import build_signals
+    from neurosim_ep.ep.signals import Errors, build_signals
     from neurosim_ep.reader import RunReader, load_network, open_run
     from neurosim_ep.record.frames import Traffic, read_traffic
     from neurosim_ep.scenario.load import load_scenario
     from neurosim_ep.scheduler.feedforward import backprop_gradients
-    from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+    from neurosim_ep.scheduler.presentation import EPGradients, Phases, ep_gradients, free_phase
     from neurosim_ep.scheduler.schedule import Schedule
-    from neurosim_ep.scheduler.unrolled import bptt_gradients
+    from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients
     from neurosim_ep.train.result import RunResult
     from neurosim_ep.train.resume import resume
     from neurosim_ep.train.run import run
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "EPGradients",
+    "Errors",
     "Network",
+    "Phases",
     "RunReader",
     "RunResult",
     "Schedule",
     "Traffic",
+    "Unrolling",
     "backprop_gradients",
     "bptt_gradients",
     "build_network",
@@ -49,14 +52,14 @@ __all__ = [
 
 _PUBLIC = {
     "neurosim_ep.ep.network": ("Network", "build_network"),
-    "neurosim_ep.ep.signals": ("build_signals",),
+    "neurosim_ep.ep.signals": ("Errors", "build_signals"),
     "neurosim_ep.reader": ("RunReader", "load_network", "open_run"),
     "neurosim_ep.record.frames": ("Traffic", "read_traffic"),
     "neurosim_ep.scenario.load": ("load_scenario",),
     "neurosim_ep.scheduler.feedforward": ("backprop_gradients",),
-    "neurosim_ep.scheduler.presentation": ("EPGradients", "ep_gradients", "free_phase"),
+    "neurosim_ep.scheduler.presentation": ("EPGradients", "Phases", "ep_gradients", "free_phase"),
     "neurosim_ep.scheduler.schedule": ("Schedule",),
-    "neurosim_ep.scheduler.unrolled": ("bptt_gradients",),
+    "neurosim_ep.scheduler.unrolled": ("Unrolling", "bptt_gradients"),
     "neurosim_ep.train.result": ("RunResult",),
     "neurosim_ep.train.resume": ("resume",),
     "neurosim_ep.train.run": ("run",),

@@ -9,6 +9,7 @@ from typing import Any
 
 from neurosim_ep.diagnosis.at_rest import AtRest
 from neurosim_ep.diagnosis.samples import training_samples
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.record.export.common import Exporter
@@ -99,8 +100,8 @@ def update_once_more(run: Experiment) -> None:
     rule = RULES[scenario.plasticity.rule]
     found = rule.present(
         Presented(
-            scenario, run.engine(), batch.x, batch.labels, model.signals, run.alpha,
-            run.plain_targets(batch.places), batch.start, (), None,
+            scenario, run.engine(), batch.x, batch.labels,
+            Errors(model.signals, run.alpha, run.plain_targets(batch.places)), batch.start, (),
         )
     )  # fmt: skip
     updates = math.ceil(len(run.data.train_labels) / scenario.training.batch_size) * scenario.training.epochs

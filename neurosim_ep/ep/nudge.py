@@ -27,7 +27,7 @@ class Nudge:
         onehot, signals = objective.onehot, objective.signals
         self.network, self.beta, self.signals = network, signed_beta, signals
         self.feedback = feedback or Feedback(network)
-        self.signal_beta = signed_beta * objective.alpha
+        self.alpha, self.signal_beta = objective.alpha, signed_beta * objective.alpha
         copies = len(signed_beta) // len(onehot)
         self.onehot = onehot.repeat_interleave(copies, 0)
         targets = {} if signals is None else signals.targets(onehot, objective.teacher or {})

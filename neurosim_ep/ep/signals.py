@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neurosim_ep.ep.edges import refuse_oversize
-from neurosim_ep.ep.losses import output_loss, signal_error, signal_loss
+from neurosim_ep.ep.losses import one_hot, output_loss, signal_error, signal_loss
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.seeds import Stream, generator
 from neurosim_ep.ep.signal_kinds import SignalKind
@@ -119,6 +119,24 @@ class Signals(nn.Module):
             return value
         channels, *positions = self.shapes[layer]
         return value.unflatten(1, (*positions, channels)).movedim(-1, 1)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What pushes layers besides the loss of the output: the errors of ``signals``, with the weight ``alpha`` (α), for
+    which a ``teacher`` shows activations (B, *shape) of every layer whose signal is a teacher's.
+    """
+
+    signals: Signals | None = None
+    alpha: float = 1.0
+    teacher: Mapping[int, Tensor] | None = None
+
+    def objective(self, network: Network, x: Tensor, y: Tensor) -> Objective:
+        """The loss of images x (B, C, H, W) with class indices y (B,)."""
+        return Objective(one_hot(y, network.num_classes, x), self.signals, self.alpha, self.teacher)
+
+
+NO_ERRORS = Errors()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import NO_ERRORS, Errors
 from neurosim_ep.errors import UsageError
 
 
@@ -16,22 +16,21 @@ def check_inputs(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    signals: Signals | None = None,
-    teacher: Mapping[int, Tensor] | None = None,
+    errors: Errors = NO_ERRORS,
     states: Sequence[Tensor] | None = None,
 ) -> None:
-    """Raise :class:`UsageError` where images x (B, C, H, W), labels y (B,), signals, what a teacher shows or the states
+    """Raise :class:`UsageError` where images x (B, C, H, W), labels y (B,), what ``errors`` are made of or the states
     to start from, (B, *shape) by layer, do not fit ``network``. The order of their values in memory does not matter.
     """
     shapes = network.state_shapes
     if states is not None and len(states) != len(shapes):
         raise UsageError(f"states: {len(states)} tensors for a network of {len(shapes)} layers; give one per layer")
     wanted = {"x": (x, network.image_shape)}
-    for name, given in (("states", dict(enumerate(states or ()))), ("teacher", teacher or {})):
+    for name, given in (("states", dict(enumerate(states or ()))), ("teacher", errors.teacher or {})):
         wanted |= {f"{name}[{layer}]": (value, shapes[layer]) for layer, value in given.items() if layer < len(shapes)}
     tensors = {"network": network.connections[0].weight} | {name: value for name, (value, _) in wanted.items()}
-    if signals is not None and signals.matrices:
-        tensors["signals"] = next(signals.parameters())
+    if errors.signals is not None and errors.signals.matrices:
+        tensors["signals"] = next(errors.signals.parameters())
     placed = tensors if y is None else tensors | {"y": y}
     _check_same({name: value.dtype for name, value in tensors.items()}, "of one format; use .float() or .double()")
     _check_same({name: value.device for name, value in placed.items()}, "on one device; use .to(device)")

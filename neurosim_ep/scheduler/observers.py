@@ -32,6 +32,11 @@ class Observer:
         argmax that ``pre`` gives (``routing``: None unless max-pooled).
         """
 
+    def product(self, connection: int, pre: Tensor, routed: Tensor) -> None:
+        """The synapses of ``connection`` add up the outer product of ``pre`` (B, *in_shape) and ``routed``
+        (B, *pre_pool_shape): once per contrasted end, or twice per nudge tick with the stdp rule.
+        """
+
     def end(self, relaxing: RelaxationState) -> None:
         """The tick is over: layers in ``relaxing.fresh`` were updated in it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from neurosim_ep.ep.feedback import Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import OuterProduct
-from neurosim_ep.ep.signals import Objective, Signals, matrix_gradient
+from neurosim_ep.ep.signals import NO_ERRORS, Errors, matrix_gradient
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import RULES
@@ -33,6 +33,44 @@ NUDGES: dict[str, tuple[tuple[Phase, float], ...]] = {
     "one_sided_minus": ((Phase.NUDGE_MINUS, -1.0),),
 }
 """Nudge phases of each kind of nudging, with the sign of β; phases of one kind run as one batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    """The phases of equilibrium propagation, and what the synapses make of them.
+
+    ``free_steps``: ticks of the free phase. ``nudge_steps``: ticks of the nudge phases, which start at its end and run
+    side by side. ``beta``: β > 0, how strongly the errors push. ``nudging``: a key of :data:`NUDGES`. ``rule``: name of
+    a :class:`~neurosim_ep.scheduler.rules.LocalRule`, "contrastive", "stdp" or another package's. ``feedback``: γ, gain
+    of what layers pass down, or one per depth, 0 to 10. ``nudge_feedback``: κ > 0, gain of what the nudge displaces, or
+    one per depth; None: γ. ``schedule``: how the ticks are computed; every sample, every tick, all layers at once by
+    default.
+
+    Raises :class:`UsageError` for another rule or nudging, and for β <= 0.
+    """
+
+    free_steps: int
+    nudge_steps: int
+    beta: float
+    nudging: str = "three_phase"
+    rule: str = "contrastive"
+    feedback: Gains = 1.0
+    nudge_feedback: Gains | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        local_rules = [name for name in RULES.names() if RULES[name].nudges]
+        for name, value, allowed in (("rule", self.rule, local_rules), ("nudging", self.nudging, NUDGES)):
+            if value not in allowed:
+                raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; use one of them")
+        if not self.beta > 0:
+            rule = "must be greater than 0; the sign of the nudge is chosen by nudging"
+            raise UsageError(f"beta = {self.beta:g}: {rule}")
+
+    def nudged(self, x: Tensor) -> tuple[tuple[Phase, ...], Tensor]:
+        """The nudge phases of images x (B, C, H, W), and the sign of β in each of their rows (phases · B,)."""
+        phases, signs = zip(*NUDGES[self.nudging], strict=True)
+        return phases, per_row(signs, len(x), x)
 
 
 @dataclass(frozen=True)
@@ -208,23 +246,12 @@ def ep_gradients(
     network: Network,
     x: Tensor,
     y: Tensor,
+    phases: Phases,
+    errors: Errors = NO_ERRORS,
     *,
-    free_steps: int,
-    nudge_steps: int,
-    beta: float,
-    signals: Signals | None = None,
-    alpha: float = 1.0,
-    teacher: Mapping[int, Tensor] | None = None,
-    rule: str = "contrastive",
-    loss: str = "cross_entropy",
-    nudging: str = "three_phase",
-    feedback: Gains = 1.0,
-    nudge_feedback: Gains | None = None,
     states: Sequence[Tensor] | None = None,
-    schedule: Schedule | None = None,
     engine: Engine | None = None,
     observers: Sequence[Observer] = (),
-    on_product: OuterProduct | None = None,
 ) -> EPGradients:
     """Equilibrium-propagation gradient of the (augmented) loss at one batch (arXiv 2508.15989, Eq 12 and 15).
 
@@ -236,96 +263,86 @@ def ep_gradients(
         network: what :func:`~neurosim_ep.build_network` gives.
         x: images (B, C, H, W), normalised, in the number format and on the device of the network.
         y: class indices (B,), int64.
-        free_steps: ticks of the free phase.
-        nudge_steps: ticks of the nudge phases, which start at its end and run side by side.
-        beta: β > 0, how strongly the errors push.
-        signals: error signals of the layers, or None for the loss of the output alone.
-        alpha: α, the weight of the signals.
-        teacher: activations (B, *shape) by layer, of every layer whose signal is a teacher's.
-        rule: name of a :class:`~neurosim_ep.scheduler.rules.LocalRule`: "contrastive", "stdp" or another package's.
-        loss: the network's own, to be sure.
-        nudging: "three_phase", "one_sided_plus" or "one_sided_minus".
-        feedback: γ, gain of what layers pass down, or one per depth.
-        nudge_feedback: κ, gain of what the nudge displaces, or one per depth; None: γ.
+        phases: how long the network relaxes, how strongly it is nudged, and what its synapses make of that.
+        errors: what pushes layers besides the loss of the output.
         states: states (B, *shape) to start from, one for each layer; zeros by default.
-        schedule: how the ticks are computed; every sample, every tick, all layers at once by default.
-        engine: made for this network, a schedule and gains, and used instead of these; saves its preparation.
-        observers: are shown every tick of all phases.
-        on_product: is told of every outer product the synapses add up: one per contrasted end point, or two per nudge
-            tick with the stdp rule.
+        engine: made for this network, with the schedule and gains of ``phases``; saves its preparation.
+        observers: are shown every tick of all phases, and every outer product that the synapses add up.
 
     Returns:
         Gradients by parameter name (mean over the batch), and how every phase ended.
 
     Raises:
-        UsageError: an unknown rule or nudging, a loss the network was not built for, β <= 0, gains that are not 0 to 10
-            (κ above 0), so small that no error is left, or not the engine's, tensors that do not fit.
+        UsageError: gains so small that no error is left, or not the engine's; tensors that do not fit.
 
     >>> from neurosim_ep import build_network, load_scenario
     >>> network = build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0)
-    >>> phases = dict(free_steps=3, nudge_steps=1, beta=0.2, feedback=0.1, nudge_feedback=1.0)
-    >>> found = ep_gradients(network, torch.rand(4, 3, 16, 16), torch.arange(4), **phases, schedule=Schedule("sweep"))
+    >>> gains = dict(feedback=0.1, nudge_feedback=1.0)
+    >>> sweep = Phases(free_steps=3, nudge_steps=1, beta=0.2, schedule=Schedule("sweep"), **gains)
+    >>> found = ep_gradients(network, torch.rand(4, 3, 16, 16), torch.arange(4), sweep)
     >>> all(bool(gradient.any()) for gradient in found.grads.values())  # one sweep reaches every layer
     True
     """
-    _check(network, rule, loss, nudging)
-    if not beta > 0:
-        raise UsageError(f"beta = {beta:g}: must be greater than 0; the sign of the nudge is chosen by nudging")
-    check_inputs(network, x, y, signals=signals, teacher=teacher, states=states)
-    engine = engine_for(network, schedule, engine, feedback, nudge_feedback)
+    check_inputs(network, x, y, errors=errors, states=states)
+    engine = engine_for(network, phases.schedule, engine, phases.feedback, phases.nudge_feedback)
     engine.feedback.check_nudge()
     x = channels_last(x)
-    batch, onehot = x.shape[0], losses.one_hot(y, network.num_classes, x)
     input_drive, _ = network.input_drive(x)
-    free, senders = _free_phase(engine, input_drive, free_steps, states, observers)
-
-    phases, factors = zip(*NUDGES[nudging], strict=True)
-    sign = per_row(factors, batch, x)
-    nudge = Nudge(network, Objective(onehot, signals, alpha, teacher), sign * beta, engine.feedback)
-    synapses: LocalRule = RULES[rule](network, x, sign, engine.feedback, on_product)
+    free, senders = _free_phase(engine, input_drive, phases.free_steps, states, observers)
+    nudged_phases, sign = phases.nudged(x)
+    nudge = Nudge(network, errors.objective(network, x, y), sign * phases.beta, engine.feedback)
+    synapses: LocalRule = RULES[phases.rule](network, x, sign, engine.feedback, _telling(observers))
     watchers = [*observers, *synapses.observers]
-    nudged = relax_nudged(engine, input_drive, free.states, nudge, phases, nudge_steps, senders, watchers)
+    steps = phases.nudge_steps
+    nudged = relax_nudged(engine, input_drive, free.states, nudge, nudged_phases, steps, senders, watchers)
+    return _contrast(free, nudged, nudge, synapses, phases)
 
-    sides = (_split(layers, len(phases)) for layers in (nudged.received, nudged.states))
-    received, ends = (dict(zip(phases, of_phase, strict=True)) for of_phase in sides)
+
+def _contrast(free: Relaxation, nudged: Relaxation, nudge: Nudge, synapses: LocalRule, phases: Phases) -> EPGradients:
+    """What the ends of the free phase and of the nudge phases give."""
+    network, gains, kinds = nudge.network, nudge.feedback, [phase for phase, _ in NUDGES[phases.nudging]]
+    sides = (_split(layers, len(kinds)) for layers in (nudged.received, nudged.states))
+    received, ends = (dict(zip(kinds, of_phase, strict=True)) for of_phase in sides)
     high, low = (received.get(phase) or free.received for phase in (Phase.NUDGE_PLUS, Phase.NUDGE_MINUS))
-    scale, gains = 1 / (len(phases) * beta * batch), engine.feedback
+    scale = 1 / (phases.beta * len(nudge.onehot))
     grads = synapses.gradients(Ends(high, low, free.received, nudged.received), scale)
-    scales = [scale * gains.of_gradient(n) for n in range(len(network.connections))]
     logits = network.logits(free.received)
     return EPGradients(
-        grads=grads | _delta_rule(network, nudged.received, nudge, alpha),
+        grads=grads | _delta_rule(network, nudged.received, nudge),
         free=free.states,
-        loss=losses.output_loss(network, logits, onehot),
+        loss=losses.output_loss(network, logits, nudge.onehot[:: len(kinds)]),
         logits=logits,
         free_phase=free,
-        terms=Terms([(1, high), (-1, low)], free.received if gains.apart else None, scales),
+        terms=Terms(
+            [(1, high), (-1, low)],
+            free.received if gains.apart else None,
+            [scale * gains.of_gradient(n) for n in range(len(network.connections))],
+        ),
         plus=ends.get(Phase.NUDGE_PLUS),
         minus=ends.get(Phase.NUDGE_MINUS),
         nudge_phases=nudged,
     )
 
 
-def _delta_rule(network: Network, nudged: Sequence[Tensor], nudge: Nudge, alpha: float) -> dict[str, Tensor]:
+def _telling(observers: Sequence[Observer]) -> OuterProduct | None:
+    """What tells ``observers`` of outer products; None where nobody listens."""
+
+    def tell(connection: int, pre: Tensor, routed: Tensor) -> None:
+        for observer in observers:
+            observer.product(connection, pre, routed)
+
+    return tell if observers else None
+
+
+def _delta_rule(network: Network, nudged: Sequence[Tensor], nudge: Nudge) -> dict[str, Tensor]:
     """Gradients of the readout and of learned matrices at the ``nudged`` states (rows, *shape), mean over the rows."""
     mean = nudge.onehot.new_full((len(nudge.onehot),), 1 / len(nudge.onehot))
     grads: dict[str, Tensor] = {}
     if network.readout is not None:
         grads |= losses.readout_gradient(network, nudged[-1], nudge.onehot, mean)
     if nudge.signals is not None:
-        grads |= matrix_gradient(nudge.signals, nudged, nudge.targets, mean * alpha)
+        grads |= matrix_gradient(nudge.signals, nudged, nudge.targets, mean * nudge.alpha)
     return grads
-
-
-def _check(network: Network, rule: str, loss: str, nudging: str) -> None:
-    for name, value, allowed in (
-        ("rule", rule, [name for name in RULES.names() if RULES[name].nudges]),
-        ("nudging", nudging, tuple(NUDGES)),
-        ("loss", loss, (network.loss,)),
-    ):
-        if value not in allowed:
-            remedy = "build the network with network.loss set to it" if name == "loss" else "use one of them"
-            raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; {remedy}")
 
 
 def _split(states: Sequence[Tensor], copies: int) -> list[list[Tensor]]:

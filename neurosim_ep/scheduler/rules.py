@@ -6,7 +6,7 @@ Nothing here imports PyTorch when it is loaded, so that scenarios can be checked
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neurosim_ep.ep.feedback import Feedback
     from neurosim_ep.ep.network import Network
     from neurosim_ep.ep.plasticity import OuterProduct
-    from neurosim_ep.ep.signals import Signals
+    from neurosim_ep.ep.signals import Errors
     from neurosim_ep.scenario.schema import Scenario
     from neurosim_ep.scheduler.engine import Engine
     from neurosim_ep.scheduler.observers import Observer
@@ -30,21 +30,17 @@ Broken = Iterator[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Presented:
-    """A batch, and all that a rule may need: images ``x`` (B, C, H, W), labels ``y`` (B,), what a ``teacher`` shows
-    (B, *shape) by layer, the weight ``alpha`` of the ``signals``, the states to ``start`` from (None: zeros), and who
-    watches; ``on_product`` is to be told of every outer product the synapses add up.
+    """A batch, and all that a rule may need: images ``x`` (B, C, H, W), labels ``y`` (B,), the ``errors`` that push its
+    layers, the states to ``start`` from (None: zeros), and who watches.
     """
 
     scenario: Scenario
     engine: Engine
     x: Tensor
     y: Tensor
-    signals: Signals | None
-    alpha: float
-    teacher: Mapping[int, Tensor]
+    errors: Errors
     start: Sequence[Tensor] | None
     observers: Sequence[Observer]
-    on_product: OuterProduct | None
 
 
 class Rule(ABC):
@@ -113,14 +109,16 @@ class LocalRule(Rule):
     @classmethod
     def present(cls, given: Presented) -> Gradients:
         """All phases."""
-        from neurosim_ep.scheduler.presentation import ep_gradients
+        from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 
-        network, relaxation = given.engine.network, given.scenario.relaxation
+        relaxation = given.scenario.relaxation
+        phases = Phases(
+            free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps, beta=relaxation.beta,
+            nudging=relaxation.nudging, rule=cls.name,
+        )  # fmt: skip
         return ep_gradients(
-            network, given.x, given.y, free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps,
-            beta=relaxation.beta, signals=given.signals, alpha=given.alpha, teacher=given.teacher, rule=cls.name,
-            loss=network.loss, nudging=relaxation.nudging, states=given.start, engine=given.engine,
-            observers=given.observers, on_product=given.on_product,
+            given.engine.network, given.x, given.y, phases, given.errors,
+            states=given.start, engine=given.engine, observers=given.observers,
         )  # fmt: skip
 
 
@@ -184,11 +182,11 @@ class Bptt(Rule):
     @classmethod
     def present(cls, given: Presented) -> Gradients:
         """A free phase, and back through its last ticks."""
-        from neurosim_ep.scheduler.unrolled import bptt_gradients
+        from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients
 
+        unrolling = Unrolling(free_steps=given.scenario.relaxation.free_steps, steps=given.scenario.bptt_steps)
         return bptt_gradients(
-            given.engine.network, given.x, given.y, free_steps=given.scenario.relaxation.free_steps,
-            steps=given.scenario.bptt_steps, signals=given.signals, alpha=given.alpha, teacher=given.teacher,
+            given.engine.network, given.x, given.y, unrolling, given.errors,
             states=given.start, engine=given.engine, observers=given.observers,
         )  # fmt: skip
 

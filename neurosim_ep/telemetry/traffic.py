@@ -60,6 +60,10 @@ class TrafficObserver(Observer):
         routed_sent = one.route(relaxing.senders.sent(one.target, relaxing.rows), routing)
         self.counter.transposed(self.network.number[edge], relaxing.phases, active, routed_sent)
 
+    def product(self, connection: int, pre: Tensor, routed: Tensor) -> None:
+        """Count what is added up."""
+        self.counter.update(connection, pre, routed)
+
     def end(self, relaxing: RelaxationState) -> None:
         """Count the layers that were updated, and the samples of which that was needed."""
         for layer in relaxing.fresh:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
@@ -63,8 +64,8 @@ class Step:
         rule: type[Rule] = RULES[self.scenario.plasticity.rule]
         return rule.present(
             Presented(
-                self.scenario, self.engine, batch.x, batch.y, self.model.signals, alpha, batch.teacher, start,
-                [*observers, *counting], None if counter is None else counter.update,
+                self.scenario, self.engine, batch.x, batch.y, Errors(self.model.signals, alpha, batch.teacher), start,
+                [*observers, *counting],
             )
         )  # fmt: skip
 

@@ -24,13 +24,13 @@ from neurosim_ep.diagnosis.tiles import TileFigures
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
-from neurosim_ep.ep.signals import Objective
+from neurosim_ep.ep.signals import Errors, Objective
 from neurosim_ep.errors import UsageError
 from neurosim_ep.record.whole_folder import replaced_folder
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.run import run
 
@@ -198,8 +198,8 @@ def test_nudges_and_gradients_are_those_of_whole_presentations(policy: str) -> N
     found = biases(engine, x, free, ends, 0.3)
     whole = {
         nudging: ep_gradients(
-            network, x, y, free_steps=12, nudge_steps=6, beta=0.3, signals=signals, alpha=0.7, nudging=nudging,
-            schedule=schedule,
+            network, x, y, Phases(free_steps=12, nudge_steps=6, beta=0.3, nudging=nudging, schedule=schedule),
+            Errors(signals, alpha=0.7),
         )
         for nudging in ("three_phase", "one_sided_plus", "one_sided_minus")
     }  # fmt: skip

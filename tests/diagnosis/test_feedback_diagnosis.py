@@ -18,9 +18,10 @@ from neurosim_ep.diagnosis.gdu import Setting, check_updates
 from neurosim_ep.diagnosis.lipschitz import Linearisation, power_iteration
 from neurosim_ep.ep import bptt
 from neurosim_ep.ep.feedback import Feedback
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scheduler.presentation import free_phase
-from neurosim_ep.scheduler.unrolled import bptt_gradients
+from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients
 
 GAINS = (
     "scheduler.policy=sweep", "relaxation.free_steps=3", "relaxation.nudge_steps=1", "relaxation.feedback=0.1",
@@ -42,8 +43,8 @@ def test_bptt_far_enough_back_is_the_gradient_through_the_fixed_point() -> None:
     network = signed_network(residual_section(), "tanh", 3)
     signals, inputs = double_signals(network, [1, 3]), batch(network, 4, 1)
     found = bptt_gradients(
-        network, *inputs, free_steps=300, steps=120, signals=signals, alpha=0.5, feedback=0.2
-    )  # fmt: skip
+        network, *inputs, Unrolling(free_steps=300, steps=120, feedback=0.2), Errors(signals, alpha=0.5)
+    )
     exact = exact_gradients(network, inputs, found.free, 0.2, signals)
     for name, grad in exact.items():
         torch.testing.assert_close(found.grads[name], grad, rtol=1e-6, atol=1e-10)

@@ -15,8 +15,8 @@ from neurosim_ep.cli import main
 from neurosim_ep.diagnosis.gdu import SIDES, Gdu, Setting, check_updates, relative_rmse, sign_errors
 from neurosim_ep.ep.network import Network
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.scheduler.presentation import ep_gradients
-from neurosim_ep.scheduler.unrolled import bptt_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
+from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients
 from neurosim_ep.train.run import run
 
 TINY = (
@@ -79,8 +79,8 @@ def test_the_ticks_add_up_to_the_gradients_of_training() -> None:
     network = vgg_like("max", "hard_sigmoid")
     x, y = batch(network, 3, 1)
     found = check_updates(network, x, y, Setting(30, 6, 0.3))
-    by_ep = ep_gradients(network, x, y, free_steps=30, nudge_steps=6, beta=0.3).grads
-    by_bptt = bptt_gradients(network, x, y, free_steps=30, steps=6).grads
+    by_ep = ep_gradients(network, x, y, Phases(free_steps=30, nudge_steps=6, beta=0.3)).grads
+    by_bptt = bptt_gradients(network, x, y, Unrolling(free_steps=30, steps=6)).grads
     for row in found.ticks:
         if (row["tick"], row["side"]) == (5, "symmetric"):
             name = f"connections.{row['layer']}.weight"

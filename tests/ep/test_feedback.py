@@ -20,6 +20,7 @@ from gains import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from nets import batch, conv, custom, double_network, double_signals, graphs, linear, random_states, sections
+from presentations import by_name
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
@@ -31,7 +32,7 @@ from neurosim_ep.scenario.topology import two_colours
 from neurosim_ep.scheduler import engine as engines
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.kernels import PackedKernel
-from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.train.inspect import inspect_scenario
 from neurosim_ep.train.trainer import Trainer
@@ -44,7 +45,7 @@ def relative_error(ours: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
 
 def present(network: Network, inputs: Inputs, policy: str, **options: Any) -> dict[str, Tensor]:
     options = {"free_steps": 400, "nudge_steps": 200, "beta": 1e-3, "alpha": 0.5, **options}
-    return ep_gradients(network, *inputs, loss=network.loss, schedule=Schedule(policy), **options).grads
+    return by_name(network, *inputs, schedule=Schedule(policy), **options).grads
 
 
 def policies_of(network: Network) -> list[str]:
@@ -128,9 +129,9 @@ def test_orders_of_update_and_forms_of_the_rule_agree_at_rest(
     start = free_phase(network, x, 300, feedback=gain)
     nudging = data.draw(st.sampled_from(["three_phase", "one_sided_plus", "one_sided_minus"]))
     results = [
-        ep_gradients(
-            network, x, y, free_steps=2, nudge_steps=300, beta=0.01, loss=network.loss, rule=rule, nudging=nudging,
-            feedback=gain, nudge_feedback=0.6, states=start.states, schedule=Schedule(policy),
+        by_name(
+            network, x, y, free_steps=2, nudge_steps=300, beta=0.01, rule=rule, nudging=nudging, feedback=gain,
+            nudge_feedback=0.6, states=start.states, schedule=Schedule(policy),
         )
         for policy, rule in (("synchronous", "contrastive"), (data.draw(st.sampled_from(policies_of(network))), "stdp"))
     ]  # fmt: skip
@@ -247,7 +248,7 @@ def test_reduced_precision_keeps_the_displacement(policy: str, monkeypatch: pyte
     network = build_network(section, 4, (3, 12, 12), 1)
     x, y = batch(network, 8)
     exact, rounded = (
-        ep_gradients(
+        by_name(
             network, x.float(), y, free_steps=20, nudge_steps=4, beta=0.1, feedback=0.2, nudge_feedback=1.0,
             schedule=Schedule(policy, precision=precision),
         ).grads

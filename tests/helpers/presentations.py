@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import torch
 from nets import conv, custom, linear
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+from neurosim_ep.ep.signals import Errors
+from neurosim_ep.scheduler.presentation import EPGradients, Phases, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 
 POLICIES = ("synchronous", "alternating", "sweep", "event")
@@ -27,5 +31,17 @@ def images(samples: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Te
     return x.to(dtype), torch.arange(samples) % 4
 
 
-def present(network: Network, x: Tensor, y: Tensor, schedule: Schedule, **options: object) -> EPGradients:
-    return ep_gradients(network, x, y, free_steps=80, nudge_steps=20, beta=0.2, schedule=schedule, **options)  # type: ignore[arg-type]
+def present(network: Network, x: Tensor, y: Tensor, schedule: Schedule, **options: Any) -> EPGradients:
+    return by_name(network, x, y, free_steps=80, nudge_steps=20, beta=0.2, schedule=schedule, **options)
+
+
+def by_name(network: Network, x: Tensor, y: Tensor, **options: Any) -> EPGradients:
+    """``ep_gradients`` with the fields of its phases and errors as options."""
+    phases, errors = (
+        {name: options.pop(name) for name in _names(kind) if name in options} for kind in (Phases, Errors)
+    )
+    return ep_gradients(network, x, y, Phases(**phases), Errors(**errors), **options)
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]

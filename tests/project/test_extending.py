@@ -15,7 +15,7 @@ from nets import conv, custom, linear
 from synthetic_run import synthetic_run
 from tiny_run import tiny_run
 
-from neurosim_ep import ep_gradients
+from neurosim_ep import Phases, ep_gradients
 from neurosim_ep.analysis.groups import grouped
 from neurosim_ep.analysis.load import open_runs
 from neurosim_ep.cli import main
@@ -46,14 +46,16 @@ def test_a_learning_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         network = build_network(section, 3, (2, 6, 6), seed=0)
         x, y = torch.rand(4, 2, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(4) % 3
         phases = {"free_steps": 4, "nudge_steps": 2, "beta": 0.5}
-        ours, plain = (ep_gradients(network, x, y, rule=rule, **phases).grads for rule in ("signs", "contrastive"))
+        ours, plain = (
+            ep_gradients(network, x, y, Phases(rule=rule, **phases)).grads for rule in ("signs", "contrastive")
+        )
         out = tiny_run(tmp_path / "run", *FEW, "plasticity.rule=signs")
     for name, grad in plain.items():
         expected = grad.sign() * grad.abs().mean() if name.startswith("connections") else grad
         torch.testing.assert_close(ours[name], expected)
     assert pd.read_csv(out / "layers.csv")["norm_dW"].gt(0).all() and (out / "traffic.h5").exists()
     with pytest.raises(UsageError, match="rule = 'signs': must be 'contrastive' or 'stdp'"):
-        ep_gradients(network, x, y, rule="signs", **phases)
+        ep_gradients(network, x, y, Phases(rule="signs", **phases))
     with pytest.raises(ScenarioError, match='"signs": must be one of "contrastive", "stdp", "bptt", "backprop"'):
         load_scenario("smoke", ("plasticity.rule=signs",))
 

@@ -184,7 +184,7 @@ def test_how_they_show(opened: ns.RunReader, run_dir: Path) -> None:
     assert "<td" in opened.network._repr_html_()
     assert repr(opened.data).startswith("<images 3x32x32 of 10 classes: 40 for training, 20 for tests; textures")
     phases: dict[str, Any] = {"free_steps": 2, "nudge_steps": 1, "beta": 0.2}
-    found = ns.ep_gradients(opened.network, torch.zeros(2, 3, 32, 32), torch.arange(2), **phases)
+    found = ns.ep_gradients(opened.network, torch.zeros(2, 3, 32, 32), torch.arange(2), ns.Phases(**phases))
     assert repr(found).startswith("<EPGradients of 2 samples: loss 2.") and "8 gradients, 3 layers" in repr(found)
 
 

@@ -14,7 +14,7 @@ from nets import batch, conv, custom, double_network, graphs, linear, sections
 from tiny_run import InterruptingReporter
 from torch import Tensor, nn
 
-from neurosim_ep import Schedule, backprop_gradients, ep_gradients
+from neurosim_ep import Phases, Schedule, backprop_gradients, ep_gradients
 from neurosim_ep.cli import main
 from neurosim_ep.ep import losses
 from neurosim_ep.ep.feedforward import feed_forward
@@ -109,7 +109,10 @@ def test_ep_without_feedback_at_rest_comes_to_it_with_a_smaller_nudge() -> None:
     schedule, distances = Schedule("sweep"), []
     for beta in (0.02, 0.01):
         found = ep_gradients(
-            network, x, y, free_steps=1, nudge_steps=1, beta=beta, feedback=0.0, nudge_feedback=1.0, schedule=schedule
+            network,
+            x,
+            y,
+            Phases(free_steps=1, nudge_steps=1, beta=beta, feedback=0.0, nudge_feedback=1.0, schedule=schedule),
         ).grads
         distances.append(max(float((found[name] - value).norm() / value.norm()) for name, value in exact.items()))
     assert distances[1] < 1e-4

@@ -24,6 +24,7 @@ from nets import (
 from oracles import bptt_gradients as unrolled_gradients
 
 from neurosim_ep.ep import bptt
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.errors import RunInterrupted, UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.progress import QuietReporter
@@ -33,7 +34,7 @@ from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.observers import ResidualObserver
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
-from neurosim_ep.scheduler.unrolled import bptt_gradients, recorded_free_phase
+from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients, recorded_free_phase
 from neurosim_ep.train.resume import resume
 from neurosim_ep.train.run import run
 
@@ -62,7 +63,12 @@ def test_the_sum_over_ticks_is_autograd_of_the_unrolled_graph(
     (x, y), states = batch(network, 3, seed), random_states(network, 3, seed)
     teacher = random_teacher(signals, 3, seed)
     ours = bptt_gradients(
-        network, x, y, free_steps=steps, steps=steps, signals=signals, alpha=0.7, teacher=teacher, states=states
+        network,
+        x,
+        y,
+        Unrolling(free_steps=steps, steps=steps),
+        Errors(signals, alpha=0.7, teacher=teacher),
+        states=states,
     ).grads
     exact = unrolled_gradients(network, x, y, states, steps, signals, 0.7, teacher, outside=True)
     learned = set() if signals is None else {f"signals.{signals.matrix_name(layer)}" for layer in signals.learned}
@@ -83,7 +89,7 @@ def pooled_network(loss: str = "cross_entropy") -> NetworkSection:
 def test_only_the_last_ticks_are_gone_back_through(loss: str) -> None:
     network = double_network(pooled_network(loss), seed=2)
     x, y = batch(network, 4, 1)
-    found = bptt_gradients(network, x, y, free_steps=9, steps=3)
+    found = bptt_gradients(network, x, y, Unrolling(free_steps=9, steps=3))
     exact = unrolled_gradients(network, x, y, free_phase(network, x, 6).states, 3)
     for name, gradient in exact.items():
         torch.testing.assert_close(found.grads[name], gradient, rtol=1e-10, atol=1e-14)
@@ -119,7 +125,7 @@ def test_what_cannot_be_gone_back_through_is_refused(schedule: Schedule, steps: 
     network = double_network(pooled_network()).float()
     x, y = batch(network, 2)
     with pytest.raises(UsageError, match=said):
-        bptt_gradients(network, x.float(), y, free_steps=4, steps=steps, engine=Engine(network, schedule))
+        bptt_gradients(network, x.float(), y, Unrolling(free_steps=4, steps=steps), engine=Engine(network, schedule))
 
 
 def tiny(*overrides: str) -> Scenario:

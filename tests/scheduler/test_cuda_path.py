@@ -13,7 +13,7 @@ import torch
 from chips import counter_of
 from cuda_stand_ins import Waits, capturing
 from nets import double_signals
-from presentations import POLICIES, deep_network, images, present
+from presentations import POLICIES, by_name, deep_network, images, present
 from torch import Tensor
 
 from neurosim_ep.ep.arithmetic import tf32
@@ -28,7 +28,7 @@ from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.graphs import BlockGraphs
 from neurosim_ep.scheduler.kernels import supported_precision
 from neurosim_ep.scheduler.observers import ResidualObserver
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import EPGradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion, StoppingCriterion
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
@@ -37,7 +37,7 @@ from neurosim_ep.telemetry.traffic import TrafficObserver
 
 
 def on(engine: Engine, x: Tensor, y: Tensor, **options: Any) -> EPGradients:
-    return ep_gradients(engine.network, x, y, free_steps=80, nudge_steps=20, beta=0.2, engine=engine, **options)
+    return by_name(engine.network, x, y, free_steps=80, nudge_steps=20, beta=0.2, engine=engine, **options)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -108,7 +108,7 @@ def test_a_sample_found_at_rest_is_settled_whatever_it_does_then() -> None:
 def recorded(engine: Engine, x: Tensor, y: Tensor) -> tuple[TileCounts, ResidualObserver, EPGradients]:
     network = engine.network
     counter, residual = counter_of(network), ResidualObserver()
-    result = on(engine, x, y, observers=[residual, TrafficObserver(network, counter, x)], on_product=counter.update)
+    result = on(engine, x, y, observers=[residual, TrafficObserver(network, counter, x)])
     return counter.result(len(y)), residual, result
 
 

@@ -16,7 +16,7 @@ from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.fused.check import passes_agree, trusted_passes
 from neurosim_ep.scheduler.fused.passes import FusedPasses
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.rows import memory_rows
 from neurosim_ep.scheduler.schedule import Schedule
 
@@ -195,7 +195,9 @@ def test_a_presentation_is_the_same_bit_for_bit(passes: FusedPasses, policy: str
         engine = Engine(network, schedule)
         engine.fused, engine.graphs = fused, None
         results.append(
-            ep_gradients(network.to(DEVICE), x.float(), y, free_steps=24, nudge_steps=8, beta=0.5, engine=engine)
+            ep_gradients(
+                network.to(DEVICE), x.float(), y, Phases(free_steps=24, nudge_steps=8, beta=0.5), engine=engine
+            )
         )
     plain, fused = results
     for one, other in zip([*plain.free, *plain.plus], [*fused.free, *fused.plus], strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +23,13 @@ from nets import (
     sections,
 )
 from oracles import bptt_gradients
+from presentations import by_name
 
 from neurosim_ep.ep.network import Network
-from neurosim_ep.ep.signals import Signals
+from neurosim_ep.ep.signals import Errors, Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.schema import EdgeSpec, NetworkSection
-from neurosim_ep.scheduler.presentation import ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients, free_phase
 
 
 @settings(max_examples=25, deadline=None)
@@ -43,16 +45,7 @@ def test_stdp_equals_contrastive(section: NetworkSection, seed: int, nudging: st
     x, y = batch(network, 3, seed)
     results = [
         ep_gradients(
-            network,
-            x,
-            y,
-            free_steps=6,
-            nudge_steps=5,
-            beta=0.3,
-            signals=signals,
-            rule=rule,
-            nudging=nudging,
-            loss=network.loss,
+            network, x, y, Phases(free_steps=6, nudge_steps=5, beta=0.3, rule=rule, nudging=nudging), Errors(signals)
         )
         for rule in ("contrastive", "stdp")
     ]
@@ -116,16 +109,7 @@ def _relative_error(
     nudging: str,
 ) -> float:
     ours = ep_gradients(
-        network,
-        x,
-        y,
-        free_steps=400,
-        nudge_steps=12,
-        beta=beta,
-        signals=signals,
-        alpha=0.5,
-        loss=network.loss,
-        nudging=nudging,
+        network, x, y, Phases(free_steps=400, nudge_steps=12, beta=beta, nudging=nudging), Errors(signals, alpha=0.5)
     ).grads
     difference = torch.cat([(ours[name] - grad).flatten() for name, grad in oracle.items()])
     return float(difference.norm() / torch.cat([grad.flatten() for grad in oracle.values()]).norm())
@@ -136,8 +120,8 @@ def test_alpha_follows_the_sign_of_beta() -> None:
     network = smooth_network("cross_entropy")
     signals = double_signals(network, [0])
     x, y = batch(network, 4)
-    alone = ep_gradients(network, x, y, free_steps=60, nudge_steps=8, beta=0.1)
-    together = ep_gradients(network, x, y, free_steps=60, nudge_steps=8, beta=0.1, signals=signals)
+    alone = ep_gradients(network, x, y, Phases(free_steps=60, nudge_steps=8, beta=0.1))
+    together = ep_gradients(network, x, y, Phases(free_steps=60, nudge_steps=8, beta=0.1), Errors(signals))
 
     def first_layer_difference(result: object) -> float:
         return float((result.plus[0] - result.minus[0]).abs().mean())  # type: ignore[attr-defined]
@@ -148,11 +132,11 @@ def test_alpha_follows_the_sign_of_beta() -> None:
 def test_phases_start_from_the_free_state_and_leave_it_alone() -> None:
     network = smooth_network("cross_entropy")
     x, y = batch(network, 3)
-    result = ep_gradients(network, x, y, free_steps=30, nudge_steps=4, beta=0.2)
+    result = ep_gradients(network, x, y, Phases(free_steps=30, nudge_steps=4, beta=0.2))
     for ours, alone in zip(result.free, free_phase(network, x, 30).states, strict=True):
         assert torch.equal(ours, alone)
     assert result.residual.shape == (3,)
-    one_sided = ep_gradients(network, x, y, free_steps=30, nudge_steps=4, beta=0.2, nudging="one_sided_minus")
+    one_sided = ep_gradients(network, x, y, Phases(free_steps=30, nudge_steps=4, beta=0.2, nudging="one_sided_minus"))
     assert one_sided.plus is None
     assert one_sided.minus is not None and result.minus is not None
     for alone, together in zip(one_sided.minus, result.minus, strict=True):
@@ -160,33 +144,23 @@ def test_phases_start_from_the_free_state_and_leave_it_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "names"),
+    ("argument", "value", "told"),
     [
         ("rule", "hebbian", "'contrastive' or 'stdp'"),
         ("nudging", "both", "'three_phase'"),
-        ("loss", "squared_error", "network.loss"),
+        *(("beta", beta, "must be greater than 0") for beta in (0.0, -0.5, float("nan"))),
     ],
 )
-def test_unknown_choices_are_refused(argument: str, value: str, names: str) -> None:
-    network = smooth_network("cross_entropy")
-    x, y = batch(network, 2)
-    with pytest.raises(UsageError, match=names):
-        ep_gradients(network, x, y, free_steps=2, nudge_steps=2, beta=0.1, **{argument: value})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("beta", [0.0, -0.5, float("nan")])
-def test_beta_must_be_positive(beta: float) -> None:
-    network = smooth_network("cross_entropy")
-    x, y = batch(network, 2)
-    with pytest.raises(UsageError, match="must be greater than 0"):
-        ep_gradients(network, x, y, free_steps=2, nudge_steps=2, beta=beta)
+def test_phases_there_are_not_are_refused(argument: str, value: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Phases(**{"free_steps": 2, "nudge_steps": 2, "beta": 0.1, argument: value})
 
 
 def test_mixed_number_formats_are_refused() -> None:
     network = smooth_network("cross_entropy")
     x, y = batch(network, 2)
     with pytest.raises(UsageError, match=r"network torch\.float64, x torch\.float32: must all be of one format"):
-        ep_gradients(network, x.float(), y, free_steps=2, nudge_steps=2, beta=0.1)
+        ep_gradients(network, x.float(), y, Phases(free_steps=2, nudge_steps=2, beta=0.1))
 
 
 def test_tensors_that_do_not_fit_the_network_are_refused() -> None:
@@ -208,6 +182,6 @@ def test_tensors_that_do_not_fit_the_network_are_refused() -> None:
     ):
         given = {"x": x, "y": y, "signals": signals, "states": states, "teacher": teacher, **change}
         with pytest.raises(UsageError, match=told):
-            ep_gradients(network, free_steps=2, nudge_steps=2, beta=0.1, **given)  # type: ignore[arg-type]
+            by_name(network, **given, free_steps=2, nudge_steps=2, beta=0.1)
     with pytest.raises(UsageError, match=r"x torch\.float32"):
         free_phase(network, x.float(), 2)

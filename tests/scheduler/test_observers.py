@@ -10,7 +10,7 @@ from torch import Tensor
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.observers import Observer, ResidualObserver
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -36,7 +36,9 @@ def small_network() -> Network:
 
 def present(network: Network, x: Tensor, *observers: Observer, threshold: float = 0.0) -> None:
     y, schedule = torch.tensor([0, 1, 2]), Schedule(thresholds=threshold)
-    ep_gradients(network, x, y, free_steps=FREE, nudge_steps=NUDGE, beta=0.5, schedule=schedule, observers=observers)
+    ep_gradients(
+        network, x, y, Phases(free_steps=FREE, nudge_steps=NUDGE, beta=0.5, schedule=schedule), observers=observers
+    )
 
 
 def images() -> Tensor:

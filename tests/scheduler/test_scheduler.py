@@ -11,11 +11,12 @@ from presentations import POLICIES, deep_network, images, present
 from torch import Tensor
 
 from neurosim_ep.ep.network import Network, build_network, channels_last
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scheduler.engine import Engine, Relaxation
 from neurosim_ep.scheduler.kernels import make_kernels, supported_precision
 from neurosim_ep.scheduler.observers import Observer
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients, free_phase
+from neurosim_ep.scheduler.presentation import EPGradients, Phases, ep_gradients, free_phase
 from neurosim_ep.scheduler.quiescence import Motion
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.schedule import Schedule
@@ -59,8 +60,9 @@ def test_event_policy_with_threshold_zero_is_synchronous(
     both = {"tolerance": tolerance, "nudge_tolerance": 10 * tolerance}
     results = [
         ep_gradients(
-            network, x.float(), y, free_steps=12, nudge_steps=6, beta=0.3, signals=signals.float(), rule=rule,
-            loss=network.loss, schedule=Schedule(policy, **both),
+            network, x.float(), y,
+            Phases(free_steps=12, nudge_steps=6, beta=0.3, rule=rule, schedule=Schedule(policy, **both)),
+            Errors(signals.float()),
         )
         for policy in ("synchronous", "event")
     ]  # fmt: skip
@@ -89,9 +91,17 @@ def test_receivers_are_never_off_by_more_than_the_threshold(
                 checked.append(float(error.max()))
 
     ep_gradients(
-        network, x, y, free_steps=10, nudge_steps=6, beta=0.3, loss=network.loss,
-        schedule=Schedule("event", tolerance, tolerance, thresholds=threshold), observers=[Checking()],
-    )  # fmt: skip
+        network,
+        x,
+        y,
+        Phases(
+            free_steps=10,
+            nudge_steps=6,
+            beta=0.3,
+            schedule=Schedule("event", tolerance, tolerance, thresholds=threshold),
+        ),
+        observers=[Checking()],
+    )
     assert checked
 
 
@@ -202,7 +212,7 @@ def test_oscillation_is_told_from_slowness() -> None:
 
 def test_a_sweep_takes_the_error_to_the_first_layer() -> None:
     network, (x, y) = deep_network("avg"), images(3)
-    result = ep_gradients(network, x, y, free_steps=60, nudge_steps=1, beta=0.2, schedule=Schedule("sweep"))
+    result = ep_gradients(network, x, y, Phases(free_steps=60, nudge_steps=1, beta=0.2, schedule=Schedule("sweep")))
     assert result.plus is not None and result.minus is not None
     assert float((result.plus[0] - result.minus[0]).abs().max()) > 1e-9
 
@@ -214,9 +224,16 @@ def test_the_error_reaches_the_first_layer_in_as_many_ticks_as_there_are_layers(
     network, (x, y) = build_network(section, 4, (3, 12, 12), seed=5).double(), images(3)
     for ticks, reached in ((layers - 1, False), (layers, True)):
         result = ep_gradients(
-            network, x, y, free_steps=200, nudge_steps=2 * (ticks // 2) if policy == "alternating" else ticks,
-            beta=0.2, schedule=Schedule(policy),
-        )  # fmt: skip
+            network,
+            x,
+            y,
+            Phases(
+                free_steps=200,
+                nudge_steps=2 * (ticks // 2) if policy == "alternating" else ticks,
+                beta=0.2,
+                schedule=Schedule(policy),
+            ),
+        )
         if policy == "alternating" and ticks % 2:
             continue  # its phases have an even number of ticks
         moved = (result.plus[0] - result.minus[0]).abs().max()  # type: ignore[index]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from presentations import POLICIES, deep_network, images
+from presentations import POLICIES, by_name, deep_network, images
 
 from neurosim_ep.ep.network import Network
 from neurosim_ep.scheduler import relaxation_state
 from neurosim_ep.scheduler.kernels import Kernel
-from neurosim_ep.scheduler.presentation import EPGradients, ep_gradients
+from neurosim_ep.scheduler.presentation import EPGradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.stillness import Stillness
 
@@ -21,7 +21,7 @@ GAINS: dict[str, dict[str, float]] = {"published": {}, "two gains": {"feedback":
 def present(network: Network, policy: str, gains: dict[str, float], **options: Any) -> EPGradients:
     x, y = images(4)
     phases = {"free_steps": 4, "nudge_steps": 2, "beta": 0.2} | gains | options
-    return ep_gradients(network, x, y, **phases, schedule=Schedule(policy, tolerance=0, nudge_tolerance=0))
+    return by_name(network, x, y, **phases, schedule=Schedule(policy, tolerance=0, nudge_tolerance=0))
 
 
 def knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, TileCounts
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import EdgeSpec, LayerSpec
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -110,9 +110,19 @@ def test_sweeps_equal_a_literal_loop(gains: tuple[float, float]) -> None:
     plan = plan_tiles([ConnectionGeometry.from_connection(edge) for edge in network.edges], ARRAY)
     counter, onehot = TileCounter(plan, "cpu"), one_hot(y, network.num_classes, x)
     result = ep_gradients(
-        network, x, y, free_steps=FREE, nudge_steps=NUDGE, beta=BETA, feedback=gains[0], nudge_feedback=gains[1],
-        schedule=Schedule("sweep", thresholds=THETA), observers=[TrafficObserver(network, counter, x)],
-    )  # fmt: skip
+        network,
+        x,
+        y,
+        Phases(
+            free_steps=FREE,
+            nudge_steps=NUDGE,
+            beta=BETA,
+            feedback=gains[0],
+            nudge_feedback=gains[1],
+            schedule=Schedule("sweep", thresholds=THETA),
+        ),
+        observers=[TrafficObserver(network, counter, x)],
+    )
     counts, literal = counter.result(SAMPLES), Literal(network, x, plan, gains)
     literal.phase("free", FREE, 0.0, onehot)
     start, last, sent, routing = literal.states, literal.last, literal.sent, literal.routing
@@ -148,10 +158,19 @@ def test_samples_that_leave_are_counted_no_longer(gains: tuple[float, float | No
     def counted(places: slice) -> TileCounts:
         counter = TileCounter(plan, "cpu")
         result = ep_gradients(
-            network, x[places], y[places], free_steps=40, nudge_steps=8, beta=BETA, feedback=gains[0],
-            nudge_feedback=gains[1], schedule=Schedule("sweep", 1e-3, 1e-2, check_every=1, thresholds=THETA),
+            network,
+            x[places],
+            y[places],
+            Phases(
+                free_steps=40,
+                nudge_steps=8,
+                beta=BETA,
+                feedback=gains[0],
+                nudge_feedback=gains[1],
+                schedule=Schedule("sweep", 1e-3, 1e-2, check_every=1, thresholds=THETA),
+            ),
             observers=[TrafficObserver(network, counter, x[places])],
-        )  # fmt: skip
+        )
         ticks.append(result.free_phase.ticks)
         return counter.result(len(y[places]))
 

@@ -25,7 +25,7 @@ from neurosim_ep.record.recost import recost
 from neurosim_ep.scenario.load import dump_scenario, load_scenario, parse_scenario
 from neurosim_ep.scenario.schema import HardwareSection, Scenario
 from neurosim_ep.scheduler.engine import Engine
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.traffic import TrafficObserver
@@ -254,10 +254,13 @@ def test_counted_conversions_are_those_that_were_made(
     schedule = Schedule(policy=policy, tolerance=tolerance, nudge_tolerance=min(tolerance * 3, 0.9), check_every=1)
     with tiles.calibrating(), tiles.counting():
         ep_gradients(
-            network, x, torch.tensor([0, 1, 2, 3, 0]), free_steps=12, nudge_steps=6, beta=0.5, nudging=nudging,
-            engine=Engine(network, schedule), observers=[TrafficObserver(network, counter, x)],
-            on_product=counter.update,
-        )  # fmt: skip
+            network,
+            x,
+            torch.tensor([0, 1, 2, 3, 0]),
+            Phases(free_steps=12, nudge_steps=6, beta=0.5, nudging=nudging),
+            engine=Engine(network, schedule),
+            observers=[TrafficObserver(network, counter, x)],
+        )
     counts = counter.result(5)
     serial = array.input_pulses if "dac_coding" in converters else 1
     for layer, tile in enumerate(tiles.arrays):

@@ -27,7 +27,7 @@ from neurosim_ep.hardware.model.file import load_hardware_model, read_model
 from neurosim_ep.record.recost import recost
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.scenario.schema import HardwareSection, NetworkSection
-from neurosim_ep.scheduler.presentation import ep_gradients
+from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.tiles.crossbar import FORWARD, TRANSPOSED, Circuit
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.tiles.network_tiles import make_tiles
@@ -126,7 +126,9 @@ def test_a_network_on_tiles_is_the_ideal_one_within_quantisation(activation: str
     apart = []
     for bits in (8, 14):
         ideal, real = on_tiles(activation, array, {"dac_bits": bits, "adc_bits": bits, "adc_range": "absmax"})
-        exact, found = (ep_gradients(one, x, y, free_steps=20, nudge_steps=8, beta=0.5) for one in (ideal, real))
+        exact, found = (
+            ep_gradients(one, x, y, Phases(free_steps=20, nudge_steps=8, beta=0.5)) for one in (ideal, real)
+        )
         assert (activation != "hard_tanh") or all(float(state.min()) < -0.1 for state in exact.free)
         assert exact.plus is not None and found.plus is not None
         pairs = zip([*exact.free, *exact.plus], [*found.free, *found.plus], strict=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from nets import batch, double_network
 
-from neurosim_ep import Schedule, backprop_gradients, ep_gradients
+from neurosim_ep import Phases, Schedule, backprop_gradients, ep_gradients
 from neurosim_ep.cli import main
 from neurosim_ep.ep.network import Network, build_network
 from neurosim_ep.errors import ScenarioError
@@ -65,9 +65,11 @@ def test_ep_with_one_sweep_points_where_backpropagation_does(preset: str) -> Non
     x, y = batch(network, 4, 0)
     exact = backprop_gradients(network, x, y).grads
     found = ep_gradients(
-        network, x, y, free_steps=1, nudge_steps=1, beta=1e-4, feedback=0.0, nudge_feedback=1.0,
-        schedule=Schedule("sweep"),
-    ).grads  # fmt: skip
+        network,
+        x,
+        y,
+        Phases(free_steps=1, nudge_steps=1, beta=1e-4, feedback=0.0, nudge_feedback=1.0, schedule=Schedule("sweep")),
+    ).grads
     for name, gradient in exact.items():
         assert float((found[name] - gradient).norm()) < 1e-3 * float(gradient.norm()), name
 
