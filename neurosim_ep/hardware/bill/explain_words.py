@@ -12,7 +12,7 @@ from neurosim_ep.hardware.bill.explain import Explained, Explanation, Ingredient
 from neurosim_ep.hardware.model.curves import Curve
 from neurosim_ep.hardware.model.file import ModelFile, numbers
 from neurosim_ep.hardware.model.quantities import Quantity
-from neurosim_ep.hardware.model.tables import Row, number_row
+from neurosim_ep.hardware.model.tables import Row, entry_row, number_entry
 from neurosim_ep.hardware.model.terms import Origin, Term, lift
 from neurosim_ep.units import format_si
 
@@ -32,7 +32,7 @@ class Told:
 
     @cached_property
     def _given(self) -> dict[str, Row]:
-        return {key: number_row(self.file, key, number) for key, number in self._numbers.items()}
+        return {key: entry_row(number_entry(self.file, key, number)) for key, number in self._numbers.items()}
 
     @cached_property
     def _numbers(self) -> dict[str, Quantity | Curve]:

@@ -7,6 +7,7 @@ unit is that of its type, its default that of the field.
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -103,9 +104,7 @@ class HardwareModel(Strict):
 
     def term(self, key: str) -> Term:
         """The number called ``key``, dotted, as a term of that name."""
-        part: Any = self
-        for name in key.split("."):
-            part = getattr(part, name)
+        part: Any = attrgetter(key)(self)
         return Term(part.value, key, Origin.MODEL, part.unit)
 
     def replacing(self, key: str, number: Quantity) -> HardwareModel:
