@@ -99,6 +99,7 @@ JoulePerBitMetre = QuantityIn[Literal["J/bit/m"]]
 Watt = QuantityIn[Literal["W"]]
 WattPerBit = QuantityIn[Literal["W/bit"]]
 WattPerSquareMetre = QuantityIn[Literal["W/m^2"]]
+CYCLE = Second.default(1e-9, "one cycle of a 1 GHz clock")
 
 
 class Fraction(Factor):
