@@ -21,7 +21,7 @@ from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.atomic import write_json
 from neurosim_ep.record.logs import write_table
 from neurosim_ep.record.rundir import versions
-from neurosim_ep.record.whole_folder import replaced_folder, unwritable
+from neurosim_ep.record.whole_folder import replaced_folder, writable
 from neurosim_ep.telemetry.evidence import Evidence
 from neurosim_ep.telemetry.verdict import judge
 
@@ -150,11 +150,9 @@ def diagnose(
 
 def _refuse_foreign(folder: Path) -> None:
     """Raise :class:`UsageError` when something else than a diagnosis is at ``folder``: it would be overwritten."""
-    try:
+    with writable(folder):
         if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder}: holds something else than a diagnosis; choose another --out, or move it away")
-    except OSError as problem:
-        raise unwritable(folder, problem) from problem
 
 
 def _diagnosis(run: Experiment, chosen: Samples, figures: Figures, folder: Path) -> Diagnosis:

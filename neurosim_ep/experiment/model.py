@@ -71,14 +71,7 @@ class Model:
 
     def memory(self, relaxation: RelaxationSection) -> pd.DataFrame:
         """On-chip memory for one sample, item by item, against BPTT over the phases of ``relaxation``."""
-        return memory_table(
-            self.plan,
-            self.hardware,
-            free_steps=relaxation.free_steps,
-            nudge_steps=relaxation.nudge_steps,
-            signals=self.signal_projections,
-            readout=self.readout_projection,
-        )
+        return memory_table(self._chip, free_steps=relaxation.free_steps, nudge_steps=relaxation.nudge_steps)
 
     def recording(self, counts: TileCounts) -> Recording:
         """``counts`` on the chip of this model."""
@@ -115,7 +108,7 @@ class Model:
 
     def area(self) -> pd.DataFrame:
         """Area of the chip, part by part."""
-        return area_table(self.plan, self.hardware, signals=self.signal_projections, readout=self.readout_projection)
+        return area_table(self._chip)
 
 
 def build_model(scenario: Scenario, num_classes: int, image_shape: tuple[int, ...]) -> Model:

@@ -86,7 +86,7 @@ def on_array(counts: TileCounts, plan: TilePlan, wanted: TilePlan) -> TileCounts
 
 def _write(found: Summary, file: ModelFile, out: Path) -> None:
     chip = found.recording.chip
-    area = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout)
+    area = area_table(chip)
     with new_folder(out) as folder:
         write_table(folder / "cost.csv", found.bill)
         write_table(folder / "area.csv", area)

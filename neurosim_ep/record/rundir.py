@@ -30,8 +30,9 @@ from typing import Any, Self
 
 from neurosim_ep import __version__
 from neurosim_ep.errors import CheckpointError, UsageError, require_version
-from neurosim_ep.record.atomic import json_bytes, write_atomic
+from neurosim_ep.record.atomic import json_bytes, write_atomic, write_json
 from neurosim_ep.record.lock import LOCK, folder_of, locked
+from neurosim_ep.record.whole_folder import writable
 from neurosim_ep.resources import read_json
 
 SCHEMA_VERSION = 1
@@ -58,7 +59,7 @@ class RunDirectory:
         Raises :class:`UsageError` when something is there already; an empty directory is taken over.
         """
         path = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}_{scenario_name}_{run_id}"
-        with _making(path):
+        with writable(path, "made"):
             if path.exists():
                 _require_empty(path)
         return path
@@ -72,7 +73,7 @@ class RunDirectory:
         it stays. Raises :class:`UsageError` where it cannot be made, is not empty or another command has it.
         """
         with ExitStack() as stack:
-            with _making(path):
+            with writable(path, "made"):
                 missing = [folder for folder in (path, *path.parents) if not folder.exists()]
                 path.mkdir(parents=True, exist_ok=True)
                 _require_empty(path)
@@ -102,7 +103,7 @@ class RunDirectory:
             "name": scenario_name,
             "started": iso_time(datetime.now(UTC)),
         }
-        write_atomic(self.run_json, json_bytes(document | fields))
+        write_json(self.run_json, document | fields)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -143,7 +144,7 @@ class RunDirectory:
 
     def update_run_json(self, **fields: Any) -> None:
         """Replace these fields of ``run.json`` and keep the others."""
-        write_atomic(self.run_json, json_bytes({**self.info(), **fields}))
+        write_json(self.run_json, {**self.info(), **fields})
 
     def settle(self, messages: Sequence[str], **fields: Any) -> None:
         """Say how the run ended, in ``run.log`` and ``run.json``, as well as the machine allows: where no new file
@@ -165,17 +166,6 @@ class RunDirectory:
         """Append ``message`` to ``run.log`` with the time."""
         with (self.path / "run.log").open("a", encoding="utf-8") as file:
             file.write(f"{iso_time(datetime.now(UTC))} {message}\n")
-
-
-@contextmanager
-def _making(path: Path) -> Iterator[None]:
-    """Raises :class:`UsageError` where the system refuses to make ``path``."""
-    try:
-        yield
-    except OSError as problem:
-        raise UsageError(
-            f"{path}: cannot be made ({problem.strerror}); choose a writable place with --out"
-        ) from problem
 
 
 def _require_empty(path: Path) -> None:

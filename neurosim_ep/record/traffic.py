@@ -237,11 +237,9 @@ def _recorded(file: h5py.File) -> Recorded:
     others = file["layers/identities"].asstr()[:] if "layers/identities" in file else []
     plan = plan_tiles(geometries, array, [_geometry(text) for text in others])
     counts = _counts(file, len(plan.tiles), len(file["batches/samples"]))
-    columns = {column: file[f"projections/{column}"][:].tolist() for column in Projection._fields}
+    columns = [file[f"projections/{column}"][:].tolist() for column in Projection._fields]
+    projections = [Projection(*values) for values in zip(*columns, strict=True)]
     roles = file["projections/role"].asstr()[:].tolist()
-    projections = [
-        Projection(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
-    ]
     signals = tuple(one for role, one in zip(roles, projections, strict=True) if role == "signal")
     readout = next((one for role, one in zip(roles, projections, strict=True) if role == "readout"), None)
     return Recorded(counts, plan, signals, readout)

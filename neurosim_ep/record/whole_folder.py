@@ -18,11 +18,9 @@ DOCUMENT = "export.json"
 
 def refuse_filled(out: Path, deed: str = "written") -> None:
     """Raise :class:`UsageError` when something is at ``out`` already; an empty folder may be taken over."""
-    try:
+    with writable(out, deed):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError(f"{out}: is not an empty folder; choose another --out, or move it away")
-    except OSError as problem:
-        raise unwritable(out, problem, deed) from problem
 
 
 @contextmanager
@@ -41,7 +39,7 @@ def replaced_folder(out: Path, deed: str = "written") -> Iterator[Path]:
     attempt. Raises :class:`UsageError`, that the folder cannot be ``deed``, where the system refuses.
     """
     place = out.resolve()
-    try:
+    with writable(out, deed):
         with suppress(FileExistsError):
             place.parent.mkdir(parents=True)
         _clear_abandoned(place)
@@ -51,8 +49,6 @@ def replaced_folder(out: Path, deed: str = "written") -> Iterator[Path]:
             staging.mkdir()
             yield staging
             _swap(staging, place, Path(own) / "old")
-    except OSError as problem:
-        raise unwritable(out, problem, deed) from problem
 
 
 def _prefix(place: Path) -> str:
@@ -78,6 +74,11 @@ def _swap(staging: Path, place: Path, old: Path) -> None:
         raise
 
 
-def unwritable(out: Path, problem: OSError, deed: str = "written") -> UsageError:
-    """The error for a folder that the system refuses to write."""
-    return UsageError(f"{out}: cannot be {deed} ({problem.strerror}); choose a writable place with --out")
+@contextmanager
+def writable(out: Path, deed: str = "written") -> Iterator[None]:
+    """Raises :class:`UsageError`, that ``out`` cannot be ``deed``, where the system refuses what the block does."""
+    try:
+        yield
+    except OSError as problem:
+        message = f"{out}: cannot be {deed} ({problem.strerror}); choose a writable place with --out"
+        raise UsageError(message) from problem

@@ -56,7 +56,7 @@ def write_estimate(found: Summary, out: Path) -> None:
     Raises :class:`UsageError` when ``out`` is not an empty folder.
     """
     chip = found.recording.chip
-    area = area_table(chip.plan, chip.model, signals=chip.signals, readout=chip.readout)
+    area = area_table(chip)
     with new_folder(out) as folder:
         write_table(folder / "cost.csv", found.bill)
         write_table(folder / "comparison.csv", [one._asdict() for one in found.comparisons])

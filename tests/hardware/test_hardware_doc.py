@@ -24,6 +24,7 @@ from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.memory import LINES as LINES_OF
 from neurosim_ep.hardware.chip.memory import RESULTS
+from neurosim_ep.hardware.chip.recording import Chip
 from neurosim_ep.hardware.chip.static import static_power
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel, WriteSection
@@ -63,11 +64,11 @@ def test_registers_beside_lines_by_hand() -> None:
     area, leakage, each = MODEL.registers.area.value, MODEL.registers.leakage.value, 3584
     beside = [item for item in RECORDING.chip.memory if item.item in (LINES_OF, RESULTS)]
     without = [item for item in RECORDING.chip.memory if item not in beside]
-    plan = RECORDING.chip.plan
+    chip = Chip(RECORDING.chip.plan, MODEL)
     memories = (RECORDING.chip.memory, without)
-    areas = [sum(item.area_m2 for item in area_items(plan, MODEL, memory)) for memory in memories]
+    areas = [sum(item.area_m2 for item in area_items(chip, memory)) for memory in memories]
     assert areas[0] - areas[1] == pytest.approx(2 * each * area)
-    powers = [np.sum(static_power(plan, MODEL, memory).beside.value) for memory in memories]
+    powers = [np.sum(static_power(chip, memory).beside.value) for memory in memories]
     assert powers[0] - powers[1] == pytest.approx(2 * each * leakage)
     row = f"3,584 x {1e12 * area:.3f} um2 = {1e6 * each * area:.5f} mm2 | 3,584 x {format_si(leakage, 'W', 4)} = "
     assert row + format_si(each * leakage, "W", 4) in PAGE

@@ -131,7 +131,7 @@ def test_lines_of_every_tick(table: pd.DataFrame, counts: TileCounts) -> None:
 
 def test_lines_of_the_network_are_bits_times_links(table: pd.DataFrame, counts: TileCounts) -> None:
     recording = Recording.of(counts, PLAN, RRAM, SIGNALS, READOUT)
-    area_m2 = area_table(PLAN, RRAM, signals=SIGNALS, readout=READOUT).area_m2.sum()
+    area_m2 = area_table(recording.chip).area_m2.sum()
     hop_J = RRAM.noc.router_energy.value + RRAM.noc.link_energy.value * math.sqrt(area_m2 / 4)  # four cores
     for style in Style:
         for phase in READ_PHASES:
@@ -157,7 +157,7 @@ def test_leakage_is_power_times_latency(table: pd.DataFrame, counts: TileCounts)
     assert RRAM.core is not None
     memory_W = sum(
         item.bits * (RRAM.buffer if item.item in BUFFERED else RRAM.registers).leakage.value
-        for item in ep_memory(PLAN, RRAM, signals=SIGNALS, readout=READOUT)
+        for item in ep_memory(recording.chip)
         if item.item != CELLS
     )
     density, areas = RRAM.leakage.density.value, tile_area_m2(RRAM)
@@ -232,7 +232,7 @@ def test_settling_takes_time_constants_per_layer(counts: TileCounts) -> None:
     assert lines["count"]["neuron", 1] == pytest.approx(4 * 80 * 210e-9)
     assert lines["unit_energy_J"]["neuron", 1] == RRAM.settling.neuron_power.value
     assert "add" not in lines.index.get_level_values("component")
-    area, unrolled = (area_table(PLAN, RRAM, copies=copies) for copies in (None, tile_copies(recording.chip)))
+    area, unrolled = (area_table(recording.chip, copies) for copies in (None, tile_copies(recording.chip)))
     tiles = PLAN.tiles[PLAN.tile_range(0)]
     for frame, times in ((area, 1), (unrolled, 64)):
         array = frame[(frame.component == "array") & (frame.layer == 0)]

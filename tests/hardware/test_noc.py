@@ -12,7 +12,7 @@ from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.messages import message_table, tick_bin
 from neurosim_ep.hardware.chip.noc import Mesh, busiest
 from neurosim_ep.hardware.chip.phases import READ_PHASES
-from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine, wire_cost
+from neurosim_ep.hardware.chip.placement import Placement, annealed, serpentine
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT, Route, Routes
@@ -112,6 +112,12 @@ def test_a_serpentine_keeps_neighbours_together(tiles: int) -> None:
     assert place.x.max() < place.width and place.y.max() < place.height
     assert place.width * (place.height - 1) < tiles <= place.width * place.height
     assert (np.abs(np.diff(place.x)) + np.abs(np.diff(place.y)) == 1).all()
+
+
+def wire_cost(placement: Placement, pairs: np.ndarray, bits: np.ndarray) -> float:
+    """``Σ bits · distance`` of the talking ``pairs``, what annealing makes small."""
+    (a, b), x, y = pairs.T, placement.x, placement.y
+    return float((bits * (np.abs(x[a] - x[b]) + np.abs(y[a] - y[b]))).sum())
 
 
 def test_annealing_shortens_wires_and_repeats_itself() -> None:

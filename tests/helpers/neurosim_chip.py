@@ -73,7 +73,7 @@ def modelled() -> dict[str, float]:
     """The figures of :data:`MEASURED` by the cost model."""
     recording = forward_pass()
     chip, model = recording.chip, recording.chip.model
-    areas = 1e6 * area_table(chip.plan, model).groupby("component").area_m2.sum()
+    areas = 1e6 * area_table(chip).groupby("component").area_m2.sum()
     accumulators = sum(item.bits for item in chip.memory if item.item == "update accumulators")
     pieces = len(chip.plan.tiles)
     kept_mm2 = 1e6 * pieces * model.buffer_area_m2(accumulators / pieces)

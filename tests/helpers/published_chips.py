@@ -152,7 +152,7 @@ def isaac_areas(model: HardwareModel) -> tuple[float, float]:
     outputs = ISAAC_TILES * 96 * 16
     plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (outputs,), (outputs,))], model.array_geometry())
     chip = Chip(plan, model)
-    chip_m2 = sum(item.area_m2 for item in area_items(plan, model, isaac_memory(chip)))
+    chip_m2 = sum(item.area_m2 for item in area_items(chip, isaac_memory(chip)))
     assert model.port is not None
     return (chip_m2 - model.port.area.value) / ISAAC_TILES, chip_m2
 
@@ -167,7 +167,8 @@ def isaac_memory(chip: Chip) -> list[MemoryItem]:
 def isaac_static_W(model: HardwareModel) -> float:
     """Static power of one tile, links to the outside and refresh of its eDRAM apart."""
     plan = plan_tiles([ConnectionGeometry("all", "linear", (128,), (6144,), (6144,))], model.array_geometry())
-    found = static_power(plan, model.model_copy(update={"port": None}), isaac_memory(Chip(plan, model)))
+    chip = Chip(plan, model.model_copy(update={"port": None}))
+    found = static_power(chip, isaac_memory(chip))
     return (96 * 4 * found.tile_W + float(np.sum(found.beside.value))) / 4
 
 

@@ -18,7 +18,7 @@ from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
-from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.model.file import ModelFile, parse_hardware_model, read_model
 from neurosim_ep.record import logs
 from neurosim_ep.record.rundir import RunDirectory
@@ -153,7 +153,7 @@ def synthetic_run(
         logs.write_table(run.path / "comparison.csv", comparison)
         logs.write_table(run.path / "sensitivity.csv", SWINGS)
     logs.write_table(run.path / "tiles.csv", tile_table(plan.to_frame(), counts))
-    memory = memory_table(plan, HARDWARE, free_steps=60, nudge_steps=15, **digital)
+    memory = memory_table(Chip(plan, HARDWARE, tuple(SIGNALS), READOUT), free_steps=60, nudge_steps=15)
     logs.write_table(run.path / "memory.csv", memory)
     run.update_run_json(status="done", metrics={"test_accuracy": 0.62})
     return run

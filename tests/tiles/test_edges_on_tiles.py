@@ -30,7 +30,7 @@ from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, READ_QUANT
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.memory import ep_memory, memory_table
 from neurosim_ep.hardware.chip.phases import READ_PHASES
-from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.routes import PORT, Routes
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import read_model
@@ -361,7 +361,7 @@ def test_memory_counts_connections_layers_and_pooled_edges() -> None:
     plan = plan_of(network_of(RESIDUAL, (3, 6, 6)), MODEL.array_geometry())
     digital = MODEL.digital
     state, wide = digital.state_bits.value, digital.accumulator_bits.value
-    items = ep_memory(plan, MODEL)
+    items = ep_memory(Chip(plan, MODEL))
     bits = Counter({name: 0 for name in {item.item for item in items}})
     for item in items:
         bits[item.item] += item.bits
@@ -375,7 +375,7 @@ def test_memory_counts_connections_layers_and_pooled_edges() -> None:
     assert routed == [(3, "conv4"), (3, "conv4_from_conv2")]
     names = [(item.layer, item.name) for item in items if item.item == "biases"]
     assert names == [(one.target, one.name) for one in plan.geometries]
-    table = memory_table(plan, MODEL, free_steps=7, nudge_steps=3)
+    table = memory_table(Chip(plan, MODEL), free_steps=7, nudge_steps=3)
     stored = table[(table.method == "bptt_T") & (table.item == "stored states")]
     assert stored.bits.sum() == 7 * neurons * state and list(stored.layer) == list(range(6))
 

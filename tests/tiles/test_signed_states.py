@@ -21,7 +21,7 @@ from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import read_times_s
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.memory import ep_memory
-from neurosim_ep.hardware.chip.recording import Recording
+from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.file import load_hardware_model, read_model
 from neurosim_ep.record.recost import recost
@@ -175,7 +175,7 @@ def test_two_passes_convert_twice_what_has_a_sign() -> None:
                 np.testing.assert_array_equal(new, old)
     slow, slower = (read_times_s(recording, "free", Style.CLOCKED).sum(0) for recording in (first, second))
     assert slower[0] == pytest.approx(2 * slow[0]) and slower[1] > 1.2 * slow[1] and slower[1] < 2 * slow[1]
-    assert ep_memory(one, ONE_PASS) == ep_memory(two, TWO_PASSES)
+    assert ep_memory(Chip(one, ONE_PASS)) == ep_memory(Chip(two, TWO_PASSES))
 
 
 def test_signed_states_cost_what_signed_images_cost() -> None:

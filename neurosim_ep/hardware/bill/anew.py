@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Set
 from functools import partial
 from typing import Any, TypeVar
 
-from neurosim_ep.hardware.bill.action import Work
-from neurosim_ep.hardware.bill.cost import actions
+from neurosim_ep.hardware.bill.cost import total_J
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
@@ -44,7 +43,7 @@ class Anew:
             return compute(recording.priced(recording.chip.priced(watched))), frozenset(seen)
 
         for work in self._works:
-            self.energy_J[work.name], self.read[work.name] = note(partial(self._of, work))
+            self.energy_J[work.name], self.read[work.name] = note(partial(total_J, style=style, works=[work]))
         self._latencies_s, self._timed = note(lambda fresh: latencies_s(fresh, style))
         self._pitches_m, self._sized = note(lambda fresh: fresh.chip.pitches_m)
 
@@ -61,12 +60,9 @@ class Anew:
         if changed.isdisjoint(self._sized):
             chip.__dict__["pitches_m"] = self._pitches_m
         return sum(
-            self.energy_J[work.name] if changed.isdisjoint(self.read[work.name]) else self._of(work, now)
+            self.energy_J[work.name] if changed.isdisjoint(self.read[work.name]) else total_J(now, self.style, [work])
             for work in self._works
         )
-
-    def _of(self, work: Work, recording: Recording) -> float:
-        return float(sum(action.energy_J.sum() for action in actions(recording, self.style, [work])))
 
 
 class _Watched:

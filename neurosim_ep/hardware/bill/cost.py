@@ -47,8 +47,8 @@ def bill(
     Columns: tile, layer, name, phase, component, style, count, unit_energy_J, energy_J = count x unit_energy_J,
     energy_low_J, energy_high_J, samples. Lines of zero count are left out.
     """
-    plan, works = recording.chip.plan, ACTIONS.values()
-    lines = [_lines(style, priced, plan) for style in styles for priced in _priced(recording, style, bounds, works)]
+    plan = recording.chip.plan
+    lines = [_lines(style, one, plan) for style in styles for one in priced_actions(recording, style, bounds)]
     columns = {column: np.concatenate([part[column] for part in lines]) for column in lines[0]}
     names = np.array([*(layer.name for layer in plan.layers), "readout"], dtype=object)
     of_tile = np.array([tile.name for tile in plan.tiles], dtype=object)
@@ -78,22 +78,27 @@ def actions(recording: Recording, style: Style, works: Iterable[Work]) -> Iterat
         yield from work.afterwards(recording, style)
 
 
-def total_J(recording: Recording, style: Style, works: Sequence[Work]) -> float:
-    """Energy of the recorded batches in one style, the sum of its bill."""
+def total_J(recording: Recording, style: Style, works: Iterable[Work]) -> float:
+    """Energy of the recorded batches in one style, of ``works`` alone."""
     return float(sum(action.energy_J.sum() for action in actions(recording, style, works)))
 
 
-def _priced(
-    recording: Recording, style: Style, bounds: Sequence[Bound], works: Sequence[Work]
+def priced_actions(
+    recording: Recording, style: Style, bounds: Sequence[Bound] = BOUNDS
 ) -> Iterator[tuple[Action, ...]]:
     """Every action with the numbers of the model, and with those at the ends of their intervals."""
+    works = ACTIONS.values()
     return zip(*(actions(recording.at(bound), style, works) for bound in bounds), strict=True)
+
+
+def acting(priced: tuple[Action, ...]) -> np.ndarray:
+    """Tiles or layers in which an action takes place, at either end of the intervals."""
+    return np.flatnonzero(np.any([one.counts > 0 for one in priced], axis=0))
 
 
 def _lines(style: Style, priced: tuple[Action, ...], plan: TilePlan) -> dict[str, np.ndarray]:
     """Columns of the lines of an action; those whose count is zero at both ends of the intervals are left out."""
-    action = priced[0]
-    entries = np.flatnonzero(np.any([one.counts > 0 for one in priced], axis=0))
+    action, entries = priced[0], acting(priced)
     words = {"phase": action.phase, "component": action.component.value, "style": style.value}
     ends = np.stack([one.energy_J[entries] for one in priced])
     energies = {ENERGIES["value"]: ends[0]}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.chip.backward import BACKWARD, FORWARD
-from neurosim_ep.hardware.chip.components import Component, Part
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.memory import ROUTING_BITS
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
-from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.terms import Term, counted, of_chip
+from neurosim_ep.hardware.model.terms import counted, of_chip
 
 NUDGE_PHASES = READ_PHASES[1:]
+READOUT = -1
+"""Its place in arrays [layers + 1]."""
 
 
 def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
@@ -30,10 +32,7 @@ def tick_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     chip, samples, term = recording.chip, recording.samples(phase), recording.chip.model.term
     ticks, neurons = recording.sample_ticks(phase, style), of_chip("neurons", chip.neurons)
     updates = counted("updates of a layer", ticks)
-
-    def act(component: Component, per_layer: Term, unit: Term) -> Action:
-        return Action(phase, component, per_layer, unit, per_tile=False)
-
+    act = partial(Action, phase, per_tile=False)
     yield act(Part.NEURON, updates * neurons, term("digital.neuron_energy"))
     poolings = ticks.copy()
     poolings[0] = samples if phase == "free" else 0
@@ -90,12 +89,12 @@ def projection_macs(recording: Recording, phase: str, style: Style) -> Iterator[
     if style is Style.SETTLING:
         ticks = np.full_like(ticks, samples)
     if phase in NUDGE_PHASES:
-        macs = [signal.nudge_multiply_adds * int(ticks[signal.layer]) for signal in chip.signals]
-        yield Part.SIGNAL, _by_layer(recording, chip.signals, macs)
+        macs = [(signal.layer, signal.nudge_multiply_adds * int(ticks[signal.layer])) for signal in chip.signals]
+        yield Part.SIGNAL, _by_layer(recording, macs)
     if chip.readout is not None:
         in_a_tick = 1 if chip.backprop else 2
         evaluations = samples if phase == "free" else in_a_tick * int(ticks[chip.readout.layer])
-        yield Part.READOUT, _of_readout(recording, chip.readout.weights * evaluations)
+        yield Part.READOUT, _by_layer(recording, [(READOUT, chip.readout.weights * evaluations)])
 
 
 def projection_actions(recording: Recording, phase: str, style: Style) -> Iterator[Action]:
@@ -108,23 +107,18 @@ def projection_updates(recording: Recording) -> Iterator[Action]:
     """Multiply-adds that update the readout and learned projections, per sample and nudge phase."""
     counts, chip = recording.counts, recording.chip
     nudged = counts.samples * sum(phase in counts.presentations for phase in NUDGE_PHASES)
-    learned = [signal for signal in chip.signals if signal.learned]
-    macs = _by_layer(recording, learned, [signal.weights * nudged for signal in learned])
-    yield _priced(recording, UPDATE, Part.SIGNAL, macs)
+    macs = [(signal.layer, signal.weights * nudged) for signal in chip.signals if signal.learned]
+    yield _priced(recording, UPDATE, Part.SIGNAL, _by_layer(recording, macs))
     if chip.readout is not None:
-        yield _priced(recording, UPDATE, Part.READOUT, _of_readout(recording, chip.readout.weights * nudged))
+        macs = [(READOUT, chip.readout.weights * nudged)]
+        yield _priced(recording, UPDATE, Part.READOUT, _by_layer(recording, macs))
 
 
-def _by_layer(recording: Recording, work: Sequence[Projection], macs: Sequence[int]) -> np.ndarray:
+def _by_layer(recording: Recording, macs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """Sums of pairs (layer, multiply-adds), int64 [layers + 1]."""
     found = np.zeros_like(recording.chip.neurons)
-    for projection, number in zip(work, macs, strict=True):
-        found[projection.layer] += number
-    return found
-
-
-def _of_readout(recording: Recording, macs: int) -> np.ndarray:
-    found = np.zeros_like(recording.chip.neurons)
-    found[-1] = macs
+    for layer, number in macs:
+        found[layer] += number
     return found
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurosim_ep.hardware.bill.cost import energy_by
-from neurosim_ep.hardware.bill.summary import PHASE_TITLES, Summary
-from neurosim_ep.hardware.bill.writing import endurance_table
+from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.quantities import BOUNDS
 from neurosim_ep.units import format_si
@@ -20,7 +18,6 @@ def bill_document(found: Summary) -> dict[str, Any]:
     """
     recording = found.recording
     chip, place, model = recording.chip, recording.mesh.placement, recording.chip.model.model
-    worn = endurance_table(recording, samples=1e6)
     return {
         "hardware": {"name": model.name, "description": model.description, "node_nm": model.node_nm},
         "samples": recording.counts.samples,
@@ -28,18 +25,13 @@ def bill_document(found: Summary) -> dict[str, Any]:
         "tiles": len(chip.plan.tiles),
         "mesh": {"width": place.width, "height": place.height},
         "on_chip_bits": found.on_chip_bits,
-        "wear_per_1e6_samples": {
-            "pulses_per_cell": float(worn["pulses_per_cell"].max()),
-            "endurance_used": float(worn["endurance_used"].max()),
-        },
+        "wear_per_1e6_samples": found.wear,
         "styles": _styles(found),
         "notes": found.notes(),
     }
 
 
 def _styles(found: Summary) -> list[dict[str, Any]]:
-    samples = found.recording.counts.samples
-    phases = energy_by(found.bill, "phase").set_index(["style", "phase"])["energy_J"] / samples
     rows = []
     for one in found.comparisons:
         style = Style(one.style)
@@ -47,7 +39,7 @@ def _styles(found: Summary) -> list[dict[str, Any]]:
         rows.append(
             {
                 **one._asdict(),
-                "phases_J": {phase: float(phases.get((one.style, phase), 0.0)) for phase in PHASE_TITLES},
+                "phases_J": found.phases_J(one.style),
                 "ratio": one.ratio,
                 "break_even_ticks": one.break_even_ticks,
                 "break_even_events": one.break_even_events,

@@ -13,15 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
-from neurosim_ep.hardware.bill.cost import actions
+from neurosim_ep.hardware.bill.cost import acting, priced_actions
 from neurosim_ep.hardware.bill.latency import latencies_s, neuron_time_s, read_times_s, stages
 from neurosim_ep.hardware.bill.network import ways_s
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.quantities import BOUNDS
 from neurosim_ep.hardware.model.terms import Amount, Origin, Term, lift
-from neurosim_ep.registry import ACTIONS
 
 
 class Ingredient(NamedTuple):
@@ -138,9 +136,9 @@ def explain(
     """The bill of ``recording`` in ``style``, or the part of it of a ``component``, ``layer`` (readout: the number
     after that of the last) and ``phase``. Without any of these, parts add up to the bill.
     """
-    works, samples = ACTIONS.values(), recording.counts.samples
+    samples = recording.counts.samples
     parts, total = [], 0.0
-    for priced in zip(*(actions(recording.at(bound), style, works) for bound in BOUNDS), strict=True):
+    for priced in priced_actions(recording, style):
         action = priced[0]
         total += float(action.energy_J.sum())
         if component in (None, action.component.value) and phase in (None, action.phase):
@@ -152,10 +150,10 @@ def explain(
 
 def _entries(recording: Recording, priced: tuple[Action, ...], layer: int | None) -> np.ndarray:
     """Tiles or layers in which an action takes place, of ``layer`` alone where it is given."""
-    some = np.any([one.counts > 0 for one in priced], axis=0)
-    if layer is not None:
-        some &= (recording.chip.plan.layer_of_tile if priced[0].per_tile else np.arange(len(some))) == layer
-    return np.flatnonzero(some)
+    entries = acting(priced)
+    if layer is None:
+        return entries
+    return entries[(recording.chip.plan.layer_of_tile[entries] if priced[0].per_tile else entries) == layer]
 
 
 def _about_stages(recording: Recording, phase: str, style: Style) -> dict[str, str]:

@@ -12,7 +12,7 @@ from neurosim_ep.hardware.bill.explain import Explained, Explanation, Ingredient
 from neurosim_ep.hardware.model.curves import Curve
 from neurosim_ep.hardware.model.file import ModelFile, numbers
 from neurosim_ep.hardware.model.quantities import Quantity
-from neurosim_ep.hardware.model.tables import Row, number_row
+from neurosim_ep.hardware.model.tables import Row, entry_row, number_entry
 from neurosim_ep.hardware.model.terms import Origin, Term, lift
 from neurosim_ep.units import format_si
 
@@ -32,7 +32,7 @@ class Told:
 
     @cached_property
     def _given(self) -> dict[str, Row]:
-        return {key: number_row(self.file, key, number) for key, number in self._numbers.items()}
+        return {key: entry_row(number_entry(self.file, key, number)) for key, number in self._numbers.items()}
 
     @cached_property
     def _numbers(self) -> dict[str, Quantity | Curve]:
@@ -55,11 +55,15 @@ class Told:
             formula = shorten(_formula(largest), WIDEST, placeholder=" ...") + (
                 f" (and {others} more)" if others else ""
             )
-        share = value / self.found.total_J if self.found.total_J else 0.0
         return value, {
             "component": name, "energy": format_si(value, "J"),
-            "interval": f"{format_si(low, 'J')} - {format_si(high, 'J')}", "share": f"{share:.2%}", "is": formula,
+            "interval": f"{format_si(low, 'J')} - {format_si(high, 'J')}", "share": f"{self._share(value):.2%}",
+            "is": formula,
         }  # fmt: skip
+
+    def _share(self, energy_J: float) -> float:
+        """Of the whole bill."""
+        return energy_J / self.found.total_J if self.found.total_J else 0.0
 
     def time_rows(self) -> list[dict[str, str]]:
         """One row per stage and phase, and their sum, or that of the longest ones."""
@@ -87,10 +91,9 @@ class Told:
         for part in self.found.parts:
             action, (value, low, high) = part.action, part.energies_J
             places = "tiles" if action.per_tile else "layers"
-            share = f"{value / self.found.total_J if self.found.total_J else 0.0:.2%} of the bill"
             head = (
-                f"{action.component.value}, {action.phase}: {_interval(value, low, high, 'J')}, {share}, in "
-                f"{len(part.entries)} {places}\n  {action.component.sentence}"
+                f"{action.component.value}, {action.phase}: {_interval(value, low, high, 'J')}, "
+                f"{self._share(value):.2%} of the bill, in {len(part.entries)} {places}\n  {action.component.sentence}"
             )
             timed = _timed(action.unit)
             yield "\n".join(
@@ -106,7 +109,8 @@ class Told:
         yield f"  {title}: {amount}{made}"
         for one in part.ingredients(term):
             where = self._where(one.term)
-            yield f"    {one.term.words} = {_amount(one)}" + (f"; {where}" if where else "")
+            amount = _said(one.low, one.high, one.term.unit)
+            yield f"    {one.term.words} = {amount}" + (f"; {where}" if where else "")
 
     def _where(self, term: Term) -> str:
         about = f"{term.about}" if term.about else ""
@@ -144,7 +148,7 @@ class Told:
             "places": part.entries.tolist(), "counted": action.component.sentence, "count": part.count,
             "count_is": lift(action.count).words, "unit": "W" if _timed(action.unit) else "J",
             "each": part.units[0], "each_is": lift(action.unit).words, "energy_J": value, "energy_low_J": low,
-            "energy_high_J": high, "share": value / self.found.total_J if self.found.total_J else 0.0,
+            "energy_high_J": high, "share": self._share(value),
             "numbers": [
                 self._number(one) for side in (action.count, action.unit) for one in part.ingredients(side)
             ],
@@ -176,10 +180,6 @@ def _timed(unit: object) -> bool:
 def _interval(value: float, low: float, high: float, unit: str) -> str:
     ends = f" ({format_si(low, unit)} - {format_si(high, unit)})" if low < high else ""
     return f"{format_si(value, unit, 4)}{ends}"
-
-
-def _amount(one: Ingredient) -> str:
-    return _said(one.low, one.high, one.term.unit)
 
 
 def _said(low: float, high: float, unit: str) -> str:

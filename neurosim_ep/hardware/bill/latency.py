@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurosim_ep.hardware.bill.digital import further_drives, projection_macs
-from neurosim_ep.hardware.bill.network import network_time_s
+from neurosim_ep.hardware.bill.network import ways_s
 from neurosim_ep.hardware.bill.reads import busy_s
 from neurosim_ep.hardware.bill.settling import conversion_time_s, settling_time_s
 from neurosim_ep.hardware.bill.writing import write_time_s
@@ -43,7 +43,7 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
 
     - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time, but for those
       of a core that share drivers or converters; settling: the settling time;
-    - network: see :func:`~neurosim_ep.hardware.bill.network.network_time_s`; in every tick the way across the mesh, by
+    - network: see :func:`~neurosim_ep.hardware.bill.network.ways_s`; in every tick the way across the mesh, by
       which the tick ends everywhere;
     - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
     - projection: the multiply-adds of the slowest readout or signal.
@@ -57,7 +57,7 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
     if style is Style.SETTLING:
         return Stages(
             counts.samples * settling_time_s(chip),
-            network_time_s(recording, phase, style, counts.samples * (phase != "free")),
+            ways_s(recording, phase, style, counts.samples * (phase != "free")).total_s,
             counts.samples * conversion_time_s(chip),
             projection_s,
         )
@@ -65,7 +65,7 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
     neuron_s = float((worked * neuron_time_s(recording, phase)).max(1).sum())
     read_s = float(read_times_s(recording, phase, style).max(1).sum())
-    return Stages(read_s, network_time_s(recording, phase, style, ticks), neuron_s, projection_s)
+    return Stages(read_s, ways_s(recording, phase, style, ticks).total_s, neuron_s, projection_s)
 
 
 def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:

@@ -40,7 +40,6 @@ def check_rows(file: ModelFile) -> list[tuple[str, str]]:
     own = sum(origin == file.path.stem for origin in file.origins.values())
     array, read = model.array, one_read(model)
     pulses_s = array.input_pulses.value * model.cell.read_time.value
-    area_m2 = one_read_recording(model).chip.area_m2()
     cells_m2 = array.rows.value * array.columns.value * array.slices.value * model.cell.area.value
     return [
         ("model", f"{model.model.name}: {model.model.description}"),
@@ -49,8 +48,8 @@ def check_rows(file: ModelFile) -> list[tuple[str, str]]:
                     + f"; {intervals} of {len(unsure)} uncertain ones have an interval"),
         ("array", f"{array.rows.value} x {array.columns.value} x {array.slices.value} cells, "
                   f"{model.converters_per_tile()} converters of {model.adc.bits.value} bits"),
-        ("area", f"{1e6 * area_m2:.3g} mm^2 with memories and router, "
-                 f"{cells_m2 / area_m2 if area_m2 else 0:.1%} cells"),
+        ("area", f"{1e6 * found.area_m2:.3g} mm^2 with memories and router, "
+                 f"{cells_m2 / found.area_m2 if found.area_m2 else 0:.1%} cells"),
         ("one read", f"{format_si(read.total_J, 'J')} in {format_si(read.time_s, 's')}, "
                      f"{format_si(pulses_s, 's')} of it pulses"),
         ("sanity", found.line + ", an array that is read all the time"),

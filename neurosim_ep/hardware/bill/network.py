@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -28,16 +29,15 @@ def network_actions(recording: Recording, phase: str, style: Style) -> Iterator[
     bits of input buffers; and what comes from outside the chip.
     """
     chip, carried = recording.chip, carried_bits(recording, phase, style)
-    hop, (core, cluster) = chip.hop_energy, chip.transfer_energies
+    hop, act = chip.hop_energy, partial(Action, phase, per_tile=False)
     for part, crossings in carried.mesh.items():
-        yield Action(phase, part, counted("bits x links", crossings, part.sentence), hop, per_tile=False)
-    for part, bits, unit in (
-        (Part.CORE_TRANSFER, carried.core, core), (Part.CLUSTER_TRANSFER, carried.cluster, cluster),
-    ):  # fmt: skip
-        yield Action(phase, part, counted("bits x transfers", bits, part.sentence), unit, per_tile=False)
+        yield act(part, counted("bits x links", crossings, part.sentence), hop)
+    inside = {Part.CORE_TRANSFER: carried.core, Part.CLUSTER_TRANSFER: carried.cluster}
+    for (part, bits), unit in zip(inside.items(), chip.transfer_energies, strict=True):
+        yield act(part, counted("bits x transfers", bits, part.sentence), unit)
     yield _input_buffers(recording, phase, style)
     fetched = counted("bits of images and targets", carried.outside)
-    yield Action(phase, Part.DRAM, fetched, chip.model.term("dram.access_energy"), per_tile=False)
+    yield act(Part.DRAM, fetched, chip.model.term("dram.access_energy"))
 
 
 def carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
@@ -54,13 +54,11 @@ def _carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
         (chip.transfers.in_cores, levels.cores, sent.payload), (chip.transfers.in_clusters, levels.nodes, sent.bits),
     ):  # fmt: skip
         route, place = transfers.T
-        by_layer, by_place = np.zeros(len(chip.neurons)), np.zeros(places)
-        np.add.at(by_layer, layer[route], bits[route])
-        np.add.at(by_place, place, bits[route])
-        found.append((by_layer, by_place))
+        by_layer = np.bincount(layer[route], bits[route], len(chip.neurons))
+        found.append((by_layer, np.bincount(place, bits[route], places)))
     (core, by_core), (cluster, by_cluster) = found
     if chip.model.shared("inputs") and style is not Style.SETTLING:
-        fetched = fetched_bits(chip.plan, chip.model, recording.counts, phase, style).value
+        fetched = fetched_bits(recording, phase, style).value
         np.add.at(core, chip.plan.layer_of_tile, fetched)
         np.add.at(by_core, levels.core_of, fetched)
     outside = _per_layer(recording, sent.payload, Part.TARGET)
@@ -70,14 +68,6 @@ def _carried_bits(recording: Recording, phase: str, style: Style) -> Carried:
     mesh = {part: _per_layer(recording, sent.bits * recording.mesh.links, part) for part in OVER_THE_MESH}
     link = busiest(recording.mesh.loads(sent.flits))
     return Carried(mesh, core, cluster, outside, link, float(by_core.max(initial=0)), float(by_cluster.max(initial=0)))
-
-
-def network_time_s(recording: Recording, phase: str, style: Style, ends: int) -> float:
-    """Time of everything sent in a phase: what comes from outside, then whole flits over the busiest link of the mesh,
-    or the bits of the busiest core or cluster over its network, as these work at the same time, and ``ends`` times the
-    way across the mesh.
-    """
-    return ways_s(recording, phase, style, ends).total_s
 
 
 class Ways(NamedTuple):
@@ -96,7 +86,9 @@ class Ways(NamedTuple):
 
 
 def ways_s(recording: Recording, phase: str, style: Style, ends: int) -> Ways:
-    """The parts of :func:`network_time_s`."""
+    """Time of everything sent in a phase: what comes from outside, then whole flits over the busiest link of the mesh,
+    or the bits of the busiest core or cluster over its network, and ``ends`` times the way across the mesh.
+    """
     chip, noc = recording.chip, recording.chip.model.noc
     carried = carried_bits(recording, phase, style)
     return Ways(
@@ -120,12 +112,10 @@ def _input_buffers(recording: Recording, phase: str, style: Style) -> Action:
     if style is not Style.SETTLING:
         route, tile = routes.arrivals(shared=chip.model.shared("inputs"))
         np.add.at(arriving, tile, recording.sent(phase, style).payload[route])
-        bits = bits + fetched_bits(chip.plan, chip.model, recording.counts, phase, style)
+        bits = bits + fetched_bits(recording, phase, style)
     return Action(phase, Part.INPUT_BUFFER, bits, chip.model.buffer_energy(chip.input_buffer_bits), per_tile=True)
 
 
 def _per_layer(recording: Recording, amounts: np.ndarray, part: Component) -> np.ndarray:
     mine = recording.routes.component == part
-    found = np.zeros(len(recording.chip.neurons))
-    np.add.at(found, recording.routes.layer[mine], amounts[mine])
-    return found
+    return np.bincount(recording.routes.layer[mine], amounts[mine], len(recording.chip.neurons))

@@ -5,11 +5,12 @@ converted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
-from neurosim_ep.hardware.chip.components import Component, Part
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.inputs import fetched_bits
 from neurosim_ep.hardware.chip.recording import Chip, Recording
@@ -33,10 +34,7 @@ def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     )
     array, term = model.array, model.term
     slices = term("array.slices")
-
-    def act(component: Component, per_tile: Term, unit: Term) -> Action:
-        return Action(phase, component, per_tile, unit, per_tile=True)
-
+    act = partial(Action, phase, per_tile=True)
     met = rows * of_chip("columns of a tile", plan.columns) + columns * of_chip("rows of a tile", plan.rows)
     crossings = met * slices * term("array.input_pulses")
     yield act(Part.CELL_READ, crossings, model.cell_read_energy())
@@ -47,7 +45,7 @@ def read_actions(recording: Recording, phase: str, style: Style) -> Iterator[Act
     yield act(Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"))
     yield act(Part.ADC, conversions, model.conversion_energy())
     yield act(Part.ADD, conversions, term("digital.add_energy"))
-    register, fetched = term("registers.access_energy"), fetched_bits(plan, model, counts, phase, style)
+    register, fetched = term("registers.access_energy"), fetched_bits(recording, phase, style)
     yield act(Part.LINE_REGISTER, fetched * 2, register)
     sums = _results(recording, phase, style, "lines", plan.sensed)
     yield act(Part.DRIVE_REGISTER, sums * 2 * term("digital.partial_bits"), register)

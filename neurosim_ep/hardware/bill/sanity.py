@@ -92,8 +92,6 @@ def sanity(recording: Recording, lines: pd.DataFrame, style: Style) -> Sanity:
     plan, digital = chip.plan, chip.model.digital
     energy = lines.groupby("component")["energy_J"].sum()
     total, seconds = float(energy.sum()), sum(latencies_s(recording, style).values())
-    static = [Part.LEAKAGE, Part.REFRESH]
-    static_J = float(energy.reindex(static).fillna(0.0).sum())
     operations = 2 * _multiply_adds(recording, style)
     reads_J = float(lines[lines["phase"].isin(READ_PHASES)]["energy_J"].sum())
     per_J = operations / reads_J if reads_J else 0.0
@@ -103,7 +101,7 @@ def sanity(recording: Recording, lines: pd.DataFrame, style: Style) -> Sanity:
     return Sanity(
         power_W=total / seconds if seconds else 0.0,
         area_m2=chip.area_m2(copies_in(chip, style)),
-        static_W=static_J / seconds if seconds else 0.0,
+        static_W=levels["static"] / seconds if seconds else 0.0,
         operations_per_J=per_J,
         bit_operations_per_J=per_J * digital.state_bits.value * chip.model.weight_bits(),
         cells_used=float((plan.rows * plan.columns).mean()) / (plan.array.rows * plan.array.columns),
@@ -121,11 +119,10 @@ def _multiply_adds(recording: Recording, style: Style) -> float:
     if style is Style.SETTLING:
         once = counts.samples * tile_copies(recording.chip) * weights * (1 + (plan.layer_of_tile > 0))
         return float(once.sum() * len(counts.presentations))
-    done = 0.0
+    done, quantity = 0.0, "active_lines" if style is Style.EVENT else "reads"
     for phase in READ_PHASES:
-        forward, transposed = (counts.of(phase, style.accounting, way, "reads") for way in DIRECTIONS)
+        forward, transposed = (counts.of(phase, style.accounting, way, quantity) for way in DIRECTIONS)
         if style is Style.EVENT:
-            forward, transposed = (counts.of(phase, style.accounting, way, "active_lines") for way in DIRECTIONS)
             done += float((forward * plan.outputs + transposed / plan.array.cells_per_weight * plan.rows).sum())
         else:
             done += float(((forward + transposed) * weights).sum())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -61,6 +62,7 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     plan, model, samples = chip.plan, chip.model, counts.samples
     if phase not in counts.presentations:
         return
+    in_tiles, in_layers = partial(Action, phase, per_tile=True), partial(Action, phase, per_tile=False)
     time, term = of_chip("time to settle", settling_time_s(chip), unit="s"), model.term
     ticks = recording.counts.presentations[phase].sum(0)[plan.layer_of_tile]
     share = samples / np.maximum(ticks, 1)  # of a sample's mean tick in the sum over its ticks
@@ -72,32 +74,24 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
     rows, columns = counted("active rows", forward), counted("active columns", transposed)
     met = rows * of_chip("columns of a tile", plan.columns) + columns * of_chip("rows of a tile", plan.rows)
     cells = met * of_chip("a tick's share of the phase", share) * slices
-    yield Action(
-        phase, Part.CELL_READ, cells * time, model.cell_read_power().named("power of a cell", "W"), per_tile=True
-    )
+    yield in_tiles(Part.CELL_READ, cells * time, model.cell_read_power().named("power of a cell", "W"))
     passed = np.zeros_like(chip.neurons)
     for identity in plan.identities:
         passed[identity.ends[1]] += 2 * math.prod(identity.in_shape)
     on = term("cell.input_duty") * term("cell.read_voltage") ** 2 * term("cell.on_conductance")
     each, neurons = counted("samples", samples), of_chip("neurons", chip.neurons)
-    yield Action(
-        phase,
-        Part.CELL_READ,
-        each * of_chip("cells of identities", passed) * time,
-        on.named("power of a cell that is on", "W"),
-        per_tile=False,
-    )
-    yield Action(phase, Part.NEURON, each * neurons * time, term("settling.neuron_power"), per_tile=False)
+    identities = each * of_chip("cells of identities", passed) * time
+    yield in_layers(Part.CELL_READ, identities, on.named("power of a cell that is on", "W"))
+    yield in_layers(Part.NEURON, each * neurons * time, term("settling.neuron_power"))
     if phase == "free":
         pulses = counted("pulses on rows of the image", counts.of(phase, "clocked", "forward", "dac_conversions"))
         driven = pulses * slices if model.array.slice_reads == "arrays" else pulses
         driven = driven * of_chip("layer 0 or not", plan.layer_of_tile == 0)
-        yield Action(phase, Part.DAC, driven, model.driver_energy(), per_tile=True)
+        yield in_tiles(Part.DAC, driven, model.driver_energy())
     conversions = each * neurons
-    yield Action(phase, Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"), per_tile=False)
-    yield Action(phase, Part.ADC, conversions, model.conversion_energy(), per_tile=False)
-    kept = conversions * term("digital.state_bits")
-    yield Action(phase, Part.REGISTER, kept, term("registers.access_energy"), per_tile=False)
+    yield in_layers(Part.SAMPLE_HOLD, conversions, term("sample_hold.sample_energy"))
+    yield in_layers(Part.ADC, conversions, model.conversion_energy())
+    yield in_layers(Part.REGISTER, conversions * term("digital.state_bits"), term("registers.access_energy"))
 
 
 def conversion_time_s(chip: Chip) -> float:

@@ -99,9 +99,14 @@ class Summary:
                 said += f" {joined} {number} {word}{'s' if number > 1 else ''} of {size}"
         return said
 
-    def _wear(self) -> str:
+    @property
+    def wear(self) -> dict[str, float]:
+        """The largest figures of :func:`endurance_table` over 1e6 training samples."""
         worn = endurance_table(self.recording, samples=1e6)
-        pulses, used = float(worn["pulses_per_cell"].max()), float(worn["endurance_used"].max())
+        return {name: float(worn[name].max()) for name in ("pulses_per_cell", "endurance_used")}
+
+    def _wear(self) -> str:
+        pulses, used = self.wear.values()
         if not pulses:
             return "no programming pulses"
         lasts = f", endurance reached after {1e6 / used:.2g}" if used > 0 else ""
@@ -129,16 +134,16 @@ class Summary:
         carried = format_si(float(load.max()) / recording.counts.samples, "bit")
         return f"{carried} per sample from router ({x}, {y}) to the {side}, busy {share:.0%} of the time (event style)"
 
+    def phases_J(self, style: str) -> dict[str, float]:
+        """Energy of every phase per training sample."""
+        found = energy_by(self.bill, "phase").set_index(["style", "phase"])["energy_J"] / self.recording.counts.samples
+        return {phase: float(found.get((style, phase), 0.0)) for phase in PHASE_TITLES}
+
     def style_rows(self) -> list[dict[str, str]]:
         """One row per style: energy per training sample with its interval and phases, time, and backpropagation."""
-        samples = self.recording.counts.samples
-        phases = energy_by(self.bill, "phase").set_index(["style", "phase"])["energy_J"] / samples
         rows = []
         for found in self.comparisons:
-            apart = {
-                title: format_si(float(phases.get((found.style, phase), 0.0)), "J")
-                for phase, title in PHASE_TITLES.items()
-            }
+            apart = {PHASE_TITLES[phase]: format_si(part, "J") for phase, part in self.phases_J(found.style).items()}
             rows.append(
                 {
                     "style": found.style,

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,12 @@ import pandas as pd
 from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import tile_copies
-from neurosim_ep.hardware.chip.components import Component, Part
+from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.terms import Term, counted, of_chip
+from neurosim_ep.hardware.model.terms import counted, of_chip
 
 
 def writing_actions(recording: Recording, style: Style) -> Iterator[Action]:
@@ -33,10 +34,7 @@ def writing_actions(recording: Recording, style: Style) -> Iterator[Action]:
     chip, counts = recording.chip, recording.counts
     model, term, columns = chip.model, chip.model.term, of_chip("columns of a tile", chip.plan.columns)
     copies = of_chip("copies of a tile", tile_copies(chip)) if style is Style.SETTLING else 1
-
-    def act(component: Component, per_tile: Term, unit: Term) -> Action:
-        return Action(UPDATE, component, per_tile, unit, per_tile=True)
-
+    act = partial(Action, UPDATE, per_tile=True)
     pulses = counted("programming pulses", write_pulses(recording))
     yield act(Part.CELL_WRITE, pulses * copies, model.cell_write_energy())
     if model.write.parallel:

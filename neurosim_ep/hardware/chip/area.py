@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.hardware.chip.levels import Levels, instances
-from neurosim_ep.hardware.chip.memory import ACCUMULATORS, BUFFERED, CELLS, INPUTS, MemoryItem, ep_memory
-from neurosim_ep.hardware.chip.projections import Projection
+from neurosim_ep.hardware.chip.levels import instances
+from neurosim_ep.hardware.chip.memory import ACCUMULATORS, BUFFERED, CELLS, INPUTS, MemoryItem
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.hardware.model.terms import Term, lift, of_chip
-from neurosim_ep.tiles.mapping import TilePlan
+
+if TYPE_CHECKING:
+    from neurosim_ep.hardware.chip.recording import Chip
 
 SHARED_PARTS = {
     "driver": "drivers", "adc": "converters", "add": "converters", "neuron": "neurons", "multiply_add": "multiply_adds",
@@ -77,56 +78,39 @@ def multiply_add_area(model: HardwareModel) -> Term:
     return model.term("digital.multiply_add_units") * model.term("digital.multiply_add_area")
 
 
-def area_table(
-    plan: TilePlan,
-    model: HardwareModel,
-    *,
-    signals: Sequence[Projection] = (),
-    readout: Projection | None = None,
-    copies: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Area of the chip, one row per :class:`AreaItem` of :func:`area_items`, with the memories that EP needs for one
-    sample.
-    """
-    memory = ep_memory(plan, model, signals=signals, readout=readout)
-    return pd.DataFrame(area_items(plan, model, memory, signals, readout, copies))
+def area_table(chip: Chip, copies: np.ndarray | None = None) -> pd.DataFrame:
+    """Area of the chip with its memory for one sample, one row per :class:`AreaItem` of :func:`area_items`."""
+    return pd.DataFrame(area_items(chip, chip.memory, copies))
 
 
-def area_items(
-    plan: TilePlan,
-    model: HardwareModel,
-    memory: Sequence[MemoryItem],
-    signals: Sequence[Projection] = (),
-    readout: Projection | None = None,
-    copies: np.ndarray | None = None,
-) -> list[AreaItem]:
+def area_items(chip: Chip, memory: Sequence[MemoryItem], copies: np.ndarray | None = None) -> list[AreaItem]:
     """Tiles, what cores and clusters have, multiply-add units of every readout and signal, ``memory``, small items as
     registers, large ones as buffers (accumulators and inputs: one per tile, or core), and the links to the outside.
 
     ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
     """
-    names = [*(layer.name for layer in plan.layers), "readout"]
-    units = [signal.layer for signal in signals] + ([len(plan.layers)] if readout is not None else [])
+    model, names = chip.model, [*(layer.name for layer in chip.plan.layers), "readout"]
+    units = [signal.layer for signal in chip.signals] + ([len(names) - 1] if chip.readout is not None else [])
     count = model.digital.multiply_add_units.value
     items = [
         AreaItem(layer, names[layer], "multiply_add", count, float(multiply_add_area(model).value)) for layer in units
     ]
-    items += _level_items(plan, model, copies)
-    items += _memory_items(plan, model, memory)
+    items += _level_items(chip, copies)
+    items += _memory_items(chip, memory)
     if model.port is not None:
         items.append(AreaItem(0, names[0], "port", 1, model.port.area.value))
     return items
 
 
-def _level_items(plan: TilePlan, model: HardwareModel, copies: np.ndarray | None) -> list[AreaItem]:
+def _level_items(chip: Chip, copies: np.ndarray | None) -> list[AreaItem]:
     """Tiles, cores and clusters with their routers, where their first tile is."""
-    levels, core, cluster = Levels.of(len(plan.tiles), model), model.core, model.cluster
+    plan, levels, model = chip.plan, chip.levels, chip.model
     own, once = ({part: float(area.value) for part, area in areas.items()} for areas in own_and_shared(model))
-    if core is not None:
-        once["core"] = core.area.value
+    if model.core is not None:
+        once["core"] = model.core.area.value
     node = {"router": model.noc.router_area.value}
-    if cluster is not None:
-        node["cluster"] = cluster.area.value
+    if model.cluster is not None:
+        node["cluster"] = model.cluster.area.value
     per_node = levels.per_core * levels.per_cluster
     return [
         AreaItem(edge.ends[1], edge.name, part, int(number), int(number) * area)
@@ -136,10 +120,10 @@ def _level_items(plan: TilePlan, model: HardwareModel, copies: np.ndarray | None
     ]
 
 
-def _memory_items(plan: TilePlan, model: HardwareModel, memory: Sequence[MemoryItem]) -> list[AreaItem]:
-    per_core = Levels.of(len(plan.tiles), model).per_core
+def _memory_items(chip: Chip, memory: Sequence[MemoryItem]) -> list[AreaItem]:
+    model, per_core = chip.model, chip.levels.per_core
     pieces = {
-        item: iter(instances(plan, per_core if model.shared(word) else 1))
+        item: iter(instances(chip.plan, per_core if model.shared(word) else 1))
         for item, word in ((ACCUMULATORS, "accumulators"), (INPUTS, "inputs"))
     }
     items = []

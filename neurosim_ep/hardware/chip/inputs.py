@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from neurosim_ep.hardware.chip.counts import TileCounts
-from neurosim_ep.hardware.chip.levels import Levels
+from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.hardware.model.terms import Term, counted, of_chip
 from neurosim_ep.tiles.mapping import Tile, TilePlan
 
+if TYPE_CHECKING:
+    from neurosim_ep.hardware.chip.recording import Chip, Recording
 
-def input_buffer_bits(plan: TilePlan, model: HardwareModel, levels: Levels) -> np.ndarray:
+
+def input_buffer_bits(chip: Chip) -> np.ndarray:
     """Size of the input buffer that each tile reads from, int64 [tiles]: its own, or the one of its core.
 
     A tile holds, of the channels in its rows, as many rows of the map as its taps span (of a linear connection all its
     inputs), and for transposed reads the states of its columns at one position. A shared buffer holds what several
     tiles take from the same rows or columns once, or is as large as the model says.
     """
+    plan, model, levels = chip.plan, chip.model, chip.levels
     bits = model.digital.state_bits.value
     forward = np.array([_held_inputs(plan, tile) for tile in plan.tiles], dtype=np.int64) * bits
     transposed = plan.outputs * (plan.layer_of_tile > 0) * bits
@@ -61,17 +66,17 @@ def _held_inputs(plan: TilePlan, tile: Tile) -> int:
     return min(channels, tile.rows) * min(geometry.kernel[0], -(-taps // geometry.kernel[1])) * width
 
 
-def fetched_bits(plan: TilePlan, model: HardwareModel, counts: TileCounts, phase: str, style: Style) -> Term:
+def fetched_bits(recording: Recording, phase: str, style: Style) -> Term:
     """Bits that the lines of each tile take from its input buffer in a phase, float64 [tiles]: at every read the states
     of all its rows, or channels, in event style those that have changed. The cells of a weight are driven by one state.
     """
+    plan, term = recording.chip.plan, recording.chip.model.term
+    quantity = "active_lines" if style is Style.EVENT else "reads"
+    forward, transposed = (recording.counts.of(phase, style.accounting, way, quantity) for way in DIRECTIONS)
     if style is Style.EVENT:
-        rows, columns = (counts.of(phase, "event", way, "active_lines") for way in ("forward", "transposed"))
-        cells = model.term("array.cells_per_weight")
-        states = counted("active rows", rows) + counted("active columns", columns) / cells
+        columns = counted("active columns", transposed) / term("array.cells_per_weight")
+        states = counted("active rows", forward) + columns
     else:
-        forward, transposed = (counts.of(phase, "clocked", way, "reads") for way in ("forward", "transposed"))
-        states = counted("forward reads", forward) * of_chip("rows of a tile", plan.rows) + counted(
-            "transposed reads", transposed
-        ) * of_chip("channels of a tile", plan.outputs)
-    return states * model.term("digital.state_bits")
+        channels = counted("transposed reads", transposed) * of_chip("channels of a tile", plan.outputs)
+        states = counted("forward reads", forward) * of_chip("rows of a tile", plan.rows) + channels
+    return states * term("digital.state_bits")

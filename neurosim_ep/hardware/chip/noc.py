@@ -60,13 +60,23 @@ class Mesh:
         found = {}
         for side, name in enumerate(SIDES):
             route, _, across, first, after = self._segments[self._segments[:, 1] == side].T
-            lines, along = (height, width) if side < 2 else (width, height)
-            steps = np.zeros((lines, along + 1), np.int64)
-            np.add.at(steps, (across, first), amounts[route])
-            np.subtract.at(steps, (across, after), amounts[route])
-            crossing = steps.cumsum(1)[:, :along]
-            found[name] = crossing if side < 2 else crossing.T
+            if side < 2:
+                found[name] = crossed((height, width), across, first, after, amounts[route])
+            else:
+                found[name] = crossed((width, height), across, first, after, amounts[route]).T
         return found
+
+
+def crossed(
+    shape: tuple[int, int], line: np.ndarray, first: np.ndarray, after: np.ndarray, amounts: np.ndarray
+) -> np.ndarray:
+    """What crosses each place of lines of ``shape`` when ``amounts`` [pieces] go along each ``line`` from the place
+    ``first`` to the one before ``after``, int64 [shape].
+    """
+    steps = np.zeros((shape[0], shape[1] + 1), np.int64)
+    np.add.at(steps, (line, first), amounts)
+    np.subtract.at(steps, (line, after), amounts)
+    return steps.cumsum(1)[:, :-1]
 
 
 def busiest(loads: dict[str, np.ndarray]) -> int:

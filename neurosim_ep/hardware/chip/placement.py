@@ -73,12 +73,6 @@ def annealed(tiles: int, pairs: np.ndarray, bits: np.ndarray) -> Placement:
     return Placement(start.width, start.height, *best)
 
 
-def wire_cost(placement: Placement, pairs: np.ndarray, bits: np.ndarray) -> float:
-    """``Σ bits · distance`` of the talking ``pairs``, what :func:`annealed` makes small."""
-    (a, b), x, y = pairs.T, placement.x, placement.y
-    return float((bits * (np.abs(x[a] - x[b]) + np.abs(y[a] - y[b]))).sum())
-
-
 def _symmetric(tiles: int, pairs: np.ndarray, bits: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Partners of each tile and the bits exchanged with them, both ways together."""
     both = np.concatenate([pairs, pairs[:, ::-1]])

@@ -58,14 +58,11 @@ class Chip:
     @cached_property
     def memory(self) -> list[MemoryItem]:
         """What it keeps for one sample."""
-        if self.backprop:
-            return bptt_memory(self.plan, self.model, "backprop", 1, readout=self.readout)
-        return ep_memory(self.plan, self.model, signals=self.signals, readout=self.readout)
+        return bptt_memory(self, "backprop", 1) if self.backprop else ep_memory(self)
 
     def area_m2(self, copies: np.ndarray | None = None) -> float:
         """Area of the chip, tiles being there ``copies`` times."""
-        items = area_items(self.plan, self.model, self.memory, self.signals, self.readout, copies)
-        return sum(item.area_m2 for item in items)
+        return sum(item.area_m2 for item in area_items(self, self.memory, copies))
 
     @cached_property
     def pitches_m(self) -> tuple[float, float, float]:
@@ -125,19 +122,15 @@ class Chip:
     @cached_property
     def input_buffer_bits(self) -> np.ndarray:
         """Size of the input buffer of each tile, or of its core, int64 [tiles]."""
-        return input_buffer_bits(self.plan, self.model, self.levels)
+        return input_buffer_bits(self)
 
     def static_power(self, copies: np.ndarray | None = None) -> StaticPower:
         """What it draws while nothing happens, tiles being there ``copies`` times."""
-        return self._static_power if copies is None else self._draws(copies)
+        return self._static_power if copies is None else static_power(self, self.memory, copies)
 
     @cached_property
     def _static_power(self) -> StaticPower:
-        return self._draws(None)
-
-    def _draws(self, copies: np.ndarray | None) -> StaticPower:
-        projections = [*self.signals, *([self.readout] if self.readout is not None else [])]
-        return static_power(self.plan, self.model, self.memory, projections, copies)
+        return static_power(self, self.memory)
 
     @cached_property
     def passes(self) -> np.ndarray:

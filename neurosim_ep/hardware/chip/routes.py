@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from neurosim_ep.hardware.chip.components import Component, Part
-from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.hardware.chip.counts import DIRECTIONS, TileCounts
 from neurosim_ep.hardware.chip.levels import Levels
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.projections import Projection
@@ -110,12 +110,9 @@ class Routes:
         settling, all states at the end of a nudge phase; results of reads (none when settling), each tile sending one
         sum for each of its reads, with what it got from others; inputs and targets once per sample.
         """
-        sums = np.zeros(2 * len(self.plan.tiles), np.int64)
-        if style is not Style.SETTLING:
-            sums = np.concatenate(
-                [counts.of(phase, style.accounting, way, "reads") for way in ("forward", "transposed")]
-            )
-        forward, transposed = np.split(sums, 2)
+        forward, transposed = (
+            counts.of(phase, style.accounting, way, "reads") * (style is not Style.SETTLING) for way in DIRECTIONS
+        )
         return np.concatenate(
             [
                 self._state_messages(counts, phase, style),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from neurosim_ep.hardware.chip.area import multiply_add_area, own_and_shared
-from neurosim_ep.hardware.chip.levels import Levels, instances
+from neurosim_ep.hardware.chip.levels import instances
 from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, MemoryItem
-from neurosim_ep.hardware.chip.projections import Projection
-from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.hardware.model.terms import Term, of_chip, total
-from neurosim_ep.tiles.mapping import TilePlan
+
+if TYPE_CHECKING:
+    from neurosim_ep.hardware.chip.recording import Chip
 
 
 class StaticPower(NamedTuple):
@@ -35,17 +35,9 @@ class StaticPower(NamedTuple):
         return tiles * self.tile_W + float(np.sum(self.beside.value) + np.sum(self.refresh.value))
 
 
-def static_power(
-    plan: TilePlan,
-    model: HardwareModel,
-    memory: Sequence[MemoryItem],
-    projections: Sequence[Projection] = (),
-    copies: np.ndarray | None = None,
-) -> StaticPower:
-    """Static power with ``memory`` on the chip and the multiply-add units of ``projections``; ``copies``: see
-    :func:`~neurosim_ep.hardware.chip.area.area_items`.
-    """
-    term, width = model.term, len(plan.layers) + 1
+def static_power(chip: Chip, memory: Sequence[MemoryItem], copies: np.ndarray | None = None) -> StaticPower:
+    """Static power with ``memory`` on the chip; ``copies``: see :func:`~neurosim_ep.hardware.chip.area.area_items`."""
+    model, term, width = chip.model, chip.model.term, len(chip.neurons)
     density = term("leakage.density")
     own, once = own_and_shared(model)
     logic = total(area for part, area in own.items() if part != "array").named("area beside the cells", "m^2")
@@ -57,11 +49,11 @@ def static_power(
             bits["buffer" if item.item in BUFFERED else "registers"][item.layer] += item.bits
     buffered = of_chip("bits in buffers", bits["buffer"])
     parts = [
-        *_of_levels(plan, model, once.values(), copies),
+        *_of_levels(chip, once.values(), copies),
         of_chip("bits in registers", bits["registers"]) * term("registers.leakage"),
         buffered * term("buffer.leakage"),
     ]
-    if projections:
+    if projections := [*chip.signals, *([chip.readout] if chip.readout is not None else [])]:
         units = np.bincount([projection.layer for projection in projections], minlength=width)
         parts.append(of_chip("readouts and signals", units) * density * multiply_add_area(model))
     if model.port is not None:
@@ -69,20 +61,18 @@ def static_power(
     return StaticPower(tile, total(parts), buffered * term("buffer.refresh"))
 
 
-def _of_levels(plan: TilePlan, model: HardwareModel, once: Iterable[Term], copies: np.ndarray | None) -> Iterable[Term]:
+def _of_levels(chip: Chip, once: Iterable[Term], copies: np.ndarray | None) -> Iterable[Term]:
     """Static power of cores, with what they share, and of clusters with their routers, by layer [W]."""
-    density, levels = model.term("leakage.density"), Levels.of(len(plan.tiles), model)
+    model, levels = chip.model, chip.levels
     shared = total(once).named("shared area of a core", "m^2")
-    core, node = [density * shared], [model.term("noc.router_leakage")]
-    if model.core is not None:
-        core.append(model.static_power_of("core"))
-    if model.cluster is not None:
-        node.append(model.static_power_of("cluster"))
-    layer = [edge.ends[1] for edge in plan.geometries]
+    core = total([model.term("leakage.density") * shared, model.static_power_of("core")])
+    node = total([model.term("noc.router_leakage"), model.static_power_of("cluster")])
+    layer = [edge.ends[1] for edge in chip.plan.geometries]
     for name, members, power in (
-        ("cores", levels.per_core, total(core)), ("routers", levels.per_core * levels.per_cluster, total(node)),
-    ):  # fmt: skip
-        number = np.zeros(len(plan.layers) + 1, np.int64)
-        np.add.at(number, layer, instances(plan, members, copies))
+        ("cores", levels.per_core, core),
+        ("routers", levels.per_core * levels.per_cluster, node),
+    ):
+        number = np.zeros_like(chip.neurons)
+        np.add.at(number, layer, instances(chip.plan, members, copies))
         if np.any(power.value):
             yield of_chip(name, number) * power

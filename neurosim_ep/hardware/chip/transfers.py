@@ -45,17 +45,13 @@ class Transfers:
     def in_cores(self) -> np.ndarray:
         """One row per transfer, int64 [transfers, 2]: route, core."""
         levels = self.routes.levels
-        if levels.per_core == 1:
-            return np.zeros((0, 2), np.int64)
-        return _rows([self._cores(route, levels) for route in self.routes.all])
+        return _rows([self._cores(route, levels) for route in self.routes.all] if levels.per_core > 1 else [])
 
     @cached_property
     def in_clusters(self) -> np.ndarray:
         """One row per transfer, int64 [transfers, 2]: route, cluster."""
         levels = self.routes.levels
-        if levels.per_cluster == 1:
-            return np.zeros((0, 2), np.int64)
-        return _rows([_clusters(route, levels) for route in self.routes.all])
+        return _rows([_clusters(route, levels) for route in self.routes.all] if levels.per_cluster > 1 else [])
 
     def _cores(self, route: Route, levels: Levels) -> set[int]:
         neurons, inputs = self.model.shared("neurons"), self.model.shared("inputs")

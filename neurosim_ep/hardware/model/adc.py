@@ -80,7 +80,9 @@ Fitted = Annotated[Coefficient, key("coefficient of the formulas of the regressi
 
 
 class AdcPoint(Strict):
-    """A published converter of one resolution."""
+    """A published converter of one resolution; ``at_node``: see :class:`Adc`."""
+
+    at_node: ClassVar[Mapping[str, str]] = {"energy": ENERGY, "area": AREA}
 
     energy: Energy
     area: Area
@@ -130,7 +132,7 @@ class AdcTable(Adc):
 
     def rules(self) -> dict[str, str]:
         """Both numbers of every converter."""
-        return {f"{bits}.{name}": rule for bits in self._points for name, rule in (("energy", ENERGY), ("area", AREA))}
+        return {f"{bits}.{name}": rule for bits in self._points for name, rule in AdcPoint.at_node.items()}
 
 
 class AdcWalden(Adc):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from neurosim_ep.hardware.model.quantities import Coefficient, Text, key
+from neurosim_ep.hardware.model.quantities import Coefficient, Text, Unit, key
 from neurosim_ep.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
@@ -57,10 +57,11 @@ class NodeCurve(Curve):
     unit: Literal["1"]
 
 
-class SizeCurve(Curve):
-    """A property of a memory against its size."""
+class SizeCurve(Curve, Generic[Unit]):
+    """A property of a memory against its size, in the unit of its type."""
 
     x_unit: Literal["bit"]
+    unit: Unit
     node_nm: Positive
 
     def times(self, factor: float, node_nm: float) -> Self:
@@ -68,16 +69,8 @@ class SizeCurve(Curve):
         return self.model_copy(update={"y": tuple(y * factor for y in self.y), "node_nm": node_nm})
 
 
-class SizeEnergyCurve(SizeCurve):
-    """Energy of reading or writing one bit of a memory against its size."""
-
-    unit: Literal["J/bit"]
-
-
-class SizeAreaCurve(SizeCurve):
-    """Area of one bit of a memory, with its periphery, against the size of the memory."""
-
-    unit: Literal["m^2/bit"]
+SizeEnergyCurve = SizeCurve[Literal["J/bit"]]
+SizeAreaCurve = SizeCurve[Literal["m^2/bit"]]
 
 
 class ScalingSection(Strict):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from neurosim_ep.errors import UsageError, nearest
-from neurosim_ep.hardware.model.adc import Adc, AdcSection, AdcTable
+from neurosim_ep.hardware.model.adc import Adc, AdcPoint, AdcSection, AdcTable
 from neurosim_ep.hardware.model.curves import Curve
 from neurosim_ep.hardware.model.file import merged
 from neurosim_ep.hardware.model.quantities import Bits, Fraction, Key, Number, Quantity
@@ -46,7 +45,7 @@ class KeyInWords(NamedTuple):
 
 def sections() -> dict[str, type[Strict]]:
     """The sections of a model file."""
-    return {name: AdcSection if name == "adc" else HardwareModel.part(name) for name in HardwareModel.model_fields}
+    return {name: HardwareModel.part(name) for name in HardwareModel.model_fields}
 
 
 def section_words(name: str) -> tuple[str, list[KeyInWords]]:
@@ -65,7 +64,7 @@ def section_words(name: str) -> tuple[str, list[KeyInWords]]:
 def _keys(section: type[Strict], path: str) -> Iterator[KeyInWords]:
     for name, field in section.model_fields.items():
         found = next((item for item in field.metadata if isinstance(item, Key)), Key(""))
-        kind = _kind(field.annotation)
+        kind = section.part(name)
         node = (RULES | CELLS_AS_LOGIC).get(f"{path}.{name}", "")
         default = "(required)" if field.is_required() else f"= {_show(field.default)}"
         yield KeyInWords(name, _unit(kind), default, _rule(kind), *found, node)
@@ -76,20 +75,12 @@ def _keys(section: type[Strict], path: str) -> Iterator[KeyInWords]:
 
 def _prices(name: str, adc: type[Adc]) -> Iterator[KeyInWords]:
     """Keys of the table of a kind of converter."""
-    prefix, part = (f"{name}.{BITS}", adc.part(BITS)) if issubclass(adc, AdcTable) else (name, adc)
+    by_bits = issubclass(adc, AdcTable)
+    part: type[Adc | AdcPoint] = AdcPoint if by_bits else adc
+    prefix = f"{name}.{BITS}" if by_bits else name
     for one in _keys(part, ""):
-        rule = (
-            "adc_energy_exponent" if one.key == "energy" else "adc_area_exponent" if issubclass(adc, AdcTable) else ""
-        )
         needed = one.default.replace("(required)", f'(required by adc.kind = "{name}")')
-        yield one._replace(key=f"{prefix}.{one.key}", default=needed, node=adc.at_node.get(one.key, rule))
-
-
-def _kind(annotation: Any) -> Any:
-    """The type of a key, without the None of one that may be left out."""
-    if isinstance(annotation, UnionType):
-        return next(arm for arm in get_args(annotation) if arm is not type(None))
-    return annotation
+        yield one._replace(key=f"{prefix}.{one.key}", default=needed, node=part.at_node.get(one.key, ""))
 
 
 def _unit(kind: Any) -> str:

@@ -88,11 +88,7 @@ def read_model(name: str) -> ModelFile:
 
     Raises :class:`HardwareModelError` with every problem found.
     """
-
-    def not_found(message: str) -> HardwareModelError:
-        return HardwareModelError(f'hardware.model = "{name}"{message.removeprefix(name)}')
-
-    path, _ = resources.resolve(name, "hwmodels", not_found)
+    path = _path_of(name, f'hardware.model = "{name}"')
     document, origins = merged(path)
     return ModelFile(path, document, origins, parse_hardware_model(document, str(path)))
 
@@ -103,7 +99,7 @@ def merged(path: Path, depth: int = 0) -> tuple[Document, dict[str, str]]:
         raise HardwareModelError(f"{path}: base: more than {DEEPEST} models build on each other; do they in a circle?")
     own = resources.read_toml(path, HardwareModelError)
     base = own.pop(BASE, None)
-    origins = {".".join(key): path.stem for key in _leaves(own)}
+    origins = dict.fromkeys(_leaves(own), path.stem)
     if base is None:
         return own, origins
     if not isinstance(base, str):
@@ -117,34 +113,36 @@ def _base_path(path: Path, base: str) -> Path:
     beside = path.parent / f"{base.removesuffix('.toml')}.toml"
     if beside.is_file() and beside.resolve() != path.resolve():
         return beside
+    return _path_of(base, f'{path}: base = "{base}"')
+
+
+def _path_of(name: str, asked: str) -> Path:
+    """Where the model ``name`` is, which is ``asked`` for in these words."""
 
     def not_found(message: str) -> HardwareModelError:
-        return HardwareModelError(f'{path}: base = "{base}"{message.removeprefix(base)}')
+        return HardwareModelError(f"{asked}{message.removeprefix(name)}")
 
-    return resources.resolve(base, "hwmodels", not_found)[0]
+    return resources.resolve(name, "hwmodels", not_found)[0]
 
 
 def _is_leaf(value: object) -> bool:
     return not isinstance(value, dict) or any(key in value for key in LEAF_KEYS)
 
 
-def _leaves(table: Document, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _leaves(table: Document, path: str = "") -> Iterator[str]:
     for name, value in table.items():
         if _is_leaf(value):
-            yield (*path, name)
+            yield f"{path}{name}"
         else:
-            yield from _leaves(value, (*path, name))
+            yield from _leaves(value, f"{path}{name}.")
 
 
 def _laid_over(below: Document, above: Document) -> Document:
     """``below`` with what ``above`` says instead, number by number."""
     found = dict(below)
     for name, value in above.items():
-        under = found.get(name)
-        if isinstance(under, dict) and not _is_leaf(under) and isinstance(value, dict) and not _is_leaf(value):
-            found[name] = _laid_over(under, value)
-        else:
-            found[name] = value
+        whole = _is_leaf(value) or _is_leaf(found.get(name))
+        found[name] = value if whole else _laid_over(found[name], value)
     return found
 
 

@@ -8,6 +8,7 @@ from pydantic import model_validator
 
 from neurosim_ep.hardware.model.curves import SizeAreaCurve, SizeEnergyCurve
 from neurosim_ep.hardware.model.quantities import (
+    CYCLE,
     BitPerSecond,
     Factor,
     Joule,
@@ -51,9 +52,7 @@ class DigitalSection(Strict):
     accumulator_bits: Annotated[
         Number, key("width of update accumulators, biases and readout weights", "update_memory", "memory")
     ]
-    neuron_time: Annotated[Second, key("one update of a state by a neuron unit", "time")] = Second.default(
-        1e-9, "one cycle of a 1 GHz clock"
-    )
+    neuron_time: Annotated[Second, key("one update of a state by a neuron unit", "time")] = CYCLE
 
 
 class RegisterSection(Strict):
@@ -97,9 +96,7 @@ class BufferSection(Strict):
             "input_buffer",
         ),
     ] = Factor.default(1.0, "access_energy as given")
-    cycle_time: Annotated[Second, key("one access of a memory", "time")] = Second.default(
-        1e-9, "one cycle of a 1 GHz clock"
-    )
+    cycle_time: Annotated[Second, key("one access of a memory", "time")] = CYCLE
     refresh: Annotated[WattPerBit, key("power that keeps one bit of a dynamic memory", "refresh")] = WattPerBit.default(
         0.0, "static memories keep their content"
     )

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from neurosim_ep.hardware.model.quantities import (
+    CYCLE,
     Bits,
     FaradPerMetre,
     Fraction,
@@ -42,9 +43,7 @@ class LevelSection(Strict):
         key("one bit over the network; default: that of its wires, noc.link_energy times their length"),
     ] = None
     width_bits: Annotated[Number, key("bits that the network carries in a cycle", "time")]
-    cycle_time: Annotated[Second, key("a cycle of the network", "time")] = Second.default(
-        1e-9, "one cycle of a 1 GHz clock"
-    )
+    cycle_time: Annotated[Second, key("a cycle of the network", "time")] = CYCLE
     area: Annotated[SquareMetre, key("silicon beside the parts: network, control", "area")] = SquareMetre.default(
         0.0, "wires lie above the parts"
     )

@@ -8,13 +8,14 @@ A number is a TOML table ``{ value, unit, source, kind, node_nm, low, high }``: 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
 from neurosim_ep.strict import NOT_EMPTY, Strict
 
 Text = Annotated[str, Field(pattern=NOT_EMPTY)]
+Unit = TypeVar("Unit", bound=str)
 Bound = Literal["value", "low", "high"]
 LARGEST = 1e15
 """Of all numbers: beyond any of them, and products of a few are still finite."""
@@ -76,47 +77,62 @@ class Quantity(Strict):
         return self.model_copy(update={"value": self.at(bound), "low": None, "high": None})
 
 
-class Number(Quantity):
-    """A whole number of things, at least one; a choice of design, which has no interval."""
+class QuantityIn(Quantity, Generic[Unit]):
+    """A number whose unit is that of its type."""
 
-    value: Annotated[int, Field(ge=1)]
-    unit: Literal["1"]
-    low: None = None
-    high: None = None
+    unit: Unit
 
 
-class Coefficient(Quantity):
-    """A number of a formula; formulas are given as a whole, so it has no interval of its own."""
-
-    unit: Literal["1"]
-    low: None = None
-    high: None = None
-
-
-class Factor(Quantity):
-    """A factor without a unit, with an interval."""
-
-    unit: Literal["1"]
-
-
-class Bits(Quantity):
-    """A whole number of bits of a design, possibly none."""
-
-    value: Annotated[int, Field(ge=0)]
-    unit: Literal["bit"]
-    low: None = None
-    high: None = None
+Factor = QuantityIn[Literal["1"]]
+Volt = QuantityIn[Literal["V"]]
+Siemens = QuantityIn[Literal["S"]]
+Ohm = QuantityIn[Literal["ohm"]]
+Second = QuantityIn[Literal["s"]]
+Metre = QuantityIn[Literal["m"]]
+SquareMetre = QuantityIn[Literal["m^2"]]
+SquareMetrePerBit = QuantityIn[Literal["m^2/bit"]]
+Farad = QuantityIn[Literal["F"]]
+FaradPerMetre = QuantityIn[Literal["F/m"]]
+Joule = QuantityIn[Literal["J"]]
+JoulePerBit = QuantityIn[Literal["J/bit"]]
+JoulePerBitMetre = QuantityIn[Literal["J/bit/m"]]
+Watt = QuantityIn[Literal["W"]]
+WattPerBit = QuantityIn[Literal["W/bit"]]
+WattPerSquareMetre = QuantityIn[Literal["W/m^2"]]
+CYCLE = Second.default(1e-9, "one cycle of a 1 GHz clock")
 
 
-class Fraction(Quantity):
+class Fraction(Factor):
     """A share between 0 and 1."""
 
     value: Annotated[float, Field(ge=0, le=1)]
-    unit: Literal["1"]
     high: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class Merit(Quantity):
+class Exact(QuantityIn[Unit]):
+    """A number without an interval."""
+
+    low: None = None
+    high: None = None
+
+
+class Coefficient(Exact[Literal["1"]]):
+    """A number of a formula; formulas are given as a whole, so it has no interval of its own."""
+
+
+class Number(Exact[Literal["1"]]):
+    """A whole number of things, at least one; a choice of design, which has no interval."""
+
+    value: Annotated[int, Field(ge=1)]
+
+
+class Bits(Exact[Literal["bit"]]):
+    """A whole number of bits of a design, possibly none."""
+
+    value: Annotated[int, Field(ge=0)]
+
+
+class Merit(QuantityIn[Unit]):
     """A number that is the better the higher it is: its ``high`` makes costs low."""
 
     def fixed(self, bound: Bound) -> Self:
@@ -125,69 +141,5 @@ class Merit(Quantity):
         return super().fixed(opposite[bound])
 
 
-class FigureOfMerit(Merit):
-    unit: Literal["dB"]
-
-
-class Volt(Quantity):
-    unit: Literal["V"]
-
-
-class Siemens(Quantity):
-    unit: Literal["S"]
-
-
-class Ohm(Quantity):
-    unit: Literal["ohm"]
-
-
-class Second(Quantity):
-    unit: Literal["s"]
-
-
-class Metre(Quantity):
-    unit: Literal["m"]
-
-
-class SquareMetre(Quantity):
-    unit: Literal["m^2"]
-
-
-class SquareMetrePerBit(Quantity):
-    unit: Literal["m^2/bit"]
-
-
-class Farad(Quantity):
-    unit: Literal["F"]
-
-
-class FaradPerMetre(Quantity):
-    unit: Literal["F/m"]
-
-
-class Joule(Quantity):
-    unit: Literal["J"]
-
-
-class JoulePerBit(Quantity):
-    unit: Literal["J/bit"]
-
-
-class JoulePerBitMetre(Quantity):
-    unit: Literal["J/bit/m"]
-
-
-class Watt(Quantity):
-    unit: Literal["W"]
-
-
-class WattPerBit(Quantity):
-    unit: Literal["W/bit"]
-
-
-class WattPerSquareMetre(Quantity):
-    unit: Literal["W/m^2"]
-
-
-class BitPerSecond(Merit):
-    unit: Literal["bit/s"]
+FigureOfMerit = Merit[Literal["dB"]]
+BitPerSecond = Merit[Literal["bit/s"]]

@@ -7,6 +7,7 @@ unit is that of its type, its default that of the field.
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from neurosim_ep.hardware.model.network import (
     SettlingSection,
 )
 from neurosim_ep.hardware.model.quantities import LARGEST, Bound, Quantity, Text, key
-from neurosim_ep.hardware.model.terms import Origin, Term
+from neurosim_ep.hardware.model.terms import Origin, Term, lift
 from neurosim_ep.hardware.model.voltage import DELAYS, LOGIC_CELL_DELAYS, VoltageSection
 from neurosim_ep.strict import Strict
 from neurosim_ep.tiles.mapping import ArrayGeometry
@@ -103,9 +104,7 @@ class HardwareModel(Strict):
 
     def term(self, key: str) -> Term:
         """The number called ``key``, dotted, as a term of that name."""
-        part: Any = self
-        for name in key.split("."):
-            part = getattr(part, name)
+        part: Any = attrgetter(key)(self)
         return Term(part.value, key, Origin.MODEL, part.unit)
 
     def replacing(self, key: str, number: Quantity) -> HardwareModel:
@@ -208,8 +207,11 @@ class HardwareModel(Strict):
         return self.term("digital.multiply_add_energy") + self.term("digital.state_bits") * self.buffer_energy(size_bit)
 
     def static_power_of(self, level: Literal["core", "cluster"]) -> Term:
-        """Static power of what a core or cluster has beside its parts [W]."""
-        if getattr(self, level).leakage is not None:
+        """Static power of what a core or cluster has beside its parts, 0 where there are none [W]."""
+        section = self.core if level == "core" else self.cluster
+        if section is None:
+            return lift(0.0)
+        if section.leakage is not None:
             return self.term(f"{level}.leakage")
         return self.term("leakage.density") * self.term(f"{level}.area")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from neurosim_ep.errors import UsageError
@@ -15,6 +16,7 @@ from neurosim_ep.units import format_si
 
 Row = dict[str, str]
 Rows = list[Row]
+COLUMNS = ("key", "value", "low", "high", "unit", "given", "kind", "file", "source")
 DEFAULT = "(default)"
 """Stands for the file of a number that no file gives."""
 
@@ -61,11 +63,12 @@ def show_entries(name: str, section: str | None = None) -> list[dict[str, Any]]:
         {"key": key, "value": word, "kind": "choice", "file": file.origins.get(key, DEFAULT)}
         for key, word in choices(file.model)
     ]
-    entries += [_entry(file, key, number) for key, number in numbers(file.model)]
+    entries += [number_entry(file, key, number) for key, number in numbers(file.model)]
     return _of_section(entries, name, section)
 
 
-def _entry(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, Any]:
+def number_entry(file: ModelFile, key: str, number: Quantity | Curve) -> dict[str, Any]:
+    """An entry of :func:`show_entries`."""
     about = {"key": key, "unit": number.unit, "kind": number.kind, "file": file.origins.get(key, DEFAULT),
              "source": number.source}  # fmt: skip
     if isinstance(number, Curve):
@@ -87,37 +90,22 @@ def _of_section(rows: list[dict[str, Any]], name: str, section: str | None) -> l
 
 
 def show_rows(name: str, section: str | None = None) -> Rows:
-    """Every number of a model: as used at its node, its interval, as given, and where it comes from.
-
-    Raises :class:`UsageError` for a section there is not.
-    """
-    file = read_model(name)
-    rows = [
-        {
-            "key": key, "value": word, "low": "", "high": "", "unit": "", "given": "", "kind": "choice",
-            "file": file.origins.get(key, DEFAULT), "source": "",
-        }
-        for key, word in choices(file.model)
-    ]  # fmt: skip
-    rows += [number_row(file, key, number) for key, number in numbers(file.model)]
-    return _of_section(rows, name, section)
+    """:func:`show_entries` for people."""
+    return [entry_row(entry) for entry in show_entries(name, section)]
 
 
-def number_row(file: ModelFile, key: str, number: Quantity | Curve) -> Row:
-    """A row of :func:`show_rows`."""
-    row = {
-        "key": key, "unit": number.unit, "kind": number.kind, "file": file.origins.get(key, DEFAULT),
-        "source": number.source,
-    }  # fmt: skip
-    if isinstance(number, Curve):
-        points = f"{len(number.x)} points, {min(number.y):.3g} to {max(number.y):.3g}"
+def entry_row(entry: Mapping[str, Any]) -> Row:
+    """An entry of :func:`show_entries` for people; a curve is told by its ends."""
+    if entry["kind"] == "choice":
+        return {**dict.fromkeys(COLUMNS, ""), **entry}
+    row = {name: entry[name] for name in ("key", "unit", "kind", "file", "source")}
+    if "x" in entry:
+        points = f"{len(entry['x'])} points, {min(entry['y']):.3g} to {max(entry['y']):.3g}"
         return {**row, "value": points, "low": "", "high": "", "given": ""}
-    given = file.given(key) if key in file.origins else {"value": number.value}
-    at_node = f"{given['value']:.4g} at {given['node_nm']:g} nm" if given["value"] != number.value else ""
-    ends = {
-        bound: "" if getattr(number, bound) is None else f"{getattr(number, bound):.4g}" for bound in ("low", "high")
-    }
-    return {**row, "value": f"{number.value:.4g}", **ends, "given": at_node}
+    given = entry.get("given")
+    at_node = f"{given['value']:.4g} at {given['node_nm']:g} nm" if given else ""
+    ends = {bound: "" if entry[bound] is None else f"{entry[bound]:.4g}" for bound in ("low", "high")}
+    return {**row, "value": f"{entry['value']:.4g}", **ends, "given": at_node}
 
 
 def diff_rows(name: str, other: str) -> Rows:

@@ -61,28 +61,13 @@ class VoltageSection(Strict):
 
     def factor(self, rule: str | None) -> float:
         """What a number is multiplied by that follows the node by ``rule``; None: a delay."""
-        if rule in ENERGY_RULES:
-            return self.energy_factor
-        if rule in LEAKAGE_RULES:
-            return self.leakage_factor
-        return self.delay_factor if rule is None else 1.0
-
-    @property
-    def energy_factor(self) -> float:
-        """What dynamic energies are multiplied by."""
-        return float((self.supply.value / self.nominal.value) ** self.energy_exponent.value)
-
-    @property
-    def leakage_factor(self) -> float:
-        """What static power is multiplied by."""
         supply, nominal = self.supply.value, self.nominal.value
-        return float(supply / nominal * 10 ** (self.leakage_per_volt.value * (supply - nominal)))
+        if rule in ENERGY_RULES:
+            return float((supply / nominal) ** self.energy_exponent.value)
+        if rule in LEAKAGE_RULES:
+            return float(supply / nominal * 10 ** (self.leakage_per_volt.value * (supply - nominal)))
+        return self._delay(supply) / self._delay(nominal) if rule is None else 1.0
 
-    @property
-    def delay_factor(self) -> float:
-        """What delays are multiplied by."""
-
-        def delay(volts: float) -> float:
-            return float(volts / (volts - self.threshold.value) ** self.delay_exponent.value)
-
-        return delay(self.supply.value) / delay(self.nominal.value)
+    def _delay(self, volts: float) -> float:
+        """Delay at a supply of ``volts``, but for a factor."""
+        return float(volts / (volts - self.threshold.value) ** self.delay_exponent.value)

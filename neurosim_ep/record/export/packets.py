@@ -18,6 +18,7 @@ import pandas as pd
 
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.chip.components import Part
+from neurosim_ep.hardware.chip.noc import crossed
 from neurosim_ep.hardware.chip.packets import packet_sizes
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.placement import Placement
@@ -166,9 +167,7 @@ class MeanSample:
     def between(self, flow_values: np.ndarray) -> np.ndarray:
         """Sums over the flows of each pair of :attr:`ends`, int64 [pairs], of values [flows]."""
         pairs, pair_of_flow = self.ends
-        sums = np.zeros(len(pairs), np.int64)
-        np.add.at(sums, pair_of_flow, flow_values)
-        return sums
+        return np.bincount(pair_of_flow, flow_values, len(pairs)).astype(np.int64)
 
     def hops(self, pairs: np.ndarray) -> np.ndarray:
         """Links between the two routers of each pair, int64 [pairs]."""
@@ -180,12 +179,10 @@ class MeanSample:
         width, height = self.placement.width, self.placement.height
         (sy, sx), (dy, dx) = (np.divmod(end, width) for end in self.ends[0].T)
         most = [np.bincount(end, pair_flits, 1).max() for end in self.ends[0].T]
-        for line, start, stop, lines, along in ((sy, sx, dx, height, width), (dx, sy, dy, width, height)):
+        for line, start, stop, shape in ((sy, sx, dx, (height, width)), (dx, sy, dy, (width, height))):
             for first, after, goes in ((start, stop, stop > start), (stop, start, stop < start)):
-                steps = np.zeros((lines, along + 1), np.int64)
-                np.add.at(steps, (line[goes], first[goes]), pair_flits[goes])
-                np.subtract.at(steps, (line[goes], after[goes]), pair_flits[goes])
-                most.append(steps.cumsum(1).max(initial=0))
+                loads = crossed(shape, line[goes], first[goes], after[goes], pair_flits[goes])
+                most.append(loads.max(initial=0))
         return int(max(most))
 
     @property
@@ -218,7 +215,8 @@ def mean_sample(recording: Recording, style: Style = Style.EVENT, unit: Unit = U
             cycles = _tick_cycles(recording, style, name)
             phase = Phase(name, course, stays, cycles, start)
             for tick, sent in enumerate(phase.sent()):
-                cycles[tick] = max(cycles[tick], _busiest_source(sent * flits, src))
+                busiest = np.bincount(src, sent * flits, 1).max()  # a router needs a cycle for each flit it sends
+                cycles[tick] = max(cycles[tick], int(busiest))
             phases.append(phase)
     return MeanSample(recording, style, unit, away, tuple(phases))
 
@@ -311,10 +309,3 @@ def _tick_cycles(recording: Recording, style: Style, phase: str) -> np.ndarray:
         return np.zeros(len(present), np.int64)
     per_sample_tick_s = latencies_s(recording, style)[phase] / present.sum()
     return np.ceil(per_sample_tick_s * present / recording.counts.samples / hop_s).astype(np.int64)
-
-
-def _busiest_source(flits: np.ndarray, src: np.ndarray) -> int:
-    """Flits of the router that sends most: it needs a cycle for each."""
-    sent = np.zeros(int(src.max(initial=0)) + 1, np.int64)
-    np.add.at(sent, src, flits)
-    return int(sent.max())
