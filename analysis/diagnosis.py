@@ -23,7 +23,9 @@ from neurosim_ep.analysis.style import (
     MARKERS,
     PALETTE,
     REST,
+    SCREEN,
     SEQUENTIAL,
+    Output,
     canvas,
     fill,
     layer_axis,
@@ -46,8 +48,9 @@ NUDGE = {
 """Label, colour, marker and dash of every curve of the nudge picture."""
 
 
-def draw_diagnosis(folder: Path) -> list[Path]:
-    """Draw the pictures of the diagnosis in ``folder`` into its ``plots``, as SVG and PNG; returns the files written.
+def draw_diagnosis(folder: Path, output: Output = SCREEN) -> list[Path]:
+    """Draw the pictures of the diagnosis in ``folder`` into its ``plots``; returns the files written, as ``output`` has
+    them.
 
     Raises :class:`CheckpointError` when a table is missing or broken and :class:`UsageError` when nothing can be
     written.
@@ -65,7 +68,7 @@ def draw_diagnosis(folder: Path) -> list[Path]:
         "nudge": partial(draw_nudge, read_table(folder / "layers.csv", ("name", *NUDGE)), label),
         "spectral_radius": partial(draw_radius, read_table(folder / "samples.csv", ("kind", "spectral_radius")), label),
     }
-    return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name)]
+    return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name, output)]
 
 
 def draw_residual(frame: pd.DataFrame, label: str) -> Figure:

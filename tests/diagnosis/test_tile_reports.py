@@ -74,7 +74,7 @@ def test_pulses_of_a_tile_are_those_of_its_devices(trained: Path) -> None:
 def test_the_diagnosis_of_real_tiles(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: [])
+    monkeypatch.setattr("neurosim_ep.diagnosis.report.draw_diagnosis", lambda folder, output: [])
     out = tmp_path / "diagnosis"
     assert main(["diagnose", str(trained), "--samples", "6", "--out", str(out), "--device", "cpu"]) == 0
     said = capsys.readouterr().out
