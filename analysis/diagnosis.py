@@ -27,6 +27,7 @@ from neurosim_ep.analysis.style import (
     SEQUENTIAL,
     Output,
     canvas,
+    covered,
     fill,
     layer_axis,
     legend_columns,
@@ -99,7 +100,7 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         axes.grid(axis="y")
         axes.set_title(title)
         tick_axis(axes)
-    whole.set_ylabel("residual  max |Δs| in a step  (state units)")
+    whole.set_ylabel("residual max |Δs|\nin a step  (state units)")
     whole.legend(loc="best")
     figure.legend(
         handles=layers.get_lines(), loc="outside lower center", ncols=4 if on_paper() else 8,
@@ -149,7 +150,8 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():
-        log_line(axes, places, frame[column].to_numpy(), color=colour, marker=marker, linestyle=dash, label=text)
+        look = {"color": colour, "marker": marker, "linestyle": dash, "label": text}
+        log_line(axes, places, frame[column].to_numpy(), **(covered(look) if column == "displacement_plus" else look))
     axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(np.nanmax(frame[list(NUDGE)].to_numpy()), floor))))
     layer_axis(axes, frame["name"].tolist())
     axes.set_xlabel("layer (input side on the left)")
