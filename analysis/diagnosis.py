@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -102,8 +103,9 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         tick_axis(axes)
     whole.set_ylabel("residual max |Δs|\nin a step  (state units)")
     whole.legend(loc="best")
+    rows = math.ceil(len(names) / (4 if on_paper() else 8))
     figure.legend(
-        handles=layers.get_lines(), loc="outside lower center", ncols=4 if on_paper() else 8,
+        handles=layers.get_lines(), loc="outside lower center", ncols=math.ceil(len(names) / rows),
         title="layers, from the input side on",
     )  # fmt: skip
     return figure

@@ -10,12 +10,14 @@ from matplotlib.ticker import PercentFormatter
 from neurosim_ep.analysis.against import dress_quantity
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, setting
-from neurosim_ep.analysis.style import FAINT, PALETTE, canvas, legend_columns
+from neurosim_ep.analysis.style import FAINT, PALETTE, canvas, legend_columns, on_paper
 
 ROOM = 0.45
 """Part of a panel left of its points, for the names of those on the front."""
-HIGH, WIDE, MARK = 0.05, 0.024, 0.02
-"""Parts of a panel that a name is high, a letter of it wide, and a point high and wide."""
+HIGH, MARK = 0.05, 0.02
+"""Parts of a panel that a name is high, and a point high and wide."""
+WIDE, WIDE_ON_PAPER = 0.017, 0.023
+"""Part of a panel that a letter is wide."""
 Box = tuple[float, float, float, float]
 
 
@@ -68,15 +70,18 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
 
 def _name(axes: Axes, means: pd.DataFrame, best: pd.DataFrame, energy: str, keys: list[str]) -> None:
     """The settings of points of the front, from the most accurate on: left above them or right below, where the front
-    never runs; those for which points and other names leave no room stay without.
+    never runs; those for which points and other names leave no room stay without, as no name may stand at a point of
+    the front that is not its own.
     """
     part = axes.transScale + axes.transLimits
-    dots = part.transform(means[[energy, ACCURACY]].dropna().to_numpy(float))
-    taken: list[Box] = [(x - MARK / 2, y - MARK / 2, x + MARK / 2, y + MARK / 2) for x, y in dots]
+    taken: list[Box] = []
+    for points, aside in ((means, MARK / 2), (best, MARK)):
+        places = part.transform(points[[energy, ACCURACY]].dropna().to_numpy(float))
+        taken += [(x - aside, y - aside, x + aside, y + aside) for x, y in places]
     for row in best.to_dict("records")[::-1]:
         told = ", ".join(setting(key, row[key]) for key in keys)
         x, y = part.transform((row[energy], row[ACCURACY]))
-        wide = WIDE * len(told)
+        wide = len(told) * (WIDE_ON_PAPER if on_paper() else WIDE)
         for side, box in (
             ("right", (x - MARK - wide, y + MARK / 2, x - MARK, y + MARK / 2 + HIGH)),
             ("left", (x + MARK, y - MARK - HIGH, x + MARK + wide, y - MARK)),
