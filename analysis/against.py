@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import EngFormatter, MaxNLocator, StrMethodFormatter
 
-from neurosim_ep.analysis.points import spelled
+from neurosim_ep.analysis.points import IDEAL, UNLIMITED, spelled
 from neurosim_ep.analysis.scales import log_axis
 from neurosim_ep.analysis.style import GREY, look
 
@@ -26,8 +26,6 @@ TITLES = {
     "relaxation.nudge_steps": "ticks K of a nudge phase",
     "scheduler.threshold": "sending threshold θ",
 }
-UNLIMITED = {"hardware.converters.adc_bits", "hardware.converters.dac_bits", "hardware.cells.levels"}
-"""Keys whose 0 stands for any value: the ideal, at the right end."""
 WIDE = 10  # the ratio of the largest to the smallest value from which on the axis is logarithmic
 
 
@@ -98,7 +96,7 @@ class Scale:
         axes.minorticks_off()
         if not self.endless:
             return
-        axes.set_xticks([*self.limited, self.end], [*(f"{value:g}" for value in self.limited), "inf"])
+        axes.set_xticks([*self.limited, self.end], [*(f"{value:g}" for value in self.limited), IDEAL])
         between = np.sqrt(max(self.limited, default=1.0) * self.end) if levels else self.end - 1
         axes.axvline(between, color=GREY, linestyle=(0, (1, 3)), linewidth=1)
 
@@ -106,7 +104,10 @@ class Scale:
 def draw_curve(
     axes: Axes, scale: Scale, points: Mapping[Any, Sequence[float]], label: str, number: int, *, loose: bool = False
 ) -> None:
-    """Means of ``points`` in a band, and with bars, from the smallest to the largest; ``loose`` ones are dots alone."""
+    """Means of ``points`` in a band, and with bars, from the smallest to the largest; ``loose`` ones are dots alone.
+
+    Markers are open, so that of curves that coincide each is seen.
+    """
     colour, marker = look(number)
     values = [value for value in scale.values if value in points]
     if loose:
@@ -120,7 +121,7 @@ def draw_curve(
     spread = (ends[0] < ends[1]).any()
     axes.errorbar(
         places, mean, np.abs(ends - mean) if spread else None, color=colour, marker=marker, capsize=3, elinewidth=1.2,
-        label=label, linestyle="-" if scale.numeric else "",
+        label=label, linestyle="-" if scale.numeric else "", markerfacecolor="none",
     )  # fmt: skip
     if scale.numeric and len(values) > 1 and spread:
         axes.fill_between(places, *ends, color=colour, alpha=0.14, linewidth=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,16 +32,17 @@ def draw(run: Run) -> Figure:
     backprop_J, ticks = float(frame["backprop_J"].iloc[0]), float(frame["ticks"].iloc[0])
     if not backprop_J:
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
+    span = np.geomspace(1, 10 * ticks, 200)
+    even = any(_inside(_even_at(row), span) for _, row in frame.iterrows())
     figure = canvas(
         "Equilibrium propagation against backpropagation on the same tiles",
         run.label,
         "Energy per training image, were it to relax for other numbers of ticks. Bars, band: intervals of the chip's "
-        "numbers. Crosses: even.",
+        f"numbers.{' Crosses: even.' if even else ''}",
         width=9.5,
         height=5.2,
     )
     axes = figure.subplots()
-    span = np.geomspace(1, 10 * ticks, 200)
     low, high = frame["backprop_low_J"].iloc[0], frame["backprop_high_J"].iloc[0]
     axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0)
     axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label="backpropagation, clocked")
@@ -49,8 +52,8 @@ def draw(run: Run) -> Figure:
             axes, str(style), {str(key): float(value) for key, value in row.items()}, span, PALETTE[place], aside
         )
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
-    axes.annotate(f"recorded: {ticks:.3g} ticks", (ticks, 1), (4, -4), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", va="top", fontsize=9, color=GREY)  # fmt: skip
+    axes.annotate(f"recorded: {ticks:.3g} ticks", (ASIDE * ticks, 0), (9, 4), xycoords=("data", "axes fraction"),
+                  textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
     log_axis(axes.xaxis)
     log_axis(axes.yaxis)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -64,18 +67,25 @@ def draw(run: Run) -> Figure:
 
 def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray, colour: str, aside: float) -> None:
     """The line of a style, its interval, drawn a little ``aside``, and a mark where it crosses backpropagation."""
-    once_J = row["energy_J"] - row["ticking_J"]
-    energy_J = once_J + row["ticking_J"] * span / row["ticks"]
-    missing_J = row["backprop_J"] - once_J
-    draw_at = row["ticks"] * missing_J / row["ticking_J"] if row["ticking_J"] > 0 and missing_J > 0 else None
+    energy_J = row["energy_J"] + row["ticking_J"] * (span / row["ticks"] - 1)
+    even_at = _even_at(row)
     verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
     if row["ticking_J"] > 0:
-        even = draw_at is not None and draw_at >= 1
-        verdict += f", even at {draw_at:.3g} ticks" if even else ", never even"
+        verdict += f", even at {even_at:.3g} ticks" if even_at >= 1 else ", never even"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]
     axes.plot([aside * row["ticks"]] * 2, ends, marker="_", markersize=9, color=colour, linewidth=0.9)
     axes.plot([row["ticks"]], [row["energy_J"]], marker="o", color=colour, linestyle="")
-    if draw_at is not None and span[0] <= draw_at <= span[-1]:
-        axes.plot([draw_at], [row["backprop_J"]], marker="X", color=colour, markersize=8, linestyle="")
+    if _inside(even_at, span):
+        axes.plot([even_at], [row["backprop_J"]], marker="X", color=colour, markersize=8, linestyle="")
+
+
+def _even_at(row: Mapping[str, float]) -> float:
+    """Ticks at which a style takes as much as backpropagation; 0 where there are none."""
+    missing_J = row["backprop_J"] - (row["energy_J"] - row["ticking_J"])
+    return row["ticks"] * missing_J / row["ticking_J"] if row["ticking_J"] > 0 and missing_J > 0 else 0.0
+
+
+def _inside(ticks: float, span: np.ndarray) -> bool:
+    return bool(span[0] <= ticks <= span[-1])

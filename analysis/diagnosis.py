@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,11 @@ from neurosim_ep.analysis.style import (
     MARKERS,
     PALETTE,
     REST,
+    SCREEN,
     SEQUENTIAL,
+    Output,
     canvas,
+    covered,
     fill,
     layer_axis,
     legend_columns,
@@ -46,8 +50,9 @@ NUDGE = {
 """Label, colour, marker and dash of every curve of the nudge picture."""
 
 
-def draw_diagnosis(folder: Path) -> list[Path]:
-    """Draw the pictures of the diagnosis in ``folder`` into its ``plots``, as SVG and PNG; returns the files written.
+def draw_diagnosis(folder: Path, output: Output = SCREEN) -> list[Path]:
+    """Draw the pictures of the diagnosis in ``folder`` into its ``plots``; returns the files written, as ``output`` has
+    them.
 
     Raises :class:`CheckpointError` when a table is missing or broken and :class:`UsageError` when nothing can be
     written.
@@ -65,7 +70,7 @@ def draw_diagnosis(folder: Path) -> list[Path]:
         "nudge": partial(draw_nudge, read_table(folder / "layers.csv", ("name", *NUDGE)), label),
         "spectral_radius": partial(draw_radius, read_table(folder / "samples.csv", ("kind", "spectral_radius")), label),
     }
-    return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name)]
+    return [path for name, draw in pictures.items() for path in save(draw, folder / "plots" / name, output)]
 
 
 def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
@@ -96,10 +101,11 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         axes.grid(axis="y")
         axes.set_title(title)
         tick_axis(axes)
-    whole.set_ylabel("residual  max |Δs| in a step  (state units)")
+    whole.set_ylabel("residual max |Δs|\nin a step  (state units)")
     whole.legend(loc="best")
+    rows = math.ceil(len(names) / (4 if on_paper() else 8))
     figure.legend(
-        handles=layers.get_lines(), loc="outside lower center", ncols=4 if on_paper() else 8,
+        handles=layers.get_lines(), loc="outside lower center", ncols=math.ceil(len(names) / rows),
         title="layers, from the input side on",
     )  # fmt: skip
     return figure
@@ -146,7 +152,8 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
     axes.grid(axis="y")
     places = np.arange(len(frame))
     for column, (text, colour, marker, dash) in NUDGE.items():
-        log_line(axes, places, frame[column].to_numpy(), color=colour, marker=marker, linestyle=dash, label=text)
+        look = {"color": colour, "marker": marker, "linestyle": dash, "label": text}
+        log_line(axes, places, frame[column].to_numpy(), **(covered(look) if column == "displacement_plus" else look))
     axes.set_ylim(floor, 10 ** np.ceil(np.log10(1.5 * max(np.nanmax(frame[list(NUDGE)].to_numpy()), floor))))
     layer_axis(axes, frame["name"].tolist())
     axes.set_xlabel("layer (input side on the left)")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis, legend_columns
+from neurosim_ep.analysis.style import PHASES, REST, canvas, fill, layer_axis, legend_columns, on_paper
 from neurosim_ep.units import format_si
 
 STYLES = {
@@ -82,7 +82,8 @@ def draw(run: Run) -> Figure:
         _draw_bars(below, by_phase.loc[[style]].reindex(list(PHASES.values()), level=1))
         below.set_xlabel("layer (input side on the left)")
         share = f", {total_J[style] / total_J['clocked']:.0%} of clocked" if style != "clocked" else ""
-        axes.set_title(f"{meaning}\ntotal {format_si(total_J[style], 'J')} per image{share}")
+        named = meaning.replace(": ", ":\n") if on_paper() else meaning
+        axes.set_title(f"{named}\ntotal {format_si(total_J[style], 'J')} per image{share}")
     for axes, by in ((panels[0], "component"), (lower[0], "phase")):
         axes.set_ylabel(f"energy per image, by {by}")
         axes.yaxis.set_major_formatter(EngFormatter(unit="J"))

@@ -14,7 +14,18 @@ from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import INK, PALETTE, canvas, layer_axis, legend_columns, save, tick_axis
+from neurosim_ep.analysis.style import (
+    INK,
+    PALETTE,
+    SCREEN,
+    WIDE,
+    Output,
+    canvas,
+    layer_axis,
+    legend_columns,
+    save,
+    tick_axis,
+)
 
 LOOKS = {
     "right": (PALETTE[1], "^", "EP, right (+β)"),
@@ -24,8 +35,10 @@ LOOKS = {
 MILLIONTH = 1e-6
 
 
-def draw_gdu(folder: Path) -> list[Path]:
-    """Draw ``plots/gdu`` and ``plots/gdu_synapses`` of the check in ``folder``; returns the files written."""
+def draw_gdu(folder: Path, output: Output = SCREEN) -> list[Path]:
+    """Draw ``plots/gdu`` and ``plots/gdu_synapses`` of the check in ``folder``; returns the files written, as
+    ``output`` has them.
+    """
     about = json.loads((folder / "gdu.json").read_text(encoding="utf-8"))
     run = Run(folder, about["name"], {}, {})
     label = (
@@ -34,8 +47,8 @@ def draw_gdu(folder: Path) -> list[Path]:
         + ("" if about["at_rest"] else ". FREE STATES NOT AT REST: the comparison does not hold")
     )
     return [
-        *save(lambda: draw_norms(run, label), folder / "plots" / "gdu"),
-        *save(lambda: draw_synapses(run, label), folder / "plots" / "gdu_synapses"),
+        *save(lambda: draw_norms(run, label), folder / "plots" / "gdu", output),
+        *save(lambda: draw_synapses(run, label), folder / "plots" / "gdu_synapses", output),
     ]
 
 
@@ -134,7 +147,7 @@ def _panels(title: str, label: str, explanation: str, count: int) -> tuple[Figur
     """A figure with ``count`` panels."""
     columns = _columns(count)
     rows = math.ceil(count / columns)
-    figure = canvas(title, label, explanation, width=max(9.0, 3.1 * columns), height=1.5 + 2.4 * rows)
+    figure = canvas(title, label, explanation, width=max(WIDE, 3.1 * columns), height=1.5 + 2.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.remove()

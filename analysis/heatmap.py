@@ -15,6 +15,8 @@ from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, sp
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas, on_paper
 from neurosim_ep.units import format_si
 
+NARROW = 0.1
+"""Part of the middle value that the colours of a panel span at least: what differs by less looks alike."""
 BROAD = 4
 """Columns from which on figures stand upright in them on paper."""
 
@@ -40,9 +42,10 @@ def draw(points: Points) -> Figure:
     figure = canvas(
         both[0].upper() + both[1:],
         points.name,
-        "Per training image, mean of the recorded batches and of the seeds; bright is much.",
+        "Per training image, mean of the recorded batches and of the seeds; bright is much. Colours of a panel span at "
+        f"least {NARROW:.0%} of a value.",
         width=5.0 * across,
-        height=1.2 + 3.4 * rows,
+        height=1.2 + 2.8 * rows,
     )
     grid = figure.subplots(rows, across, squeeze=False)
     places = [*grid[0][:first], *grid[1 if first else 0 :].ravel()] if across > 1 else list(grid[0])
@@ -60,13 +63,13 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
         means.pivot(index=keys[1], columns=keys[0], values=column).reindex(down.values)[across.values].to_numpy(float)
     )
     positive = np.nanmin(values) > 0 and column != ACCURACY
-    axes.imshow(np.log10(values) if positive else values, cmap=SEQUENTIAL, origin="lower", aspect="auto")
     shades = np.log10(values) if positive else values
+    low, high = _colours(shades, logarithmic=positive)
+    axes.imshow(shades, cmap=SEQUENTIAL, origin="lower", aspect="auto", vmin=low, vmax=high)
     turned = 90 if on_paper() and values.shape[1] > BROAD else 0
-    middle = (np.nanmin(shades) + np.nanmax(shades)) / 2
     for (row, place), value in np.ndenumerate(values):
         if np.isfinite(value):
-            colour = "white" if shades[row, place] <= middle else "black"
+            colour = "white" if shades[row, place] <= (low + high) / 2 else "black"
             axes.text(place, row, _told(value, column), ha="center", va="center", fontsize=8, color=colour,
                       rotation=turned)  # fmt: skip
     for scale, ticks, name in ((across, axes.set_xticks, axes.set_xlabel), (down, axes.set_yticks, axes.set_ylabel)):
@@ -74,6 +77,14 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
         name(title_of(scale.key))
     if not across.numeric and len(across.values) > 3:
         axes.tick_params(axis="x", labelrotation=30)
+
+
+def _colours(shades: np.ndarray, *, logarithmic: bool) -> tuple[float, float]:
+    """Ends of the colours of these ``shades``, values or their logarithms, at least :data:`NARROW` apart."""
+    low, high = float(np.nanmin(shades)), float(np.nanmax(shades))
+    middle = (low + high) / 2
+    half = max(high - low, math.log10(1 + NARROW) if logarithmic else NARROW * abs(middle)) / 2
+    return middle - half, middle + half
 
 
 def _told(value: float, column: str) -> str:

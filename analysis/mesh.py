@@ -32,7 +32,7 @@ def draw(run: Run) -> Figure:
         "Event style, mean of the recorded batches. A square is a router with its tiles; the image comes in, and the "
         "readout goes out, at the port.",
         width=12.5,
-        height=5.8,
+        height=min(5.8, 1.75 + 4.7 * (places["y"].max() + 1.2) / (places["x"].max() + 1.55)),
     )
     left, right = figure.subplots(1, 2)
     _draw_tiles(figure, left, places, energy_J / samples)

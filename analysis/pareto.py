@@ -7,12 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from neurosim_ep.analysis.against import UNLIMITED, dress_quantity
+from neurosim_ep.analysis.against import dress_quantity
 from neurosim_ep.analysis.load import NothingToDraw
-from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, spelled
-from neurosim_ep.analysis.style import FAINT, PALETTE, canvas, legend_columns
+from neurosim_ep.analysis.points import ACCURACY, STYLES, Points, setting
+from neurosim_ep.analysis.style import FAINT, PALETTE, canvas, legend_columns, on_paper
 
-NAME = 0.07  # of the span of accuracies that the height of a name takes
+ROOM = 0.45
+"""Part of a panel left of its points, for the names of those on the front."""
+HIGH, MARK = 0.05, 0.02
+"""Parts of a panel that a name is high, and a point high and wide."""
+WIDE, WIDE_ON_PAPER = 0.017, 0.023
+"""Part of a panel that a letter is wide."""
+Box = tuple[float, float, float, float]
 
 
 def draw(points: Points) -> Figure:
@@ -52,25 +58,40 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, points: Points, energy: str) ->
     best = front(means, energy)
     axes.plot(means[energy], means[ACCURACY], "o", color=FAINT, label="settings, means of their seeds")
     axes.plot(best[energy], best[ACCURACY], color=PALETTE[0], marker="o", drawstyle="steps-post", label="Pareto front")
-    _name(axes, best, energy, points.keys, float(means[ACCURACY].max() - means[ACCURACY].min()))
     dress_quantity(axes.xaxis, means[energy].dropna().to_numpy(float), "J")
-    axes.margins(x=0.2, y=0.1)
+    axes.margins(x=0.06, y=0.1)
+    axes.autoscale_view()
+    low, high = (axes.transScale + axes.transLimits).inverted().transform([(-ROOM, 0), (1, 0)])[:, 0]
+    axes.set_xlim(low, high)
+    _name(axes, means, best, energy, points.keys)
     axes.set_xlabel("energy per training image")
     axes.grid()
 
 
-def _name(axes: Axes, best: pd.DataFrame, energy: str, keys: list[str], span: float) -> None:
-    """The settings of points of the front, from the most accurate on, above or below them where there is room."""
-    taken: list[float] = []
+def _name(axes: Axes, means: pd.DataFrame, best: pd.DataFrame, energy: str, keys: list[str]) -> None:
+    """The settings of points of the front, from the most accurate on: left above them or right below, where the front
+    never runs; those for which points and other names leave no room stay without, as no name may stand at a point of
+    the front that is not its own.
+    """
+    part = axes.transScale + axes.transLimits
+    taken: list[Box] = []
+    for points, aside in ((means, MARK / 2), (best, MARK)):
+        places = part.transform(points[[energy, ACCURACY]].dropna().to_numpy(float))
+        taken += [(x - aside, y - aside, x + aside, y + aside) for x, y in places]
     for row in best.to_dict("records")[::-1]:
-        for side, aside in ((1, 5), (-1, -12)):
-            height = row[ACCURACY] + side * NAME / 2 * span
-            if all(abs(height - other) >= NAME * span for other in taken):
-                told = ", ".join(f"{key.rpartition('.')[2]} {_limit(key, row[key])}" for key in keys)
-                axes.annotate(told, (row[energy], row[ACCURACY]), (5, aside), textcoords="offset points", fontsize=8)
-                taken.append(height)
+        told = ", ".join(setting(key, row[key]) for key in keys)
+        x, y = part.transform((row[energy], row[ACCURACY]))
+        wide = len(told) * (WIDE_ON_PAPER if on_paper() else WIDE)
+        for side, box in (
+            ("right", (x - MARK - wide, y + MARK / 2, x - MARK, y + MARK / 2 + HIGH)),
+            ("left", (x + MARK, y - MARK - HIGH, x + MARK + wide, y - MARK)),
+        ):
+            if box[0] >= 0 and box[2] <= 1 and not any(_overlap(box, other) for other in taken):
+                axes.text(x - MARK if side == "right" else x + MARK, box[1] + HIGH / 2, told, ha=side, va="center",
+                          fontsize=8, transform=axes.transAxes)  # fmt: skip
+                taken.append(box)
                 break
 
 
-def _limit(key: str, value: object) -> str:
-    return "inf" if key in UNLIMITED and value == 0 else spelled(value)
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

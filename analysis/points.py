@@ -24,6 +24,20 @@ QUANTITIES = {
     "ep_per_backprop_{style}": ("energy of EP / backprop", ""),
 }
 """Columns, for each style, with what they are and their unit."""
+SYMBOLS = {
+    "hardware.converters.adc_bits": "ADC bits",
+    "hardware.converters.dac_bits": "DAC bits",
+    "relaxation.beta": "β",
+    "relaxation.feedback": "γ",
+    "relaxation.free_steps": "T",
+    "relaxation.nudge_feedback": "κ",
+    "relaxation.nudge_steps": "K",
+    "scheduler.threshold": "θ",
+}
+"""The symbols of keys, for legends and beside points."""
+UNLIMITED = {"hardware.converters.adc_bits", "hardware.converters.dac_bits", "hardware.cells.levels"}
+"""Keys whose 0 stands for any value: the ideal, at the right end."""
+IDEAL = "ideal"
 MOST_CURVES = 12
 Curves = dict[str, dict[Any, list[float]]]
 
@@ -59,7 +73,7 @@ class Points:
         others = [] if self.loose(x) else self.others(x)
         found: Curves = {}
         for row in self.frame[self.frame[column].notna()].to_dict("records"):
-            label = ", ".join(f"{key.rpartition('.')[2]} = {spelled(row[key])}" for key in others)
+            label = ", ".join(setting(key, row[key]) for key in others)
             found.setdefault(label, {}).setdefault(row[x], []).append(float(row[column]))
         return found
 
@@ -93,6 +107,12 @@ def spelled(value: object) -> str:
         return f"{value:g}"
     text = str(value)
     return Path(text).stem if "/" in text else text
+
+
+def setting(key: str, value: object) -> str:
+    """A key and its value, as short as it can be told."""
+    name = SYMBOLS.get(key, key.rpartition(".")[2])
+    return f"{name} = {IDEAL if key in UNLIMITED and value == 0 else spelled(value)}"
 
 
 def is_sweep(path: Path) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from neurosim_ep.analysis.load import DoesNotConcern, Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import INK, PALETTE, WIDE, canvas, layer_axis, legend_columns, log_floor
+from neurosim_ep.analysis.style import INK, PALETTE, WIDE, canvas, covered, layer_axis, legend_columns, log_floor
 
 COLUMNS = {
     "pulses_up": ("up", PALETTE[1], "^"),
@@ -43,7 +43,8 @@ def draw(run: Run) -> Figure:
     upper.set_ylim(low, 10 ** np.ceil(np.log10(1.2 * max(values.max(), low))))
     for (text, colour, marker), of_kind in zip(COLUMNS.values(), values.T, strict=True):
         shown = np.where(of_kind > 0, of_kind, np.nan)
-        upper.plot(places, shown, color=colour, marker=marker, linestyle="--", label=text)
+        look = {"color": colour, "marker": marker, "label": text, "linestyle": "-" if text == "up" else "--"}
+        upper.plot(places, shown, **(covered(look) if text == "up" else look))
         for place in places[of_kind == 0]:
             upper.plot(place, low, "x", color=colour, markersize=8, markeredgewidth=2, clip_on=False)
     upper.set_ylabel("pulses per weight and batch")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,17 @@ from matplotlib.ticker import FixedLocator, PercentFormatter
 
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import FAINT, INK, PALETTE, PHASES, canvas, legend_columns, log_floor, tick_axis
+from neurosim_ep.analysis.style import (
+    FAINT,
+    INK,
+    PALETTE,
+    PHASES,
+    canvas,
+    covered,
+    legend_columns,
+    log_floor,
+    tick_axis,
+)
 
 PANELS = {"free phase": ("free",), "nudging": ("nudge_plus", "nudge_minus")}
 COLOURS = dict(zip(PHASES, PALETTE, strict=False))
@@ -50,48 +62,69 @@ def draw(run: Run) -> Figure:
         axes.set_title(title)
         tick_axis(below)
         for phase in phases:
-            rows = frame[frame["phase"] == phase]
+            rows, broad = frame[frame["phase"] == phase], _broad(phase, present)
             if first != last:
-                early = rows[rows["epoch"] == first]
-                axes.plot(
-                    "tick", "mean_residual", data=early, color=COLOURS[phase], linewidth=1.0, linestyle=EARLY,
-                    alpha=0.8, marker=_marker(early), markersize=3,
-                )  # fmt: skip
-            _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase])
+                _draw(axes, rows[rows["epoch"] == first], "mean_residual", _look("early", COLOURS[phase], broad))
+            _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase], broad)
         _draw_work(below, frame[(frame["phase"].isin(phases)) & (frame["epoch"] == last)])
     panels[0].set_ylim(floor, 1.5 * max(frame[measures].max(axis=None), tolerance))
     panels[0].set_ylabel("largest change of a state\nin a tick  (state units)")
     work[0].set_ylabel("samples\ncomputed")
 
-    colours = [Line2D([], [], color=COLOURS[phase], label=PHASES[phase]) for phase in present]
-    dashes = [
-        Line2D([], [], color=INK, label="mean of samples"),
-        Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="largest of all samples"),
-    ]
-    if first != last:
-        dashes.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=EARLY, label=f"mean at epoch {first}"))
     if tolerance > 0:
-        dashes.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"at rest: below {tolerance:g}"))
         panels[0].axhline(tolerance, color=INK, linewidth=1, linestyle=":")
-    columns = zip_longest(colours, dashes)
+    colours = [
+        Line2D([], [], label=PHASES[phase], **_look("mean", COLOURS[phase], _broad(phase, present)))
+        for phase in present
+    ]
+    dots = bool((frame.groupby(["epoch", "phase"])["tick"].nunique() == 1).any())
+    dashes = _dashes(first if first != last else None, tolerance, dots)
+    most = max(len(colours), len(dashes))
+    columns = legend_columns(figure, most)
+    in_rows = [line for column in zip_longest(colours, dashes) for line in column if line]
     figure.legend(
-        handles=[line for column in columns for line in column if line],
-        loc="outside lower center",
-        ncols=legend_columns(figure, max(len(colours), len(dashes))),
+        handles=in_rows if columns == most else [*colours, *dashes], loc="outside lower center", ncols=columns
     )
     return figure
 
 
-def _draw_phase(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
-    ticks, mean, worst = rows["tick"], rows["mean_residual"], rows["max_residual"]
-    axes.plot(ticks, mean, color=colour, marker=_marker(rows))
-    axes.plot(ticks, worst, color=colour, linestyle="--", linewidth=1.2, marker=_marker(rows), fillstyle="none")
-    axes.fill_between(ticks, mean, worst, color=colour, alpha=0.08, linewidth=0)
+def _dashes(first: int | None, tolerance: float, dots: bool) -> list[Line2D]:
+    """What each dash is, and, where a phase has one tick, each dot; ``first`` is an epoch that is not the last."""
+    named = {"mean": "mean of samples", "largest": "largest of all samples"}
+    if first is not None:
+        named["early"] = f"mean at epoch {first}"
+    marker = "o" if dots else None
+    lines = [Line2D([], [], label=text, marker=marker, **_look(which, INK)) for which, text in named.items()]
+    if tolerance > 0:
+        lines.append(Line2D([], [], color=INK, linewidth=1, linestyle=":", label=f"at rest: below {tolerance:g}"))
+    return lines
 
 
-def _marker(rows: pd.DataFrame) -> str | None:
-    """A phase of one tick has no line."""
-    return "o" if len(rows) == 1 else None
+def _broad(phase: str, present: Sequence[str]) -> bool:
+    """Whether ``phase`` is drawn below the other of its panel, which goes nearly the same way."""
+    return phase == "nudge_plus" and "nudge_minus" in present
+
+
+def _look(which: str, colour: str, broad: bool = False) -> dict[str, Any]:
+    """Line and dot of the mean, the largest or the early mean of a phase."""
+    looks: dict[str, dict[str, Any]] = {
+        "mean": {"linewidth": 1.8, "markersize": 5.0},
+        "largest": {"linewidth": 1.2, "markersize": 5.0, "linestyle": "--", "fillstyle": "none"},
+        "early": {"linewidth": 1.0, "markersize": 3.0, "linestyle": EARLY, "alpha": 0.8},
+    }
+    look = looks[which] | {"color": colour}
+    return covered(look) if broad else look
+
+
+def _draw_phase(axes: Axes, rows: pd.DataFrame, colour: str, broad: bool) -> None:
+    _draw(axes, rows, "mean_residual", _look("mean", colour, broad))
+    _draw(axes, rows, "max_residual", _look("largest", colour, broad))
+    axes.fill_between(rows["tick"], rows["mean_residual"], rows["max_residual"], color=colour, alpha=0.08, linewidth=0)
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
+    """A line, or of a phase of one tick a dot."""
+    axes.plot(rows["tick"], rows[column], marker="o" if len(rows) == 1 else None, **look)
 
 
 def _draw_work(axes: Axes, rows: pd.DataFrame) -> None:

@@ -163,13 +163,19 @@ def tick_axis(axes: Axes) -> None:
 def log_floor(values: np.ndarray) -> float:
     """The power of ten below the smallest positive of ``values`` and below 1: where a log axis shows zero."""
     smallest = values[values > 0].min(initial=1.0)
-    return 10.0 ** (math.ceil(math.log10(smallest)) - 1)
+    return 10.0 ** (math.ceil(math.log10(smallest) - 1e-9) - 1)
 
 
 def look(line: int) -> tuple[str, str]:
     """Colour and marker of the line with this number; the first 49 all differ."""
     turn, place = divmod(line, len(PALETTE))
     return PALETTE[place], MARKERS[(place + turn) % len(MARKERS)]
+
+
+def covered(look: dict[str, Any]) -> dict[str, Any]:
+    """``look`` of a line that another may cover: broad and pale, so that both are seen."""
+    width, size = (look.get(key, STYLE[f"lines.{key}"]) for key in ("linewidth", "markersize"))
+    return look | {"linewidth": 3 * width, "markersize": size + 4, "alpha": 0.4}
 
 
 def epoch_axis(axes: Axes, most: int = 16) -> None:

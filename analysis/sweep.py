@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
-from neurosim_ep.analysis.against import UNLIMITED, Scale, draw_curve, seeds_shown, title_of
+from neurosim_ep.analysis.against import Scale, draw_curve, seeds_shown, title_of
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import NothingToDraw, Run, settings
-from neurosim_ep.analysis.points import ACCURACY, Curves, Points
+from neurosim_ep.analysis.points import ACCURACY, UNLIMITED, Curves, Points, setting
 from neurosim_ep.analysis.style import GREY, INK, canvas, legend_columns
 
 IRRELEVANT = ("scenario.", "telemetry.", "hardware.construction_seed")
@@ -41,7 +41,7 @@ class Sweep:
         """The curve that ``run`` belongs to."""
         if self.method:
             return method(run)
-        return "real tiles" if self.other is None else f"{self.other.split('.')[-1]} = {settings(run).get(self.other)}"
+        return "real tiles" if self.other is None else setting(self.other, settings(run).get(self.other))
 
 
 def method(run: Run) -> str:
@@ -122,12 +122,13 @@ def _figure(name: str, key: str, curves: Curves, beside: Beside, classes: int | 
         f"Accuracy against {title_of(key)}",
         name,
         "Test images classified correctly after the last epoch."
-        + (" Right of the dotted line: no limit." if endless else ""),
+        + (" Right of the dotted line: ideal, without a limit." if endless else ""),
         width=8.5,
     )
     axes = figure.add_subplot()
     for number, (label, points) in enumerate(curves.items()):
-        draw_curve(axes, scale, points, label or "runs", number, loose=loose)
+        alone = "mean of the seeds" if seeds_shown([points]) and not loose else "runs"
+        draw_curve(axes, scale, points, label or alone, number, loose=loose)
     scale.dress(axes)
     if beside.ideal:
         _draw_ideal(axes, beside.ideal, scale.end if unlimited else None)

@@ -80,7 +80,7 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
                               va="center", ha="left" if right else "right", fontsize=8)  # fmt: skip
     axes.axvline(value, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [f"{row.key}\n{_interval(row)}" for row in shown.itertuples()], fontsize=8)
-    axes.margins(x=0.3 if on_paper() else 0.12)
+    axes.margins(x=0.3 if on_paper() else 0.17)
     log_axis(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
     left, right = axes.get_xlim()

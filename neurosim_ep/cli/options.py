@@ -83,13 +83,17 @@ shown_options = together(
     click.option("--no-report", is_flag=True, help="Write no report.html; `neurosim-ep report` does it any time."),
 )
 """What a run leaves for people to look at, each of which may be left for later."""
+paper_option = click.option(
+    "--paper", is_flag=True, help="For a two-column page: PDF without a title, letters of 6 to 7 points."
+)
+"""Whether pictures are drawn for the screen or for a page."""
 picture_options = together(
     click.option("--only", multiple=True, metavar="NAME", help="Only this one, as gradients; repeatable."),
     click.option(
         "--format", "formats", multiple=True, type=click.Choice(["svg", "png", "pdf"]),
-        help="Repeatable; default svg, png; pdf with --paper.",
+        help="Repeatable; default svg, png; pdf alone with --paper.",
     ),
-    click.option("--paper", is_flag=True, help="For a two-column page: no title, letters of 6 to 7 points."),
+    paper_option,
 )  # fmt: skip
 """Which pictures are drawn, and what for."""
 

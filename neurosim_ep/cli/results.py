@@ -9,7 +9,7 @@ import click
 from neurosim_ep.cli import completion
 from neurosim_ep.cli.answers import Answer, answering, print_pairs, say
 from neurosim_ep.cli.group import cli
-from neurosim_ep.cli.options import NameIn, load, machine_options, picture_options, set_option
+from neurosim_ep.cli.options import NameIn, load, machine_options, paper_option, picture_options, set_option
 from neurosim_ep.display import table
 from neurosim_ep.errors import UsageError
 from neurosim_ep.registry import EXPORTERS
@@ -137,11 +137,18 @@ def export(run_dir: Path, form: str, out: Path, **choices: str | int | tuple[str
 @click.argument("target", metavar="SCENARIO_OR_RUN_DIR", shell_complete=completion.scenario_or_file)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the tables; default gdu/<time>_<name>.")
 @click.option("--samples", type=click.IntRange(min=1), default=8, show_default=True, help="Training images to use.")
+@paper_option
 @set_option
 @machine_options
 @answering
 def gdu_command(
-    target: str, out: Path | None, samples: int, overrides: tuple[str, ...], device: str, threads: int | None
+    target: str,
+    out: Path | None,
+    samples: int,
+    paper: bool,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
 ) -> Answer:
     """Compare EP's weight updates with those of BPTT, tick by tick.
 
@@ -149,9 +156,13 @@ def gdu_command(
     """
     run_dir = Path(target) if Path(target).is_dir() else None
     checked = run_dir or load(target, overrides)[0]
+    from neurosim_ep.analysis.style import Output
     from neurosim_ep.diagnosis.gdu_report import gdu
 
-    report = gdu(checked, out, samples=samples, overrides=overrides, device=device, threads=threads)
+    report = gdu(
+        checked, out, samples=samples, overrides=overrides, device=device, threads=threads,
+        output=Output.of((), paper=paper),
+    )  # fmt: skip
 
     def show() -> None:
         click.echo(table(report.rows()))
@@ -168,19 +179,29 @@ def gdu_command(
     "--samples", type=click.IntRange(min=2), default=64, show_default=True, help="Test images, class-balanced."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder, written anew; default RUN_DIR/diagnosis.")
+@paper_option
 @set_option
 @machine_options
 @answering
 def diagnose(
-    run_dir: Path, samples: int, out: Path | None, overrides: tuple[str, ...], device: str, threads: int | None
+    run_dir: Path,
+    samples: int,
+    out: Path | None,
+    paper: bool,
+    overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
 ) -> Answer:
     """Say what the dynamics of the network trained in RUN_DIR do.
 
     Rest, saturation, contraction, and how states and gradients answer to the nudge.
     """
+    from neurosim_ep.analysis.style import Output
     from neurosim_ep.diagnosis.report import diagnose
+    from neurosim_ep.experiment.opening import Experiment
 
-    found = diagnose(run_dir, samples, out, overrides=overrides, device=device, threads=threads, say=say)
+    run = Experiment.open(run_dir, device=device, overrides=overrides)
+    found = diagnose(run, samples, out, threads=threads, output=Output.of((), paper=paper), say=say)
 
     def show() -> None:
         print_pairs(found.summary())

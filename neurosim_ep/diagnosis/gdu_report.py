@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from neurosim_ep.analysis.gdu import draw_gdu
+from neurosim_ep.analysis.style import SCREEN, Output
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
 from neurosim_ep.diagnosis.samples import training_samples
 from neurosim_ep.errors import DivergenceError, UsageError
@@ -81,13 +83,14 @@ def gdu(
     overrides: Sequence[str] = (),
     device: str = "auto",
     threads: int | None = None,
+    output: Output = SCREEN,
 ) -> GduReport:
     """Check EP's updates against BPTT's on a scenario's initial weights, or on those of a run directory.
 
     ``overrides`` change the scenario of a run directory. Leaves a new folder at ``out`` (default
-    ``gdu/<time>_<name>``). ``threads`` is the number PyTorch computes with on the CPU (None: what fits machine and
-    work). Raises :class:`UsageError` when something is there, or when K exceeds T, and :class:`DivergenceError` when
-    states or gradients are not finite.
+    ``gdu/<time>_<name>``), with pictures as ``output`` has them. ``threads`` is the number PyTorch computes with on the
+    CPU (None: what fits machine and work). Raises :class:`UsageError` when something is there, or when K exceeds T, and
+    :class:`DivergenceError` when states or gradients are not finite.
     """
     began = time.perf_counter()
     experiment = Experiment.open(target, device=device, overrides=overrides, exact=True)
@@ -117,6 +120,7 @@ def gdu(
     document = _document(found, notes, experiment, setting, samples) | {"seconds": time.perf_counter() - began}
     with new_folder(folder, "made") as staging:
         _write(staging, found, document)
+        draw_gdu(staging, output)
     return GduReport(folder, found, notes, document)
 
 
@@ -147,14 +151,11 @@ def _notes(scenario: Scenario, setting: Setting, found: Gdu) -> list[str]:
 
 
 def _write(folder: Path, found: Gdu, document: dict[str, Any]) -> None:
-    """Tables, gdu.json and pictures."""
-    from neurosim_ep.analysis.gdu import draw_gdu
-
+    """Tables and gdu.json."""
     tables = {"gdu": found.ticks, "gdu_layers": found.layers, "gdu_synapses": found.synapses}
     for name, rows in tables.items():
         write_table(folder / f"{name}.csv", rows)
     write_json(folder / "gdu.json", document)
-    draw_gdu(folder)
 
 
 def _document(found: Gdu, notes: list[str], experiment: Experiment, setting: Setting, samples: int) -> dict[str, Any]:

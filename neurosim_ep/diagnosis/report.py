@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurosim_ep.analysis.diagnosis import draw_diagnosis
+from neurosim_ep.analysis.style import SCREEN, Output
 from neurosim_ep.diagnosis.findings import findings
 from neurosim_ep.diagnosis.lipschitz import PowerIteration
 from neurosim_ep.diagnosis.measure import Figures, measure
@@ -114,24 +116,22 @@ class Diagnosis:
 
 
 def diagnose(
-    run_dir: Path,
+    run: Experiment,
     samples: int = 64,
     out: Path | None = None,
     *,
-    overrides: Sequence[str] = (),
-    device: str = "auto",
     threads: int | None = None,
+    output: Output = SCREEN,
     say: Callable[[str], None] = lambda message: None,
 ) -> Diagnosis:
-    """Diagnose the network that the run in ``run_dir`` trained on ``samples`` of its test images.
+    """Diagnose the network that the ``run``, opened from its directory, trained on ``samples`` of its test images.
 
-    Writes ``out`` (default ``run_dir/diagnosis``) anew, whole or not at all; ``say`` is told what is being done.
-    ``overrides`` change the scenario of the run, as the place of its images. ``threads`` is the number PyTorch computes
-    with on the CPU (None: what fits machine and work). Raises :class:`UsageError`, :class:`CheckpointError` or
-    :class:`DataError` for what cannot be used and :class:`DivergenceError` when states are not finite.
+    Writes ``out`` (default ``diagnosis`` in that directory) anew, whole or not at all, with pictures as ``output`` has
+    them; ``say`` is told what is being done. ``threads`` is the number PyTorch computes with on the CPU (None: what
+    fits machine and work). Raises :class:`UsageError`, :class:`CheckpointError` or :class:`DataError` for what cannot
+    be used and :class:`DivergenceError` when states are not finite.
     """
-    folder = run_dir / "diagnosis" if out is None else out
-    run = Experiment.open(run_dir, device=device, overrides=overrides)
+    folder = run.run.path / "diagnosis" if out is None else out
     run.require_phases()
     _refuse_foreign(folder)
     chosen = choose_samples(run, samples)
@@ -142,9 +142,7 @@ def diagnose(
         write_json(staging / MARK, found.document)
         for name, rows in (("layers", found.layers), ("samples", found.samples), ("residual", found.residuals)):
             write_table(staging / f"{name}.csv", rows, list(rows[0]))
-        from neurosim_ep.analysis.diagnosis import draw_diagnosis
-
-        draw_diagnosis(staging)
+        draw_diagnosis(staging, output)
     return found
 
 

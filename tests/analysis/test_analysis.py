@@ -190,6 +190,9 @@ def test_residual_shows_the_tolerance_and_both_nudges(run: Run) -> None:
     np.testing.assert_array_equal(free.lines[1].get_ydata(), frame["mean_residual"])
     np.testing.assert_array_equal(free.lines[2].get_ydata(), frame["max_residual"])
     assert len(nudges.lines) == 2 * 3  # the tolerance is that of the free phase
+    for below, above in zip(nudges.lines[:3], nudges.lines[3:], strict=True):  # +β is seen below −β
+        assert below.get_linewidth() > 2 * above.get_linewidth() and below.get_alpha() < 0.5
+    assert not any(line.get_marker() == "o" for line in figure.legends[0].get_lines())
     assert [len(axes.collections) for axes in work] == [1, 1]
     assert {"free", "nudge +β", "nudge −β", "at rest: below 0.001"} <= set(texts(figure))
 
@@ -265,7 +268,10 @@ def test_a_layer_has_points_where_it_could_send(own_run: Run) -> None:
 def test_the_residual_of_a_phase_of_one_tick_is_seen(own_run: Run) -> None:
     frame = pd.read_csv(own_run.path / "residual.csv")
     frame[(frame["phase"] == "free") | (frame["tick"] == 1)].to_csv(own_run.path / "residual.csv", index=False)
-    free, nudges, *work = residual.draw(own_run).axes
+    figure = residual.draw(own_run)
+    free, nudges, *work = figure.axes
+    named = {line.get_label(): line.get_marker() for line in figure.legends[0].get_lines()}
+    assert named["mean of samples"] == named["largest of all samples"] == "o"
     assert {line.get_marker() for line in nudges.lines} == {"o"} and "o" not in {
         line.get_marker() for line in free.lines
     }
@@ -362,9 +368,18 @@ def test_break_even_is_where_the_lines_cross(run: Run) -> None:
             row["energy_J"], rel=1e-2
         ), style
     assert len(crosses) == 2  # settling does not depend on the ticks
+    assert any("Crosses: even" in text for text in texts(axes.figure))
     for cross, curve in zip(crosses, curves, strict=False):
         x, y = cross.get_xdata()[0], cross.get_ydata()[0]
         assert np.interp(x, curve.get_xdata(), curve.get_ydata()) == pytest.approx(y, rel=2e-2)
+
+
+def test_crosses_are_explained_where_there_are_any(own_run: Run) -> None:
+    for style in ("clocked", "event"):
+        change(own_run, "comparison.csv", "backprop_J", 1e-12, style=style)
+    figure = breakeven.draw(own_run)
+    assert not any(line.get_marker() == "X" for line in figure.axes[0].lines)
+    assert not any("Crosses" in text for text in texts(figure))
 
 
 def test_the_mesh_shows_the_energy_of_every_tile_and_the_bits_of_every_link(run: Run) -> None:

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.style import context
 from subject import Subject, add_device, load_subject
 from torch import Tensor
 
 from neurosim_ep.analysis.load import open_run
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import log_axis, log_line
 from neurosim_ep.analysis.style import FAINT, INK, STYLE, canvas, layer_axis, look
 from neurosim_ep.analysis.sweep import method
 from neurosim_ep.diagnosis.nudging import cosine
@@ -114,7 +115,7 @@ def draw(found: dict[str, tuple[pd.DataFrame, list[float], list[str]]], label: s
         colour, marker = look(number)
         left.plot(table["bits"], table["median cosine"], color=colour, marker=marker, label=name)
         left.plot(table["bits"], table["lowest cosine"], color=colour, marker=marker, linestyle=":", linewidth=1.2)
-        right.plot(range(len(steps)), [step or np.nan for step in steps], color=colour, marker=marker)
+        log_line(right, np.arange(len(steps)), np.array(steps), color=colour, marker=marker)
     for height in (0, 1):
         left.axhline(height, color=INK, linewidth=0.6)
     left.set_ylim(-0.6, 1.08)
@@ -132,7 +133,10 @@ def draw(found: dict[str, tuple[pd.DataFrame, list[float], list[str]]], label: s
     right.set_xlabel("layer (input side on the left)")
     for axes in (left, right):
         axes.grid(axis="y")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    handles = left.get_legend_handles_labels()[0]
+    if any(0 in steps for _, steps, _ in found.values()):
+        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="exactly zero (lower edge)"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
 
 

@@ -26,6 +26,7 @@ from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.primitive import primitive
 from neurosim_ep.ep.signals import Errors, Objective
 from neurosim_ep.errors import UsageError
+from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.whole_folder import replaced_folder
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
@@ -398,16 +399,25 @@ def test_the_command_leaves_all_files_and_says_what_it_found(trained: Path, caps
 def test_a_diagnosis_repeats_and_takes_the_place_of_the_last(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: [])
+    monkeypatch.setattr("neurosim_ep.diagnosis.report.draw_diagnosis", lambda folder, output: [])
     out = tmp_path / "new" / "place"
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
-    found = report.diagnose(trained, 6, out, device="cpu")
+    found = report.diagnose(Experiment.open(trained, device="cpu"), 6, out)
     (out / "layers.csv").unlink()
-    again = report.diagnose(trained, 6, out, device="cpu")
+    again = report.diagnose(Experiment.open(trained, device="cpu"), 6, out)
     assert (found.layers, found.samples, found.document) == (again.layers, again.samples, again.document)
     assert (out / "layers.csv").is_file()
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     assert not [path for path in tmp_path.rglob(".*")]
+
+
+def test_the_pictures_can_be_made_for_paper(trained: Path, tmp_path: Path) -> None:
+    """As wide as a column, in letters that the file has with it."""
+    command = ["diagnose", str(trained), "--samples", "2", "--out", str(tmp_path / "out"), "--device", "cpu", "--paper"]
+    assert main(command) == 0
+    pages = {path.name: path.read_bytes() for path in (tmp_path / "out" / "plots").iterdir()}
+    assert pages.keys() == {f"{name}.pdf" for name in ("residual", "saturation", "nudge", "spectral_radius")}
+    assert all(b"/MediaBox [ 0 0 244.8 " in page and b"/FontFile2" in page for page in pages.values())
 
 
 def test_states_that_are_no_numbers_are_not_diagnosed(

@@ -129,8 +129,7 @@ def test_the_command_checks_a_scenario_and_a_run(
     run(load_scenario("smoke", TINY), tmp_path / "run", device="cpu")
     sets = [word for override in TINY for word in ("--set", override)]
     assert main(["gdu", "smoke", *sets, "--samples", "3", "--device", "cpu"]) == 0
-    monkeypatch.setattr("neurosim_ep.analysis.gdu.draw_gdu", lambda folder: [])
-    assert main(["gdu", "run", "--set", "relaxation.beta=0.1", "--out", "checked", "--device", "cpu"]) == 0
+    assert main(["gdu", "run", "--set", "relaxation.beta=0.1", "--out", "checked", "--device", "cpu", "--paper"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("symmetric") == 2 and "NOT AT REST in conv1" in printed
     (untrained,) = (tmp_path / "gdu").iterdir()
@@ -147,6 +146,9 @@ def test_the_command_checks_a_scenario_and_a_run(
     assert {path.name for path in (untrained / "plots").iterdir()} == {
         f"{name}.{kind}" for name in ("gdu", "gdu_synapses") for kind in ("png", "svg")
     }
+    pages = {path.name: path.read_bytes() for path in (tmp_path / "checked" / "plots").iterdir()}
+    assert pages.keys() == {"gdu.pdf", "gdu_synapses.pdf"}
+    assert all(b"/MediaBox [ 0 0 504 " in page and b"/FontFile2" in page for page in pages.values())  # both columns
     assert not list(tmp_path.rglob(".*.new"))
 
 

@@ -74,7 +74,7 @@ def test_pulses_of_a_tile_are_those_of_its_devices(trained: Path) -> None:
 def test_the_diagnosis_of_real_tiles(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: [])
+    monkeypatch.setattr("neurosim_ep.diagnosis.report.draw_diagnosis", lambda folder, output: [])
     out = tmp_path / "diagnosis"
     assert main(["diagnose", str(trained), "--samples", "6", "--out", str(out), "--device", "cpu"]) == 0
     said = capsys.readouterr().out
@@ -263,7 +263,7 @@ def test_accuracy_against_bits_with_a_curve_per_update_and_ideal_tiles_at_the_en
     np.testing.assert_allclose(bars["ideal tiles"].get_xydata(), [[10, 0.95]])
     spread = axes.containers[0].lines[2][0].get_segments()[1][:, 1]
     np.testing.assert_allclose(spread, [0.5, 0.7])  # smallest and largest of the seeds
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8", "inf"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["4", "8", "ideal"]
     (cross,) = [line for line in axes.lines if line.get_marker() == "x"]
     assert (cross.get_xdata()[0], cross.get_ydata()[0]) == (10, 0.8)
 

@@ -138,7 +138,7 @@ def test_a_shipped_network_takes_any_images_and_says_so(
     assert main([*ask, "--set", f"data.root={tmp_path / 'nowhere'}"]) == 2
     assert "nowhere: no such file or directory; it must hold" in capsys.readouterr().err
     cifar10_python(tmp_path / "images")
-    monkeypatch.setattr("neurosim_ep.analysis.diagnosis.draw_diagnosis", lambda folder: None)
+    monkeypatch.setattr("neurosim_ep.diagnosis.report.draw_diagnosis", lambda folder, output: None)
     assert main([*ask, "--set", f"data.root={tmp_path / 'images'}"]) == 0
     assert "- other images than the run learned (textures): cifar10: " in capsys.readouterr().out
     document = json.loads((run / "diagnosis" / "diagnosis.json").read_text("utf-8"))

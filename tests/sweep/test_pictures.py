@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Outline
 
 from neurosim_ep.analysis import heatmap, pareto, sweep, tradeoff
 from neurosim_ep.analysis.load import NothingToDraw
@@ -59,10 +61,10 @@ def drawn(figure: Figure, axes: int = 0) -> dict[str, list[list[float]]]:
 def test_seeds_are_a_mean_in_a_band(seeded: Points) -> None:
     assert seeded.keys == [BITS]
     figure = sweep.draw_points(seeded, BITS)
-    np.testing.assert_allclose(drawn(figure)["runs"], [[4, 0.25], [8, 0.75], [10, 0.85]])
+    np.testing.assert_allclose(drawn(figure)["mean of the seeds"], [[4, 0.25], [8, 0.75], [10, 0.85]])
     band = figure.axes[0].collections[-1].get_paths()[0].vertices
     assert band[:, 1].min() == pytest.approx(0.2) and band[:, 1].max() == pytest.approx(0.9)
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["4", "8", "inf"]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["4", "8", "ideal"]
 
 
 def test_cost_of_every_style_against_a_key(seeded: Points) -> None:
@@ -116,8 +118,38 @@ def test_the_front_is_what_nothing_beats(tmp_path: Path) -> None:
     ]
     points = made_up(tmp_path / "front", rows, [BETA])
     assert pareto.front(points.means(), "energy_event_J")[BETA].tolist() == [1, 3, 5]
-    told = [text.get_text() for text in pareto.draw(points).axes[0].texts]
-    assert told == ["beta 5", "beta 3", "beta 1"]
+    axes = pareto.draw(points).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["β = 5", "β = 3", "β = 1"]
+
+
+def test_names_on_the_front_stand_clear_of_its_line(tmp_path: Path) -> None:
+    rows = [{BETA: n, "test_accuracy": 0.3 + 0.06 * n, "energy": (1 + n) * 1e-6} for n in range(1, 11)]
+    figure = pareto.draw(made_up(tmp_path / "stairs", rows, [BETA]))
+    figure.canvas.draw()
+    for axes in figure.axes:
+        (line,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
+        x, y = axes.transData.transform(line.get_xydata()).T
+        stairs = Outline(np.column_stack([np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]]))
+        assert len(axes.texts) >= 5
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert not any(stairs.intersects_bbox(box, filled=False) for box in boxes)
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("values", "span"), [((4.04, 4.08), 1.1), ((1.0, 3.0), 3.0)])
+def test_colours_of_a_heat_map_do_not_magnify_what_is_nearly_the_same(
+    tmp_path: Path, values: tuple[float, float], span: float
+) -> None:
+    rows = [
+        {TICKS: ticks, BETA: beta, "energy": values[ticks == 4] * 1e-6, "test_accuracy": 0.9}
+        for ticks in (2, 4)
+        for beta in (0.1, 0.2)
+    ]
+    figure = heatmap.draw(made_up(tmp_path / "flat", rows, [TICKS, BETA]))
+    panels = {axes.get_title(): axes.images[0] for axes in figure.axes if axes.images}
+    assert panels["test accuracy"].get_clim() == pytest.approx((0.855, 0.945))
+    low, high = np.power(10, panels["energy per image, clocked"].get_clim())
+    assert high / low == pytest.approx(span) and low * high == pytest.approx(values[0] * values[1] * 1e-12)
 
 
 def test_all_pictures_of_a_sweep(tmp_path: Path, seeded: Points, capsys: pytest.CaptureFixture[str]) -> None:
