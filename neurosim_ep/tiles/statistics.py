@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -28,63 +28,37 @@ SMALLEST_SHARE = 1e-7
 SIEMENS_PER_UNIT = 1e-6
 
 Text = Annotated[str, Field(pattern=NOT_EMPTY)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Coefficients = Annotated[list[float], Field(min_length=1)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class _Sourced(Strict):
+Value = TypeVar("Value")
+Unit = TypeVar("Unit")
+
+
+class _Sourced(Strict, Generic[Value, Unit]):
     """A number or list of numbers, with where it comes from."""
 
     source: Text
     kind: Literal["measured", "model", "assumed"]
+    value: Value
+    unit: Unit
 
 
-class _Conductance(_Sourced):
-    value: Annotated[float, Field(ge=0)]
-    unit: Literal["uS"]
+_Number = _Sourced[NotNegative, Literal["1"]]
+_Conductance = _Sourced[NotNegative, Literal["uS"]]
+_Time = _Sourced[Positive, Literal["s"]]
+_Times = _Sourced[Annotated[list[Positive], Field(min_length=1)], Literal["s"]]
+_Polynomial = _Sourced[Coefficients, Literal["uS"]]
+_Polynomials = _Sourced[Annotated[list[Coefficients], Field(min_length=1)], Literal["uS"]]
+_Line = _Sourced[Pair, Literal["1"]]
+"""Intercept and slope."""
+_ConductanceLine = _Sourced[Pair, Literal["uS"]]
 
 
-class _Time(_Sourced):
-    value: Annotated[float, Field(gt=0)]
-    unit: Literal["s"]
-
-
-class _Times(_Sourced):
-    value: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    unit: Literal["s"]
-
-
-class _Number(_Sourced):
-    value: Annotated[float, Field(ge=0)]
-    unit: Literal["1"]
-
-
-class _Polynomial(_Sourced):
-    value: Coefficients
-    unit: Literal["uS"]
-
-
-class _Polynomials(_Sourced):
-    value: Annotated[list[Coefficients], Field(min_length=1)]
-    unit: Literal["uS"]
-
-
-class _Line(_Sourced):
-    """Intercept and slope."""
-
-    value: Pair
-    unit: Literal["1"]
-
-
-class _ConductanceLine(_Sourced):
-    value: Pair
-    unit: Literal["uS"]
-
-
-class _Range(_Sourced):
-    value: Pair
-    unit: Literal["1"]
-
+class _Range(_Sourced[Pair, Literal["1"]]):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not 0 <= self.value[0] <= self.value[1]:

@@ -16,6 +16,7 @@ RANGE = {"w_max": 1.0, "w_min": -1.0}
 
 Values = np.ndarray
 Built = dict[str, Any]
+Build = Callable[[float, float, Values], Built]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Family:
     starts: Sequence[Sequence[float]]
     low: Sequence[float]
     high: Sequence[float]
-    build: Callable[[float, float, Values], Built]
+    build: Build
     steps: int = 2
 
 
@@ -37,31 +38,13 @@ def step_constants(up: float, down: float) -> Built:
     return {"dw_min": largest, "up_down": up / largest - 1 if up < down else 1 - down / largest}
 
 
-def _constant(up: float, down: float, shape: Values) -> Built:
-    return step_constants(up, down) | RANGE
+def _by_name(*names: str, **fixed: float) -> Build:
+    """Steps, numbers that are ``fixed``, and the shape, whose parameters are the constants of these ``names``."""
 
+    def build(up: float, down: float, shape: Values) -> Built:
+        return step_constants(up, down) | fixed | dict(zip(names, shape.tolist(), strict=True))
 
-def _linear(up: float, down: float, shape: Values) -> Built:
-    return step_constants(up, down) | RANGE | {"gamma_up": float(shape[0]), "gamma_down": float(shape[1])}
-
-
-def _soft_bounds(up: float, down: float, shape: Values) -> Built:
-    return step_constants(up, down) | {"w_max": float(shape[0]), "w_min": float(shape[1])}
-
-
-def _exponential(up: float, down: float, shape: Values) -> Built:
-    names = ("A_up", "gamma_up", "A_down", "gamma_down")
-    return step_constants(up, down) | RANGE | {"a": 1.0, "b": 0.0} | dict(zip(names, shape.tolist(), strict=True))
-
-
-def _power(up: float, down: float, shape: Values) -> Built:
-    """Exponents are ``(1 + min(d, 0)) g`` up and ``(1 - max(d, 0)) g`` down."""
-    return step_constants(up, down) | {
-        "pow_gamma": float(shape[0]),
-        "pow_up_down": float(shape[1]),
-        "w_max": float(shape[2]),
-        "w_min": float(shape[3]),
-    }
+    return build
 
 
 def _piecewise(up: float, down: float, shape: Values) -> Built:
@@ -76,13 +59,21 @@ def _neurosim_nl(up: float, down: float, shape: Values) -> Built:
     return RANGE | {"nl_ltp": float(shape[0]), "nl_ltd": float(shape[1]), "levels": float(np.exp(shape[2]))}
 
 
-CONSTANT = Family([[]], [], [], _constant)
-LINEAR = Family([[0.5, 0.5]], [0, 0], [1, 1], _linear)
-SOFT_BOUNDS = Family([[1.5, -1.5]], [1, -50], [50, -1], _soft_bounds)
+CONSTANT = Family([[]], [], [], _by_name(**RANGE))
+LINEAR = Family([[0.5, 0.5]], [0, 0], [1, 1], _by_name("gamma_up", "gamma_down", **RANGE))
+SOFT_BOUNDS = Family([[1.5, -1.5]], [1, -50], [50, -1], _by_name("w_max", "w_min"))
 EXPONENTIAL = Family(
-    [[0.2, 1.0, 0.2, 1.0], [-0.5, 1.0, -0.5, 1.0]], [-50, 0.01, -50, 0.01], [1, 10, 1, 10], _exponential
+    [[0.2, 1.0, 0.2, 1.0], [-0.5, 1.0, -0.5, 1.0]],
+    [-50, 0.01, -50, 0.01],
+    [1, 10, 1, 10],
+    _by_name("A_up", "gamma_up", "A_down", "gamma_down", **RANGE, a=1.0, b=0.0),
 )
-POWER = Family([[1.0, 0.0, 1.1, -1.1]], [0.05, -0.95, 1, -3], [10, 0.95, 3, -1], _power)
+POWER = Family(
+    [[1.0, 0.0, 1.1, -1.1]],
+    [0.05, -0.95, 1, -3],
+    [10, 0.95, 3, -1],
+    _by_name("pow_gamma", "pow_up_down", "w_max", "w_min"),
+)
 PIECEWISE = Family([[0.0] * 2 * NODES], [-STEP_RATIO] * 2 * NODES, [STEP_RATIO] * 2 * NODES, _piecewise, 0)
 NEUROSIM_NL = Family(
     [[1.0, 1.0, math.log(64)], [1.0, -1.0, math.log(64)]],

@@ -7,6 +7,7 @@ al., arXiv 2104.02184), except :class:`NeuroSimNL`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Self
 
 import torch
@@ -196,7 +197,27 @@ class SoftBounds(AffineStep):
         constants["w_max"], constants["w_min"] = upper - reference, lower - reference
 
 
-class ExpStep(StepModel):
+class BentStep(StepModel):
+    """Models whose steps are a share of ``s_up`` and ``s_down`` that changes with the weight."""
+
+    @abstractmethod
+    def share(self, w: Tensor, constants: Constants, raising: bool) -> Tensor:
+        """The share at ``w``, a new tensor."""
+
+    def up(self, w: Tensor, constants: Constants) -> Tensor:
+        return self.share(w, constants, raising=True).mul_(constants["up"])
+
+    def down(self, w: Tensor, constants: Constants) -> Tensor:
+        return self.share(w, constants, raising=False).mul_(constants["down"]).neg_()
+
+    def draw_steps(self, constants: Constants, draws: Draws) -> None:
+        """The steps, and 1 / (b_max - b_min), 0 where they are equal."""
+        constants["up"], constants["down"] = self.steps(draws)
+        span = constants["w_max"] - constants["w_min"]
+        constants["per_span"] = torch.where(span > 0, 1 / span, 0.0)
+
+
+class ExpStep(BentStep):
     """Steps that change exponentially with ``z = 2 a w / (b_max - b_min) + b``:
     ``w += s_up max(1 - A_up e^(gamma_up z), 0)(1 + c N)``,
     ``w -= s_down max(1 - A_down e^(-gamma_down z), 0)(1 + c N)``.
@@ -218,14 +239,8 @@ class ExpStep(StepModel):
     dw_min_std_add: Spread = 0.0
     dw_min_std_slope: Spread = 0.0
 
-    def up(self, w: Tensor, constants: Constants) -> Tensor:
-        return self._bent(w, constants, self.A_up, self.gamma_up).mul_(constants["up"])
-
-    def down(self, w: Tensor, constants: Constants) -> Tensor:
-        return self._bent(w, constants, self.A_down, -self.gamma_down).mul_(constants["down"]).neg_()
-
-    def _bent(self, w: Tensor, constants: Constants, amplitude: float, gamma: float) -> Tensor:
-        """``max(1 - amplitude e^(gamma z), 0)``."""
+    def share(self, w: Tensor, constants: Constants, raising: bool) -> Tensor:
+        amplitude, gamma = (self.A_up, self.gamma_up) if raising else (self.A_down, -self.gamma_down)
         z = (w * constants["per_span"]).mul_(2 * self.a).add_(self.b)
         return z.mul_(gamma).exp_().mul_(-amplitude).add_(1).clamp_min_(0)
 
@@ -241,12 +256,8 @@ class ExpStep(StepModel):
         extreme = max(abs(self.w_max), abs(self.w_min))
         return self.dw_min_std * (self.dw_min + self.dw_min_std_add + self.dw_min_std_slope * extreme)
 
-    def draw_steps(self, constants: Constants, draws: Draws) -> None:
-        constants["up"], constants["down"] = self.steps(draws)
-        constants["per_span"] = _per_span(constants)
 
-
-class PowStep(StepModel):
+class PowStep(BentStep):
     """Steps that are a power of the way left to the bound:
     ``w += s_up ((b_max - w) / (b_max - b_min))^g_up (1 + c N)``,
     ``w -= s_down ((w - b_min) / (b_max - b_min))^g_down (1 + c N)``.
@@ -264,23 +275,18 @@ class PowStep(StepModel):
     pow_up_down: Real = 0.0
     pow_up_down_dtod: Spread = 0.0
 
-    def up(self, w: Tensor, constants: Constants) -> Tensor:
-        left = (constants["w_max"] - w).mul_(constants["per_span"]).clamp_min_(0)
-        return left.pow_(constants["up_power"]).mul_(constants["up"])
-
-    def down(self, w: Tensor, constants: Constants) -> Tensor:
-        left = (w - constants["w_min"]).mul_(constants["per_span"]).clamp_min_(0)
-        return left.pow_(constants["down_power"]).mul_(constants["down"]).neg_()
+    def share(self, w: Tensor, constants: Constants, raising: bool) -> Tensor:
+        left = constants["w_max"] - w if raising else w - constants["w_min"]
+        return left.mul_(constants["per_span"]).clamp_min_(0).pow_(constants["up_power" if raising else "down_power"])
 
     def draw_steps(self, constants: Constants, draws: Draws) -> None:
-        constants["up"], constants["down"] = self.steps(draws)
+        super().draw_steps(constants, draws)
         shared, opposed = draws.normal(1.0, self.pow_gamma_dtod), draws.normal(0.0, self.pow_up_down_dtod)
         constants["up_power"] = (shared + opposed + min(self.pow_up_down, 0.0)).abs() * self.pow_gamma
         constants["down_power"] = (shared - opposed - max(self.pow_up_down, 0.0)).abs() * self.pow_gamma
-        constants["per_span"] = _per_span(constants)
 
 
-class PiecewiseStep(StepModel):
+class PiecewiseStep(BentStep):
     """Steps interpolated between nodes that are evenly spaced from ``b_min`` to ``b_max``:
     ``w += s_up v_up(w)(1 + c N)``, ``w -= s_down v_down(w)(1 + c N)``.
     """
@@ -292,23 +298,13 @@ class PiecewiseStep(StepModel):
     v_up: Annotated[list[Spread], Field(min_length=2, max_length=1000)]
     v_down: Annotated[list[Spread], Field(min_length=2, max_length=1000)]
 
-    def up(self, w: Tensor, constants: Constants) -> Tensor:
-        return self._between(self.v_up, w, constants).mul_(constants["up"])
-
-    def down(self, w: Tensor, constants: Constants) -> Tensor:
-        return self._between(self.v_down, w, constants).mul_(constants["down"]).neg_()
-
-    @staticmethod
-    def _between(nodes: list[float], w: Tensor, constants: Constants) -> Tensor:
+    def share(self, w: Tensor, constants: Constants, raising: bool) -> Tensor:
+        nodes = self.v_up if raising else self.v_down
         place = (w - constants["w_min"]).mul_(constants["per_span"]).clamp_(0, 1).mul_(len(nodes) - 1)
         below = place.floor().clamp_max_(len(nodes) - 2)
         values = torch.tensor(nodes, dtype=w.dtype, device=w.device)
         index = below.long()
         return torch.lerp(values[index], values[index + 1], place.sub_(below))
-
-    def draw_steps(self, constants: Constants, draws: Draws) -> None:
-        constants["up"], constants["down"] = self.steps(draws)
-        constants["per_span"] = _per_span(constants)
 
 
 class NeuroSimNL(AffineModel):
@@ -359,9 +355,3 @@ class NeuroSimNL(AffineModel):
             slope = torch.where(straight, 0.0, fraction)
             lines.append((step.to(shift.dtype), slope.to(shift.dtype)))
         self._set_lines(constants, *lines)
-
-
-def _per_span(constants: Constants) -> Tensor:
-    """1 / (b_max - b_min), 0 where they are equal."""
-    span = constants["w_max"] - constants["w_min"]
-    return torch.where(span > 0, 1 / span, 0.0)
