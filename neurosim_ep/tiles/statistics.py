@@ -33,7 +33,6 @@ Positive = Annotated[float, Field(gt=0)]
 Coefficients = Annotated[list[float], Field(min_length=1)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
-
 Value = TypeVar("Value")
 Unit = TypeVar("Unit")
 
@@ -53,8 +52,7 @@ _Time = _Sourced[Positive, Literal["s"]]
 _Times = _Sourced[Annotated[list[Positive], Field(min_length=1)], Literal["s"]]
 _Polynomial = _Sourced[Coefficients, Literal["uS"]]
 _Polynomials = _Sourced[Annotated[list[Coefficients], Field(min_length=1)], Literal["uS"]]
-_Line = _Sourced[Pair, Literal["1"]]
-"""Intercept and slope."""
+_Line = _Sourced[Pair, Literal["1"]]  # intercept and slope
 _ConductanceLine = _Sourced[Pair, Literal["uS"]]
 
 

@@ -74,6 +74,7 @@ POWER = Family(
     [10, 0.95, 3, -1],
     _by_name("pow_gamma", "pow_up_down", "w_max", "w_min"),
 )
+"""Its exponents are ``(1 + min(d, 0)) g`` up and ``(1 - max(d, 0)) g`` down."""
 PIECEWISE = Family([[0.0] * 2 * NODES], [-STEP_RATIO] * 2 * NODES, [STEP_RATIO] * 2 * NODES, _piecewise, 0)
 NEUROSIM_NL = Family(
     [[1.0, 1.0, math.log(64)], [1.0, -1.0, math.log(64)]],
