@@ -68,10 +68,7 @@ class FusedPasses:
         code = torch.empty_like(pooled, dtype=torch.uint8) if pool == "max" else None
         if z.numel():
             grid, sizes, block = _windows(z.shape)
-            self._kernels.pool_and_route_kernel[grid](
-                z, post, bias, pooled, routed, code, *sizes,
-                MAX=pool == "max", HAS_BIAS=bias is not None, ROUTES=post is not None, BLOCK=block, **EXACT,
-            )  # fmt: skip
+            self._kernels.pool_and_route_kernel[grid](z, post, bias, pooled, routed, code, sizes, BLOCK=block, **EXACT)
         return code
 
     def route(
@@ -88,7 +85,7 @@ class FusedPasses:
         routed = channels_last(post.new_empty(shape, dtype=dtype))
         if routed.numel():
             grid, sizes, block = _windows(shape)
-            self._kernels.route_kernel[grid](post, code, routed, *sizes, MAX=code is not None, BLOCK=block, **EXACT)
+            self._kernels.route_kernel[grid](post, code, routed, sizes, BLOCK=block, **EXACT)
         return routed
 
     def write_state(
@@ -118,15 +115,11 @@ class FusedPasses:
             return
         features = state[0].numel()
         block = min(BLOCK, _power_of_two(features))
-        first, second = (*drives, None)[:2]
-        lower, upper = activation.ends
+        copies = 1 if shared is None else len(state) // len(shared)
+        bits, stride = (None, 0) if change is None else (change.view(torch.int32), change.stride(0))
         self._kernels.write_state_kernel[len(state), math.ceil(features / block)](
-            state, first, second, shared, bias, None if change is None else change.view(torch.int32),
-            features, state.shape[1], 1 if shared is None else len(state) // len(shared),
-            0 if change is None else change.stride(0),
-            SHIFT=activation.shift, GAIN=activation.gain, LOWER=lower, UPPER=upper,
-            HAS_SECOND=second is not None, HAS_SHARED=shared is not None, HAS_BIAS=bias is not None,
-            WATCHED=change is not None, BLOCK=block, **EXACT,
+            state, (*drives, None)[:2], shared, bias, bits, (features, state.shape[1], copies, stride),
+            CLIP=(activation.shift, activation.gain, *activation.ends), BLOCK=block, **EXACT,
         )  # fmt: skip
 
 
