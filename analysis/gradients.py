@@ -38,7 +38,7 @@ def draw(groups: Sequence[Group]) -> Figure:
         groups[0].runs[0].label
         if len(groups) == 1
         else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
-        "A level curve: errors reach every layer. A valley or a slope of decades: they vanish on the way.",
+        "A level curve: errors reach every layer. A valley, or decades less on the input side: they vanish on the way.",
         height=5.4 + 0.2 * len(groups),
     )
     axes = figure.add_subplot()

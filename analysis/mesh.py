@@ -23,19 +23,21 @@ NAMED = 40  # routers up to which each has the names of its layers
 
 def draw(run: Run) -> Figure:
     """The mesh twice, in event style: energy of the tiles at every router per image, and bits over every link."""
-    places, links, energy_J, samples = _read(run)
+    places, links, energy_J, total_J, samples = _read(run)
     if not energy_J.any():
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
     figure = canvas(
         "Tiles and links of the chip",
         run.label,
-        "Event style, mean of the recorded batches. A square is a router with its tiles; the image comes in, and the "
-        "readout goes out, at the port.",
+        "Event style, per image, mean of the recorded batches. A square is a router with its tiles; the rest of the "
+        "energy is of no tile.",
         width=12.5,
         height=min(5.8, 1.75 + 4.7 * (places["y"].max() + 1.2) / (places["x"].max() + 1.55)),
     )
     left, right = figure.subplots(1, 2)
     _draw_tiles(figure, left, places, energy_J / samples)
+    of_tiles, in_all = (format_si(float(one) / samples, "J") for one in (energy_J.sum(), total_J))
+    left.set_title(f"energy of the tiles: {of_tiles} of {in_all}")
     _draw_links(figure, right, places, links, samples)
     for axes in (left, right):
         axes.set_aspect("equal")
@@ -52,8 +54,10 @@ def draw(run: Run) -> Figure:
     return figure
 
 
-def _read(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, int]:
-    """Places with the name of the layer of each tile, links summed over phases, J of each tile, recorded samples."""
+def _read(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, float, int]:
+    """Places with the name of the layer of each tile, links summed over phases, J of each tile and of the whole bill,
+    recorded samples.
+    """
     path = run.existing("traffic.h5")
     with open_traffic(path) as file:
         places = pd.DataFrame({key: file[f"places/{key}"][:] for key in ("x", "y")})
@@ -63,9 +67,11 @@ def _read(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, int]:
         cost = pd.DataFrame({key: file[f"cost/{key}"][:] for key in ("tile", "energy_J")})
         cost["style"] = file["cost/style"].asstr()[:]
         samples = int(file["batches/samples"][:].sum())
-    mine = cost[(cost["style"] == "event") & (cost["tile"] >= 0)]
+    cost = cost[cost["style"] == "event"]
+    mine = cost[cost["tile"] >= 0]
     energy_J = np.bincount(mine["tile"], weights=mine["energy_J"], minlength=len(places))
-    return places, links.groupby(["side", "x", "y"], as_index=False)[["bits"]].sum(), energy_J, samples
+    links = links.groupby(["side", "x", "y"], as_index=False)[["bits"]].sum()
+    return places, links, energy_J, float(cost["energy_J"].sum()), samples
 
 
 def _draw_tiles(figure: Figure, axes: Axes, places: pd.DataFrame, energy_J: np.ndarray) -> None:
@@ -84,7 +90,6 @@ def _draw_tiles(figure: Figure, axes: Axes, places: pd.DataFrame, energy_J: np.n
             ink = INK if grid[row, column] > 0.6 * np.nanmax(grid) else "white"
             axes.text(column, row, "\n".join(names), ha="center", va="center", fontsize=size, color=ink)
     figure.colorbar(image, ax=axes, format=EngFormatter(unit="J"), shrink=0.8)
-    axes.set_title(f"energy of the tiles per image (hottest: {format_si(float(np.nanmax(grid)), 'J')})")
 
 
 def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.DataFrame, samples: int) -> None:
@@ -108,4 +113,4 @@ def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.Data
     x, y = ((start + end) / 2)[hottest]
     axes.plot([x], [y], marker="o", markersize=12, markerfacecolor="none", markeredgecolor=PALETTE[1], zorder=3)
     figure.colorbar(lines, ax=axes, format=EngFormatter(unit="bit"), shrink=0.8)
-    axes.set_title(f"bits over each link per image (ringed: {format_si(float(bits[hottest]), 'bit')})")
+    axes.set_title(f"bits over each link (ringed: {format_si(float(bits[hottest]), 'bit')})")

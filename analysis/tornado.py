@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from neurosim_ep.analysis.energy import STYLES
@@ -77,7 +78,8 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
                 said = f"{row[column]:.3g}" if middle == "ratio" else format_si(row[column], "J")
                 right = row[column] > value
                 axes.annotate(said, (row[column], place), (3 if right else -3, 0), textcoords="offset points",
-                              va="center", ha="left" if right else "right", fontsize=8)  # fmt: skip
+                              va="center", ha="left" if right else "right", fontsize=8,
+                              path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
     axes.axvline(value, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [f"{row.key}\n{_interval(row)}" for row in shown.itertuples()], fontsize=8)
     axes.margins(x=0.3 if on_paper() else 0.17)

@@ -69,7 +69,7 @@ def gradients(run: Run) -> Html:
     figure = Figure(
         "gradients",
         "Weight gradient of every layer (U-curve)",
-        "Input side on the left. Level: errors reach every layer; a valley or slope of decades: they vanish on the "
+        "Input side on the left. Level: errors reach every layer; a valley, or decades less there: they vanish on the "
         f"way.{none}",
         f"At epoch {epochs[-1]} the smallest mean gradient is {ratio:.1e} of the largest, the readout aside.{none}",
     )

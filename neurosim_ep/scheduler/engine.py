@@ -22,6 +22,7 @@ from neurosim_ep.ep.feedback import Feedback, Gains
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.transfers import to_device
+from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scheduler.anchors import Anchors
@@ -51,10 +52,12 @@ def engine_for(
     feedback: Gains,
     nudge_feedback: Gains | None = None,
 ) -> Engine:
-    """``engine``, which must have these gains, or a new one."""
+    """``engine``, which must have these gains, and this schedule if there is one, or a new one."""
     if engine is None:
         return Engine(network, schedule or Schedule(), Feedback(network, feedback, nudge_feedback))
     engine.feedback.check_same(feedback, nudge_feedback)
+    if schedule is not None and schedule != engine.schedule:
+        raise UsageError(f"schedule = {schedule}: must be the engine's, {engine.schedule}, or left out")
     return engine
 
 

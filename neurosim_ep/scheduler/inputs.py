@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
@@ -23,6 +24,10 @@ def check_inputs(
     to start from, (B, *shape) by layer, do not fit ``network``. The order of their values in memory does not matter.
     """
     shapes = network.state_shapes
+    if not x.is_floating_point():
+        raise UsageError(
+            f"x is {x.dtype}: must be normalised images; give (x / 255 - mean) / std of the data, in float"
+        )
     if states is not None and len(states) != len(shapes):
         raise UsageError(f"states: {len(states)} tensors for a network of {len(shapes)} layers; give one per layer")
     wanted = {"x": (x, network.image_shape)}
@@ -40,6 +45,16 @@ def check_inputs(
             raise UsageError(
                 f"{name} has shape {tuple(value.shape)}: must be {(len(x), *shape)}, as x has {len(x)} samples and the "
                 "network those layers; give one row per sample"
+            )
+
+
+def check_kinds(**given: tuple[object, type]) -> None:
+    """Raise :class:`UsageError` where what is ``given`` by name is not of the type beside it."""
+    for name, (value, kind) in given.items():
+        if not isinstance(value, kind):
+            fields = ", ".join(field.name for field in dataclasses.fields(kind))
+            raise UsageError(
+                f"{name} is a {type(value).__name__}: must be {kind.__name__}; make it of {kind.__name__}({fields})"
             )
 
 

@@ -19,7 +19,7 @@ from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.registry import RULES
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
-from neurosim_ep.scheduler.inputs import check_inputs
+from neurosim_ep.scheduler.inputs import check_inputs, check_kinds
 from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.policies import layer_by_layer
 from neurosim_ep.scheduler.quiescence import StoppingCriterion
@@ -43,10 +43,10 @@ class Phases:
     side by side. ``beta``: β > 0, how strongly the errors push. ``nudging``: a key of :data:`NUDGES`. ``rule``: name of
     a :class:`~neurosim_ep.scheduler.rules.LocalRule`, "contrastive", "stdp" or another package's. ``feedback``: γ, gain
     of what layers pass down, or one per depth, 0 to 10. ``nudge_feedback``: κ > 0, gain of what the nudge displaces, or
-    one per depth; None: γ. ``schedule``: how the ticks are computed; every sample, every tick, all layers at once by
-    default.
+    one per depth; None: γ. ``schedule``: how the ticks are computed; None: as the engine that is given does, or every
+    sample in every tick, all layers at once.
 
-    Raises :class:`UsageError` for another rule or nudging, and for β <= 0.
+    Raises :class:`UsageError` for another rule or nudging, β <= 0, and phases without a tick.
     """
 
     free_steps: int
@@ -56,13 +56,16 @@ class Phases:
     rule: str = "contrastive"
     feedback: Gains = 1.0
     nudge_feedback: Gains | None = None
-    schedule: Schedule = field(default_factory=Schedule)
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         local_rules = [name for name in RULES.names() if RULES[name].nudges]
         for name, value, allowed in (("rule", self.rule, local_rules), ("nudging", self.nudging, NUDGES)):
             if value not in allowed:
                 raise UsageError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))}; use one of them")
+        for name in ("free_steps", "nudge_steps"):
+            if (ticks := getattr(self, name)) < 1:
+                raise UsageError(f"{name} = {ticks}: must be at least 1 tick")
         if not self.beta > 0:
             rule = "must be greater than 0; the sign of the nudge is chosen by nudging"
             raise UsageError(f"beta = {self.beta:g}: {rule}")
@@ -273,7 +276,8 @@ def ep_gradients(
         Gradients by parameter name (mean over the batch), and how every phase ended.
 
     Raises:
-        UsageError: gains so small that no error is left, or not the engine's; tensors that do not fit.
+        UsageError: phases or errors of another type, gains so small that no error is left, gains or a schedule that are
+            not the engine's, tensors that do not fit.
 
     >>> from neurosim_ep import build_network, load_scenario
     >>> network = build_network(load_scenario("smoke").network, num_classes=10, image_shape=(3, 16, 16), seed=0)
@@ -283,6 +287,7 @@ def ep_gradients(
     >>> all(bool(gradient.any()) for gradient in found.grads.values())  # one sweep reaches every layer
     True
     """
+    check_kinds(phases=(phases, Phases), errors=(errors, Errors))
     check_inputs(network, x, y, errors=errors, states=states)
     engine = engine_for(network, phases.schedule, engine, phases.feedback, phases.nudge_feedback)
     engine.feedback.check_nudge()

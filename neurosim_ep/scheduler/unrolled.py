@@ -17,7 +17,7 @@ from neurosim_ep.ep.signals import NO_ERRORS, Errors
 from neurosim_ep.errors import UsageError
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scheduler.engine import Engine, Relaxation, engine_for
-from neurosim_ep.scheduler.inputs import check_inputs
+from neurosim_ep.scheduler.inputs import check_inputs, check_kinds
 from neurosim_ep.scheduler.observers import Observer, StateRecorder
 from neurosim_ep.scheduler.presentation import Gradients, free_phase
 from neurosim_ep.scheduler.quiescence import StoppingCriterion
@@ -111,6 +111,7 @@ def bptt_gradients(
     >>> [name for name, gradient in found.grads.items() if not gradient.any()]  # two ticks reach two of three layers
     ['connections.0.weight', 'connections.0.bias']
     """
+    check_kinds(unrolling=(unrolling, Unrolling), errors=(errors, Errors))
     engine = engine_for(network, None, engine, unrolling.feedback)
     for name, only in (("policy", "synchronous"), ("precision", "float32")):
         if (value := getattr(engine.schedule, name)) != only:

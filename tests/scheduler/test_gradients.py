@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,10 @@ from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.signals import Errors, Signals
 from neurosim_ep.errors import UsageError
 from neurosim_ep.scenario.schema import EdgeSpec, NetworkSection
+from neurosim_ep.scheduler import unrolled
+from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.presentation import Phases, ep_gradients, free_phase
+from neurosim_ep.scheduler.schedule import Schedule
 
 
 @settings(max_examples=25, deadline=None)
@@ -148,12 +152,31 @@ def test_phases_start_from_the_free_state_and_leave_it_alone() -> None:
     [
         ("rule", "hebbian", "'contrastive' or 'stdp'"),
         ("nudging", "both", "'three_phase'"),
+        ("free_steps", 0, "free_steps = 0: must be at least 1 tick"),
+        ("nudge_steps", -1, "nudge_steps = -1: must be at least 1 tick"),
         *(("beta", beta, "must be greater than 0") for beta in (0.0, -0.5, float("nan"))),
     ],
 )
 def test_phases_there_are_not_are_refused(argument: str, value: Any, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Phases(**{"free_steps": 2, "nudge_steps": 2, "beta": 0.1, argument: value})
+
+
+def test_settings_of_another_type_are_refused() -> None:
+    network = double_network(custom(conv(3), linear(4)))
+    inputs, signals = batch(network, 2), double_signals(network, [0])
+    phases, back = Phases(free_steps=2, nudge_steps=2, beta=0.1), unrolled.Unrolling(free_steps=2, steps=2)
+    with pytest.raises(UsageError, match=r"errors is a Signals: must be Errors; make it of Errors\(signals, alpha"):
+        ep_gradients(network, *inputs, phases, signals)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"phases is a Unrolling: must be Phases; make it of Phases\(free_steps"):
+        ep_gradients(network, *inputs, back)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"unrolling is a Phases: must be Unrolling"):
+        unrolled.bptt_gradients(network, *inputs, phases)  # type: ignore[arg-type]
+    sweep = Engine(network, Schedule("sweep"))
+    ep_gradients(network, *inputs, phases, engine=sweep)
+    other = dataclasses.replace(phases, schedule=Schedule("event"))
+    with pytest.raises(UsageError, match=r"schedule = Schedule\(policy='event'.*must be the engine's"):
+        ep_gradients(network, *inputs, other, engine=sweep)
 
 
 def test_mixed_number_formats_are_refused() -> None:
@@ -185,3 +208,7 @@ def test_tensors_that_do_not_fit_the_network_are_refused() -> None:
             by_name(network, **given, free_steps=2, nudge_steps=2, beta=0.1)
     with pytest.raises(UsageError, match=r"x torch\.float32"):
         free_phase(network, x.float(), 2)
+    with pytest.raises(
+        UsageError, match=r"x is torch\.uint8: must be normalised images; give \(x / 255 - mean\) / std"
+    ):
+        free_phase(network, x.byte(), 2)
