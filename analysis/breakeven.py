@@ -32,8 +32,10 @@ def draw(run: Run) -> Figure:
     backprop_J, ticks = float(frame["backprop_J"].iloc[0]), float(frame["ticks"].iloc[0])
     if not backprop_J:
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
-    span = np.geomspace(1, 10 * ticks, 200)
-    even = any(_inside(_even_at(row), span) for _, row in frame.iterrows())
+    least = 3 if run.setting("relaxation", "nudging") == "three_phase" else 2  # a tick of every phase
+    span = np.geomspace(least, max(10 * ticks, 2 * least), 200)
+    rows = {str(style): {str(key): float(value) for key, value in row.items()} for style, row in frame.iterrows()}
+    even = any(_inside(_even_at(row), span) for row in rows.values())
     figure = canvas(
         "Equilibrium propagation against backpropagation on the same tiles",
         run.label,
@@ -46,11 +48,8 @@ def draw(run: Run) -> Figure:
     low, high = frame["backprop_low_J"].iloc[0], frame["backprop_high_J"].iloc[0]
     axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0)
     axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label="backpropagation, clocked")
-    for place, (style, row) in enumerate(frame.iterrows()):
-        aside = ASIDE ** (place - 1)
-        _draw_style(
-            axes, str(style), {str(key): float(value) for key, value in row.items()}, span, PALETTE[place], aside
-        )
+    for place, (style, row) in enumerate(rows.items()):
+        _draw_style(axes, style, row, span, PALETTE[place], ASIDE ** (place - 1))
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
     axes.annotate(f"recorded: {ticks:.3g} ticks", (ASIDE * ticks, 0), (9, 4), xycoords=("data", "axes fraction"),
                   textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
@@ -71,7 +70,7 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     even_at = _even_at(row)
     verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
     if row["ticking_J"] > 0:
-        verdict += f", even at {even_at:.3g} ticks" if even_at >= 1 else ", never even"
+        verdict += f", even at {even_at:.3g} ticks" if even_at >= span[0] else ", never even"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]

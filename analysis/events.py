@@ -41,6 +41,8 @@ def draw(run: Run) -> Figure:
         axes.grid(axis="y")
         axes.set_title(f"{PHASES[phase]} phase" if phase == "free" else PHASES[phase])
         tick_axis(axes)
+        if run.setting("scheduler", "policy") == "sweep":
+            axes.set_xlabel("tick (one layer each)")
         ticks = np.arange(1, len(rates[phase]) + 1)
         for rate, name, colour, dash in zip(rates[phase].T, names, colours, cycle(("-", "--")), strict=False):
             due = ~np.isnan(rate)

@@ -51,7 +51,7 @@ def _why(bits: pd.DataFrame) -> str:
     more = (bits["ep"] - bits["bptt_K"]).sort_values(ascending=False)
     if more.sum() <= 0:
         return ""
-    return f" EP needs more than BPTT over K for {more.index[0]}."
+    return f" EP needs more than BPTT over K ticks, most of it for {more.index[0]}."
 
 
 def compare(groups: Sequence[Group]) -> Figure:
@@ -163,13 +163,14 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
         axes.barh(names, row, 0.7, left, label=item, edgecolor="white", linewidth=0.4, **style)
         left += row
     for row, (method, size) in enumerate((total / bits_per_unit).items()):
-        factor = "" if method == "ep" else f" = {total[method] / total['ep']:.2f} × EP"
-        text = f"{size:.2f} {UNITS[power]}{factor}"
+        factor = "" if method == "ep" else f"{total[method] / total['ep']:.2f} × EP"
+        text = f"{size:.2f} {UNITS[power]}" + (f" = {factor}" if factor else "")
+        text = factor if factor and on_paper() else text
         axes.annotate(text, (size, row), (6, 0), textcoords="offset points", va="center")
     _legend(axes, 4)
     axes.invert_yaxis()
     axes.grid(axis="x")
-    axes.set_xlim(0, (2.15 if on_paper() else 1.32) * left.max())
+    axes.set_xlim(0, (1.5 if on_paper() else 1.32) * left.max())
     axes.set_xlabel(f"total memory ({UNITS[power]})")
 
 

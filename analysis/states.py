@@ -62,7 +62,7 @@ def compare(groups: Sequence[Group], column: str) -> Figure:
     columns = 2 if len(groups) == 4 else min(PANELS_PER_ROW, len(groups))
     rows = math.ceil(len(groups) / columns)
     seeds = max(len(group.runs) for group in groups)
-    same = "The same colour is the same value in every panel." if len(groups) > 1 else groups[0].runs[0].label
+    same = "The same colour is the same value in every panel." if len(groups) > 1 else f"{groups[0].name}."
     figure = canvas(
         measure.title,
         same + (f" Means of up to {seeds} seeds." if seeds > 1 else ""),

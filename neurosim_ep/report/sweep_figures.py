@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.analysis.against import UNLIMITED, WIDE, Scale, title_of
+from neurosim_ep.analysis.against import WIDE, Scale, title_of
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.pareto import front
-from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled
+from neurosim_ep.analysis.points import ACCURACY, IDEAL, QUANTITIES, STYLES, UNLIMITED, Points, spelled
 from neurosim_ep.report.figure import Figure
 from neurosim_ep.report.grids import heat_map
 from neurosim_ep.report.lines import Curve, Lines
@@ -33,7 +33,7 @@ def settings(points: Points, row: Mapping[Any, Any] | pd.Series[Any]) -> str:
 
 def limit(key: str, value: object) -> str:
     """A value of a key, of which 0 may stand for no limit."""
-    return "without limit" if key in UNLIMITED and value == 0 else spelled(value)
+    return IDEAL if key in UNLIMITED and value == 0 else spelled(value)
 
 
 def pareto(points: Points, style: str) -> Html:

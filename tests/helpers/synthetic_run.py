@@ -61,11 +61,13 @@ alpha_schedule = "cosine"
 free_steps = 60
 nudge_steps = 15
 tolerance = 1e-3
+nudging = "three_phase"
 
 [telemetry]
 traffic_every = {traffic_every}
 
 [scheduler]
+policy = "synchronous"
 threshold = 1e-3
 """
 SWINGS = [

@@ -141,8 +141,9 @@ class Summary:
 
     def style_rows(self) -> list[dict[str, str]]:
         """One row per style: energy per training sample with its interval and phases, time, and backpropagation."""
-        rows = []
+        rows, least = [], len(self.recording.counts.presentations)  # a tick of every phase
         for found in self.comparisons:
+            even = found.break_even_ticks
             apart = {PHASE_TITLES[phase]: format_si(part, "J") for phase, part in self.phases_J(found.style).items()}
             rows.append(
                 {
@@ -153,7 +154,7 @@ class Summary:
                     "time": format_si(found.latency_s, "s"),
                     "time interval": f"{format_si(found.latency_low_s, 's')} - {format_si(found.latency_high_s, 's')}",
                     "EP / backprop": f"{found.ratio:.3g} ({found.ratio_low:.3g} - {found.ratio_high:.3g})",
-                    "even at ticks": "-" if found.break_even_ticks is None else f"{found.break_even_ticks:.3g}",
+                    "even at ticks": "-" if even is None or even < least else f"{even:.3g}",
                     "even at events": "-" if not (share := found.break_even_events) or share > 1 else f"{share:.1%}",
                 }
             )
