@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -29,21 +30,24 @@ def trusted_passes(device: torch.device) -> tuple[FusedPasses | None, str]:
 
 
 def passes_agree(passes: FusedPasses, device: torch.device) -> bool:
-    """Whether every pass gives PyTorch's numbers, bit for bit, on small random maps."""
+    """Whether every pass gives PyTorch's numbers, bit for bit, on small random maps: with all that it may be given, and
+    with as little as it may be, in float32 and from 16 bits.
+    """
     random = torch.Generator().manual_seed(0)
 
     def drawn(*shape: int) -> Tensor:
         return channels_last(torch.randn(shape, generator=random).to(device))
 
     same = []
-    for pool in ("max", "avg"):
-        z, post = drawn(3, 24, 7, 6), drawn(3, 24, 3, 3)
-        pooled, routing = primitive.pool_forward(z, pool)
-        routed = primitive.pool_adjoint(post, routing, pool, z.shape[1:])
-        at_once = passes.pool_and_route(z, post, pool)
-        drive, code = passes.pool(z, pool)
+    bias = drawn(1, 24, 1, 1).flatten()
+    for pool, (dtype, added) in product(("max", "avg"), ((torch.float32, None), (torch.float16, bias))):
+        z, post = drawn(3, 24, 7, 6).to(dtype), drawn(3, 24, 3, 3)
+        pooled, routing = primitive.pool_forward(z.float() if added is None else z.float() + added.view(-1, 1, 1), pool)
+        routed = primitive.pool_adjoint(post, routing, pool, z.shape[1:]).to(dtype)
+        at_once = passes.pool_and_route(z, post, pool, added)
+        drive, code = passes.pool(z, pool, added)
         pairs = [(at_once[0], pooled), (at_once[1], routed), (drive, pooled)]
-        pairs.append((passes.route(post, code, z.shape[1:]), routed))
+        pairs.append((passes.route(post, code, z.shape[1:], dtype), routed))
         same += [torch.equal(one, other) for one, other in pairs]
     for activation in filter(passes.writes, ACTIVATIONS.own.values()):
         state, drives, shared = drawn(6, 8, 3, 3), [drawn(6, 8, 3, 3), drawn(6, 8, 3, 3)], drawn(3, 8, 3, 3)
@@ -52,4 +56,8 @@ def passes_agree(passes: FusedPasses, device: torch.device) -> bool:
         moved = (state - new).abs().flatten(1).amax(1)
         passes.write_state(activation, state, drives, shared=shared, change=change)
         same += [torch.equal(state, new), torch.equal(change, moved)]
+        half = drawn(3, 24, 3, 3).half()
+        state = torch.empty_like(half, dtype=torch.float32)
+        passes.write_state(activation, state, [half], bias=bias)
+        same.append(torch.equal(state, activation.sigma_(half.float() + bias.view(-1, 1, 1))))
     return all(same)
