@@ -37,11 +37,12 @@ def draw(run: Run) -> Figure:
     colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.92, len(names)))
     floor = log_floor(np.nan_to_num(np.concatenate([rates[phase].ravel() for phase in phases])))
     _share_axis(panels[0], floor)
+    sweeps = run.setting("scheduler", "policy") == "sweep"
     for axes, phase in zip(panels, phases, strict=True):
         axes.grid(axis="y")
         axes.set_title(f"{PHASES[phase]} phase" if phase == "free" else PHASES[phase])
         tick_axis(axes)
-        if run.setting("scheduler", "policy") == "sweep":
+        if sweeps:
             axes.set_xlabel("tick (one layer each)")
         ticks = np.arange(1, len(rates[phase]) + 1)
         for rate, name, colour, dash in zip(rates[phase].T, names, colours, cycle(("-", "--")), strict=False):

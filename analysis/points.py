@@ -109,10 +109,14 @@ def spelled(value: object) -> str:
     return Path(text).stem if "/" in text else text
 
 
+def spelled_of(key: str, value: object) -> str:
+    """:func:`spelled`, or that it is the ideal of its ``key``."""
+    return IDEAL if key in UNLIMITED and value == 0 else spelled(value)
+
+
 def setting(key: str, value: object) -> str:
     """A key and its value, as short as it can be told."""
-    name = SYMBOLS.get(key, key.rpartition(".")[2])
-    return f"{name} = {IDEAL if key in UNLIMITED and value == 0 else spelled(value)}"
+    return f"{SYMBOLS.get(key, key.rpartition('.')[2])} = {spelled_of(key, value)}"
 
 
 def is_sweep(path: Path) -> bool:

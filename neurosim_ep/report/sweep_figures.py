@@ -12,7 +12,7 @@ import pandas as pd
 from neurosim_ep.analysis.against import WIDE, Scale, title_of
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.pareto import front
-from neurosim_ep.analysis.points import ACCURACY, IDEAL, QUANTITIES, STYLES, UNLIMITED, Points, spelled
+from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled, spelled_of
 from neurosim_ep.report.figure import Figure
 from neurosim_ep.report.grids import heat_map
 from neurosim_ep.report.lines import Curve, Lines
@@ -28,12 +28,7 @@ def frugal(points: Points) -> str | None:
 
 def settings(points: Points, row: Mapping[Any, Any] | pd.Series[Any]) -> str:
     """What is set in a row of the points, in words."""
-    return ", ".join(f"{key.rpartition('.')[2]} {limit(key, row[key])}" for key in points.keys)
-
-
-def limit(key: str, value: object) -> str:
-    """A value of a key, of which 0 may stand for no limit."""
-    return IDEAL if key in UNLIMITED and value == 0 else spelled(value)
+    return ", ".join(f"{key.rpartition('.')[2]} {spelled_of(key, row[key])}" for key in points.keys)
 
 
 def pareto(points: Points, style: str) -> Html:
@@ -99,7 +94,7 @@ def _against(points: Points, key: str, column: str, what: str, unit: str) -> Htm
         if scale.unlimited
         else min(scale.values) > 0 and max(scale.values) >= WIDE * min(scale.values)
     )
-    ticks = [(scale.place(value), limit(key, value) if value else spelled(value)) for value in scale.values]
+    ticks = [(scale.place(value), spelled(value)) for value in scale.values]
     if scale.unlimited:
         ticks = [(place, "∞" if place == scale.end else label) for place, label in ticks]
     return Lines(
@@ -150,7 +145,7 @@ def heat_maps(points: Points) -> Iterator[Html]:
             f"{title_of(down)} downwards, {title_of(across)} to the right; means over seeds.",
             f"From {show(float(np.nanmin(grid)), unit)} to {show(float(np.nanmax(grid)), unit)}.",
         )
-        labels = [[limit(key, value) for value in values] for key, values in ((down, rows), (across, columns))]
+        labels = [[spelled_of(key, value) for value in values] for key, values in ((down, rows), (across, columns))]
         yield heat_map(
             figure, grid, *labels, unit=unit, log=log, axes=(down.rpartition(".")[2], across.rpartition(".")[2])
         )
