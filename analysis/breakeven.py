@@ -69,8 +69,10 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     energy_J = row["energy_J"] + row["ticking_J"] * (span / row["ticks"] - 1)
     even_at = _even_at(row)
     verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
-    if row["ticking_J"] > 0:
-        verdict += f", even at {even_at:.3g} ticks" if even_at >= span[0] else ", never even"
+    if even_at >= span[0]:
+        verdict += f", even at {even_at:.3g} ticks"
+    elif row["ticking_J"] > 0 or row["energy_J"] > row["backprop_J"]:
+        verdict += ", never even"
     label = f"EP, {STYLES[style].split(':')[0]}: {format_si(row['energy_J'], 'J')} = {verdict}"
     axes.plot(span, energy_J, color=colour, label=label)
     ends = [row["energy_low_J"], row["energy_high_J"]]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from neurosim_ep.analysis.scales import log_axis, log_line
 from neurosim_ep.analysis.style import (
     GREY,
     INK,
-    MARKERS,
     PALETTE,
     REST,
     SCREEN,
@@ -39,7 +37,13 @@ from neurosim_ep.analysis.style import (
 )
 from neurosim_ep.errors import CheckpointError
 
-KINDS = {"at rest": PALETTE[0], "slow": PALETTE[5], "period-2": PALETTE[1], "other": PALETTE[3]}
+KINDS = {
+    "at rest": ("at rest", PALETTE[0]),
+    "slow": ("slow: still moves, but ever less", PALETTE[5]),
+    "period-2": ("period 2: to and fro between two states", PALETTE[1]),
+    "other": ("other: moves in another way", PALETTE[3]),
+}
+"""Label and colour of each kind of motion."""
 
 NUDGE = {
     "displacement_plus": ("+β", PALETTE[1], "o", "-"),
@@ -48,6 +52,9 @@ NUDGE = {
     "net_plus": ("+β, less what happens without a nudge", PALETTE[0], "D", ":"),
 }
 """Label, colour, marker and dash of every curve of the nudge picture."""
+
+PASSING = (("linear", "with a slope (linear)", PALETTE[0]), ("dead", "dead: at a bound for every sample", INK))
+"""Column, label and colour of the lower bars of the saturation picture."""
 
 
 def draw_diagnosis(folder: Path, output: Output = SCREEN) -> list[Path]:
@@ -91,7 +98,7 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
     log_axis(whole.yaxis)
     whole.set_ylim(floor, 1.5 * frame["max"].max())
     everything = frame[frame["layer"].isna()]
-    for name, dash, text in zip(measures, ("-", "--", ":"), ("median", "90 % below", "largest"), strict=True):
+    for name, dash, text in zip(measures, ("-", "--", ":"), ("median", "90th percentile", "largest"), strict=True):
         whole.plot("tick", name, data=everything, color=PALETTE[0], linestyle=dash, label=text)
     names = list(dict.fromkeys(frame.loc[frame["layer"].notna(), "name"]))
     colours = colormaps[SEQUENTIAL](np.linspace(0, 0.9, len(names)))
@@ -112,30 +119,32 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
 
 
 def draw_saturation(frame: pd.DataFrame, label: str) -> Figure:
-    """Where the states of each layer lie: at the lower bound, between the bounds, at the upper bound."""
+    """Where the states of each layer lie, at a bound or between; how much of it passes an error, how much is dead."""
     figure = canvas(
         "Saturation of every layer",
         label,
-        "End of the free phase, all neurons and samples. Only where the activation rises (circles) does an error pass.",
+        "End of the free phase, all neurons and samples. An error passes only where the activation has a slope.",
+        height=6.6,
     )
-    axes = figure.add_subplot()
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     places = np.arange(len(frame))
-    lower, upper = frame["at_lower"].to_numpy(), frame["at_upper"].to_numpy()
+    below, above = frame["at_lower"].to_numpy(), frame["at_upper"].to_numpy()
     for height, bottom, text, look in (
-        (lower, 0 * lower, "states at the lower bound", REST),
-        (1 - lower - upper, lower, "states between the bounds", fill(5)),
-        (upper, 1 - upper, "states at the upper bound", fill(1)),
+        (above, 1 - above, "upper bound", fill(1)),
+        (1 - below - above, below, "between", fill(5)),
+        (below, 0 * below, "lower bound", REST),
     ):
-        axes.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
-    marks: dict[str, Any] = {"color": INK, "clip_on": False, "linestyle": "", "zorder": 3}
-    axes.plot(places, frame["linear"], MARKERS[0], label="drives where the activation rises", **marks)
-    axes.plot(places, frame["dead"], "x", markersize=7, markeredgewidth=2, label="dead neurons", **marks)
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes.set_ylabel("share of neurons")
-    layer_axis(axes, frame["name"].tolist())
-    axes.set_xlabel("layer (input side on the left)")
-    figure.legend(loc="outside lower center", ncols=legend_columns(figure, 3))
+        upper.bar(places, height, 0.7, bottom, label=text, edgecolor="white", **look)
+    for number, (column, text, colour) in enumerate(PASSING):
+        lower.bar(places + 0.36 * (number - 0.5), frame[column], 0.34, color=colour, label=text)
+    for axes, said in ((upper, "states"), (lower, "neurons")):
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.set_ylabel(f"share of the {said}")
+        axes.grid(axis="y")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+        layer_axis(axes, frame["name"].tolist())
+    lower.set_xlabel("layer (input side on the left)")
     return figure
 
 
@@ -183,15 +192,17 @@ def draw_radius(frame: pd.DataFrame, label: str) -> Figure:
         [values[frame["kind"] == kind] for kind in present],
         bins=edges.tolist(),
         stacked=True,
-        color=[KINDS[kind] for kind in present],
+        color=[KINDS[kind][1] for kind in present],
         edgecolor="white",
-        label=[f"{kind} ({(frame['kind'] == kind).sum()})" for kind in present],
+        label=[f"{KINDS[kind][0]} ({(frame['kind'] == kind).sum()})" for kind in present],
     )
     axes.axvline(1, color=INK, linewidth=1.4, linestyle="--", label="1: neither shrink nor grow")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("spectral radius, factor per tick")
     axes.set_ylabel("samples")
-    figure.legend(loc="outside lower center", ncols=legend_columns(figure, 4), title="at the end of the free phase")
+    figure.legend(
+        loc="outside lower center", ncols=1 if on_paper() else 2, title="motion at the end of the free phase (samples)"
+    )
     return figure
 
 

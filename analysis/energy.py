@@ -20,6 +20,8 @@ STYLES = {
     "settling": "settling: analog, converted at phase ends",
 }
 SMALL_SHARE = 0.01
+UNSEEN = 0.02
+"""Bars below this part of the tallest have their figure above them."""
 PHASE_LOOKS: dict[str, dict[str, Any]] = dict(
     zip(
         PHASES.values(),
@@ -79,6 +81,7 @@ def draw(run: Run) -> Figure:
     panels, lower = figure.subplots(2, len(STYLES), sharey=True, height_ratios=(3, 2))
     for axes, below, (style, meaning) in zip(panels, lower, STYLES.items(), strict=True):
         _draw_bars(axes, _large_components(energy).loc[[style]])
+        _name_small(axes, energy.loc[style].sum().to_numpy(), energy.groupby("style").sum().to_numpy().max())
         _draw_bars(below, by_phase.loc[[style]].reindex(list(PHASES.values()), level=1))
         below.set_xlabel("layer (input side on the left)")
         share = f", {total_J[style] / total_J['clocked']:.0%} of clocked" if style != "clocked" else ""
@@ -134,3 +137,11 @@ def _draw_bars(axes: Axes, energy: pd.DataFrame) -> None:
         bottom += height
     axes.grid(axis="y")
     layer_axis(axes, energy.columns.get_level_values("name").tolist())
+
+
+def _name_small(axes: Axes, total_J: np.ndarray, tallest_J: float) -> None:
+    """Above each bar that is too low to be seen what it stands for."""
+    for place, energy_J in enumerate(total_J):
+        if energy_J < UNSEEN * tallest_J:
+            axes.annotate(format_si(energy_J, "J", 2), (place, energy_J), (0, 3), textcoords="offset points",
+                          ha="center", va="bottom", fontsize=8, rotation=90)  # fmt: skip

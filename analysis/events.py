@@ -67,7 +67,5 @@ def _share_axis(axes: Axes, floor: float) -> None:
     log_axis(axes.yaxis)
     axes.set_ylim(floor, 1.15)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if floor >= 0.01 else (1,)))
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda share, _: f"{100 * share:g} %" if share > 1.01 * floor else "0")
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%" if share > 1.01 * floor else "0"))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -55,8 +55,8 @@ def draw_gdu(folder: Path, output: Output = SCREEN) -> list[Path]:
 def draw_norms(run: Run, label: str) -> Figure:
     """Norm of every layer's update in each tick, EP and BPTT, on log scales; last, the relative RMSE of every layer."""
     ticks = run.table("gdu.csv", ("tick", "layer", "name", "side", "ep_norm", "bptt_norm"))
-    layers = run.table("gdu_layers.csv", ("layer", "name", "side"))
-    names = list(dict.fromkeys(layers["name"]))
+    layers = run.table("gdu_layers.csv", ("layer", "name", "side", "at_rest"))
+    names, moving = list(dict.fromkeys(layers["name"])), set(layers.loc[~layers["at_rest"], "name"])
     figure, panels = _panels(
         "Weight updates of EP against BPTT, tick by tick",
         label,
@@ -80,7 +80,7 @@ def draw_norms(run: Run, label: str) -> Figure:
         axes.plot(rows["tick"], np.maximum(rows["bptt_norm"], floor), color=INK, linewidth=1.4, zorder=3)
         log_axis(axes.yaxis)
         axes.grid(axis="y")
-        axes.set_title(name)
+        axes.set_title(f"{name}: not at rest" if name in moving else name)
         tick_axis(axes)
         axes.set_xlabel("tick t")
     _draw_errors(panels[len(names)], layers, names)
@@ -122,11 +122,14 @@ def draw_synapses(run: Run, label: str) -> Figure:
     figure, panels = _panels(
         "Updates of single synapses, summed over the ticks",
         label,
-        "A sample of the synapses of each layer, drawn from the seed; colour tells them apart. Symmetric EP.",
+        "Up to four synapses of each layer, drawn from the seed: above each panel their numbers, in their colours.",
         len(names),
     )
     for name, axes in zip(names, panels, strict=True):
-        for (_, rows), colour in zip(table[table["name"] == name].groupby("synapse"), PALETTE, strict=False):
+        synapses = table[table["name"] == name].groupby("synapse")
+        for place, ((synapse, rows), colour) in enumerate(zip(synapses, PALETTE, strict=False)):
+            axes.annotate(f"{synapse}", (1 - 0.22 * (len(synapses) - 1 - place), 1.02), xycoords="axes fraction",
+                          ha="right", fontsize=8, color=colour)  # fmt: skip
             axes.plot(rows["tick"], rows["ep"].cumsum(), color=colour, linewidth=3, alpha=0.45)
             axes.plot(rows["tick"], rows["bptt"].cumsum(), color=colour, linestyle="--", linewidth=1.2)
         axes.set_title(name)
@@ -134,7 +137,7 @@ def draw_synapses(run: Run, label: str) -> Figure:
         tick_axis(axes)
         axes.set_xlabel("tick t")
     for axes in panels[:: _columns(len(panels))]:
-        axes.set_ylabel("summed update")
+        axes.set_ylabel("summed update −dL/dw")
     handles = [
         Line2D([], [], color=INK, linewidth=3, alpha=0.45, label="EP, symmetric"),
         Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="BPTT"),
@@ -156,4 +159,4 @@ def _panels(title: str, label: str, explanation: str, count: int) -> tuple[Figur
 
 def _columns(count: int) -> int:
     """Panels side by side, of ``count``."""
-    return min(count, 3 if count <= 6 else 4)
+    return 2 if count == 4 else min(count, 3 if count <= 6 else 4)

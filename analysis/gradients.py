@@ -35,7 +35,7 @@ def draw(groups: Sequence[Group]) -> Figure:
         tables = [table[sorted({table.columns[0], table.columns[-1]})] for table in tables]
     figure = canvas(
         "Weight gradient of every layer" + (f": {len(groups)} runs compared" if len(groups) > 1 else ""),
-        groups[0].runs[0].label
+        groups[0].described
         if len(groups) == 1
         else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
         "A level curve: errors reach every layer. A valley, or decades less on the input side: they vanish on the way.",

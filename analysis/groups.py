@@ -55,13 +55,23 @@ class Group:
     @property
     def heading(self) -> str:
         """Name and method in two lines."""
-        return f"{self.name}\n({self.method})"
+        return self._named("\n")
 
     @property
     def label(self) -> str:
         """Name and method and, of several seeds, which they are."""
         seeds = ", ".join(str(run.setting("scenario", "seed")) for run in self.runs)
-        return f"{self.name} ({self.method})" + (f": mean of seeds {seeds}" if len(self.runs) > 1 else "")
+        return self._named(" ") + (f": mean of seeds {seeds}" if len(self.runs) > 1 else "")
+
+    @property
+    def described(self) -> str:
+        """The run and its directory or, of several seeds, which they are."""
+        return self.label if len(self.runs) > 1 else self.runs[0].label
+
+    def _named(self, between: str) -> str:
+        """Name and method, the method once where the name has it."""
+        has_method = f"({self.method})".casefold() in self.name.casefold()
+        return self.name if has_method else f"{self.name}{between}({self.method})"
 
     def curves(self, column: str) -> pd.DataFrame:
         """``column`` of epochs.csv: one row per epoch that all runs have finished, one column per run.

@@ -24,17 +24,17 @@ def draw(groups: Sequence[Group]) -> Figure:
 
     Several seeds of a scenario are one line, their mean, in a band from the smallest to the largest.
     """
-    lines, meanings = _legend(groups), _meanings(groups)
+    handles = _legend(groups)
     when = "Training: mean over the epoch, each batch seen before its weight update. Test: after the epoch."
-    alone = len(groups) == len(groups[0].runs) == 1
+    alone = len(groups) == 1
     figure = canvas(
         "Accuracy and loss over training",
-        groups[0].runs[0].label if alone else when,
+        groups[0].described if alone else when,
         when
         if alone
         else "Share of the images whose class the readout names at the end of the free phase, and loss of the readout.",
         width=10.5,
-        height=5.2 + 0.22 * max(len(lines), len(meanings)),
+        height=5.2 + 0.11 * len(handles),
     )
     accuracy, loss = figure.subplots(1, 2)
     for index, group in enumerate(groups):
@@ -53,8 +53,7 @@ def draw(groups: Sequence[Group]) -> Figure:
     kinds = {group.runs[0].setting("network", "loss") for group in groups}
     kind = LOSSES.get(str(kinds.pop()), "of each scenario") if len(kinds) == 1 else "of each scenario"
     loss.set_ylabel(f"loss per image ({kind})")
-    figure.legend(handles=lines, loc="outside lower left")
-    figure.legend(handles=meanings, loc="outside lower right", alignment="left")
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -98,6 +97,17 @@ def _schedule(group: Group) -> str:
 
 
 def _legend(groups: Sequence[Group]) -> list[Line2D | Patch]:
+    """Two columns: what each colour is, and what dashes, bands and the lines of chance are."""
+    colours, meanings = _colours(groups), _meanings(groups)
+    rows = max(len(colours), len(meanings))
+    return [
+        handle
+        for column in (colours, meanings)
+        for handle in [*column, *(Line2D([], [], linestyle="", label=" ") for _ in range(rows - len(column)))]
+    ]
+
+
+def _colours(groups: Sequence[Group]) -> list[Line2D | Patch]:
     """What each colour is."""
     handles: list[Line2D | Patch] = []
     for index, group in enumerate(groups):

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.style import INK, PALETTE, SEQUENTIAL, canvas
@@ -18,6 +18,7 @@ from neurosim_ep.units import format_si
 STEPS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 ASIDE = 0.12  # how far the two directions of a link are drawn apart
 DECADES = 1e4  # range of the colours of links at most: what carries less has the darkest
+MANY = 1000  # ratio of the ends of a scale from which on powers of ten alone have a label
 NAMED = 40  # routers up to which each has the names of its layers
 
 
@@ -112,5 +113,8 @@ def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.Data
     hottest = int(bits.argmax())
     x, y = ((start + end) / 2)[hottest]
     axes.plot([x], [y], marker="o", markersize=12, markerfacecolor="none", markeredgecolor=PALETTE[1], zorder=3)
-    figure.colorbar(lines, ax=axes, format=EngFormatter(unit="bit"), shrink=0.8)
+    scale = figure.colorbar(lines, ax=axes, format=EngFormatter(unit="bit"), shrink=0.8)
+    if wide:
+        scale.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if bits.max() < MANY * bits.min() else (1,)))
+        scale.ax.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(f"bits over each link (ringed: {format_si(float(bits[hottest]), 'bit')})")

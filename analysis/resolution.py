@@ -69,8 +69,9 @@ def _draw_steps(axes: Axes, frame: pd.DataFrame) -> list[Line2D | Patch]:
     axes.grid(axis="y")
     axes.set_ylabel("step, nudge signal  (drive, state units)")
     axes.set_title("Nudge signal and conversion steps")
+    zero = " (x: zero, on the lower edge)" if (nudge == 0).any() else ""
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=PALETTE[0], marker="o", label="nudge signal: mean |s⁺ − s⁻| (x: 0)"),
+        Line2D([], [], color=PALETTE[0], marker="o", label=f"nudge signal: mean |s⁺ − s⁻|{zero}"),
         Patch(color=FAINT, alpha=0.3, label="nudge not resolved: below half the step of what carries it"),
         *(
             Line2D([], [], color=colour, marker=marker, linestyle="--", linewidth=1.2, label=f"conversion step, {name}")
@@ -93,10 +94,8 @@ def _draw_clipped(axes: Axes, frame: pd.DataFrame, run: Run) -> None:
         axes.bar(places + 0.38 * (number - 0.5), heights, 0.36, low, color=colour, label=name)
     if calibrated:
         axes.axhline(beyond, color=INK, linestyle=":", linewidth=1.4)
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda share, _: f"{100 * share:.4g} %" if share > 1.01 * low else "0")
-    )
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%" if share > 1.01 * low else "0"))
     axes.grid(axis="y")
     axes.set_ylabel("clipped conversions")
-    meant = f" (dotted: {100 * beyond:.2g} % are, by calibration)" if calibrated else ""
+    meant = f" (dotted: {100 * beyond:.2g}% are, by calibration)" if calibrated else ""
     axes.set_title(f"Share of the conversions clipped to the ends of the range{meant}")

@@ -78,8 +78,8 @@ class Output:
 
     Args:
         formats: "svg", "png" or "pdf".
-        paper: for a two-column page: as wide as a column, or as both where panels stand side by side; no title, as the
-            caption has it; letters of 6 to 7 points, which files carry with them.
+        paper: for a two-column page: as wide as a column, or as both where panels stand side by side; no title, which
+            ``NAME.txt`` beside it has for the caption; letters of 6 to 7 points, which files carry with them.
     """
 
     formats: tuple[str, ...] = ("svg", "png")
@@ -96,10 +96,13 @@ _OUTPUT: ContextVar[Output] = ContextVar("output", default=SCREEN)
 COLUMN, PAGE = 3.4, 7.0  # inches of a column and of both
 WIDE = 9.8  # inches on screen from which a picture takes both columns
 SHRUNK, SMALLEST = 0.68, 6.0  # letters on paper over those on screen, and points they have at least
+LETTER = 0.62  # width of a letter over its height
 
 
 class Picture(Figure):
-    """A figure that notebooks show by itself, whether pyplot is loaded or not."""
+    """A figure that notebooks show by itself, whether pyplot is loaded or not, and what its caption says."""
+
+    caption = ""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         raster = io.BytesIO()
@@ -116,12 +119,14 @@ SCREEN_DPI = 80
 def canvas(title: str, run: str, explanation: str, width: float = 9.0, height: float = 5.0) -> Figure:
     """An empty figure (inches) with a headline, the run it shows and one line that explains the picture.
 
-    On paper it has none of them, and the room of a column or of a page.
+    On paper they are its caption, and it has the room of a column or of a page.
     """
     if _OUTPUT.get().paper:
         room = COLUMN if width < WIDE else PAGE
         high = (height - 0.85) * (0.62 if room == COLUMN else 0.72)
-        return Figure(figsize=(room, high), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+        figure = Picture(figsize=(room, high), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02))
+        figure.caption = " ".join(text if text[-1:] in ".?" else f"{text}." for text in (title, explanation, run))
+        return figure
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.85 / height), w_pad=0.1, h_pad=0.08)
     figure = Picture(figsize=(width, height), layout=layout)
     left = 0.12 / width
@@ -142,8 +147,12 @@ def legend_columns(figure: Figure, most: int) -> int:
 
 
 def layer_axis(axes: Axes, names: list[str]) -> None:
-    """One tick per layer on the x axis, in order of depth; the names are turned when they are many."""
-    turned = len(names) > 8
+    """One tick per layer on the x axis, in order of depth; the names are turned where they have no room."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    points = max(SMALLEST, SHRUNK * STYLE["font.size"]) if on_paper() else STYLE["font.size"]
+    room = 72 * figure.get_figwidth() * axes.get_position().width / len(names)
+    turned = len(names) > 8 or LETTER * points * max(map(len, names)) > room
     axes.set_xticks(
         range(len(names)),
         names,
@@ -199,7 +208,7 @@ def save(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> lis
 
 
 def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> list[tuple[Path, bytes]]:
-    """The files of :func:`save` and their contents; nothing is written."""
+    """The files of :func:`save` and their contents, on paper with the words of the caption; nothing is written."""
     paths = [stem.with_name(f"{stem.name}.{form}") for form in output.formats]
     with matplotlib.rc_context(STYLE | (PAPER if output.paper else {})):
         before = _OUTPUT.set(output)
@@ -212,6 +221,9 @@ def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> l
             _shrink(figure)
         _lay_out(figure)
         drawn = [_rendered(figure, canvas, form) for form in output.formats]
+    if isinstance(figure, Picture) and figure.caption:
+        paths.append(stem.with_name(f"{stem.name}.txt"))
+        drawn.append(f"{figure.caption}\n".encode())
     return list(zip(paths, drawn, strict=True))
 
 

@@ -27,7 +27,7 @@ NAMED = 0.1
 """Bars above this share of the widest have their figure beside them."""
 MANY = 30
 """Ratio of the ends of an axis from which on powers of ten alone have a label."""
-PREFIXED = ("J", "s", "W", "F", "J/bit", "J/bit/m", "W/bit", "V", "S")
+PREFIXED = ("J", "s", "W", "F", "J/bit", "J/bit/m", "W/bit", "W/m^2", "V", "S")
 
 
 def draw(run: Run) -> Figure:
@@ -93,5 +93,5 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
 def _interval(row: object) -> str:
     unit, ends = row.unit, (row.low, row.high)  # type: ignore[attr-defined]
     if unit in PREFIXED:
-        return " - ".join(format_si(float(end), unit) for end in ends)
-    return f"{ends[0]:.3g} - {ends[1]:.3g} {unit if unit != '1' else ''}".rstrip()
+        return " to ".join(format_si(float(end), unit) for end in ends).replace("^2", "²")
+    return f"{ends[0]:.3g} to {ends[1]:.3g} {unit if unit != '1' else ''}".rstrip()

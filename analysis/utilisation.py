@@ -12,6 +12,9 @@ from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas, layer_axis, 
 
 DIRECTIONS = {"forward": ("read forwards (rows)", PALETTE[0]), "transposed": ("read backwards (columns)", PALETTE[1])}
 
+SPREAD = 0.62
+"""Width in which the tiles of a layer stand side by side, in order of their numbers."""
+
 
 def draw(run: Run) -> Figure:
     """Share of the cells of each tile that hold weights, with the mean of each layer and the number of its tiles;
@@ -36,13 +39,15 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "How the tiles are used",
         run.label,
-        "Above: cells that hold weights; the others are empty. Below: lines whose input is not zero, of those driven.",
+        "Above: cells that hold weights; the others are empty. Below: lines whose input is not zero, of those driven; "
+        "no bar: not read so.",
         height=6.6,
     )
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     means = tiles.groupby("name")["utilisation"].mean().reindex(names)
     upper.bar(range(len(names)), means, 0.7, color="#D5E4EF", label="mean of the layer's tiles")
-    aside = np.random.default_rng(0).uniform(-0.25, 0.25, len(places))
+    in_layer = tiles.groupby("name")["tile"]
+    aside = SPREAD * ((in_layer.rank() - 0.5) / in_layer.transform("size") - 0.5)
     upper.plot(places + aside, tiles["utilisation"], "o", color=PALETTE[0], markersize=3.5, label="a tile", alpha=0.7)
     for place, count in enumerate(tiles["name"].value_counts().reindex(names)):
         upper.annotate(

@@ -244,7 +244,7 @@ def test_events_of_one_layer_that_is_hardly_ever_busy_are_visible(
     assert set(free.lines[1].get_ydata()) == {0.1}
     assert sorted(value for value in free.lines[0].get_ydata() if value > 0) == [0.25][:busy_ticks]
     shown = [label.get_text() for label in free.get_yticklabels() if 0.1 <= label.get_position()[1] <= 1]
-    assert shown == ["0", "20 %", "50 %", "100 %"]
+    assert shown == ["0", "20%", "50%", "100%"]
     assert all(float(tick).is_integer() for axes in (free, nudge) for tick in axes.get_xticks())
 
 
@@ -285,6 +285,14 @@ def test_energy_bars_sum_to_the_bill(run: Run, style: str) -> None:
     axes = figure.axes[("clocked", "event", "settling").index(style)]
     bars = sum(bar.get_height() for bar in axes.patches)
     assert bars == pytest.approx((frame["energy_J"] / frame["samples"]).sum())
+
+
+def test_energy_too_small_to_be_seen_is_written_above_its_place(own_run: Run) -> None:
+    frame = pd.read_csv(own_run.path / "cost.csv")
+    frame.loc[frame["name"] == "readout", "energy_J"] = 0.0
+    frame.to_csv(own_run.path / "cost.csv", index=False)
+    panels = energy.draw(own_run).axes[:3]
+    assert all("0 J" in [text.get_text() for text in axes.texts] for axes in panels)
 
 
 def test_energy_without_costs_is_not_drawn(own_run: Run) -> None:
@@ -462,10 +470,13 @@ def test_what_is_no_run_directory_is_refused(own_run: Run, tmp_path: Path) -> No
 
 
 def test_pictures_can_be_chosen_and_made_for_paper(run: Run, tmp_path: Path) -> None:
-    """As wide as a column, without a title, in letters of 6 points and more that the file has with it."""
-    (pdf,) = plot_runs([run.path], tmp_path / "out", only=["gradients"], output=Output(("pdf",), paper=True))
+    """As wide as a column, in letters of 6 points and more that the file has with it; the title is in a text beside."""
+    pdf, caption = plot_runs([run.path], tmp_path / "out", only=["gradients"], output=Output(("pdf",), paper=True))
     content = pdf.read_bytes()
-    assert pdf.name == "gradients.pdf" and b"/MediaBox [ 0 0 244.8 " in content and b"/FontFile2" in content
+    assert caption.name == "gradients.txt" and pdf.name == "gradients.pdf"
+    said = caption.read_text(encoding="utf-8")
+    assert said.startswith("Weight gradient of every layer. A level curve") and said.endswith(f"{run.label}.\n")
+    assert b"/MediaBox [ 0 0 244.8 " in content and b"/FontFile2" in content
     drawn: list[Figure] = []
 
     def draw() -> Figure:

@@ -13,6 +13,7 @@ import torch
 from nets import batch, conv, custom, double_network, double_signals, linear, random_states
 from torch import Tensor
 
+from neurosim_ep.analysis.diagnosis import draw_saturation
 from neurosim_ep.cli import main
 from neurosim_ep.diagnosis import report
 from neurosim_ep.diagnosis.findings import findings
@@ -411,12 +412,27 @@ def test_a_diagnosis_repeats_and_takes_the_place_of_the_last(
     assert not [path for path in tmp_path.rglob(".*")]
 
 
+def test_the_picture_of_saturation_stands_in_the_order_of_its_legend() -> None:
+    frame = pd.DataFrame({"name": ["conv1", "fc1"], "at_lower": [0.5, 0.2], "at_upper": [0.1, 0.3],
+                          "dead": [0.0, 0.25], "linear": [0.4, 0.5]})  # fmt: skip
+    upper, lower = draw_saturation(frame, "run").axes
+    stack = {bars.get_label(): bars.patches for bars in upper.containers}
+    assert list(stack) == ["upper bound", "between", "lower bound"]
+    assert [bars[0].get_y() for bars in stack.values()] == pytest.approx([0.9, 0.5, 0.0])
+    assert sum(bars[1].get_height() for bars in stack.values()) == pytest.approx(1)
+    assert [[bar.get_height() for bar in bars] for bars in lower.containers] == [[0.4, 0.5], [0.0, 0.25]]
+
+
 def test_the_pictures_can_be_made_for_paper(trained: Path, tmp_path: Path) -> None:
     """As wide as a column, in letters that the file has with it."""
     command = ["diagnose", str(trained), "--samples", "2", "--out", str(tmp_path / "out"), "--device", "cpu", "--paper"]
     assert main(command) == 0
-    pages = {path.name: path.read_bytes() for path in (tmp_path / "out" / "plots").iterdir()}
-    assert pages.keys() == {f"{name}.pdf" for name in ("residual", "saturation", "nudge", "spectral_radius")}
+    stems = ("residual", "saturation", "nudge", "spectral_radius")
+    pages = {path.name: path.read_bytes() for path in (tmp_path / "out" / "plots").glob("*.pdf")}
+    assert pages.keys() == {f"{name}.pdf" for name in stems}
+    captions = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out" / "plots").glob("*.txt")}
+    assert captions.keys() == {f"{name}.txt" for name in stems}
+    assert all("2 test images." in caption for caption in captions.values())
     assert all(b"/MediaBox [ 0 0 244.8 " in page and b"/FontFile2" in page for page in pages.values())
 
 

@@ -146,7 +146,8 @@ def test_the_command_checks_a_scenario_and_a_run(
     assert {path.name for path in (untrained / "plots").iterdir()} == {
         f"{name}.{kind}" for name in ("gdu", "gdu_synapses") for kind in ("png", "svg")
     }
-    pages = {path.name: path.read_bytes() for path in (tmp_path / "checked" / "plots").iterdir()}
+    assert "NOT AT REST" in (tmp_path / "checked" / "plots" / "gdu.txt").read_text(encoding="utf-8")
+    pages = {path.name: path.read_bytes() for path in (tmp_path / "checked" / "plots").glob("*.pdf")}
     assert pages.keys() == {"gdu.pdf", "gdu_synapses.pdf"}
     assert all(b"/MediaBox [ 0 0 504 " in page and b"/FontFile2" in page for page in pages.values())  # both columns
     assert not list(tmp_path.rglob(".*.new"))
