@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -15,6 +18,9 @@ from neurosim_ep.ranks import is_follower
 
 SCHEMA_VERSION = 1
 """Of what --json prints: a key that is there stays, with its meaning and unit, while this number stays."""
+
+NARROW = 40
+"""Columns that lines need to be wrapped at all."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
@@ -72,10 +78,14 @@ def explained_sections(described: Mapping[str, tuple[str, Sequence[KeyInWords]]]
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
-    """Print labels and values for people."""
+    """Print labels and values for people; on a terminal, long values go on below where they began."""
     width = max(len(label) for label, _ in pairs)
+    room = shutil.get_terminal_size().columns - width - 2 if sys.stdout.isatty() else 0
     for label, value in pairs:
-        click.echo(f"{label:<{width}}  {value}")
+        lines = textwrap.wrap(value, room, break_long_words=False) if len(value) > room >= NARROW else [value]
+        for line in lines:
+            click.echo(f"{label:<{width}}  {line}")
+            label = ""
 
 
 def say(message: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from neurosim_ep.display import html_pairs, labelled
 from neurosim_ep.units import format_bits, format_si
 
+SHOWN = ("report.html", "plots")  # of a run directory what people look at first
 ALSO = 3  # findings of a run that did not learn that are shown, the verdict's own counted
 
 
@@ -61,7 +62,7 @@ class RunResult:
             ("train accuracy", f"{metrics['train_accuracy']:.1%}"),
             ("loss", f"{metrics['loss']:.4f}"),
             ("free ticks", f"{metrics['mean_ticks']:.1f} (mean of all training samples)"),
-            ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick"),
+            ("not converged", f"{metrics['not_converged']:.1%} of samples at the last free tick{self._all_the_same()}"),
         ]
         for style in ("clocked", "event", "settling"):
             energy, latency = metrics.get(f"energy_{style}_J"), metrics.get(f"latency_{style}_s")
@@ -80,6 +81,7 @@ class RunResult:
             *rows,
             ("time", f"{self.seconds:.1f} s for {self.epochs} epochs"),
             ("run directory", str(self.out)),
+            *labelled("look at", [str(path) for name in SHOWN if (path := self.out / name).exists()]),
         ]
 
     def __repr__(self) -> str:
@@ -91,6 +93,11 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         return html_pairs(self.summary(), f"run {self.status}")
+
+    def _all_the_same(self) -> str:
+        """What to say of a network that learned though most samples were not at rest."""
+        learned = self.learning is not None and self.learning["healthy"]
+        return "; it learned all the same" if learned and (self.metrics["not_converged"] or 0) > 0.5 else ""
 
     def _learned(self) -> list[tuple[str, str]]:
         """Whether it learned; where it did not, also what else is wrong."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neurosim_ep.cli import main
+from neurosim_ep.cli.answers import print_pairs
 from neurosim_ep.display import table
 from neurosim_ep.hardware.model.tables import diff_rows
 from neurosim_ep.scenario.load import load_scenario
@@ -52,3 +53,18 @@ def test_a_difference_of_chips_has_units_and_meanings() -> None:
     assert rows["cell.on_conductance"]["rram_32nm"] == "10.00 µS"
     assert rows["adc.table.9.energy"]["rram_32nm"] == "1.970 pJ (191.0 fJ - 4.700 pJ)"
     assert all(row["what it is"] for row in rows.values())
+
+
+def test_long_values_go_on_below_where_they_began_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [("verdict", "healthy " * 18), ("run directory", "x" * 70)]
+    print_pairs(pairs)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "64")
+    print_pairs(pairs)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:15].rstrip() for line in lines] == ["verdict", "", "", "run directory"]
+    assert max(map(len, lines[:3])) <= 64 and lines[3] == f"run directory  {'x' * 70}"
+    assert " ".join(line[15:] for line in lines[:3]).split() == ["healthy"] * 18

@@ -207,11 +207,12 @@ def test_the_verdict_names_winner_uncertainty_and_three_numbers() -> None:
     assert best.energy_J == min(each.energy_J for each in comparisons)
     found = moved[Style(best.style)]
     who, (ratio, energy) = verdict(comparisons, best), found.sentences
-    assert best.style in who and f"{best.ratio:.3g} times the energy" in who
+    assert f"in its most frugal style, {best.style}, on" in who
+    between = f"in the intervals of all numbers {best.ratio_low:.3g} to {best.ratio_high:.3g}"
+    assert f"EP / backpropagation {best.ratio:.3g}, {between}" in who
     for swing in found.swings[:3]:
-        assert f"{swing.key} ({swing.ratio_at_low:.3g}" in ratio
-    assert energy.count(" - ") == 3
-    assert "with every component and every number in its interval" in who
+        assert f"{swing.key} ({swing.ratio_at_low:.3g} to {swing.ratio_at_high:.3g})" in ratio
+    assert energy.count("J to ") == 3
     assert f"on {1e6 * best.area_m2:.3g} mm^2" in who and f"on {1e6 * best.backprop_area_m2:.3g} mm^2" in who
     settling = next(each for each in comparisons if each.style == "settling")
     assert f"settling {settling.energy_J / best.energy_J:.3g} times as much on {1e6 * settling.area_m2:.3g} mm^2" in who

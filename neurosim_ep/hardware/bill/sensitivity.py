@@ -49,12 +49,12 @@ class Swing(NamedTuple):
     @property
     def ratio_words(self) -> str:
         """Key and ratios."""
-        return f"{self.key} ({self.ratio_at_low:.3g} at its low end, {self.ratio_at_high:.3g} at its high one)"
+        return f"{self.key} ({self.ratio_at_low:.3g} to {self.ratio_at_high:.3g})"
 
     @property
     def energy_words(self) -> str:
         """Key and energies."""
-        return f"{self.key} ({format_si(self.energy_at_low_J, 'J')} - {format_si(self.energy_at_high_J, 'J')})"
+        return f"{self.key} ({format_si(self.energy_at_low_J, 'J')} to {format_si(self.energy_at_high_J, 'J')})"
 
 
 def _factor(low: float, high: float) -> float:
@@ -82,7 +82,7 @@ class Sensitivity(NamedTuple):
             (f"the energy of EP ({self.style})", [swing.energy_words for swing in by_energy[:NAMED]]),
         ):
             if words:
-                said.append(f"what decides {what} most, one number at a time: {', '.join(words)}")
+                said.append(f"{what} moves most with one number from its low to its high end: {', '.join(words)}")
         return said
 
 

@@ -23,9 +23,9 @@ def verdict(comparisons: Sequence[Comparison], best: Comparison) -> str:
     others = ", ".join(_beside(one, best) for one in comparisons if one is not best)
     unrolled = " with tiles for every position" if best.style == Style.SETTLING else ""
     return (
-        f"of EP's styles, {best.style} takes the least energy, {format_si(best.energy_J, 'J')} per training sample on "
-        f"{_mm2(best.area_m2)}{unrolled} ({others}); backpropagation takes {format_si(best.backprop_J, 'J')} on "
-        f"{_mm2(best.backprop_area_m2)}: {_winner(best)}"
+        f"{_winner(best)}: EP takes {format_si(best.energy_J, 'J')} per training sample in its most frugal style, "
+        f"{best.style}, on {_mm2(best.area_m2)}{unrolled}{f' ({others})' if others else ''}, backpropagation "
+        f"{format_si(best.backprop_J, 'J')} on {_mm2(best.backprop_area_m2)}"
     )
 
 
@@ -41,10 +41,7 @@ def _mm2(area_m2: float) -> str:
 def _winner(best: Comparison) -> str:
     ratio, low, high = best.ratio, best.ratio_low, best.ratio_high
     name, factor = ("EP", 1 / ratio) if ratio < 1 else ("backpropagation", ratio)
-    between = (
-        f"EP takes {ratio:.3g} times the energy, {low:.3g} to {high:.3g} with every component and every number in its "
-        "interval"
-    )
+    between = f"EP / backpropagation {ratio:.3g}, in the intervals of all numbers {low:.3g} to {high:.3g}"
     if low <= 1 <= high:
         return f"undecided, {name} ahead by a factor of {factor:.3g} ({between})"
     return f"{name} wins by a factor of {factor:.3g}, and throughout the intervals ({between})"
