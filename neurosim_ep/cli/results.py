@@ -168,7 +168,8 @@ def gdu_command(
         click.echo(table(report.rows()))
         for note in report.notes:
             click.echo(f"note: {note}")
-        click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}\n{report.out}")
+        click.echo(f"largest change of a free state in the last tick: {report.found.residual:.1e}")
+        click.echo(f"{report.out}: tables, pictures in {report.out / 'plots'}")
 
     return Answer({**report.document, "layers": report.found.layers, "folder": report.out}, show)
 

@@ -64,7 +64,7 @@ class Diagnosis:
                 f"c {theorem['c']:g}, β {theorem['beta']:g}, α {theorem['alpha']:.3g}, L_1 {theorem['L_1']:.3g}, "
                 f"L_2 {theorem['L_2']:.3g}",
             ),
-            ("folder", str(self.folder)),
+            ("folder", f"{self.folder}, pictures in {self.folder / 'plots'}"),
         ]
 
     def findings(self) -> tuple[str, list[str]]:
@@ -82,13 +82,13 @@ class Diagnosis:
             "dead": ("dead", ".0%"),
             "linear": ("linear", ".0%"),
             "std": ("std_across_samples", ".1e"),
-            "|s+ - s*|": ("displacement_plus", ".1e"),
-            "|s- - s*|": ("displacement_minus", ".1e"),
+            "‖s⁺ − s*‖": ("displacement_plus", ".1e"),
+            "‖s⁻ − s*‖": ("displacement_minus", ".1e"),
             "drift": ("drift", ".1e"),
             "net": ("net_plus", ".1e"),
             "asymmetry": ("net_asymmetry", ".2f"),
             "2 beta": ("twice_beta", ".2f"),
-            "|dW|": ("gradient_norm", ".1e"),
+            "‖dW‖": ("gradient_norm", ".1e"),
             "one-sided": ("one_sided_distance", ".2f"),
         }
         of_tiles = {

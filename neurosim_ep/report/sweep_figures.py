@@ -12,7 +12,7 @@ import pandas as pd
 from neurosim_ep.analysis.against import WIDE, Scale, title_of
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.pareto import front
-from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled, spelled_of
+from neurosim_ep.analysis.points import ACCURACY, IDEAL, QUANTITIES, STYLES, Points, spelled, spelled_of
 from neurosim_ep.report.figure import Figure
 from neurosim_ep.report.grids import heat_map
 from neurosim_ep.report.lines import Curve, Lines
@@ -96,7 +96,7 @@ def _against(points: Points, key: str, column: str, what: str, unit: str) -> Htm
     )
     ticks = [(scale.place(value), spelled(value)) for value in scale.values]
     if scale.unlimited:
-        ticks = [(place, "∞" if place == scale.end else label) for place, label in ticks]
+        ticks = [(place, IDEAL if place == scale.end else label) for place, label in ticks]
     return Lines(
         figure,
         drawn,

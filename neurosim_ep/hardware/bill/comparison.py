@@ -26,9 +26,10 @@ class Comparison(NamedTuple):
     """EP in one style against backpropagation, per training sample.
 
     ``energy_J``, of which ``ticking_J`` is proportional to the ``ticks`` of all phases and ``sending_J`` to the events;
-    ``latency_s``; energy and time of backpropagation, clocked; ``area_m2`` of either chip. ``low`` and ``high`` are the
-    ends of the intervals; ``ratio_low``, ``ratio_high``: the widest ends of the ratio, of :func:`ratio_ends` and of
-    :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`, nan where they were not looked for.
+    ``latency_s``; energy and time of backpropagation, clocked; ``area_m2`` of either chip; ``least_ticks``: one of each
+    phase. ``low`` and ``high`` are the ends of the intervals; ``ratio_low``, ``ratio_high``: the widest ends of the
+    ratio, of :func:`ratio_ends` and of :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`, nan where they were
+    not looked for.
     """
 
     style: str
@@ -38,6 +39,7 @@ class Comparison(NamedTuple):
     ticking_J: float
     sending_J: float
     ticks: float
+    least_ticks: int
     latency_s: float
     latency_low_s: float
     latency_high_s: float
@@ -57,8 +59,11 @@ class Comparison(NamedTuple):
 
     @property
     def break_even_ticks(self) -> float | None:
-        """Ticks at which both cost the same, everything else unchanged; None where no number of them does."""
-        return _draw(self.backprop_J - self.energy_J, self.ticking_J, self.ticks)
+        """Ticks at which both cost the same, everything else unchanged; None where no number of them does that leaves
+        every phase one.
+        """
+        found = _draw(self.backprop_J - self.energy_J, self.ticking_J, self.ticks)
+        return None if found is None or found < self.least_ticks else found
 
     @property
     def break_even_events(self) -> float | None:
@@ -77,7 +82,8 @@ def compare(
     theirs = backprop_bill(other)
     backprop = (theirs[list(ENERGIES.values())].sum() / samples).tolist()
     backprop.append(sum(latencies_s(other, Style.CLOCKED).values()) / samples)
-    ticks = sum(table.max(1).sum() for table in recording.counts.presentations.values()) / samples
+    phases = recording.counts.presentations
+    ticks = sum(table.max(1).sum() for table in phases.values()) / samples
     by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
     for style in Style:
@@ -92,7 +98,7 @@ def compare(
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
         ends = _widest(lines, theirs, moved[style]) if moved else (math.nan, math.nan)
-        figures = [total, low, high, ticking, sending, ticks, *times, *backprop, *areas, *ends]
+        figures = [total, low, high, ticking, sending, ticks, len(phases), *times, *backprop, *areas, *ends]
         found.append(Comparison(style.value, *figures))
     return found
 

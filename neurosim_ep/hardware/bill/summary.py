@@ -141,7 +141,7 @@ class Summary:
 
     def style_rows(self) -> list[dict[str, str]]:
         """One row per style: energy per training sample with its interval and phases, time, and backpropagation."""
-        rows, least = [], len(self.recording.counts.presentations)  # a tick of every phase
+        rows = []
         for found in self.comparisons:
             even = found.break_even_ticks
             apart = {PHASE_TITLES[phase]: format_si(part, "J") for phase, part in self.phases_J(found.style).items()}
@@ -154,7 +154,7 @@ class Summary:
                     "time": format_si(found.latency_s, "s"),
                     "time interval": f"{format_si(found.latency_low_s, 's')} - {format_si(found.latency_high_s, 's')}",
                     "EP / backprop": f"{found.ratio:.3g} ({found.ratio_low:.3g} - {found.ratio_high:.3g})",
-                    "even at ticks": "-" if even is None or even < least else f"{even:.3g}",
+                    "even at ticks": "-" if even is None else f"{even:.3g}",
                     "even at events": "-" if not (share := found.break_even_events) or share > 1 else f"{share:.1%}",
                 }
             )
