@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
 from neurosim_ep.scheduler.onednn import convolve, pack
-from neurosim_ep.scheduler.whole_map import VECTORS, WholeMapWeights
+from neurosim_ep.scheduler.whole_map import VECTORS, PackedWholeMapWeights, WholeMapWeights
 from neurosim_ep.scheduler.winograd import TILE, WinogradWeights
 
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
@@ -24,6 +24,8 @@ GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 1
 WIDE = 128  # fewest channels on either side that gain from fewer products
 WINOGRAD_TILES = 48  # fewest tiles of 2 x 2 in all that gain
 WHOLE_SHARE, WHOLE_WORK = 3, 2**21  # most matrices per row, and fewest rows x positions x pairs of channels, that gain
+PACKED_READS = 12  # reads of the same weights from which it pays to pack what a whole map is multiplied with
+PACKED_SHARE, PACKED_PAIRS = 9, 2**16  # most matrices per row, and fewest pairs of channels, that gain from that
 HALF_ROWS, HALF_WORK = 24, 2**23  # fewest rows, and fewest rows x positions x pairs of channels, that gain in 16 bits
 
 
@@ -67,6 +69,7 @@ MAKE: dict[str, Callable[[Tensor, int, tuple[int, int], torch.dtype], Arranged]]
     "dense": lambda weight, padding, map_shape, dtype: DenseWeights(weight.to(dtype), padding, map_shape),
     "gathered": lambda weight, padding, map_shape, dtype: GatheredWeights(weight.to(dtype), padding),
     "whole": lambda weight, padding, map_shape, dtype: WholeMapWeights(weight, map_shape, dtype),
+    "whole_packed": lambda weight, padding, map_shape, dtype: PackedWholeMapWeights(weight, map_shape, dtype),
     "winograd": lambda weight, padding, map_shape, dtype: WinogradWeights(weight),
     "packed": lambda weight, padding, map_shape, dtype: PackedWeights(weight.to(dtype), padding),
 }
@@ -82,9 +85,11 @@ def matrix_tiles() -> bool:
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
-def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool, tiles: bool) -> str:
+def arrangement(
+    weight_shape: Sequence[int], padding: int, value_shape: Sequence[int], half: bool, tiles: bool, packs: bool = False
+) -> str:
     """Name of the arrangement for a read of a value (R, C, H, W) in float32, or in a format of 16 bits, on a processor
-    with or without :func:`matrix_tiles`.
+    with or without :func:`matrix_tiles`; ``packs``: whether packing the weights of whole maps pays.
 
     Dense matrices and fewer products need convolutions that keep the size of the map, the latter of 3 x 3.
     """
@@ -92,10 +97,11 @@ def arrangement(weight_shape: Sequence[int], padding: int, value_shape: Sequence
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
     filtering = same_size and padding == 1 and not (half and tiles) and min(weight_shape[:2]) >= WIDE
     if filtering and {height, width} <= VECTORS.keys():
-        fewest_rows = HALF_ROWS if half else len(VECTORS[height]) * len(VECTORS[width]) / WHOLE_SHARE
-        work = rows * positions * weight_shape[0] * weight_shape[1]
-        if rows >= fewest_rows and work >= (HALF_WORK if half else WHOLE_WORK):
-            return "whole"
+        products, pairs = len(VECTORS[height]) * len(VECTORS[width]), weight_shape[0] * weight_shape[1]
+        packs = packs and pairs >= PACKED_PAIRS
+        fewest_rows = HALF_ROWS if half and not packs else products / (PACKED_SHARE if packs else WHOLE_SHARE)
+        if rows >= fewest_rows and rows * positions * pairs >= (HALF_WORK if half else WHOLE_WORK):
+            return "whole_packed" if packs else "whole"
     if same_size and padding and positions <= DENSE_POSITIONS:
         matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]
         return "dense" if half or rows >= DENSE_ROWS or matrix_bytes <= DENSE_BYTES else "packed"

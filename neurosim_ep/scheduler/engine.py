@@ -203,6 +203,9 @@ class Engine:
 
     def _course(self, given: RelaxationState, steps: int) -> Course:
         """The course of ``given`` in place, or in a relaxation state that is kept where that is captured."""
+        if given.nudge is None:
+            for kernel in self.kernels:
+                kernel.expect(steps // self.policy.ticks)
         relaxing = self._kept.holding(given) if self._captures(given) else given
         relaxing.active = self._places(relaxing, given.samples)
         return Course(relaxing, steps, self.policy.ticks, self.schedule.check_every)

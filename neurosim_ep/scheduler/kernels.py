@@ -17,7 +17,8 @@ from torch import Tensor
 from neurosim_ep.ep.edges import Connection, Edge
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.primitive import preactivation, transposed_read
-from neurosim_ep.scheduler.arrangements import MAKE, Arranged, arrangement, matrix_tiles
+from neurosim_ep.scheduler.arrangements import MAKE, PACKED_READS, Arranged, arrangement, matrix_tiles
+from neurosim_ep.scheduler.onednn import layout_is_one
 
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -42,6 +43,9 @@ class Kernel:
 
     def refresh(self) -> None:
         """The weights have changed."""
+
+    def expect(self, reads: int) -> None:
+        """So many times the weights will be read in each direction, as they are, by a free phase that begins."""
 
     def release(self) -> None:
         """Nothing will be read for a while."""
@@ -90,6 +94,7 @@ class PackedKernel(Kernel):
         self.connection, self.dtype = connection, dtype
         self._arranged: dict[str, Arranged] = {}
         self._changes: object = None
+        self._packs = False
 
     @staticmethod
     @cache
@@ -107,6 +112,9 @@ class PackedKernel(Kernel):
 
     def refresh(self) -> None:
         self._arranged.clear()
+
+    def expect(self, reads: int) -> None:
+        self._packs = reads >= PACKED_READS and layout_is_one(self.dtype)
 
     def release(self) -> None:
         self._arranged.clear()
@@ -131,7 +139,8 @@ class PackedKernel(Kernel):
         if changes != self._changes:
             self._arranged.clear()
             self._changes = changes
-        name = arrangement(weight.shape, padding, value.shape, self.dtype != torch.float32, matrix_tiles())
+        half = self.dtype != torch.float32
+        name = arrangement(weight.shape, padding, value.shape, half, matrix_tiles(), self._packs)
         if name not in self._arranged and name != "plain":
             self._arranged[name] = MAKE[name](weight, padding, (value.shape[2], value.shape[3]), self.dtype)
         return self._arranged.get(name)

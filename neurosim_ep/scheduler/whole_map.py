@@ -14,11 +14,14 @@ Shorter sums of channels more than make up for it: results lie closer to float64
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from neurosim_ep.scheduler.onednn import multiply_groups, pack_groups
 
 GOLDEN = (1 + math.sqrt(5)) / 2
 _LEFT = [(GOLDEN, 0, -GOLDEN, 1), (GOLDEN, GOLDEN, 1, 0)]
@@ -73,20 +76,53 @@ class WholeMapWeights:
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H, W)."""
-        weights = self.products.transpose(1, 2)
-        return _read(pre, self.matrices.values, weights, self.matrices.mirrored, bias)
+        return _read(pre, self.matrices.values, self._forwards, self.matrices.mirrored, bias)
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
-        return _read(routed, self.matrices.mirrored, self.products, self.matrices.values, None)
+        return _read(routed, self.matrices.mirrored, self._backwards, self.matrices.values, None)
+
+    def _forwards(self, inputs: Tensor) -> Tensor:
+        """Sums over the input channels, product by product: (R, G, C_in) -> (R, G, C_out)."""
+        return _multiply(inputs.to(self.products.dtype), self.products.transpose(1, 2))
+
+    def _backwards(self, inputs: Tensor) -> Tensor:
+        """Sums over the output channels: (R, G, C_out) -> (R, G, C_in)."""
+        return _multiply(inputs.to(self.products.dtype), self.products)
 
 
-def _read(value: Tensor, inside: Tensor, weights: Tensor, outside: Tensor, bias: Tensor | None) -> Tensor:
+class PackedWholeMapWeights(WholeMapWeights):
+    """The same with what is multiplied in oneDNN's layout, each direction made when first read: that costs as much as
+    some ten reads.
+    """
+
+    def __init__(self, weight: Tensor, map_shape: tuple[int, int], dtype: torch.dtype) -> None:
+        super().__init__(weight, map_shape, dtype)
+        self._packed: dict[str, Tensor] = {}
+
+    def _forwards(self, inputs: Tensor) -> Tensor:
+        if "forward" not in self._packed:
+            self._packed["forward"] = pack_groups(self.products)
+        return multiply_groups(inputs.to(self.products.dtype), self._packed["forward"])
+
+    def _backwards(self, inputs: Tensor) -> Tensor:
+        if "transposed" not in self._packed:
+            self._packed["transposed"] = pack_groups(self.products.transpose(1, 2))
+        return multiply_groups(inputs.to(self.products.dtype), self._packed["transposed"])
+
+
+def _multiply(inputs: Tensor, weights: Tensor) -> Tensor:
+    """(R, G, a) and (G, a, b) -> (R, G, b)."""
+    return torch.bmm(inputs.transpose(0, 1), weights).transpose(0, 1)
+
+
+def _read(
+    value: Tensor, inside: Tensor, multiply: Callable[[Tensor], Tensor], outside: Tensor, bias: Tensor | None
+) -> Tensor:
     """``outsideᵀ [weights ⊙ (inside value)] + bias``."""
     rows, positions = len(value), inside.shape[1]
-    inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None).to(weights.dtype)
-    summed = torch.bmm(inputs.transpose(0, 1), weights).to(value.dtype)
-    result = _across(outside.T, summed.transpose(0, 1), bias)
+    inputs = _across(inside, value.permute(0, 2, 3, 1).reshape(rows, positions, -1), None)
+    result = _across(outside.T, multiply(inputs).to(value.dtype), bias)
     return result.view(rows, *value.shape[2:], -1).permute(0, 3, 1, 2)
 
 

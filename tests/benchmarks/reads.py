@@ -1,10 +1,10 @@
 """How fast the CPU reads the convolutions of VGG-11: `python tests/benchmarks/reads.py` prints a table.
 
 For every convolution that a tick reads, forwards and transposed: GFLOP/s with the weights as PyTorch keeps them, and
-with every arrangement that fits the map, in bold the one that :mod:`neurosim_ep.scheduler.arrangements` chooses. All
-count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of them, and read float32 into float32:
-formats of 16 bits include rounding. Beside them the rate of a square matrix product. Times are processor time, the
-least of many repetitions.
+with every arrangement that fits the map, in bold the one that :mod:`neurosim_ep.scheduler.arrangements` chooses for
+many reads of the same weights. All count 2·B·H·W·9·C_in·C_out operations per read, whatever an arrangement saves of
+them, and read float32 into float32: formats of 16 bits include rounding. Beside them the rate of a square matrix
+product. Times are processor time, the least of many repetitions.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.scheduler.arrangements import MAKE, arrangement, matrix_tiles
 from neurosim_ep.scheduler.kernels import HALF, supported_precision
+from neurosim_ep.scheduler.onednn import layout_is_one
 from neurosim_ep.scheduler.whole_map import VECTORS
 
 LAYERS = ((64, 128, 16), (128, 256, 8), (256, 256, 8), (256, 512, 4), (512, 512, 4), (512, 512, 2))
@@ -40,7 +41,7 @@ def least_seconds(work: Callable[[], object], budget_s: float) -> float:
 def fitting(side: int, half: bool) -> list[str]:
     """Names of the arrangements that can read a map of this side."""
     names = ["packed", *(["gathered"] if half or side <= 4 else []), *(["dense"] if side <= 2 else [])]
-    return names + ["whole"] * (side in VECTORS) + ["winograd"] * (not half)
+    return names + ["whole", "whole_packed"] * (side in VECTORS) + ["winograd"] * (not half)
 
 
 def row(inside: int, out: int, side: int, batch: int, dtype: torch.dtype, budget_s: float) -> list[str]:
@@ -66,7 +67,7 @@ def row(inside: int, out: int, side: int, batch: int, dtype: torch.dtype, budget
             lambda made=made: made.forward(pre.to(made.values), None).float(),  # type: ignore[misc]
             lambda made=made: made.feedback(post.to(made.values)).float(),  # type: ignore[misc]
         )
-    chosen = arrangement(weight.shape, 1, pre.shape, half, matrix_tiles())
+    chosen = arrangement(weight.shape, 1, pre.shape, half, matrix_tiles(), layout_is_one(dtype))
     cells[chosen] = f"**{cells[chosen]}**"
     return [f"{inside} to {out}", f"{side} x {side}", str(batch), *(cells.get(name, "") for name in ["plain", *MAKE])]
 

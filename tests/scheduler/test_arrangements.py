@@ -12,8 +12,11 @@ from torch import Tensor
 from neurosim_ep.ep.edges import Connection
 from neurosim_ep.ep.network import Network, channels_last, initialise
 from neurosim_ep.scenario.topology import LayerPlan
-from neurosim_ep.scheduler.arrangements import MAKE, arrangement
+from neurosim_ep.scheduler import kernels
+from neurosim_ep.scheduler.arrangements import MAKE, PACKED_READS, arrangement
+from neurosim_ep.scheduler.engine import Engine
 from neurosim_ep.scheduler.kernels import PackedKernel
+from neurosim_ep.scheduler.onednn import MOST_ROWS, multiply_groups, pack_groups
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
 from neurosim_ep.scheduler.winograd import WinogradWeights
@@ -25,6 +28,7 @@ SIDES = {
     "gathered": (1, 3, 4, 6),
     "packed": (1, 2, 5, 8),
     "whole": (2, 4),
+    "whole_packed": (2, 4),
     "winograd": (2, 4, 6, 8),
 }
 
@@ -162,6 +166,52 @@ def test_the_rule_in_float32(shape: tuple[int, ...], padding: int, value: tuple[
 def test_the_rule_in_16_bits(shape: tuple[int, ...], value: tuple[int, ...], name: str, with_tiles: str) -> None:
     assert arrangement(shape, 1, value, True, False) == name
     assert arrangement(shape, 1, value, True, True) == with_tiles
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "single", "half"),
+    [
+        ((512, 512, 3, 3), (4, 512, 2, 2), "whole_packed", "dense"),
+        ((512, 512, 3, 3), (4, 512, 4, 4), "whole_packed", "whole_packed"),
+        ((512, 512, 3, 3), (3, 512, 4, 4), "packed", "packed"),  # many weights for few rows
+        ((128, 128, 3, 3), (32, 128, 4, 4), "whole", "whole"),  # small matrices
+        ((256, 256, 3, 3), (16, 256, 8, 8), "winograd", "packed"),
+    ],
+)
+def test_the_rule_where_packing_pays(shape: tuple[int, ...], value: tuple[int, ...], single: str, half: str) -> None:
+    assert [arrangement(shape, 1, value, narrow, False, True) for narrow in (False, True)] == [single, half]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, MOST_ROWS, 2 * MOST_ROWS + 5])
+def test_products_side_by_side_are_those_of_each_group(rows: int, dtype: torch.dtype) -> None:
+    if not PackedKernel.available(dtype):
+        pytest.skip(f"this processor computes no {dtype} products in oneDNN")
+    random = torch.Generator().manual_seed(rows)
+    values, weights = (torch.randn(*shape, generator=random).to(dtype) for shape in ((rows, 9, 32), (9, 24, 32)))
+    exact = torch.einsum("rgi,goi->rgo", values.double(), weights.double())
+    found = multiply_groups(values, pack_groups(weights))
+    assert found.shape == exact.shape and apart(found, exact) < 2 * torch.finfo(dtype).eps
+
+
+def test_weights_are_packed_in_phases_long_enough_to_pay_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network([LayerPlan("conv", 256), LayerPlan("conv", 256)], "hard_sigmoid", "cross_entropy", 10, (3, 4, 4))
+    initialise(network, "he_uniform", 0.3, seed=0)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    monkeypatch.setattr(kernels, "layout_is_one", lambda dtype: True)
+    x = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    ends = {}
+    for steps in (2 * PACKED_READS - 1, 2 * PACKED_READS):
+        engine = Engine(network, Schedule("alternating"))
+        ends[steps] = free_phase(network, x, steps, engine=engine)
+        assert list(engine.kernels[1]._arranged) == ["whole_packed" if steps == 2 * PACKED_READS else "whole"]
+    packed = free_phase(network, x, 2 * PACKED_READS - 1, engine=engine)  # the same phase with other arrangements
+    for one, other in zip(ends[2 * PACKED_READS - 1].states, packed.states, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    monkeypatch.setattr(kernels, "layout_is_one", lambda dtype: False)
+    plain = free_phase(network, x, 2 * PACKED_READS, engine=Engine(network, Schedule("alternating")))
+    for one, other in zip(ends[2 * PACKED_READS].states, plain.states, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
 
 
 def test_a_kernel_reads_alike_at_every_size_of_the_batch_until_its_weights_change() -> None:
