@@ -69,7 +69,7 @@ class WholeMapWeights:
     values = torch.float32
 
     def __init__(self, weight: Tensor, map_shape: tuple[int, int], dtype: torch.dtype) -> None:
-        self.matrices = matrices(*map_shape)
+        self.matrices, self.dtype = matrices(*map_shape), dtype
         taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
         products = torch.mm(self.matrices.weights, taps).view(-1, *weight.shape[:2])  # G w, product by product
         self.products = products.to(dtype)
@@ -84,16 +84,16 @@ class WholeMapWeights:
 
     def _forwards(self, inputs: Tensor) -> Tensor:
         """Sums over the input channels, product by product: (R, G, C_in) -> (R, G, C_out)."""
-        return _multiply(inputs.to(self.products.dtype), self.products.transpose(1, 2))
+        return _multiply(inputs.to(self.dtype), self.products.mT)
 
     def _backwards(self, inputs: Tensor) -> Tensor:
         """Sums over the output channels: (R, G, C_out) -> (R, G, C_in)."""
-        return _multiply(inputs.to(self.products.dtype), self.products)
+        return _multiply(inputs.to(self.dtype), self.products)
 
 
 class PackedWholeMapWeights(WholeMapWeights):
-    """The same with what is multiplied in oneDNN's layout, each direction made when first read: that costs as much as
-    some ten reads.
+    """The same with what is multiplied in oneDNN's layout, each direction made when first read, which costs as much as
+    some ten reads; once both are, nothing else is kept.
     """
 
     def __init__(self, weight: Tensor, map_shape: tuple[int, int], dtype: torch.dtype) -> None:
@@ -101,14 +101,17 @@ class PackedWholeMapWeights(WholeMapWeights):
         self._packed: dict[str, Tensor] = {}
 
     def _forwards(self, inputs: Tensor) -> Tensor:
-        if "forward" not in self._packed:
-            self._packed["forward"] = pack_groups(self.products)
-        return multiply_groups(inputs.to(self.products.dtype), self._packed["forward"])
+        return multiply_groups(inputs.to(self.dtype), self._pack("forward"))
 
     def _backwards(self, inputs: Tensor) -> Tensor:
-        if "transposed" not in self._packed:
-            self._packed["transposed"] = pack_groups(self.products.transpose(1, 2))
-        return multiply_groups(inputs.to(self.products.dtype), self._packed["transposed"])
+        return multiply_groups(inputs.to(self.dtype), self._pack("transposed"))
+
+    def _pack(self, direction: str) -> Tensor:
+        if direction not in self._packed:
+            self._packed[direction] = pack_groups(self.products if direction == "forward" else self.products.mT)
+            if len(self._packed) == 2:
+                del self.products
+        return self._packed[direction]
 
 
 def _multiply(inputs: Tensor, weights: Tensor) -> Tensor:
