@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -14,47 +15,69 @@ from typing import Any
 from neurosim_ep.threads import free_cores
 
 SMALLEST = 4  # jobs that are worth a process
+TICKET_BYTES = 4
 
 Job = Callable[[], Any]
+Found = dict[int, Any]
 
 
 def do_all(jobs: Sequence[Job]) -> list[Any]:
-    """What each of ``jobs`` gives, in their order; on Linux every free core takes a share of them.
+    """What each of ``jobs`` gives, in their order; on Linux every free core does the next one once it has done one.
 
     The others are copies of this process: jobs may be anything that computes without PyTorch and leaves what it does
-    in files and in a result that can be pickled. A share whose process fails is done again here, and errors are raised
-    here.
+    in files and in a result that can be pickled. What a process that fails had taken is done again here, and errors are
+    raised here.
     """
     count = max(1, min(free_cores(), len(jobs) // SMALLEST)) if sys.platform == "linux" else 1
-    mine, *others = (jobs[first::count] for first in range(count))
-    helpers = [_Helper(share) for share in others]
+    if count == 1:
+        return [job() for job in jobs]
+    reading, writing = os.pipe()
+    for number in range(count, len(jobs)):
+        os.write(writing, number.to_bytes(TICKET_BYTES, "little"))
+    os.close(writing)
+    helpers: list[_Helper] = []
     try:
-        found = [[job() for job in mine], *(helper.results() for helper in helpers)]
+        helpers += [_Helper(jobs, first, reading) for first in range(1, count)]
+        found = _do(jobs, 0, reading)
+        for helper in helpers:
+            found |= helper.results()
     finally:
+        os.close(reading)
         for helper in helpers:
             helper.stop()
-    return [found[number % count][number // count] for number in range(len(jobs))]
+    return [found[number] if number in found else job() for number, job in enumerate(jobs)]
+
+
+def _do(jobs: Sequence[Job], first: int, tickets: int) -> Found:
+    """What the ``first`` job gives, and those whose numbers this process draws from the pipe ``tickets``."""
+    return {number: jobs[number]() for number in _numbers(first, tickets)}
+
+
+def _numbers(first: int, tickets: int) -> Iterator[int]:
+    yield first
+    while ticket := os.read(tickets, TICKET_BYTES):  # all were written before, and a pipe gives each to one reader
+        yield int.from_bytes(ticket, "little")
 
 
 class _Helper:
-    """A copy of this process that does a ``share`` of its jobs."""
+    """A copy of this process that does a part of ``jobs``."""
 
-    def __init__(self, share: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], first: int, tickets: int) -> None:
         context = get_context("fork")
-        self.share = share
         self.receiver, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(share, sender), daemon=True)
+        self.process = context.Process(target=_work, args=(jobs, first, tickets, sender), daemon=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a copy has none of the threads, and needs none
             self.process.start()
         sender.close()
 
-    def results(self) -> list[Any]:
+    def results(self) -> Found:
+        """What it did; nothing where it failed."""
         try:
-            found: list[Any] = self.receiver.recv()
+            found: Found = self.receiver.recv()
             return found
         except EOFError:
-            return [job() for job in self.share]
+            return {}
 
     def stop(self) -> None:
         self.process.kill()
@@ -62,8 +85,8 @@ class _Helper:
         self.receiver.close()
 
 
-def _work(share: Sequence[Job], sender: Connection) -> None:
+def _work(jobs: Sequence[Job], first: int, tickets: int, sender: Connection) -> None:
     """What a copy does: Ctrl-C is for the process it was made from, which stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(BaseException):  # the share is done again
-        sender.send([job() for job in share])
+    with suppress(BaseException):  # what it took is done again
+        sender.send(_do(jobs, first, tickets))
