@@ -26,6 +26,7 @@ TITLES = {
     "relaxation.nudge_steps": "ticks K of a nudge phase",
     "scheduler.threshold": "sending threshold θ",
 }
+NARROW = 0.1  # part of the value in the middle that an axis or colours span at least: what differs by less looks alike
 WIDE = 10  # the ratio of the largest to the smallest value from which on the axis is logarithmic
 
 
@@ -135,8 +136,16 @@ def dress_quantity(axis: Axis, values: np.ndarray, unit: str) -> None:
         log_axis(axis)
     else:
         axis.set_major_locator(MaxNLocator(5))
+        _span(axis, float(values.min()), float(values.max()))
     for place in (axis.set_major_formatter, axis.set_minor_formatter)[: 1 + (log and span < LABELLED)]:
         place(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:g}"))
+
+
+def _span(axis: Axis, low: float, high: float) -> None:
+    """Let ``axis`` span at least :data:`NARROW` of the value in the middle: what differs by less looks alike."""
+    middle, half = (low + high) / 2, NARROW * abs(low + high) / 4
+    if high - low < 2 * half:
+        axis.set_view_interval(middle - half, middle + half)
 
 
 def seeds_shown(curves: Iterable[Mapping[Any, Sequence[float]]]) -> bool:

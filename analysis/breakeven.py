@@ -12,13 +12,14 @@ from matplotlib.ticker import EngFormatter
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import GREY, INK, PALETTE, canvas, on_paper
+from neurosim_ep.analysis.style import GREY, INK, PALETTE, canvas
 from neurosim_ep.units import format_si
 
 ASIDE = 1.06
+FEWEST = 3.0  # ticks, one of each of three phases, where a run of an earlier version does not say
 COLUMNS = (
     "style", "energy_J", "energy_low_J", "energy_high_J", "ticking_J", "ticks", "backprop_J", "backprop_low_J",
-    "backprop_high_J",
+    "backprop_high_J", "ratio_low", "ratio_high",
 )  # fmt: skip
 
 
@@ -32,22 +33,23 @@ def draw(run: Run) -> Figure:
     backprop_J, ticks = float(frame["backprop_J"].iloc[0]), float(frame["ticks"].iloc[0])
     if not backprop_J:
         raise NothingToDraw("every energy is zero in the run's hardware model; rram_32nm is one with costs")
-    least = 3 if run.setting("relaxation", "nudging") == "three_phase" else 2  # a tick of every phase
+    least = float(frame["least_ticks"].iloc[0]) if "least_ticks" in frame else FEWEST
     span = np.geomspace(least, max(10 * ticks, 2 * least), 200)
     rows = {str(style): {str(key): float(value) for key, value in row.items()} for style, row in frame.iterrows()}
     even = any(_inside(_even_at(row), span) for row in rows.values())
     figure = canvas(
         "Equilibrium propagation against backpropagation on the same tiles",
         run.label,
-        "Energy per training image, were it to relax for other numbers of ticks. Bars, band: intervals of the chip's "
-        f"numbers.{' Crosses: even.' if even else ''}",
+        "Were it to relax for other numbers of ticks. In brackets: EP / backprop within the intervals of all numbers."
+        f"{' Crosses: even.' if even else ''}",
         width=9.5,
-        height=5.2,
+        height=5.8,
     )
     axes = figure.subplots()
     low, high = frame["backprop_low_J"].iloc[0], frame["backprop_high_J"].iloc[0]
-    axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0)
-    axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label="backpropagation, clocked")
+    axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0, label="its interval (bars: those of EP)")
+    said = f"backpropagation, clocked: {format_si(backprop_J, 'J')}"
+    axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label=said)
     for place, (style, row) in enumerate(rows.items()):
         _draw_style(axes, style, row, span, PALETTE[place], ASIDE ** (place - 1))
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
@@ -60,7 +62,9 @@ def draw(run: Run) -> Figure:
     axes.set_ylabel("energy per training image")
     axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.grid(which="major")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1 if on_paper() else 2)
+    handles, labels = axes.get_legend_handles_labels()
+    order = [1, 0, *range(2, len(labels))]  # the line of backpropagation, its band, then EP
+    figure.legend([handles[at] for at in order], [labels[at] for at in order], loc="outside lower center")
     return figure
 
 
@@ -69,6 +73,9 @@ def _draw_style(axes: Axes, style: str, row: dict[str, float], span: np.ndarray,
     energy_J = row["energy_J"] + row["ticking_J"] * (span / row["ticks"] - 1)
     even_at = _even_at(row)
     verdict = f"{row['energy_J'] / row['backprop_J']:.3g} × backprop"
+    if np.isfinite(row["ratio_low"]):
+        undecided = ": undecided" if row["ratio_low"] <= 1 <= row["ratio_high"] else ""
+        verdict += f" ({row['ratio_low']:.2g} to {row['ratio_high']:.2g}{undecided})"
     if even_at >= span[0]:
         verdict += f", even at {even_at:.3g} ticks"
     elif row["ticking_J"] > 0 or row["energy_J"] > row["backprop_J"]:

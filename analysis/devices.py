@@ -35,7 +35,7 @@ def draw_fit(
         title,
         subtitle,
         "Weight after each programming pulse. Dots: measured, a shade per sweep. Lines: mean response of the fitted "
-        "model.",
+        "model to each sweep.",
         width=10.0,
         height=4.8,
     )
@@ -43,7 +43,7 @@ def draw_fit(
     for axes, raising, name in ((left, True, "pulses up (potentiation)"), (right, False, "pulses down (depression)")):
         _draw_sweeps(axes, [sweep for sweep in sweeps if sweep.raising == raising], UP if raising else DOWN)
         axes.set_title(name)
-        axes.set_xlabel("pulses of this direction")
+        axes.set_xlabel("pulses of this direction after the first reading")
         axes.grid(True)
     left.set_ylabel("weight (−1: smallest reading, 1: largest)" if conductances else "weight")
     if conductances is not None:
@@ -61,7 +61,7 @@ def _draw_sweeps(axes: Axes, sweeps: Sequence[FittedSweep], colour: str) -> None
     for shade, sweep in zip(shades, sweeps, strict=True):
         axes.plot(sweep.pulses, sweep.measured, "o", ms=size, color=colour, alpha=shade, mec="none")
     for sweep in sweeps:
-        axes.plot(sweep.pulses, sweep.fitted, color=INK, lw=1)
+        axes.plot(sweep.pulses, sweep.fitted, color=INK, lw=1 if len(sweeps) == 1 else 0.5, alpha=len(sweeps) ** -0.25)
     count = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
     handles = [
         Line2D([], [], ls="", marker="o", color=colour, label=f"measured, {count}"),

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ KINDS = {
 NUDGE = {
     "displacement_plus": ("+β", PALETTE[1], "o", "-"),
     "displacement_minus": ("−β", PALETTE[2], "s", "-"),
-    "drift": ("no nudge (β = 0)", GREY, "v", "--"),
+    "drift": ("drift: no nudge (β = 0)", GREY, "v", "--"),
     "net_plus": ("+β, less what happens without a nudge", PALETTE[0], "D", ":"),
 }
 """Label, colour, marker and dash of every curve of the nudge picture."""
@@ -86,12 +87,13 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
     No change at all has no logarithm and lies on the lower edge.
     """
     measures = ["median", "p90", "max"]
-    floor = log_floor(frame[measures].to_numpy())
+    floor, stopped = log_floor(frame[measures].to_numpy()), bool((frame[measures] == 0).any(axis=None))
     frame = frame.assign(**{name: np.maximum(frame[name], floor) for name in measures})
     figure = canvas(
         "How the states settle in a free phase",
         label,
-        "Largest change of a sample's states in a step of its policy. A level line never comes to rest. Lower edge: 0.",
+        "Largest change of a sample's states from one update of all layers to the next. A level line never comes to "
+        "rest." + (" Lower edge: 0." if stopped else ""),
         height=5.0,
     )
     whole, layers = figure.subplots(1, 2, sharey=True)
@@ -102,8 +104,8 @@ def draw_residual(frame: pd.DataFrame, label: str) -> Figure:
         whole.plot("tick", name, data=everything, color=PALETTE[0], linestyle=dash, label=text)
     names = list(dict.fromkeys(frame.loc[frame["layer"].notna(), "name"]))
     colours = colormaps[SEQUENTIAL](np.linspace(0, 0.9, len(names)))
-    for name, colour in zip(names, colours, strict=True):
-        layers.plot("tick", "median", data=frame[frame["name"] == name], color=colour, label=name)
+    for name, colour, dash in zip(names, colours, cycle(("-", "--")), strict=False):
+        layers.plot("tick", "median", data=frame[frame["name"] == name], color=colour, linestyle=dash, label=name)
     for axes, title in ((whole, "all layers together"), (layers, "each layer, median")):
         axes.grid(axis="y")
         axes.set_title(title)
@@ -154,7 +156,8 @@ def draw_nudge(frame: pd.DataFrame, label: str) -> Figure:
     figure = canvas(
         "How far the nudge displaces every layer",
         label,
-        "‖s − s*‖ at the end of the nudge phase, mean of samples. On the grey line it is the free phase that goes on.",
+        "‖s − s*‖ at the end of the nudge phase, s* that of the free phase, mean of samples. On the grey line it only "
+        "goes on.",
     )
     axes = figure.add_subplot()
     log_axis(axes.yaxis)

@@ -33,6 +33,7 @@ LOOKS = {
     "symmetric": (PALETTE[0], "o", "EP, symmetric (mean of both)"),
 }
 MILLIONTH = 1e-6
+NORMS = ["ep_norm", "bptt_norm"]
 
 
 def draw_gdu(folder: Path, output: Output = SCREEN) -> list[Path]:
@@ -57,16 +58,18 @@ def draw_norms(run: Run, label: str) -> Figure:
     ticks = run.table("gdu.csv", ("tick", "layer", "name", "side", "ep_norm", "bptt_norm"))
     layers = run.table("gdu_layers.csv", ("layer", "name", "side", "at_rest"))
     names, moving = list(dict.fromkeys(layers["name"])), set(layers.loc[~layers["at_rest"], "name"])
+    floors = ticks["name"].map(ticks.groupby("name")[NORMS].max().max(axis=1)) * MILLIONTH
+    clipped = ticks[NORMS].lt(floors, axis=0).any(axis=None)
     figure, panels = _panels(
         "Weight updates of EP against BPTT, tick by tick",
         label,
         "Norm of a layer's update in nudge tick t (EP) and of its gradient t ticks before T (BPTT). "
-        "Lower edge: a millionth of the largest, or less.",
+        + ("Lower edge: a millionth of the largest, or less." if clipped else ""),
         len(names) + 1,
     )
     for name, axes in zip(names, panels, strict=False):
         mine = ticks[ticks["name"] == name]
-        floor = mine[["ep_norm", "bptt_norm"]].max(axis=None) * MILLIONTH or 1.0
+        floor = float(floors[mine.index[0]]) or 1.0
         for side, (colour, marker, _) in LOOKS.items():
             rows = mine[mine["side"] == side]
             axes.plot(
@@ -111,7 +114,8 @@ def _draw_errors(axes: Axes, layers: pd.DataFrame, names: list[str]) -> None:
     layer_axis(axes, names)
     for text in axes.get_xticklabels():
         text.set(rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_title("relative RMSE of every layer")
+    axes.set_title("EP against BPTT, whole phase")
+    axes.set_ylabel("relative RMSE (1: opposite)")
 
 
 def draw_synapses(run: Run, label: str) -> Figure:
@@ -122,7 +126,7 @@ def draw_synapses(run: Run, label: str) -> Figure:
     figure, panels = _panels(
         "Updates of single synapses, summed over the ticks",
         label,
-        "Up to four synapses of each layer, drawn from the seed: above each panel their numbers, in their colours.",
+        "Up to four synapses of each layer, chosen at random: above each panel their numbers, in their colours.",
         len(names),
     )
     for name, axes in zip(names, panels, strict=True):

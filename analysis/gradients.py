@@ -37,8 +37,9 @@ def draw(groups: Sequence[Group]) -> Figure:
         "Weight gradient of every layer" + (f": {len(groups)} runs compared" if len(groups) > 1 else ""),
         groups[0].described
         if len(groups) == 1
-        else "Colour: run. Dash: epoch, in the order of the runs where they differ.",
-        "A level curve: errors reach every layer. A valley, or decades less on the input side: they vanish on the way.",
+        else "A colour for each run, a dash for each epoch (where runs differ in it, in their order).",
+        "A level curve: errors reach every layer. A valley, or decades less on the input side: they vanish on the way."
+        + (" Beside the names: smallest over largest of the layers at the last epoch, readout aside." * on_paper()),
         height=5.4 + 0.2 * len(groups),
     )
     axes = figure.add_subplot()

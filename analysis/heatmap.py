@@ -9,14 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis.against import Scale, title_of
+from neurosim_ep.analysis.against import NARROW, Scale, title_of
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas, on_paper
 from neurosim_ep.units import format_si
 
-NARROW = 0.1
-"""Part of the middle value that the colours of a panel span at least: what differs by less looks alike."""
 BROAD = 4
 """Columns from which on figures stand upright in them on paper."""
 
@@ -42,8 +40,8 @@ def draw(points: Points) -> Figure:
     figure = canvas(
         both[0].upper() + both[1:],
         points.name,
-        "Per training image, mean of the recorded batches and of the seeds; bright is much. Colours of a panel span at "
-        f"least {NARROW:.0%} of a value.",
+        "Per training image, mean of the recorded batches and of the seeds; bright is much. Colours of cost are "
+        f"logarithmic, and span at least {NARROW:.0%}.",
         width=5.0 * across,
         height=1.2 + 2.8 * rows,
     )
@@ -76,7 +74,8 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
         ticks(range(len(scale.values)), [spelled(value) for value in scale.values])
         name(title_of(scale.key))
     if not across.numeric and len(across.values) > 3:
-        axes.tick_params(axis="x", labelrotation=30)
+        for name in axes.get_xticklabels():
+            name.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _colours(shades: np.ndarray, *, logarithmic: bool) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import FAINT, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
+from neurosim_ep.analysis.style import CLEAR, FAINT, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
@@ -100,7 +100,7 @@ def _draw_measured(axes: Axes, groups: Sequence[Group], measured: dict[int, tupl
     for row in set(range(len(groups))) - set(measured):
         _note(axes, 0, row, "not recorded")
     _finish(axes, groups, "peak memory while training a whole batch (MB), largest of the seeds")
-    axes.set_title("Measured.  process: resident, with libraries and images.  GPU: allocated there.", fontsize=9.5)
+    axes.set_title("measured: a process with libraries and images, or what it allocated on a GPU", fontsize=9.5)
 
 
 def _legend(axes: Axes, most: int) -> None:
@@ -113,7 +113,7 @@ def _legend(axes: Axes, most: int) -> None:
 
 
 def _note(axes: Axes, size: float, level: float, text: str) -> None:
-    axes.annotate(text, (size, level), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.annotate(text, (size, level), (5, 0), textcoords="offset points", va="center", fontsize=9, path_effects=CLEAR)
 
 
 def _finish(axes: Axes, groups: Sequence[Group], label: str) -> None:
@@ -166,7 +166,7 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
         factor = "" if method == "ep" else f"{total[method] / total['ep']:.2f} × EP"
         text = f"{size:.2f} {UNITS[power]}" + (f" = {factor}" if factor else "")
         text = factor if factor and on_paper() else text
-        axes.annotate(text, (size, row), (6, 0), textcoords="offset points", va="center")
+        axes.annotate(text, (size, row), (6, 0), textcoords="offset points", va="center", path_effects=CLEAR)
     _legend(axes, 4)
     axes.invert_yaxis()
     axes.grid(axis="x")

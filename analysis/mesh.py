@@ -95,8 +95,9 @@ def _draw_tiles(figure: Figure, axes: Axes, places: pd.DataFrame, energy_J: np.n
 
 def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.DataFrame, samples: int) -> None:
     """An arrow for each direction of each link, coloured by what it carries, on a logarithmic scale."""
-    axes.plot(places["x"], places["y"], linestyle="", marker="s", color="#D8D8D8", markersize=4, zorder=1)
     links = links[links["bits"] > 0]
+    routers = pd.concat([places[["x", "y"]], links[["x", "y"]]]).drop_duplicates()  # some have links and no tiles
+    axes.plot(routers["x"], routers["y"], linestyle="", marker="s", color="#D8D8D8", markersize=4, zorder=1)
     if links.empty:
         axes.set_title("no message crossed a link")
         return

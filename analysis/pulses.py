@@ -67,7 +67,7 @@ def _draw_ratio(axes: Axes, ratio: np.ndarray) -> None:
     log_axis(axes.yaxis)
     axes.set_ylim(0.8, 10 ** np.ceil(np.log10(2 * np.nanmax(ratio, initial=1.0))))
     places = np.arange(len(ratio))
-    axes.bar(places, ratio - 0.8, 0.6, 0.8, color=PALETTE[5])
+    axes.bar(places, ratio - 1, 0.6, 1, color=PALETTE[5])
     for place, value in zip(places, ratio, strict=True):
         text = f"{value:.3g}" if np.isfinite(value) else "no net pulse"
         height = value if np.isfinite(value) else 1.0

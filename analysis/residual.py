@@ -68,7 +68,10 @@ def draw(run: Run) -> Figure:
             _draw_phase(axes, rows[rows["epoch"] == last], COLOURS[phase], broad)
         _draw_work(below, frame[(frame["phase"].isin(phases)) & (frame["epoch"] == last)])
     panels[0].set_ylim(floor, 1.5 * max(frame[measures].max(axis=None), tolerance))
-    panels[0].set_ylabel("largest change of a state\nin a tick  (state units)")
+    unit = "sweep" if run.setting("scheduler", "policy") == "sweep" else "tick"
+    panels[0].set_ylabel(f"largest change of a state\nin a {unit}  (state units)")
+    for below in work:
+        below.set_xlabel(f"{unit} of the phase")
     work[0].set_ylabel("samples\ncomputed")
 
     if tolerance > 0:

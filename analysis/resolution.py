@@ -39,8 +39,8 @@ def draw(run: Run) -> Figure:
     figure = canvas(
         "Can the converters resolve the nudge?",
         run.label,
-        "Below half a conversion step (grey), rounding mostly gives both nudge phases the same codes. Sampled batches "
-        f"of epoch {int(frame['epoch'].iloc[0])}.",
+        "Below half a step (grey), rounding mostly gives both nudge phases the same codes. A read stands at the layer "
+        f"whose drive it makes. Epoch {int(frame['epoch'].iloc[0])}.",
         width=WIDE,
         height=7.4,
     )

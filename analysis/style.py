@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
@@ -35,6 +36,8 @@ HATCHES = ("", "////", "....", "xxxx")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SEQUENTIAL = "viridis"
 PHASES = {"free": "free", "nudge_plus": "nudge +β", "nudge_minus": "nudge −β", "update": "update"}
+CLEAR = [withStroke(linewidth=2.5, foreground="white")]
+"""What keeps figures beside bars clear of the lines behind them."""
 REST: dict[str, Any] = {"color": "#CFCFCF"}
 """The fill of the part of a stack that holds all small parts."""
 

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import INK, PALETTE, canvas, legend_columns, on_paper
+from neurosim_ep.analysis.style import CLEAR, INK, PALETTE, canvas, legend_columns, on_paper
 from neurosim_ep.units import format_si
 
 COLUMNS = (
@@ -26,7 +25,7 @@ SHOWN = 10
 NAMED = 0.1
 """Bars above this share of the widest have their figure beside them."""
 MANY = 30
-"""Ratio of the ends of an axis from which on powers of ten alone have a label."""
+"""Ratio of the ends of an axis from which on 1 and 3 have a label, and from its square on powers of ten alone."""
 PREFIXED = ("J", "s", "W", "F", "J/bit", "J/bit/m", "W/bit", "W/m^2", "V", "S")
 
 
@@ -56,10 +55,10 @@ def draw_frame(frame: pd.DataFrame, label: str) -> Figure:
     draw_is_near = low / 1.3 < 1 < 1.3 * high
     if draw_is_near:
         left.axvline(1.0, color=INK, linestyle="--", linewidth=0.9)
-    left.set_xlabel(f"energy of EP / energy of backpropagation{' (dashed: a draw)' if draw_is_near else ''}")
+    left.set_xlabel(f"energy of EP / that of backpropagation (logarithmic{'; dashed: a draw' if draw_is_near else ''})")
     left.xaxis.set_major_formatter("{x:g}")
     _draw_bars(right, frame, "energy_at_low_J", "energy_J", "energy_at_high_J")
-    right.set_xlabel("energy of EP per training image")
+    right.set_xlabel("energy of EP per training image (logarithmic)")
     right.xaxis.set_major_formatter(EngFormatter(unit="J"))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=legend_columns(figure, 2))
     return figure
@@ -78,20 +77,22 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
                 said = f"{row[column]:.3g}" if middle == "ratio" else format_si(row[column], "J")
                 right = row[column] > value
                 axes.annotate(said, (row[column], place), (3 if right else -3, 0), textcoords="offset points",
-                              va="center", ha="left" if right else "right", fontsize=8,
-                              path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
+                              va="center", ha="left" if right else "right", fontsize=8, path_effects=CLEAR)  # fmt: skip
     axes.axvline(value, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(shown)), [f"{row.key}\n{_interval(row)}" for row in shown.itertuples()], fontsize=8)
     axes.margins(x=0.3 if on_paper() else 0.17)
     log_axis(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
     left, right = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < MANY * left else (1,)))
+    subs = (1, 2, 5) if right < MANY * left else (1, 3) if right < MANY**2 * left else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.grid(axis="x")
 
 
 def _interval(row: object) -> str:
     unit, ends = row.unit, (row.low, row.high)  # type: ignore[attr-defined]
+    if unit == "m^2":
+        return f"{1e12 * ends[0]:.3g} to {1e12 * ends[1]:.3g} µm²"
     if unit in PREFIXED:
         return " to ".join(format_si(float(end), unit) for end in ends).replace("^2", "²")
     return f"{ends[0]:.3g} to {ends[1]:.3g} {unit if unit != '1' else ''}".rstrip()

@@ -9,10 +9,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis.against import Scale, draw_curve, dress_quantity, title_of
+from neurosim_ep.analysis.against import Scale, draw_curve, dress_quantity, seeds_shown, title_of
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run, differing
-from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, SEED, Curves, Points, points_of_runs
+from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, SEED, UNLIMITED, Curves, Points, points_of_runs
 from neurosim_ep.analysis.style import GREY, canvas, legend_columns
 
 KEYS = ("relaxation.free_steps", "relaxation.nudge_steps", "scheduler.threshold", "hardware.model")
@@ -47,11 +47,15 @@ def draw_points(points: Points, x: str) -> Figure:
     apart = bool(points.others(x))
     rows = list(STYLES) if apart else [""]
     accuracy = points.has(ACCURACY) and not apart
+    several = seeds_shown(points.curves(x, columns[0].format(style="clocked")).values())
+    ideal = x in UNLIMITED and Scale(x, points.frame[x]).endless
     figure = canvas(
         f"Cost against {title_of(x)}",
         points.name,
         "Per training image, mean of the recorded batches"
-        + (", and accuracy after the last epoch." if accuracy else "."),
+        + (", and accuracy after the last epoch." if accuracy else ".")
+        + (" Bars and bands: smallest to largest of the seeds." if several else "")
+        + (" Ideal converters are billed as those of the hardware model." if ideal else ""),
         width=4.0 * (len(columns) + accuracy),
         height=1.6 + 3.0 * len(rows),
     )

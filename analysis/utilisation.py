@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas, layer_axis, legend_columns
+from neurosim_ep.analysis.style import FAINT, INK, PALETTE, canvas, layer_axis, legend_columns, on_paper
 
 DIRECTIONS = {"forward": ("read forwards (rows)", PALETTE[0]), "transposed": ("read backwards (columns)", PALETTE[1])}
 
@@ -51,13 +51,13 @@ def draw(run: Run) -> Figure:
     upper.plot(places + aside, tiles["utilisation"], "o", color=PALETTE[0], markersize=3.5, label="a tile", alpha=0.7)
     for place, count in enumerate(tiles["name"].value_counts().reindex(names)):
         upper.annotate(
-            f"{count} tile{'s' * (count > 1)}" if len(names) < 15 else str(count),
+            f"{count} tile{'s' * (count > 1)}" if len(names) < (8 if on_paper() else 15) else str(count),
             (place, 1.07),
             ha="center",
             fontsize=8,
         )
     upper.set_ylim(0, 1.16)
-    upper.set_ylabel("cells used")
+    upper.set_ylabel("cells used" + (" (above: tiles)" * (on_paper() and len(names) >= 8)))
     for number, (direction, (label, colour)) in enumerate(DIRECTIONS.items()):
         shares = _active(frame, direction).reindex(names)
         lower.bar(np.arange(len(names)) + 0.36 * (number - 0.5), shares, 0.34, color=colour, label=label)

@@ -180,6 +180,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "ticking_J": Column("J", "part of it that is proportional to the ticks"),
         "sending_J": Column("J", "part of it that is proportional to the events"),
         "ticks": Column("tick", "ticks of all phases"),
+        "least_ticks": Column("tick", "ticks in which every phase updates every layer once: fewer there cannot be"),
         "latency_s": Column("s", "time of EP per training sample"),
         **{f"latency_{end}_s": Column("s", f"time of EP {told}") for end, told in _ENDS.items()},
         "backprop_J": Column("J", "energy of backpropagation on the same tiles, clocked, per training sample"),

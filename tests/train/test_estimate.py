@@ -72,6 +72,22 @@ def test_break_even_is_a_draw() -> None:
         assert 0 < found.latency_low_s <= found.latency_s <= found.latency_high_s
 
 
+@pytest.mark.parametrize(
+    ("updates", "least"), [(np.ones((4, 3)), 1), ([[1, 0, 1], [0, 1, 0]] * 2, 2), ([*np.eye(3)] * 2, 3)]
+)
+def test_there_is_no_draw_where_a_layer_would_not_be_updated(updates: object, least: int) -> None:
+    """Synchronous, alternating, and a sweep, whose tick updates one layer."""
+    counts = random_counts(PLAN)
+    counts.presentations.update(dict.fromkeys(counts.presentations, np.array(updates, dtype=np.int64)))
+    recording = Recording.of(counts, PLAN, RRAM, SIGNALS, READOUT)
+    found = compare(recording, bill(recording))[0]
+    assert found.least_ticks == 3 * least
+    draws = (0.9 * found.least_ticks, 1.1 * found.least_ticks)
+    costs_J = [found.energy_J - found.ticking_J * (1 - ticks / found.ticks) for ticks in draws]
+    few, enough = (found._replace(backprop_J=cost_J).break_even_ticks for cost_J in costs_J)
+    assert few is None and enough == pytest.approx(draws[1])
+
+
 @pytest.mark.parametrize("activity", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("step", [1, 2])
 def test_given_activity_gives_these_counts(activity: float, step: int) -> None:

@@ -26,10 +26,10 @@ class Comparison(NamedTuple):
     """EP in one style against backpropagation, per training sample.
 
     ``energy_J``, of which ``ticking_J`` is proportional to the ``ticks`` of all phases and ``sending_J`` to the events;
-    ``latency_s``; energy and time of backpropagation, clocked; ``area_m2`` of either chip; ``least_ticks``: one of each
-    phase. ``low`` and ``high`` are the ends of the intervals; ``ratio_low``, ``ratio_high``: the widest ends of the
-    ratio, of :func:`ratio_ends` and of :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`, nan where they were
-    not looked for.
+    ``least_ticks``: those in which every phase updates every layer once; ``latency_s``; energy and time of
+    backpropagation, clocked; ``area_m2`` of either chip. ``low`` and ``high`` are the ends of the intervals;
+    ``ratio_low``, ``ratio_high``: the widest ends of the ratio, of :func:`ratio_ends` and of
+    :class:`~neurosim_ep.hardware.bill.sensitivity.Sensitivity`, nan where they were not looked for.
     """
 
     style: str
@@ -59,8 +59,8 @@ class Comparison(NamedTuple):
 
     @property
     def break_even_ticks(self) -> float | None:
-        """Ticks at which both cost the same, everything else unchanged; None where no number of them does that leaves
-        every phase one.
+        """Ticks at which both cost the same, everything else unchanged; None where no number of them does in which
+        every phase updates every layer.
         """
         found = _draw(self.backprop_J - self.energy_J, self.ticking_J, self.ticks)
         return None if found is None or found < self.least_ticks else found
@@ -82,8 +82,8 @@ def compare(
     theirs = backprop_bill(other)
     backprop = (theirs[list(ENERGIES.values())].sum() / samples).tolist()
     backprop.append(sum(latencies_s(other, Style.CLOCKED).values()) / samples)
-    phases = recording.counts.presentations
-    ticks = sum(table.max(1).sum() for table in phases.values()) / samples
+    phases = recording.counts.presentations.values()
+    ticks, least = sum(table.max(1).sum() for table in phases) / samples, sum(map(_all_updated, phases))
     by_events, by_image, by_samples = (following(what) for what in (Follows.EVENTS, Follows.IMAGE, Follows.SAMPLES))
     found = []
     for style in Style:
@@ -98,9 +98,16 @@ def compare(
         times[1:] = min(times), max(times)
         areas = [recording.chip.area_m2(copies_in(recording.chip, style)), other.chip.area_m2()]
         ends = _widest(lines, theirs, moved[style]) if moved else (math.nan, math.nan)
-        figures = [total, low, high, ticking, sending, ticks, len(phases), *times, *backprop, *areas, *ends]
+        figures = [total, low, high, ticking, sending, ticks, least, *times, *backprop, *areas, *ends]
         found.append(Comparison(style.value, *figures))
     return found
+
+
+def _all_updated(updates: np.ndarray) -> int:
+    """Ticks until every layer was updated once, of a table [tick, layer]: one; two where layers alternate; as many as
+    there are layers where a tick of a sweep updates one.
+    """
+    return int((updates.cumsum(0) > 0).all(1).argmax()) + 1
 
 
 def _widest(lines: pd.DataFrame, theirs: pd.DataFrame, moved: Sensitivity) -> tuple[float, float]:

@@ -62,8 +62,8 @@ class Measurements:
 
     @property
     def readings(self) -> int:
-        """Readings that follow a pulse."""
-        return sum(len(sweep.w) - 1 for sweep in self.sweeps)
+        """Of all sweeps, the first of each included, which no pulse precedes."""
+        return sum(len(sweep.w) for sweep in self.sweeps)
 
 
 @dataclass(frozen=True)
