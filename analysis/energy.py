@@ -90,7 +90,7 @@ def draw(run: Run) -> Figure:
     for axes, by in ((panels[0], "component"), (lower[0], "phase")):
         axes.set_ylabel(f"energy per image, by {by}")
         axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
-    lower[-1].legend(loc="upper right", title="phase (below)")
+    lower[-1].legend(loc="upper right", title="phase (below)", frameon=True, framealpha=1, edgecolor="none")
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="outside lower center",
