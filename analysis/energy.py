@@ -81,7 +81,7 @@ def draw(run: Run) -> Figure:
     panels, lower = figure.subplots(2, len(STYLES), sharey=True, height_ratios=(3, 2))
     for axes, below, (style, meaning) in zip(panels, lower, STYLES.items(), strict=True):
         _draw_bars(axes, _large_components(energy).loc[[style]])
-        _name_small(axes, energy.loc[style].sum().to_numpy(), energy.groupby("style").sum().to_numpy().max())
+        _name_small(axes, energy.loc[[style]].to_numpy().sum(0), energy.groupby("style").sum().to_numpy().max())
         _draw_bars(below, by_phase.loc[[style]].reindex(list(PHASES.values()), level=1))
         below.set_xlabel("layer (input side on the left)")
         share = f", {total_J[style] / total_J['clocked']:.0%} of clocked" if style != "clocked" else ""

@@ -74,8 +74,8 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
         ticks(range(len(scale.values)), [spelled(value) for value in scale.values])
         name(title_of(scale.key))
     if not across.numeric and len(across.values) > 3:
-        for name in axes.get_xticklabels():
-            name.set(rotation=30, ha="right", rotation_mode="anchor")
+        for text in axes.get_xticklabels():
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _colours(shades: np.ndarray, *, logarithmic: bool) -> tuple[float, float]:
