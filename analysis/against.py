@@ -136,16 +136,16 @@ def dress_quantity(axis: Axis, values: np.ndarray, unit: str) -> None:
         log_axis(axis)
     else:
         axis.set_major_locator(MaxNLocator(5))
-        _span(axis, float(values.min()), float(values.max()))
+        low, high = float(values.min()), float(values.max())
+        axis.set_view_interval(*widened(low, high, NARROW * abs(low + high) / 2))
     for place in (axis.set_major_formatter, axis.set_minor_formatter)[: 1 + (log and span < LABELLED)]:
         place(EngFormatter(unit=unit) if unit else StrMethodFormatter("{x:g}"))
 
 
-def _span(axis: Axis, low: float, high: float) -> None:
-    """Let ``axis`` span at least :data:`NARROW` of the value in the middle: what differs by less looks alike."""
-    middle, half = (low + high) / 2, NARROW * abs(low + high) / 4
-    if high - low < 2 * half:
-        axis.set_view_interval(middle - half, middle + half)
+def widened(low: float, high: float, least: float) -> tuple[float, float]:
+    """The ends ``low`` and ``high``, or those about their middle that lie ``least`` apart."""
+    middle, half = (low + high) / 2, max(high - low, least) / 2
+    return middle - half, middle + half
 
 
 def seeds_shown(curves: Iterable[Mapping[Any, Sequence[float]]]) -> bool:

@@ -47,9 +47,9 @@ def draw(run: Run) -> Figure:
     )
     axes = figure.subplots()
     low, high = frame["backprop_low_J"].iloc[0], frame["backprop_high_J"].iloc[0]
-    axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0, label="its interval (bars: those of EP)")
     said = f"backpropagation, clocked: {format_si(backprop_J, 'J')}"
     axes.plot(span, np.full_like(span, backprop_J), color=INK, linestyle="--", label=said)
+    axes.fill_between(span, low, high, color=GREY, alpha=0.15, linewidth=0, label="its interval (bars: those of EP)")
     for place, (style, row) in enumerate(rows.items()):
         _draw_style(axes, style, row, span, PALETTE[place], ASIDE ** (place - 1))
     axes.axvline(ticks, color=GREY, linewidth=0.8, linestyle=":")
@@ -62,9 +62,7 @@ def draw(run: Run) -> Figure:
     axes.set_ylabel("energy per training image")
     axes.yaxis.set_major_formatter(EngFormatter(unit="J"))
     axes.grid(which="major")
-    handles, labels = axes.get_legend_handles_labels()
-    order = [1, 0, *range(2, len(labels))]  # the line of backpropagation, its band, then EP
-    figure.legend([handles[at] for at in order], [labels[at] for at in order], loc="outside lower center")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center")
     return figure
 
 

@@ -39,7 +39,11 @@ def draw(groups: Sequence[Group]) -> Figure:
         if len(groups) == 1
         else "A colour for each run, a dash for each epoch (where runs differ in it, in their order).",
         "A level curve: errors reach every layer. A valley, or decades less on the input side: they vanish on the way."
-        + (" Beside the names: smallest over largest of the layers at the last epoch, readout aside." * on_paper()),
+        + (
+            " Beside the names: smallest over largest of the layers at the last epoch, readout aside."
+            if on_paper()
+            else ""
+        ),
         height=5.4 + 0.2 * len(groups),
     )
     axes = figure.add_subplot()

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurosim_ep.analysis.against import NARROW, Scale, title_of
+from neurosim_ep.analysis.against import NARROW, Scale, title_of, widened
 from neurosim_ep.analysis.load import NothingToDraw
 from neurosim_ep.analysis.points import ACCURACY, QUANTITIES, STYLES, Points, spelled
 from neurosim_ep.analysis.style import SEQUENTIAL, canvas, on_paper
@@ -81,9 +81,7 @@ def _draw_panel(axes: Axes, means: pd.DataFrame, keys: list[str], column: str) -
 def _colours(shades: np.ndarray, *, logarithmic: bool) -> tuple[float, float]:
     """Ends of the colours of these ``shades``, values or their logarithms, at least :data:`NARROW` apart."""
     low, high = float(np.nanmin(shades)), float(np.nanmax(shades))
-    middle = (low + high) / 2
-    half = max(high - low, math.log10(1 + NARROW) if logarithmic else NARROW * abs(middle)) / 2
-    return middle - half, middle + half
+    return widened(low, high, math.log10(1 + NARROW) if logarithmic else NARROW * abs(low + high) / 2)
 
 
 def _told(value: float, column: str) -> str:

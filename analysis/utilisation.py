@@ -49,15 +49,16 @@ def draw(run: Run) -> Figure:
     in_layer = tiles.groupby("name")["tile"]
     aside = SPREAD * ((in_layer.rank() - 0.5) / in_layer.transform("size") - 0.5)
     upper.plot(places + aside, tiles["utilisation"], "o", color=PALETTE[0], markersize=3.5, label="a tile", alpha=0.7)
+    worded = len(names) < (8 if on_paper() else 15)
     for place, count in enumerate(tiles["name"].value_counts().reindex(names)):
         upper.annotate(
-            f"{count} tile{'s' * (count > 1)}" if len(names) < (8 if on_paper() else 15) else str(count),
+            f"{count} tile{'s' * (count > 1)}" if worded else str(count),
             (place, 1.07),
             ha="center",
             fontsize=8,
         )
     upper.set_ylim(0, 1.16)
-    upper.set_ylabel("cells used" + (" (above: tiles)" * (on_paper() and len(names) >= 8)))
+    upper.set_ylabel("cells used" if worded else "cells used (above: tiles)")
     for number, (direction, (label, colour)) in enumerate(DIRECTIONS.items()):
         shares = _active(frame, direction).reindex(names)
         lower.bar(np.arange(len(names)) + 0.36 * (number - 0.5), shares, 0.34, color=colour, label=label)

@@ -12,15 +12,15 @@ MOST_ROWS = 48
 ASKED_ROWS = (1, 4, 5, 7, 16, 17, 40, MOST_ROWS)
 
 
-def pack(weight: Tensor, padding: int, value: Tensor) -> Tensor:
-    """``weight`` (C_out, C_in, k, k) in the layout that is best for reads of values like ``value``."""
+def pack(weight: Tensor, padding: int, value: Tensor, groups: int = 1) -> Tensor:
+    """``weight`` (C_out, C_in / groups, k, k) in the layout that is best for reads of values like ``value``."""
     plain = weight.contiguous(memory_format=torch.channels_last)
-    return torch.ops.mkldnn._reorder_convolution_weight(plain, *_where(padding), list(value.shape))
+    return torch.ops.mkldnn._reorder_convolution_weight(plain, *_where(padding, groups), list(value.shape))
 
 
-def convolve(value: Tensor, packed: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+def convolve(value: Tensor, packed: Tensor, bias: Tensor | None, padding: int, groups: int = 1) -> Tensor:
     """``w ⋆ value + b`` with weights from :func:`pack`: (R, C_in, H, W) -> (R, C_out, H', W')."""
-    return torch.ops.mkldnn._convolution_pointwise(value, packed, bias, *_where(padding), "none", [], "")
+    return torch.ops.mkldnn._convolution_pointwise(value, packed, bias, *_where(padding, groups), "none", [], "")
 
 
 def pack_matrix(weight: Tensor) -> Tensor:
@@ -54,8 +54,7 @@ def pack_groups(weights: Tensor, rows: int = 16) -> Tensor:
     """
     groups, _, inputs = weights.shape
     value = _along_a_map(weights.new_empty(rows, groups, inputs))
-    plain = weights.reshape(-1, inputs, 1, 1)
-    return torch.ops.mkldnn._reorder_convolution_weight(plain, [0, 0], [1, 1], [1, 1], groups, list(value.shape))
+    return pack(weights.reshape(-1, inputs, 1, 1), 0, value, groups)
 
 
 def multiply_groups(rows: Tensor, packed: Tensor) -> Tensor:
@@ -65,10 +64,8 @@ def multiply_groups(rows: Tensor, packed: Tensor) -> Tensor:
 
 
 def _multiply_groups(rows: Tensor, packed: Tensor) -> Tensor:
-    groups = rows.shape[1]
-    apart = [0, 0], [1, 1], [1, 1], groups
-    summed = torch.ops.mkldnn._convolution_pointwise(_along_a_map(rows), packed, None, *apart, "none", [], "")
-    return summed.permute(0, 2, 3, 1).reshape(len(rows), groups, -1)
+    summed = convolve(_along_a_map(rows), packed, None, 0, groups=rows.shape[1])
+    return summed.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
 
 
 def _along_a_map(rows: Tensor) -> Tensor:
@@ -76,6 +73,6 @@ def _along_a_map(rows: Tensor) -> Tensor:
     return rows.reshape(1, 1, len(rows), -1).permute(0, 3, 1, 2)
 
 
-def _where(padding: int) -> tuple[list[int], list[int], list[int], int]:
+def _where(padding: int, groups: int) -> tuple[list[int], list[int], list[int], int]:
     """Padding, stride, dilation and groups of a convolution."""
-    return [padding, padding], [1, 1], [1, 1], 1
+    return [padding, padding], [1, 1], [1, 1], groups

@@ -61,7 +61,6 @@ alpha_schedule = "cosine"
 free_steps = 60
 nudge_steps = 15
 tolerance = 1e-3
-nudging = "three_phase"
 
 [telemetry]
 traffic_every = {traffic_every}
