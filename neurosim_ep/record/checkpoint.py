@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on after its last finished epoch, in one atomically replaced file."""
+"""Checkpoints: everything a run needs to go on, in one atomically replaced file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from neurosim_ep.record.sealed import is_sealed, opened, sealed
 
 FORMAT = 1
 NAME = "last.pt"
+WITHIN = "within.pt"
+"""Of the epoch in progress, beside that of the last finished one."""
 AGAIN = "start the run again"
+EPOCH_AGAIN = f"remove {WITHIN} to go on after the last finished epoch"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], name: str = NAME) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.chip.counts import TileCounts
 from neurosim_ep.ranks import ALONE, Ranks
+from neurosim_ep.record.counted import counts_in, counts_state
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.observers import Observer, ResidualObserver
@@ -24,6 +26,7 @@ from neurosim_ep.telemetry.resolution import Resolution, watching
 from neurosim_ep.telemetry.rest import ResidualCurves, SettlingStatistics
 
 Row = dict[str, float | None]
+Part = LayerStatistics | ResidualCurves | LayerHealth | Resolution
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,27 @@ class EpochTelemetry:
             self.traffic.append((number, first))
         if self.resolution is not None:
             self.resolution.written()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches so far have left in this process."""
+        return {
+            "totals": self.totals, "samples": self.samples, "settling": [part.state_dict() for part in self.settling],
+            "traffic": [(number, counts_state(counts)) for number, counts in self.traffic],
+            **{name: part.state_dict() for name, part in self._parts().items()},
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.totals, self.samples = state["totals"], state["samples"]
+        self.traffic = [(number, counts_in(counts)) for number, counts in state["traffic"]]
+        for settling, known in zip(self.settling, state["settling"], strict=True):
+            settling.load_state_dict(known)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Part]:
+        parts: dict[str, Part] = {"statistics": self.statistics, "curves": self.curves, "health": self.health}
+        return parts if self.resolution is None else {**parts, "resolution": self.resolution}
 
     def unite(self) -> None:
         """The epoch is over: let sums over samples be those over the samples of all processes."""

@@ -15,7 +15,8 @@ measured in runs that learned and in runs that did not (VGG-11 at widths 0.125 a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +74,18 @@ class LayerHealth:
         """New warnings at the end of the epoch, from the batches that were not judged yet."""
         self.fresh = False
         return self._judge() if self.window else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen and said."""
+        return {
+            "window": self.window, "last": self.last, "well": sorted(self.well),
+            "reported": [list(one) for one in sorted(self.reported)],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.window, self.last, self.well = list(state["window"]), state["last"], set(state["well"])
+        self.reported = {(name, cause) for name, cause in state["reported"]}
 
     def _judge(self) -> list[Alert]:
         means = torch.stack(self.window).mean(0).tolist()

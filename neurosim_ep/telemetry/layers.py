@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +74,14 @@ class LayerStatistics:
         self.sums = [total + row for total, row in zip(self.sums, rows, strict=True)] if self.sums else rows
         self.batches += 1
         return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches so far add up to."""
+        return {"sums": self.sums, "batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.sums, self.batches = state["sums"], state["batches"]
 
     def _states(self, result: Gradients) -> list[Tensor]:
         """Statistics of the states of every layer, and how far the nudge has moved them."""

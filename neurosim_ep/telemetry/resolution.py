@@ -8,8 +8,9 @@ alone: what it reads from below are the codes of the free states in both phases,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -119,6 +120,15 @@ class Resolution:
         """Take the pulses of the batch that was just written."""
         if self.tiles.pulsed:
             self.pulses.append(torch.stack([devices.counts.totals() for devices in self.tiles.devices]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches so far have left."""
+        return {"steps": self.steps, "nudges": self.nudges, "clipped": self.clipped, "pulses": self.pulses}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.steps, self.nudges = list(state["steps"]), list(state["nudges"])
+        self.clipped, self.pulses = list(state["clipped"]), list(state["pulses"])
 
     def columns(self) -> list[Columns]:
         """Columns of layers.csv of every layer: steps in units of the drive, shares of conversions, and pulses per

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,6 +62,14 @@ class SettlingStatistics:
         found = found.double()
         self.sums = found if self.samples == 0 else self.sums + found
         self.samples += len(end.ticks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the batches so far add up to."""
+        return {"sums": self.sums, "samples": self.samples}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.sums, self.samples = state["sums"], state["samples"]
 
     @property
     def ticks(self) -> int:
@@ -144,6 +152,15 @@ class ResidualCurves:
             whole = _whole([part[phase] for part in parts if phase in part])
             self.curves.setdefault(phase, []).append(whole.values)
             self.ticks[phase] = max(self.ticks.get(phase, []), whole.ticks, key=len)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The curves so far, by name of the phase."""
+        return {str(phase): {"curves": curves, "ticks": self.ticks[phase]} for phase, curves in self.curves.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.curves = {Phase(name): list(known["curves"]) for name, known in state.items()}
+        self.ticks = {Phase(name): list(known["ticks"]) for name, known in state.items()}
 
     def rows(self) -> list[dict[str, float | str]]:
         """Rows of residual.csv. Where a batch had come to rest its last residuals stand, and nothing is computed."""

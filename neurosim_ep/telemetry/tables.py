@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from neurosim_ep.experiment.model import Model
 from neurosim_ep.hardware.bill.comparison import Comparison, compare
 from neurosim_ep.hardware.bill.cost import bill, energy_by
 from neurosim_ep.hardware.bill.latency import latencies_s
 from neurosim_ep.hardware.bill.summary import Summary
-from neurosim_ep.hardware.chip.counts import TICK_TABLES, TileCounts, pulse_table, tile_table
+from neurosim_ep.hardware.chip.counts import TileCounts, pulse_table, tile_table
 from neurosim_ep.hardware.chip.messages import link_table, message_table, place_table
 from neurosim_ep.hardware.chip.styles import Style
+from neurosim_ep.record.counted import counts_in, counts_state
 from neurosim_ep.record.growing import GrowingFile
 from neurosim_ep.record.logs import CsvTable, write_table
 from neurosim_ep.record.rundir import RunDirectory
@@ -131,17 +129,9 @@ class RunTables:
             self._write_bill(self.priced)
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts so far, as tensors and plain values, and how far the tables have grown."""
-        counts = self.counts
+        """The counts so far, and how far the tables have grown."""
         return {
-            "traffic": torch.from_numpy(counts.traffic),
-            "update": torch.from_numpy(counts.update),
-            **{
-                name: {phase: torch.from_numpy(table) for phase, table in getattr(counts, name).items()}
-                for name in TICK_TABLES
-            },
-            "samples": counts.samples,
-            "batches": counts.batches,
+            **counts_state(self.counts),
             "grown": {name: table.state_dict() for name, table in self.growing.items()},
         }
 
@@ -151,7 +141,7 @@ class RunTables:
         """
         if state["traffic"].shape != self.counts.traffic.shape:
             raise ValueError(f"counts of {state['traffic'].shape[-1]} tiles, not {self.counts.traffic.shape[-1]}")
-        self.counts = replace(_counts_in(state), terms=self.counts.terms, applied=self.counts.applied)
+        self.counts = counts_in(state)
         for name, table in self.growing.items():
             table.load_state_dict(state["grown"][name])
         self.traffic.require(epoch, self.counts)
@@ -214,15 +204,4 @@ def require_tables(folder: Path, state: dict[str, Any], epoch: int) -> None:
     """
     for name, grown in state["grown"].items():
         GrowingFile(folder / name).load_state_dict(grown)
-    require_counts(folder / TRAFFIC, epoch, _counts_in(state))
-
-
-def _counts_in(state: dict[str, Any]) -> TileCounts:
-    """The counts in a :meth:`RunTables.state_dict`."""
-    tables: dict[str, Any] = {
-        name: {phase: table.cpu().numpy() for phase, table in state[name].items()} for name in TICK_TABLES
-    }
-    return TileCounts(
-        state["traffic"].cpu().numpy(), state["update"].cpu().numpy(), **tables,
-        samples=state["samples"], batches=state["batches"],
-    )  # fmt: skip
+    require_counts(folder / TRAFFIC, epoch, counts_in(state))

@@ -73,9 +73,18 @@ class ChipTiles:
         """
         seeds = torch.randint(2**62, (2 + (reader or 0),), generator=generator(self.seed, stream, epoch)).tolist()
         self.random = torch.Generator(self.device).manual_seed(seeds[0])
-        reads = self.random if reader is None else torch.Generator(self.device).manual_seed(seeds[-1])
+        self.noise = self.random if reader is None else torch.Generator(self.device).manual_seed(seeds[-1])
         for array in self.arrays:
-            array.random = reads
+            array.random = self.noise
+
+    def random_state(self) -> list[Tensor]:
+        """How far the random numbers of pulses and of reads have come since :meth:`begin`."""
+        return [drawn.get_state() for drawn in (self.random, self.noise)]
+
+    def set_random_state(self, state: Sequence[Tensor]) -> None:
+        """Draw from :meth:`random_state` on, after the same :meth:`begin`."""
+        for drawn, known in zip((self.random, self.noise), state, strict=True):
+            drawn.set_state(known.cpu())
 
     @contextmanager
     def calibrating(self, active: bool = True) -> Iterator[None]:

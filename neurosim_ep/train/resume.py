@@ -26,6 +26,7 @@ from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.run import Running, train
 from neurosim_ep.train.shared import follow, require_shareable, share_of
 from neurosim_ep.train.trainer import Trainer
+from neurosim_ep.train.within import again, read_within
 
 
 def resume(
@@ -38,7 +39,8 @@ def resume(
     report: bool = True,
     overrides: Sequence[str] = (),
 ) -> RunResult:
-    """Go on with an interrupted run after its last finished epoch; a finished run is only reported.
+    """Go on with an interrupted run after its last finished epoch, or within the next one where part of that is saved;
+    a finished run is only reported.
 
     On the same kind of device and as many threads, it ends as if it had never been interrupted, bit for bit.
 
@@ -90,7 +92,14 @@ def _go_on(
     """See :func:`resume`; the directory is locked by the first of the processes. ``shown``: keys of telemetry that may
     be off for this time.
     """
-    directory, state, ranks = experiment.run, experiment.checkpoint, experiment.ranks
+    directory, ranks = experiment.run, experiment.ranks
+    within = read_within(directory.checkpoints, ranks, experiment.device, reporter.note)
+    if within is not None and overrides:
+        reporter.note(f"{again(within.epoch, within.place.done)}, as changes hold for whole epochs")
+        within = None
+    if within is not None:
+        experiment = replace(experiment, checkpoint={**experiment.checkpoint, "trainer": within.trainer})
+    state = experiment.checkpoint
     whole = pinned_data(load_scenario(directory.path / SCENARIO, overrides))
     with experiment.reading() as info:
         asked, changes = _threads(info) if threads is None else threads, list(info.get("changes") or [])
@@ -113,21 +122,21 @@ def _go_on(
         )
     running = Running(
         directory, scenario, trainer, RunTables(directory, scenario, trainer.model), reporter,
-        kept(directory.path, whole),
+        kept(directory.path, whole), within,
     )  # fmt: skip
     trainer.keep_warm_states(directory.checkpoints)
     with experiment.fitting():
         trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
         running.tables.load_state_dict(state["tables"], epoch)
-        running.alerts.go_on_after(epoch, warned)
+        running.alerts.go_on_after(*((epoch, warned) if within is None else (epoch + 1, within.alerts)))
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])
             if ranks.first:
-                trainer.warm.forget_all_but(epoch)  # which other processes have begun to write
+                trainer.warm.forget_all_but(epoch, *([] if within is None else [epoch + 1]))
     ranks.agree()  # all have read what the first is about to change
     if not ranks.first:
-        return follow(trainer, epoch)
+        return follow(trainer, epoch, within)
 
     def begin() -> None:
         now = {"epoch": epoch, "set": list(overrides), "time": iso_time(datetime.now(UTC))}
@@ -137,6 +146,8 @@ def _go_on(
             **({"changes": [*changes, now]} if overrides else {}),
         )  # fmt: skip
         running.tables.go_on_after(epoch)
+        if within is None:
+            running.keeper.forget()
         if overrides:
             directory.log(f"changed after epoch {epoch}: {', '.join(overrides)}")
             write_atomic(directory.path / SCENARIO, dump_scenario(whole).encode())

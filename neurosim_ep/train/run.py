@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from neurosim_ep.train.pinned import pinned
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.shared import follow, going_on, require_shareable, share_of, stopping_together
 from neurosim_ep.train.trainer import Trainer
+from neurosim_ep.train.within import Keeper, Within
 
 
 def run(
@@ -79,8 +80,8 @@ def run(
             or images or a teacher that are missing or broken; nothing is written then.
         DivergenceError: states, loss or weights stopped being finite numbers.
         MachineError: disk or memory ran out, a file was taken away, or a process that shares the run has ended; the
-            last finished epoch is saved.
-        RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the last finished epoch is saved, and :func:`resume` goes on.
+            last finished epoch is saved, and of a long one what was done some minutes ago.
+        RunInterrupted: Ctrl-C, SIGTERM or SIGHUP; the same is saved, and :func:`resume` goes on.
     """
     with joined(device) as (ranks, own_device):
         require_shareable(scenario, ranks)
@@ -136,7 +137,9 @@ Metrics = dict[str, float | None]
 
 @dataclass
 class Running:
-    """A run that goes on. ``known``: what of its directory the checkpoints keep, see ``record/kept``."""
+    """A run that goes on. ``known``: what of its directory the checkpoints keep, see ``record/kept``; ``within``: where
+    within its first epoch it does.
+    """
 
     directory: RunDirectory
     scenario: Scenario
@@ -144,12 +147,15 @@ class Running:
     tables: RunTables
     reporter: Reporter
     known: Mapping[str, Any] = field(default_factory=dict)
+    within: InitVar[Within | None] = None
     sinks: Sinks = field(init=False)
     alerts: Alerts = field(init=False)
+    keeper: Keeper = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, within: Within | None) -> None:
         self.alerts = Alerts(self.reporter.warn, self.directory.log)
         self.sinks = Sinks(self.scenario, self.directory.path, self.alerts.add)
+        self.keeper = Keeper(self.trainer, self.directory.checkpoints, within, self.alerts.document)
 
     def judged(self, *, diverged: bool = False) -> Learning:
         """Whether the network has learned by now."""
@@ -167,6 +173,7 @@ class Running:
             "warm": None if warm is None else warm.digest(epoch),
         }  # fmt: skip
         save_checkpoint(self.directory.checkpoints, state)
+        self.keeper.forget()
 
 
 def train(running: Running, begin: Callable[[], None], first: int, metrics: Metrics) -> RunResult:
@@ -232,7 +239,11 @@ def _start(running: Running, first: int) -> list[str]:
     running.reporter.start(title, epochs, trainer.batches)
     shared = f"{trainer.ranks.count} processes, " if trainer.ranks.count > 1 else ""
     computed = f"on {trainer.device}, {shared}threads: {torch.get_num_threads()}, {trainer.engine.precision}"
-    running.directory.log(f"start at epoch {first + 1} of {epochs} {computed}")
+    after = ""
+    if (within := running.keeper.within) is not None:
+        after = f" after {within.place.done} of {trainer.batches} batches"
+        running.reporter.note(f"going on in epoch {first + 1}{after}")
+    running.directory.log(f"start at epoch {first + 1} of {epochs}{after} {computed}")
     return _say_new(running, [])
 
 
@@ -252,12 +263,12 @@ def _ending(problem: BaseException, directory: RunDirectory) -> tuple[str, BaseE
 
 def _one_epoch(running: Running, epoch: int, metrics: Metrics) -> Metrics:
     directory, trainer, tables, reporter = running.directory, running.trainer, running.tables, running.reporter
-    began, running.alerts.epoch = time.perf_counter(), epoch + 1
+    keeper, running.alerts.epoch = running.keeper, epoch + 1
     reporter.follow(trainer.so_far)
-    record = trainer.train_epoch(epoch, lambda batch: reporter.batch(epoch + 1, batch), running.alerts.add)
+    record = keeper.train(epoch, lambda batch: reporter.batch(epoch + 1, batch), running.alerts.add)
     test = trainer.evaluate()
     trainer.compare_weights()
-    row = tables.write(epoch + 1, record, test, time.perf_counter() - began)
+    row = tables.write(epoch + 1, record, test, keeper.seconds)
     best = max(metrics.get("best_test_accuracy") or 0.0, test.accuracy)
     kept = ("loss", "train_accuracy", "test_accuracy", "mean_ticks", "not_converged")
     metrics = {**{key: row[key] for key in kept}, "best_test_accuracy": best, **tables.cost_per_sample()}

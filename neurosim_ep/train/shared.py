@@ -11,12 +11,14 @@ from pathlib import Path
 from neurosim_ep.errors import LostRankError, RunInterrupted, ScenarioError, UsageError
 from neurosim_ep.interrupts import closing, interruptible
 from neurosim_ep.ranks import Ranks
+from neurosim_ep.record.checkpoint import WITHIN
 from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time
 from neurosim_ep.scenario.load import dump_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.train.result import RunResult
 from neurosim_ep.train.trainer import Trainer
+from neurosim_ep.train.within import Keeper, Within
 
 PATIENCE, PAUSE = 5.0, 0.05
 """Seconds in which the first process has said how the run ended, or let go of its directory; and between two looks."""
@@ -52,11 +54,13 @@ def going_on(path: Path) -> str:
     """What to do with the run in ``path`` that has ended too early."""
     if not RunDirectory(path).run_json.exists():
         return "nothing of the run is kept"
-    return f"finished epochs are saved, go on with: neurosim-ep resume {path}"
+    part = " and part of the next" if (RunDirectory(path).checkpoints / WITHIN).exists() else ""
+    return f"finished epochs{part} are saved, go on with: neurosim-ep resume {path}"
 
 
-def follow(trainer: Trainer, first: int) -> RunResult:
-    """Train the epochs from ``first`` on with a first process that has the run directory; how it ended there.
+def follow(trainer: Trainer, first: int, within: Within | None = None) -> RunResult:
+    """Train the epochs from ``first`` on, that from where it was ``within`` it, with a first process that has the run
+    directory; how it ended there.
 
     Raises :class:`RunInterrupted` when all were told to stop, :class:`LostRankError` when one has ended.
     """
@@ -65,8 +69,9 @@ def follow(trainer: Trainer, first: int) -> RunResult:
         try:
             path = ranks.told(path)
             trainer.keep_warm_states(RunDirectory(path).checkpoints)
+            keeper = Keeper(trainer, RunDirectory(path).checkpoints, within)
             for epoch in range(first, trainer.scenario.training.epochs):
-                trainer.train_epoch(epoch, lambda batch: None)
+                keeper.train(epoch, lambda batch: None, lambda alert: None)
                 trainer.evaluate()
                 trainer.compare_weights()
                 if trainer.warm is not None:

@@ -29,6 +29,7 @@ from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
 from neurosim_ep.telemetry.resolution import watching
 from neurosim_ep.train.step import Batch, Step
+from neurosim_ep.train.underway import BEGINNING, Place, Underway
 from neurosim_ep.train.warm import WarmStates
 
 TEST_BATCH = 250
@@ -50,7 +51,7 @@ class Trainer:
         self.optimiser = Optimiser(self.model.network, self.model.signals, self.scenario.training, updates)
         self.targets = experiment.targets
         self.warm: WarmStates | None = None
-        self.telemetry: EpochTelemetry | None = None
+        self.underway: Underway | None = None
         self.engine, self.ranks = experiment.engine(), experiment.ranks
         self._reader = self.ranks.number if self.ranks.count > 1 else None
 
@@ -83,7 +84,8 @@ class Trainer:
 
     def so_far(self) -> tuple[float, float] | None:
         """Loss and accuracy of the training samples of this epoch so far; None before the first batch."""
-        return self.telemetry.means() if self.telemetry is not None and self.telemetry.samples else None
+        telemetry = None if self.underway is None else self.underway.telemetry
+        return telemetry.means() if telemetry is not None and telemetry.samples else None
 
     @property
     def taught_by(self) -> dict[str, object] | None:
@@ -108,30 +110,46 @@ class Trainer:
             self.warm = WarmStates(folder, numbers, shapes, in_memory=kind == "memory", ranks=self.ranks)
 
     def train_epoch(
-        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None] = lambda message: None
+        self,
+        epoch: int,
+        on_batch: Callable[[int], None],
+        warn: Callable[[Alert], None] = lambda message: None,
+        place: Place = BEGINNING,
     ) -> EpochRecord:
-        """One pass over the training images; ``epoch`` counts from 0, ``on_batch`` gets the batches done, ``warn``
-        what :class:`~neurosim_ep.telemetry.epoch.EpochTelemetry` finds on the way.
+        """One pass over the training images, from ``place`` on; ``epoch`` counts from 0, ``on_batch`` gets the batches
+        done, ``warn`` what :class:`~neurosim_ep.telemetry.epoch.EpochTelemetry` finds on the way.
 
         Raises :class:`DivergenceError` when loss, states or weights stop being finite.
         """
+        self.underway = underway = self._underway(epoch)
+        if place.state is not None:
+            underway.load_state_dict(place.state)
         if self.warm is None:
-            return self._train_epoch(epoch, on_batch, warn, None)
-        own = torch.cat([self.ranks.share(whole) for whole in self._order(epoch)])
-        with self.warm.during(epoch, own) as warm:
-            return self._train_epoch(epoch, on_batch, warn, warm)
+            self._train_batches(underway, place.done, on_batch, warn)
+        else:
+            own = [self.ranks.share(whole) for whole in self._order(epoch)]
+            known = None if place.state is None else place.state["warm"]
+            with self.warm.during(epoch, torch.cat(own), own[: place.done], known):
+                self._train_batches(underway, place.done, on_batch, warn)
+        return underway.telemetry.record(underway.alpha, underway.learning_rate)
 
-    def _train_epoch(
-        self, epoch: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None], warm: WarmStates | None
-    ) -> EpochRecord:
-        alpha, learning_rate = self._begin(epoch), self.optimiser.learning_rate
-        self.telemetry = telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches, self.ranks)
-        states_random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
-        for number, (whole, chosen, batch) in enumerate(self._training_batches(epoch)):
-            start = self._start(whole, states_random) if warm is None else warm.start(chosen, self.device)
+    def _underway(self, epoch: int) -> Underway:
+        """The beginning of ``epoch``."""
+        telemetry = EpochTelemetry(self.scenario, self.model, epoch, self.batches, self.ranks)
+        random = generator(self.scenario.scenario.seed, Stream.STATES, epoch)
+        alpha, rate = self._begin(epoch), self.optimiser.learning_rate
+        return Underway(alpha, rate, telemetry, random, self.model.tiles, self.warm)
+
+    def _train_batches(
+        self, underway: Underway, done: int, on_batch: Callable[[int], None], warn: Callable[[Alert], None]
+    ) -> None:
+        """The batches after the first ``done``."""
+        telemetry, warm, epoch = underway.telemetry, underway.warm, underway.telemetry.epoch
+        for number, (whole, chosen, batch) in enumerate(self._training_batches(epoch, done), done):
+            start = self._start(whole, underway.states_random) if warm is None else warm.start(chosen, self.device)
             counter = self._fresh_counter() if telemetry.records(number) else None
             with telemetry.watching(number) as observers:
-                own = self.step.present(batch, alpha=alpha, start=start, counter=counter, observers=observers)
+                own = self.step.present(batch, alpha=underway.alpha, start=start, counter=counter, observers=observers)
             if warm is not None:
                 warm.keep(chosen, own.free)
             grads = self.ranks.mean(own.grads, self.optimiser.parameters, len(chosen) / whole)
@@ -147,7 +165,6 @@ class Trainer:
             raise diverged(epoch, self.batches)
         for message in telemetry.warnings():
             warn(message)
-        return telemetry.record(alpha, learning_rate)
 
     def _begin(self, epoch: int) -> float:
         """Start the random numbers of the tiles anew; returns α of the epoch."""
@@ -230,12 +247,17 @@ class Trainer:
         """The model and its optimiser: all that one epoch hands to the next."""
         return {**self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
 
-    def _training_batches(self, epoch: int) -> Iterator[tuple[int, Tensor, Batch]]:
-        """Of each batch the number of its samples, numbers (B,) of those that this process takes, and these."""
+    def _training_batches(self, epoch: int, done: int = 0) -> Iterator[tuple[int, Tensor, Batch]]:
+        """Of each batch after the first ``done`` the number of its samples, numbers (B,) of those that this process
+        takes, and these.
+        """
         seed, data = self.scenario.scenario.seed, self.scenario.data
         random = generator(seed, Stream.AUGMENTATION, epoch)
-        for whole in self._order(epoch):
-            chosen, views = (self.ranks.share(one) for one in (whole, draw_views(data, len(whole), random)))
+        for number, whole in enumerate(self._order(epoch)):
+            drawn = draw_views(data, len(whole), random)
+            if number < done:
+                continue
+            chosen, views = (self.ranks.share(one) for one in (whole, drawn))
             images, y = self.training.batch(chosen)
             images = show(images, views, data)
             teacher = {} if self.targets is None or not len(y) else self.targets.of(chosen, views, images)

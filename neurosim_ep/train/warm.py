@@ -5,12 +5,15 @@ in a file of its own beside the checkpoint, or in one per process where several 
 what it has computed, and reads the samples of its next epoch from whoever had them. Older files are deleted once the
 checkpoint that needs the newer ones is safe. A resumed run therefore starts from the very states the uninterrupted run
 had, and with any number of processes.
+
+The layers of a file are laid out when it is begun and filled in place, so what a checkpoint within an epoch has let
+reach the disk stays readable whatever happens afterwards.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,25 +28,43 @@ from torch import Tensor
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.ranks import ALONE, Ranks
-from neurosim_ep.record.atomic import file_digest, require_room
+from neurosim_ep.record.atomic import file_digest, fsync, require_room
+from neurosim_ep.record.checkpoint import EPOCH_AGAIN
 from neurosim_ep.record.growing import RESTORE
 
 HELD = "held"
 """Numbers of the samples whose states are in the file of one process of several."""
 
+Rows = np.ndarray | slice
+
 
 class _Part:
-    """States of the samples ``numbers`` (n,), in rising order, of every layer (rows, *shape): row by row in memory, or
-    in a file at the rows of their numbers.
-    """
+    """States of the samples ``numbers`` (n,), in rising order, of every layer (n, *shape), in memory or in a file."""
 
     def __init__(self, numbers: np.ndarray, layers: Sequence[np.ndarray | h5py.Dataset]) -> None:
         self.numbers, self.layers = numbers, layers
 
-    def rows(self, chosen: np.ndarray) -> np.ndarray:
+    def rows(self, chosen: np.ndarray) -> Rows:
         """Where the samples ``chosen`` (n,), which are among its own and rise, lie."""
-        in_memory = isinstance(self.layers[0], np.ndarray)
-        return np.searchsorted(self.numbers, chosen) if in_memory else chosen
+        return slice(None) if len(chosen) == len(self.numbers) else np.searchsorted(self.numbers, chosen)
+
+
+class _Growing:
+    """The states that an epoch leaves, ``part``, and the file at ``path`` that gets them: at once where the part lies
+    in it, else whenever they are saved.
+    """
+
+    def __init__(self, path: Path, part: _Part) -> None:
+        self.path, self.part = path, part
+        self.datasets: list[h5py.Dataset] = []  # none before the file is begun
+        self.left: list[np.ndarray] = []  # numbers of the samples of each batch that is not saved yet
+        self.digest = hashlib.sha256()  # of those that are, batch by batch
+
+    def saved(self, chosen: np.ndarray) -> None:
+        """The samples ``chosen`` (B,) are."""
+        rows = self.part.rows(chosen)
+        for layer in self.part.layers:
+            self.digest.update(np.ascontiguousarray(layer[rows]).data)
 
 
 class WarmStates:
@@ -66,7 +87,7 @@ class WarmStates:
         self.ranks = ranks
         self._known: tuple[int, str | None] = 0, None
         self._old: list[_Part] | None = None
-        self._new = _Part(np.arange(0), [])
+        self._new = _Growing(folder, _Part(np.arange(0), []))
         self._files: list[h5py.File] = []
 
     def path(self, epoch: int) -> Path:
@@ -101,9 +122,12 @@ class WarmStates:
             raise CheckpointError(f"{names}: damaged: not the states that the run left; {RESTORE}")
 
     @contextmanager
-    def during(self, epoch: int, own: Tensor) -> Iterator[Self]:
+    def during(self, epoch: int, own: Tensor, done: Sequence[Tensor] = (), digest: str | None = None) -> Iterator[Self]:
         """``epoch`` (from 0) goes on inside the block, in which this process has the samples ``own`` (n,); the states
-        of a finished one are left for the next. Raises :class:`CheckpointError` for states of another network.
+        of a finished one are left for the next. Its batches ``done`` (B,) have been saved before, with this ``digest``,
+        see :meth:`save`.
+
+        Raises :class:`CheckpointError` for states that are damaged or of another network.
         """
         numbers = np.sort(own.numpy())
         if epoch == 0:
@@ -113,26 +137,16 @@ class WarmStates:
         elif self._old is None or self.ranks.count > 1:
             parts = self._open(epoch)
             self._old = [_Part(numbers, [self._read(parts, n, numbers) for n in range(len(self.shapes))])]
-        if self.in_memory:
-            new: Sequence[np.ndarray | h5py.Dataset] = [
-                np.zeros((len(numbers), *shape), np.float16) for shape in self.shapes
-            ]
-        else:
-            new = self._create(self.path(epoch + 1), numbers)
-        self._new = _Part(numbers, new)
         try:
+            self._new = self._going_on(epoch, numbers, done, digest) if done else self._begun(epoch, numbers)
             yield self
-            if self.in_memory:
-                for dataset, values in zip(self._create(self.path(epoch + 1), numbers), new, strict=True):
-                    if len(numbers):
-                        dataset[slice(None) if len(numbers) == self.samples else numbers] = values
+            self._write()
         finally:
             for file in self._files:
                 file.close()
             self._files.clear()
-            self._old = [self._new] if self.in_memory else None
-        with self.path(epoch + 1).open("rb") as written:
-            os.fsync(written.fileno())
+            self._old = [self._new.part] if self.in_memory else None
+        fsync(self.path(epoch + 1))
 
     def start(self, chosen: Tensor, device: torch.device) -> list[Tensor] | None:
         """States (B, *shape) in float32 that the samples ``chosen`` (B,) rested at; None in the first epoch."""
@@ -147,13 +161,70 @@ class WarmStates:
         if not len(chosen):
             return
         order, back = self._sorted(chosen)
-        rows, forth = self._new.rows(order), np.argsort(back)
-        for kept, state in zip(self._new.layers, states, strict=True):
+        rows, forth = self._new.part.rows(order), np.argsort(back)
+        for kept, state in zip(self._new.part.layers, states, strict=True):
             kept[rows] = state.to(torch.float16).cpu().numpy()[forth]
+        self._new.left.append(order)
 
-    def forget_all_but(self, epoch: int) -> None:
-        """Delete what epochs other than ``epoch`` start from."""
-        for path in set(self._all()) - set(self.paths(epoch)):
+    def save(self) -> str:
+        """Let what the batches of this epoch have left so far reach the disk; returns the SHA-256 of it."""
+        self._write()
+        for chosen in self._new.left:
+            self._new.saved(chosen)
+        self._new.left.clear()
+        for dataset in self._new.datasets[:1]:
+            dataset.file.flush()
+        fsync(self._new.path)
+        return self._new.digest.hexdigest()
+
+    def _write(self) -> None:
+        """Bring what has not been saved from memory into the file."""
+        new = self._new
+        if not new.datasets:
+            new.datasets = self._create(new.path, new.part.numbers)
+        if self.in_memory:
+            chosen = np.sort(np.concatenate([np.arange(0), *new.left]))
+            if len(chosen):
+                rows = new.part.rows(chosen)
+                for dataset, values in zip(new.datasets, new.part.layers, strict=True):
+                    dataset[rows] = values[rows]
+
+    def _begun(self, epoch: int, numbers: np.ndarray) -> _Growing:
+        """What ``epoch`` is going to leave of the samples ``numbers``."""
+        path = self.path(epoch + 1)
+        if self.in_memory:
+            return _Growing(path, self._in_memory(numbers))
+        new = _Growing(path, _Part(numbers, self._create(path, numbers)))
+        new.datasets = list(new.part.layers)
+        return new
+
+    def _in_memory(self, numbers: np.ndarray) -> _Part:
+        return _Part(numbers, [np.zeros((len(numbers), *shape), np.float16) for shape in self.shapes])
+
+    def _going_on(self, epoch: int, numbers: np.ndarray, done: Sequence[Tensor], digest: str | None) -> _Growing:
+        """The same after the batches ``done``, whose states are in the file."""
+        path, saved = self.path(epoch + 1), [np.sort(chosen.numpy()) for chosen in done if len(chosen)]
+        try:
+            self._files.append(file := h5py.File(path, "r+"))
+            datasets = [file[f"layer{n}"] for n in range(len(self.shapes))]
+            new = _Growing(path, _Part(numbers, datasets))
+            new.datasets = datasets
+            for chosen in saved:
+                new.saved(chosen)
+        except (OSError, KeyError, ValueError, IndexError) as problem:
+            raise CheckpointError(f"{path}: missing or damaged ({problem}); {EPOCH_AGAIN}") from problem
+        if new.digest.hexdigest() != digest:
+            raise CheckpointError(f"{path}: damaged: not the states that the run left; {EPOCH_AGAIN}")
+        if self.in_memory:
+            new.part = self._in_memory(numbers)
+            rows = new.part.rows(np.sort(np.concatenate([np.arange(0), *saved])))
+            for values, dataset in zip(new.part.layers, datasets, strict=True):
+                values[rows] = dataset[rows]
+        return new
+
+    def forget_all_but(self, *epochs: int) -> None:
+        """Delete what epochs other than these start from."""
+        for path in set(self._all()).difference(*(self.paths(epoch) for epoch in epochs)):
             path.unlink()
 
     def _all(self) -> list[Path]:
@@ -176,9 +247,9 @@ class WarmStates:
             for path in self.paths(epoch):
                 self._files.append(file := h5py.File(path, "r"))
                 datasets = [file[f"layer{n}"] for n in range(len(self.shapes))]
-                if [dataset.shape for dataset in datasets] != [(self.samples, *shape) for shape in self.shapes]:
-                    raise CheckpointError(f"{path}: holds the states of another network or data set; {RESTORE}")
                 parts.append(_Part(file[HELD][:] if HELD in file else np.arange(self.samples), datasets))
+                if [dataset.shape for dataset in datasets] != [(len(parts[-1].numbers), *one) for one in self.shapes]:
+                    raise CheckpointError(f"{path}: holds the states of another network or data set; {RESTORE}")
         except (OSError, KeyError) as problem:
             raise CheckpointError(f"{path}: damaged or of another network ({problem}); {RESTORE}") from problem
         if sum(len(part.numbers) for part in parts) != self.samples:
@@ -192,8 +263,7 @@ class WarmStates:
         if self.ranks.count > 1:
             file[HELD] = numbers
         return [
-            file.create_dataset(f"layer{n}", (self.samples, *shape), np.float16, chunks=(1, *shape))
-            for n, shape in enumerate(self.shapes)
+            file.create_dataset(f"layer{n}", (len(numbers), *shape), np.float16) for n, shape in enumerate(self.shapes)
         ]
 
     @staticmethod

@@ -1,4 +1,5 @@
-"""Random signals at random moments to all commands, and commands that meet: nothing is lost, nothing is half.
+"""Random signals at random moments to all commands, and commands that meet: nothing is lost, nothing is half. Every
+other run saves after each batch.
 
     python tests/campaigns/kills.py [--kills 300] [--meetings 100] [--seed 0]
 
@@ -20,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from processes import SMALL, TAUGHT, done, ended, load_everything, sets, start
+
+from neurosim_ep.train import within
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 RUN = ["run", "smoke", "--quiet", *sets(SMALL)]
@@ -100,6 +103,7 @@ class Campaign:
         name, sent = self.random.choice(list(self.commands)), self.random.choice(SIGNALS)
         twice, out = self.random.random() < 0.3, self.folder / f"try{number}"
         moment = self.random.random() * 1.05 * self.usual[name]
+        within.EVERY_S = self.random.choice([0.0, 300.0])
         pid = start(self.commands[name][0](out), self.told)
         time.sleep(moment)
         for _ in range(1 + twice):
@@ -209,6 +213,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     load_everything()
+    within.PAUSE = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), chosen.seed)

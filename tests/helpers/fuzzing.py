@@ -5,19 +5,23 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from data_files import cifar10_binary, cifar10_python, cifar100_python, folder_images, idx_files, load, pack
 from new_run import reseal, unseal
+from pytest import MonkeyPatch
+from tiny_run import InterruptingReporter
 
 from neurosim_ep.analysis.load import NothingToDraw, open_run
-from neurosim_ep.errors import NeurosimError, explained
+from neurosim_ep.errors import NeurosimError, RunInterrupted, explained
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.hardware.bill.modelcheck import check_rows, doubts
 from neurosim_ep.hardware.model.describe import new_model
 from neurosim_ep.hardware.model.file import read_model
+from neurosim_ep.ranks import ALONE
 from neurosim_ep.record.checkpoint import load_checkpoint
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.resources import shipped_files
@@ -34,8 +38,10 @@ from neurosim_ep.teacher.store import StoreKey, TargetStore, write_store
 from neurosim_ep.tiles.devices.file import load_device
 from neurosim_ep.tiles.devices.measurements import read_measurements
 from neurosim_ep.tiles.statistics import load_cells
+from neurosim_ep.train import within
 from neurosim_ep.train.resume import _report
 from neurosim_ep.train.run import run
+from neurosim_ep.train.trainer import Trainer
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=1", "relaxation.free_steps=2",
@@ -97,7 +103,33 @@ def kinds(base: Path) -> dict[str, Kind]:
         "table": Kind(out, "layers.csv", lambda folder: open_run(folder).table("layers.csv", ("epoch", "mean_abs_dW"))),
     }
     found["checkpoint with a digest of its own"] = Kind(out, "checkpoints/last.pt", _meant)
-    return found | _settings(base) | _images(base) | _others(base) | _sweeps(base)
+    return found | _within(base / "within") | _settings(base) | _images(base) | _others(base) | _sweeps(base)
+
+
+def _within(out: Path) -> dict[str, Kind]:
+    """Checkpoints within an epoch of the run ``out``, and with a digest that is right."""
+    with MonkeyPatch.context() as patch:
+        patch.setattr(within, "EVERY_S", 0.0)
+        with suppress(RunInterrupted):
+            scenario = load_scenario("smoke", [*SMALL, "hardware.converters.adc_bits=8"])
+            run(scenario, out, device="cpu", reporter=InterruptingReporter((1, 2)))
+    trainer = Trainer(Experiment.open(out, device="cpu"))
+
+    def read(folder: Path) -> object:
+        found = within.read_within(folder / "checkpoints", ALONE, CPU, print)
+        if found is not None:
+            trainer._underway(found.epoch).load_state_dict(found.place.state or {})
+        return found
+
+    def meant(folder: Path) -> object:
+        reseal(folder / "checkpoints/within.pt")
+        return read(folder)
+
+    file = "checkpoints/within.pt"
+    return {
+        "checkpoint within an epoch": Kind(out, file, read),
+        "checkpoint within an epoch with a digest of its own": Kind(out, file, meant),
+    }
 
 
 def _run_json(folder: Path) -> object:

@@ -59,26 +59,31 @@ def narrow_run(out: Path) -> Path:
 
 
 def outcome(path: Path) -> dict[str, object]:
-    """Everything a run determines: weights and tables, the wall-clock column left out."""
+    """Everything a run determines: weights, and those tables that it has, the wall-clock column left out."""
     state = torch.load(path / "checkpoints/last.pt", weights_only=True)
     found: dict[str, object] = {
         f"weights {name}": value.tolist() for name, value in state["trainer"]["network"].items()
     }
     for table in ("layers.csv", "residual.csv", "tiles.csv", "pulses.csv", "cost.csv", "memory.csv"):
-        found[table] = (path / table).read_bytes()
+        if (path / table).exists():
+            found[table] = (path / table).read_bytes()
     found["epochs.csv"] = pd.read_csv(path / "epochs.csv", dtype=str).drop(columns="seconds").to_csv()
-    with h5py.File(path / "traffic.h5") as file:
-        file.visititems(
-            lambda name, node: found.update({name: node[()].tolist()}) if isinstance(node, h5py.Dataset) else None
-        )
+    if (path / "traffic.h5").exists():
+        with h5py.File(path / "traffic.h5") as file:
+            file.visititems(
+                lambda name, node: found.update({name: node[()].tolist()}) if isinstance(node, h5py.Dataset) else None
+            )
     return found
 
 
 class InterruptingReporter(QuietReporter):
-    """Ctrl-C in the middle of the second epoch."""
+    """Ctrl-C in the middle of the second epoch, or after another batch ``at`` (epoch, batch)."""
+
+    def __init__(self, at: tuple[int, int] = (2, 2)) -> None:
+        self.at = at
 
     def batch(self, epoch: int, batch: int) -> None:
-        if (epoch, batch) == (2, 2):
+        if (epoch, batch) == self.at:
             raise KeyboardInterrupt
 
 

@@ -80,6 +80,16 @@ def test_a_fresh_network_has_half_an_epoch_to_wake_up() -> None:
     assert watch([WELL, SILENT], 1, 15, waking) == watch([WELL, WELL], 16, 25, waking) == {}
 
 
+def test_what_was_well_and_what_was_said_is_known_after_an_interruption() -> None:
+    first, second, third = (LayerHealth(["conv1", "fc1"], 100, fresh=True) for _ in range(3))
+    watch([WELL, WELL], 1, WINDOW, first)
+    watch([WELL, DEAD], WINDOW + 1, 2, first)
+    second.load_state_dict(first.state_dict())
+    assert list(watch([WELL, DEAD], WINDOW + 3, WINDOW, second)) == [2 * WINDOW]
+    third.load_state_dict(second.state_dict())
+    assert watch([WELL, DEAD], 2 * WINDOW + 3, 2 * WINDOW, third) == {}
+
+
 def test_what_is_left_at_the_end_of_the_epoch_is_judged_too() -> None:
     health = LayerHealth(["fc1"], 4, fresh=True)
     assert watch([SILENT], 1, 1, health) == {}

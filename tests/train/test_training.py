@@ -27,7 +27,7 @@ from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.telemetry.counters import TileCounter
-from neurosim_ep.train import trainer
+from neurosim_ep.train import trainer, within
 from neurosim_ep.train.resume import resume
 from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
@@ -139,6 +139,8 @@ def copies_at_every_write(patch: pytest.MonkeyPatch, place: Path, copies: Path) 
     def replace(source: Path, target: Path, original: Callable[[Path, Path], None] = os.replace) -> None:
         keep()
         original(source, target)
+        if (name := Path(target).relative_to(place)).suffix:
+            sizes[name] = (place / name).stat().st_size
 
     patch.setattr(os, "fsync", fsync)
     patch.setattr(os, "replace", replace)
@@ -146,8 +148,9 @@ def copies_at_every_write(patch: pytest.MonkeyPatch, place: Path, copies: Path) 
 
 @pytest.mark.whole
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="asks Linux which file is written")
-def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    """Every seventh moment: an atomic write has four, so all kinds of them are met."""
+@pytest.mark.parametrize("every_s", [300.0, 0.0])
+def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path, every_s: float) -> None:
+    """Every seventh moment: an atomic write has four, so all kinds of them are met. Saved after each epoch or batch."""
     network = (
         'network.layers=[{kind = "conv", size = 4, pool = "max"}, {kind = "linear", size = 8}]',
         "signals.layers=[0]",
@@ -159,6 +162,8 @@ def test_killed_at_any_write_and_resumed_equals_uninterrupted(tmp_path: Path) ->
         folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         copies_at_every_write(patch, place, copies)
+        patch.setattr(within, "EVERY_S", every_s)
+        patch.setattr(within, "PAUSE", 0)
         whole = outcome(run(scenario, place / "out").out)
     resumed = 0
     for copy in sorted(copies.iterdir())[::7]:
