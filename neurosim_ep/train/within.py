@@ -69,6 +69,7 @@ class Keeper:
         if self.within is not None and self.within.epoch == epoch:
             place = self.within.place
             self._began -= self.within.seconds
+        self.within = None  # and its tensors
 
         def batch_done(done: int) -> None:
             on_batch(done)
