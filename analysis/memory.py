@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from neurosim_ep.analysis.groups import Group
 from neurosim_ep.analysis.load import Run
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import CLEAR, FAINT, MARKERS, PALETTE, REST, canvas, fill, legend_columns, on_paper
+from neurosim_ep.analysis.style import CLEAR, FAINT, PALETTE, REST, canvas, fill, legend_columns, on_paper
 from neurosim_ep.errors import CheckpointError
 from neurosim_ep.units import format_bits
 
@@ -175,14 +175,14 @@ def _draw_totals(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
 
 
 def _draw_items(axes: Axes, bits: pd.DataFrame, names: Sequence[str]) -> None:
-    """One row per item with a mark for every method that needs it, one below the other."""
+    """One row per item with a dash for every method that needs it, one below the other."""
     rows = np.arange(len(bits))
     log_axis(axes.xaxis)
     axes.barh(rows[1::2], 1, 1.0, color="#F5F5F5", zorder=0, transform=axes.get_yaxis_transform())
     for place, (method, name) in enumerate(zip(bits.columns, names, strict=True)):
-        needed = bits[method].where(bits[method] > 0)
-        aside = rows + 0.22 * (place - (len(names) - 1) / 2)
-        axes.plot(needed, aside, linestyle="", marker=MARKERS[place], color=PALETTE[place], markersize=5, label=name)
+        needed = (bits[method] > 0).to_numpy()
+        upper = (rows + 0.22 * (place - len(names) / 2))[needed]
+        axes.vlines(bits[method][needed], upper, upper + 0.22, color=PALETTE[place], linewidth=5, label=name)
     _legend(axes, 4)
     axes.set_yticks(rows, bits.index.tolist())
     axes.set_ylim(len(bits) - 0.4, -0.6)

@@ -19,6 +19,7 @@ STEPS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 ASIDE = 0.12  # how far the two directions of a link are drawn apart
 DECADES = 1e4  # range of the colours of links at most: what carries less has the darkest
 MANY = 1000  # ratio of the ends of a scale from which on powers of ten alone have a label
+SCALE = (1.03, 0.0, 0.03, 1.0)  # place of a scale of colours, in parts of its panel, which is as high
 NAMED = 40  # routers up to which each has the names of its layers
 
 
@@ -90,7 +91,7 @@ def _draw_tiles(figure: Figure, axes: Axes, places: pd.DataFrame, energy_J: np.n
         for (column, row), names in layers.items():
             ink = INK if grid[row, column] > 0.6 * np.nanmax(grid) else "white"
             axes.text(column, row, "\n".join(names), ha="center", va="center", fontsize=size, color=ink)
-    figure.colorbar(image, ax=axes, format=EngFormatter(unit="J"), shrink=0.8)
+    figure.colorbar(image, cax=axes.inset_axes(SCALE), format=EngFormatter(unit="J"))
 
 
 def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.DataFrame, samples: int) -> None:
@@ -114,7 +115,7 @@ def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.Data
     hottest = int(bits.argmax())
     x, y = ((start + end) / 2)[hottest]
     axes.plot([x], [y], marker="o", markersize=12, markerfacecolor="none", markeredgecolor=PALETTE[1], zorder=3)
-    scale = figure.colorbar(lines, ax=axes, format=EngFormatter(unit="bit"), shrink=0.8)
+    scale = figure.colorbar(lines, cax=axes.inset_axes(SCALE), format=EngFormatter(unit="bit"))
     if wide:
         scale.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if bits.max() < MANY * bits.min() else (1,)))
         scale.ax.yaxis.set_minor_formatter(NullFormatter())

@@ -13,11 +13,19 @@ def format_si(value: float, unit: str, digits: int = 3) -> str:
     """``format_si(2.5e-9, "J")`` is ``"2.50 nJ"``: three significant digits and an SI prefix."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
+    scale, name = si_prefix(value, unit)
+    scaled = value / scale
+    decimals = max(digits - 1 - math.floor(math.log10(abs(scaled))), 0) if scaled else 0
+    return f"{scaled:.{decimals}f} {name}"
+
+
+def si_prefix(value: float, unit: str) -> tuple[float, str]:
+    """What ``value`` is best said in: ``si_prefix(2.5e-9, "J")`` is ``(1e-9, "nJ")``."""
+    if value == 0 or not math.isfinite(value):
+        return 1.0, unit
     exponent = 3 * math.floor(math.log10(abs(value)) / 3)
     exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
-    scaled = value / 10**exponent
-    decimals = max(digits - 1 - math.floor(math.log10(abs(scaled))), 0) if scaled else 0
-    return f"{scaled:.{decimals}f} {_PREFIXES[exponent]}{unit}"
+    return 10.0**exponent, _PREFIXES[exponent] + unit
 
 
 def format_time(seconds: float) -> str:

@@ -105,9 +105,10 @@ def compare(
 
 def _all_updated(updates: np.ndarray) -> int:
     """Ticks until every layer was updated once, of a table [tick, layer]: one; two where layers alternate; as many as
-    there are layers where a tick of a sweep updates one.
+    there are layers where a tick of a sweep updates one; all of a phase that ends before.
     """
-    return int((updates.cumsum(0) > 0).all(1).argmax()) + 1
+    reached = (updates.cumsum(0) > 0).all(1)
+    return int(reached.argmax()) + 1 if reached.any() else len(updates)
 
 
 def _widest(lines: pd.DataFrame, theirs: pd.DataFrame, moved: Sensitivity) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from neurosim_ep.hardware.model.describe import BITS, section_words
 from neurosim_ep.hardware.model.file import ModelFile, choices, merged, numbers, read_model
 from neurosim_ep.hardware.model.quantities import Quantity
 from neurosim_ep.resources import shipped_files
-from neurosim_ep.units import format_si
+from neurosim_ep.units import si_prefix
 
 Row = dict[str, str]
 Rows = list[Row]
@@ -139,14 +139,18 @@ def _as_used(file: ModelFile) -> dict[str, str]:
         if isinstance(number, Curve):
             found[key] = f"{len(number.x)} points, {min(number.y):.4g} to {max(number.y):.4g} {number.unit}"
         else:
-            ends = [number.at("low"), number.at("high")]
-            interval = f" ({_said(ends[0], number.unit)} - {_said(ends[1], number.unit)})" if ends[0] < ends[1] else ""
-            found[key] = _said(number.value, number.unit) + interval
+            found[key] = _said(number.value, number.at("low"), number.at("high"), number.unit)
     return found
 
 
-def _said(value: float, unit: str) -> str:
-    """A number with its unit, and a prefix where units of that kind have one."""
-    if unit == "1":
-        return f"{value:.4g}"
-    return f"{value:.4g} {unit}" if re.search(r"\^|%", unit) else format_si(value, unit, 4)
+def _said(value: float, low: float, high: float, unit: str) -> str:
+    """A number with its interval, and its unit with a prefix where units of that kind have one."""
+    scale, name = (1.0, unit) if re.search(r"\^|%|^1$", unit) else si_prefix(value, unit)
+    if unit.startswith("m^2"):
+        scale, name = (1e-6, f"m{unit}") if value >= 1e-8 else (1e-12, f"µ{unit}")
+    ends = f" ({_digits(low / scale)} to {_digits(high / scale)})" if low < high else ""
+    return _digits(value / scale) + ("" if unit == "1" else f" {name}") + ends
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if 1e4 <= value < 1e6 else f"{value:.4g}"
