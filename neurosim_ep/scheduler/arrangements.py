@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurosim_ep.scheduler.dense import DenseWeights, GatheredWeights, mirrored
 from neurosim_ep.scheduler.onednn import convolve, pack
-from neurosim_ep.scheduler.whole_map import VECTORS, PackedWholeMapWeights, WholeMapWeights
+from neurosim_ep.scheduler.whole_map import PackedWholeMapWeights, WholeMapWeights
 from neurosim_ep.scheduler.winograd import TILE, WinogradWeights
 
 SMALL = 256  # rows x positions up to which a convolution in float32 gains from weights in oneDNN's layout
@@ -23,9 +23,11 @@ DENSE_ROWS, DENSE_BYTES = 8, 2**20  # rows from which that gains, or size of a m
 GATHERED_POSITIONS = 16  # largest map whose values are gathered into rows, in 16 bits
 WIDE = 128  # fewest channels on either side that gain from fewer products
 WINOGRAD_TILES = 48  # fewest tiles of 2 x 2 in all that gain
+WHOLE_SIDES, WHOLE_SIDES_HALF = {2, 4, 8}, {2, 4}  # of maps that may be read as a whole, in float32 and in 16 bits
 WHOLE_SHARE, WHOLE_WORK = 3, 2**21  # most matrices per row, and fewest rows x positions x pairs of channels, that gain
 PACKED_READS = 12  # reads of the same weights from which it pays to pack what a whole map is multiplied with
-PACKED_SHARE, PACKED_PAIRS = 9, 2**16  # most matrices per row, and fewest pairs of channels, that gain from that
+PACKED_SHARE, PACKED_ROWS = 9, 6  # most matrices per row, or rows, that gain from that
+PACKED_PAIRS, PACKED_WORK = 2**16, 2**24  # fewest pairs of channels, or rows x positions x pairs, that do
 HALF_ROWS, HALF_WORK = 24, 2**23  # fewest rows, and fewest rows x positions x pairs of channels, that gain in 16 bits
 
 
@@ -96,11 +98,14 @@ def arrangement(
     rows, _, height, width = value_shape
     positions, same_size = height * width, weight_shape[2] == 2 * padding + 1
     filtering = same_size and padding == 1 and not (half and tiles) and min(weight_shape[:2]) >= WIDE
-    if filtering and {height, width} <= VECTORS.keys():
-        products, pairs = len(VECTORS[height]) * len(VECTORS[width]), weight_shape[0] * weight_shape[1]
-        packs = packs and pairs >= PACKED_PAIRS
-        fewest_rows = HALF_ROWS if half and not packs else products / (PACKED_SHARE if packs else WHOLE_SHARE)
-        if rows >= fewest_rows and rows * positions * pairs >= (HALF_WORK if half else WHOLE_WORK):
+    if filtering and {height, width} <= (WHOLE_SIDES_HALF if half else WHOLE_SIDES):
+        products, pairs = 9 * positions // 4, weight_shape[0] * weight_shape[1]
+        work = rows * positions * pairs
+        packs = packs and (pairs >= PACKED_PAIRS or work >= PACKED_WORK)
+        fewest_rows = HALF_ROWS if half else products / WHOLE_SHARE
+        if packs:
+            fewest_rows = min(products / PACKED_SHARE, PACKED_ROWS)
+        if rows >= fewest_rows and work >= (HALF_WORK if half else WHOLE_WORK):
             return "whole_packed" if packs else "whole"
     if same_size and padding and positions <= DENSE_POSITIONS:
         matrix_bytes = 4 * positions**2 * weight_shape[0] * weight_shape[1]

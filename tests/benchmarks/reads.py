@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neurosim_ep.ep.network import channels_last
-from neurosim_ep.scheduler.arrangements import MAKE, arrangement, matrix_tiles
+from neurosim_ep.scheduler.arrangements import MAKE, WHOLE_SIDES, WHOLE_SIDES_HALF, arrangement, matrix_tiles
 from neurosim_ep.scheduler.kernels import HALF, supported_precision
 from neurosim_ep.scheduler.onednn import layout_is_one
-from neurosim_ep.scheduler.whole_map import VECTORS
 
 LAYERS = ((64, 128, 16), (128, 256, 8), (256, 256, 8), (256, 512, 4), (512, 512, 4), (512, 512, 2))
 """C_in, C_out and side of the map, at width 1."""
@@ -41,7 +40,11 @@ def least_seconds(work: Callable[[], object], budget_s: float) -> float:
 def fitting(side: int, half: bool) -> list[str]:
     """Names of the arrangements that can read a map of this side."""
     names = ["packed", *(["gathered"] if half or side <= 4 else []), *(["dense"] if side <= 2 else [])]
-    return names + ["whole", "whole_packed"] * (side in VECTORS) + ["winograd"] * (not half)
+    return (
+        names
+        + ["whole", "whole_packed"] * (side in (WHOLE_SIDES_HALF if half else WHOLE_SIDES))
+        + ["winograd"] * (not half)
+    )
 
 
 def row(inside: int, out: int, side: int, batch: int, dtype: torch.dtype, budget_s: float) -> list[str]:

@@ -19,6 +19,7 @@ from neurosim_ep.scheduler.kernels import PackedKernel
 from neurosim_ep.scheduler.onednn import MOST_ROWS, multiply_groups, pack_groups
 from neurosim_ep.scheduler.presentation import free_phase
 from neurosim_ep.scheduler.schedule import Schedule
+from neurosim_ep.scheduler.whole_map import line
 from neurosim_ep.scheduler.winograd import WinogradWeights
 
 pytestmark = pytest.mark.skipif(not PackedKernel.available(), reason="this build of PyTorch has no oneDNN layouts")
@@ -27,8 +28,8 @@ SIDES = {
     "dense": (1, 2),
     "gathered": (1, 3, 4, 6),
     "packed": (1, 2, 5, 8),
-    "whole": (2, 4),
-    "whole_packed": (2, 4),
+    "whole": (2, 4, 6, 8, 16),
+    "whole_packed": (2, 4, 8),
     "winograd": (2, 4, 6, 8),
 }
 
@@ -61,6 +62,18 @@ def test_both_reads_are_those_of_the_convolution(name: str, out: int, inside: in
             assert weights.forward(pre, bias).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("size", [2, 4, 6, 8, 16, 32])
+def test_a_line_takes_one_and_a_half_products_per_value(size: int) -> None:
+    """``J T = Bᵀ diag(G w) B`` of the matrix T of a line, and how much larger than those of its sum the roundings are."""
+    vectors, weights = line(size)
+    assert vectors.shape == (3 * size // 2, size)
+    for tap in range(3):
+        convolution = torch.eye(size, size + 2, dtype=torch.float64).roll(tap, 1)[:, 1:-1]
+        torch.testing.assert_close((vectors.T * weights[:, tap]) @ vectors, convolution.flip(0), rtol=0, atol=1e-13)
+    variances = (vectors.square().T * weights.square().sum(1) * vectors.square().sum(1)).sum()
+    assert 1 < (variances / (3 * size - 2)).sqrt() < 1.14
+
+
 @pytest.mark.parametrize("name", ["dense", "gathered", "packed"])
 def test_a_larger_kernel(name: str) -> None:
     weight, bias, pre, post = drawn(6, 4, 3, 2, 2, kernel=5)
@@ -69,7 +82,7 @@ def test_a_larger_kernel(name: str) -> None:
     assert apart(weights.feedback(post), F.conv_transpose2d(post.double(), weight.double(), padding=2)) < 2e-6
 
 
-@pytest.mark.parametrize(("name", "side"), [("whole", 2), ("whole", 4), ("winograd", 4), ("winograd", 8)])
+@pytest.mark.parametrize(("name", "side"), [("whole", 2), ("whole", 4), ("whole", 8), ("winograd", 4), ("winograd", 8)])
 def test_fewer_products_round_less_than_the_direct_sum(name: str, side: int) -> None:
     weight, _, pre, post = drawn(128, 128, 8, side, side)
     weights = MAKE[name](weight, 1, (side, side), torch.float32)
@@ -139,6 +152,7 @@ def test_rows_do_not_depend_on_how_many_are_worked_on_together() -> None:
         ((8, 4, 3, 3), 0, (16, 4, 2, 2), "packed"),  # gives a smaller map
         ((512, 512, 3, 3), 1, (16, 512, 4, 4), "whole"),
         ((256, 128, 3, 3), 1, (16, 128, 8, 8), "winograd"),
+        ((256, 128, 3, 3), 1, (48, 128, 8, 8), "whole"),
         ((256, 128, 3, 3), 1, (2, 128, 8, 8), "packed"),  # too few tiles
         ((64, 128, 3, 3), 1, (16, 128, 8, 8), "plain"),  # too few channels
         ((256, 128, 3, 3), 1, (16, 128, 7, 7), "plain"),
@@ -175,7 +189,10 @@ def test_the_rule_in_16_bits(shape: tuple[int, ...], value: tuple[int, ...], nam
         ((512, 512, 3, 3), (4, 512, 4, 4), "whole_packed", "whole_packed"),
         ((512, 512, 3, 3), (3, 512, 4, 4), "packed", "packed"),  # many weights for few rows
         ((128, 128, 3, 3), (32, 128, 4, 4), "whole", "whole"),  # small matrices
-        ((256, 256, 3, 3), (16, 256, 8, 8), "winograd", "packed"),
+        ((256, 256, 3, 3), (6, 256, 8, 8), "whole_packed", "packed"),
+        ((256, 256, 3, 3), (5, 256, 8, 8), "winograd", "packed"),
+        ((128, 128, 3, 3), (16, 128, 8, 8), "whole_packed", "packed"),
+        ((128, 128, 3, 3), (15, 128, 8, 8), "winograd", "packed"),  # little work
     ],
 )
 def test_the_rule_where_packing_pays(shape: tuple[int, ...], value: tuple[int, ...], single: str, half: str) -> None:
