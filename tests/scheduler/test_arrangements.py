@@ -64,7 +64,7 @@ def test_both_reads_are_those_of_the_convolution(name: str, out: int, inside: in
 
 @pytest.mark.parametrize("size", [2, 4, 6, 8, 16, 32])
 def test_a_line_takes_one_and_a_half_products_per_value(size: int) -> None:
-    """``J T = Bᵀ diag(G w) B`` of the matrix T of a line, and how much larger than those of its sum the roundings are."""
+    """``J T = Bᵀ diag(G w) B`` of the matrix T of a line; roundings are little larger than those of its sum."""
     vectors, weights = line(size)
     assert vectors.shape == (3 * size // 2, size)
     for tap in range(3):
