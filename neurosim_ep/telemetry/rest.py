@@ -167,7 +167,7 @@ class ResidualCurves:
         rows: list[dict[str, float | str]] = []
         for phase, curves in self.curves.items():
             steps = len(self.ticks[phase])
-            stacked = torch.stack([_continued(curve, steps) for curve in curves])
+            stacked = torch.stack([_continued(curve.cpu(), steps) for curve in curves])
             means, peaks = stacked.mean(0), stacked[..., 1].amax(0)
             rows += [
                 {"phase": str(phase), "tick": tick, "mean_residual": mean, "max_residual": peak, "active": share}

@@ -60,7 +60,7 @@ class Underway:
         with understood(WITHIN):
             self.learning_rate = state["learning_rate"]
             self.telemetry.load_state_dict(state["telemetry"])
-            self.states_random.set_state(state["states_random"])
+            self.states_random.set_state(state["states_random"].cpu())
             if self.tiles is not None:
                 self.tiles.set_random_state(state["tiles_random"])
 

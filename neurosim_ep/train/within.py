@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.serialization import default_restore_location
 
 from neurosim_ep.ranks import Ranks
 from neurosim_ep.record.atomic import file_digest
@@ -131,9 +130,5 @@ def _packed(state: Mapping[str, Any]) -> bytes:
 
 
 def _unpacked(content: bytes, device: torch.device) -> dict[str, Any]:
-    """What was :func:`_packed`: tensors of the host stay there, others are put on ``device``."""
-
-    def put(storage: Any, where: str) -> Any:
-        return default_restore_location(storage, "cpu" if where == "cpu" else str(device))
-
-    return torch.load(io.BytesIO(content), map_location=put, weights_only=True)
+    """What was :func:`_packed`, with all tensors on ``device``."""
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
