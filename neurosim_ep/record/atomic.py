@@ -44,9 +44,10 @@ def write_atomic(path: Path, content: bytes, temporary: Path | None = None) -> N
     try:
         temporary.write_bytes(content)
         replace_atomic(temporary, path)
-    except OSError as problem:
+    except BaseException as problem:
         temporary.unlink(missing_ok=True)
-        problem.filename = problem.filename or str(path)
+        if isinstance(problem, OSError):
+            problem.filename = problem.filename or str(path)
         raise
 
 

@@ -118,7 +118,8 @@ class Course:
         power = since.to(unrest.dtype).reciprocal() if isinstance(since, Tensor) else 1 / since
         shrinking = (unrest / self._unrest[places].clamp(min=tiny)) ** power
         to_go = unrest * shrinking / (1 - shrinking).clamp(min=tiny)
-        quiet = (self._quiet[places] + 1) * ((unrest <= 1) & (to_go <= stop.to_go))
+        near = (to_go <= stop.to_go) | stop.rounds(relaxing)
+        quiet = (self._quiet[places] + 1) * ((unrest <= 1) & near)
         found = due & self._moves[places] & (quiet >= stop.patience) & (age * self.step_ticks >= stop.earliest)
         _note(self._unrest, places, unrest, due)
         _note(self._quiet, places, quiet, due)

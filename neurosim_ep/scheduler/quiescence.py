@@ -7,7 +7,9 @@ the largest displacement, and the error has had the ticks it takes to reach ever
 
 A small change is not yet the end: where changes shrink slowly, many of them add up, and a slow drift can flip the
 argmax of a pooling window. A sample therefore leaves when the distance still to go is small too: changes that shrink by
-the factor ρ per step add up to ``change · ρ / (1 − ρ)``. In the free phase that must be found twice in a row.
+the factor ρ per step add up to ``change · ρ / (1 − ρ)``. In the free phase that must be found twice in a row. Changes
+of a few units in the last place are rounding, which shrinks no more and adds up to nothing: there it is enough that
+they are small.
 """
 
 from __future__ import annotations
@@ -22,6 +24,11 @@ from torch import Tensor
 from neurosim_ep.ep.network import channels_last
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.rows import memory_rows
+
+
+ROUNDING = 4
+"""Units in the last place by which states of 1 may change in a tick and be at rest: with any arrangement of weights they
+do by 3."""
 
 
 class Motion(IntEnum):
@@ -65,6 +72,13 @@ class StoppingCriterion:
         if self.free is not None:
             allowed = allowed * self._displacement(relaxing)
         return relaxing.sample_change() / allowed.clamp(min=torch.finfo(allowed.dtype).tiny)
+
+    def rounds(self, relaxing: RelaxationState) -> Tensor:
+        """Whether the changes of each moving sample are within the rounding of states of 1, bool (A,); displacements
+        can be as small, so in nudge phases none are.
+        """
+        change = relaxing.sample_change().amax(1)
+        return change <= (ROUNDING * torch.finfo(change.dtype).eps if self.free is None else 0.0)
 
     def _displacement(self, relaxing: RelaxationState) -> Tensor:
         assert self.free is not None

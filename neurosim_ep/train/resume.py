@@ -15,7 +15,7 @@ from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import Reporter, default_reporter
 from neurosim_ep.ranks import joined
 from neurosim_ep.record.atomic import write_atomic
-from neurosim_ep.record.kept import SCENARIO, kept
+from neurosim_ep.record.kept import PLACES, SCENARIO, kept
 from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
@@ -93,9 +93,10 @@ def _go_on(
     be off for this time.
     """
     directory, ranks = experiment.run, experiment.ranks
-    within = read_within(directory.checkpoints, ranks, experiment.device, reporter.note)
-    if within is not None and overrides:
-        reporter.note(f"{again(within.epoch, within.place.done)}, as changes hold for whole epochs")
+    lost: list[str] = []
+    within = read_within(directory.checkpoints, experiment.epoch, ranks, experiment.device, lost.append)
+    if within is not None and _change(overrides):
+        lost.append(f"{again(within.epoch, within.place.done)}, as changes hold for whole epochs")
         within = None
     if within is not None:
         experiment = replace(experiment, checkpoint={**experiment.checkpoint, "trainer": within.trainer})
@@ -129,6 +130,7 @@ def _go_on(
         trainer.optimiser.load_state_dict(state["trainer"]["optimiser"])
         running.tables.load_state_dict(state["tables"], epoch)
         running.alerts.go_on_after(*((epoch, warned) if within is None else (epoch + 1, within.alerts)))
+        running.alerts.epoch = epoch + 1
         metrics = dict(state["metrics"])
         if trainer.warm is not None:
             trainer.warm.require(epoch, state["warm"])
@@ -145,15 +147,23 @@ def _go_on(
             processes=ranks.count, precision=trainer.engine.precision,
             **({"changes": [*changes, now]} if overrides else {}),
         )  # fmt: skip
+        for note in lost:
+            reporter.note(note)
         running.tables.go_on_after(epoch)
         if within is None:
             running.keeper.forget()
         if overrides:
             directory.log(f"changed after epoch {epoch}: {', '.join(overrides)}")
             write_atomic(directory.path / SCENARIO, dump_scenario(whole).encode())
-            running.save(epoch, metrics)
+            if within is None:
+                running.save(epoch, metrics)
 
     return train(running, begin, epoch, metrics)
+
+
+def _change(overrides: Sequence[str]) -> bool:
+    """Whether any of ``overrides`` can change what is computed."""
+    return any(override.partition("=")[0].strip() not in PLACES for override in overrides)
 
 
 def _threads(info: Mapping[str, Any]) -> int | None:

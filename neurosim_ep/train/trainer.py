@@ -22,6 +22,7 @@ from neurosim_ep.errors import MachineError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.experiment.optimiser import Optimiser
 from neurosim_ep.hardware.chip.counts import TileCounts
+from neurosim_ep.record.checkpoint import WITHIN
 from neurosim_ep.teacher.store import target_bytes
 from neurosim_ep.teacher.targets import weights_digest
 from neurosim_ep.telemetry.alerts import Alert
@@ -29,7 +30,7 @@ from neurosim_ep.telemetry.counters import TileCounter
 from neurosim_ep.telemetry.epoch import EpochRecord, EpochTelemetry, Evaluation, diverged
 from neurosim_ep.telemetry.resolution import watching
 from neurosim_ep.train.step import Batch, Step
-from neurosim_ep.train.underway import BEGINNING, Place, Underway
+from neurosim_ep.train.underway import BEGINNING, Place, Underway, understood
 from neurosim_ep.train.warm import WarmStates
 
 TEST_BATCH = 250
@@ -123,7 +124,10 @@ class Trainer:
         """
         self.underway = underway = self._underway(epoch)
         if place.state is not None:
-            underway.load_state_dict(place.state)
+            with understood(WITHIN):
+                if not 0 < place.done < self.batches:
+                    raise ValueError(f"{place.done} of {self.batches} batches")
+                underway.load_state_dict(place.state)
         if self.warm is None:
             self._train_batches(underway, place.done, on_batch, warn)
         else:

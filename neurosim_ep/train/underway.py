@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from neurosim_ep.errors import CheckpointError
-from neurosim_ep.record.checkpoint import EPOCH_AGAIN, WITHIN
+from neurosim_ep.errors import CheckpointError, NeurosimError
+from neurosim_ep.record.checkpoint import EPOCH_AGAIN
 from neurosim_ep.telemetry.epoch import EpochTelemetry
 from neurosim_ep.tiles.network_tiles import ChipTiles
 from neurosim_ep.train.warm import WarmStates
@@ -53,16 +52,12 @@ class Underway:
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from :meth:`state_dict`, warm states apart, which begin with :meth:`WarmStates.during`.
-
-        Raises :class:`CheckpointError` where it is that of another version or scenario.
-        """
-        with understood(WITHIN):
-            self.learning_rate = state["learning_rate"]
-            self.telemetry.load_state_dict(state["telemetry"])
-            self.states_random.set_state(state["states_random"].cpu())
-            if self.tiles is not None:
-                self.tiles.set_random_state(state["tiles_random"])
+        """Continue from :meth:`state_dict`, warm states apart, which begin with :meth:`WarmStates.during`."""
+        self.learning_rate = state["learning_rate"]
+        self.telemetry.load_state_dict(state["telemetry"])
+        self.states_random.set_state(state["states_random"].cpu())
+        if self.tiles is not None:
+            self.tiles.set_random_state(state["tiles_random"])
 
 
 @contextmanager
@@ -70,6 +65,8 @@ def understood(place: Path | str) -> Iterator[None]:
     """Raises :class:`CheckpointError` where the block finds something else in the checkpoint at ``place``."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, UnpicklingError) as problem:
+    except NeurosimError:
+        raise
+    except Exception as problem:  # whatever reading a foreign file raises
         reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
         raise CheckpointError(f"{place}: not what this version leaves there ({reason}); {EPOCH_AGAIN}") from problem

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from neurosim_ep.ranks import Ranks
-from neurosim_ep.record.atomic import file_digest
+from neurosim_ep.record.atomic import file_digest, temporary_of
 from neurosim_ep.record.checkpoint import EPOCH_AGAIN, NAME, WITHIN, load_checkpoint, save_checkpoint
 from neurosim_ep.telemetry.alerts import Alert
 from neurosim_ep.telemetry.epoch import EpochRecord
@@ -91,13 +91,16 @@ class Keeper:
         self._due = now + max(EVERY_S, PAUSE * (now - began))
 
     def forget(self) -> None:
-        """The epoch is finished and saved: what is within it is of no more use."""
-        (self.folder / WITHIN).unlink(missing_ok=True)
+        """The epoch is finished and saved: what is within it, whole or half written, is of no more use."""
+        for path in (self.folder / WITHIN, temporary_of(self.folder / WITHIN)):
+            path.unlink(missing_ok=True)
 
 
-def read_within(folder: Path, ranks: Ranks, device: torch.device, say: Callable[[str], None]) -> Within | None:
-    """The checkpoint within the epoch after the last finished one in ``folder``; None where there is none, and where
-    another number of processes or kind of device goes on than had begun, which is said.
+def read_within(
+    folder: Path, epoch: int, ranks: Ranks, device: torch.device, say: Callable[[str], None]
+) -> Within | None:
+    """The checkpoint within ``epoch`` (from 0), which comes after the last finished one, in ``folder``; None where
+    there is none, and where another number of processes or kind of device goes on than had begun, which is said.
 
     Raises :class:`CheckpointError` where the file is damaged.
     """
@@ -110,10 +113,12 @@ def read_within(folder: Path, ranks: Ranks, device: torch.device, say: Callable[
         parts, kind = state["parts"], state["device"]
         if (len(parts), kind) != (ranks.count, device.type):
             processes = "1 process" if len(parts) == 1 else f"{len(parts)} processes"
-            say(f"{again(state['epoch'], state['done'])}, which {processes} on {kind} had done")
+            say(f"{again(epoch, state['done'])}, which {processes} on {kind} had done")
             return None
         place = Place(int(state["done"]), _unpacked(parts[ranks.number], device))
-        return Within(int(state["epoch"]), place, state["trainer"], float(state["seconds"]), state["alerts"])
+        if state["epoch"] != epoch:
+            raise ValueError(f"epoch {state['epoch'] + 1}, not {epoch + 1}")
+        return Within(epoch, place, state["trainer"], float(state["seconds"]), list(state["alerts"]))
 
 
 def again(epoch: int, done: int) -> str:

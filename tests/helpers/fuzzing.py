@@ -42,6 +42,7 @@ from neurosim_ep.train import within
 from neurosim_ep.train.resume import _report
 from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
+from neurosim_ep.train.underway import understood
 
 SMALL = (
     "data.train_samples=12", "data.test_samples=6", "training.epochs=1", "relaxation.free_steps=2",
@@ -116,9 +117,10 @@ def _within(out: Path) -> dict[str, Kind]:
     trainer = Trainer(Experiment.open(out, device="cpu"))
 
     def read(folder: Path) -> object:
-        found = within.read_within(folder / "checkpoints", ALONE, CPU, print)
+        found = within.read_within(folder / "checkpoints", 0, ALONE, CPU, print)
         if found is not None:
-            trainer._underway(found.epoch).load_state_dict(found.place.state or {})
+            with understood("within.pt"):
+                trainer._underway(found.epoch).load_state_dict(found.place.state or {})
         return found
 
     def meant(folder: Path) -> object:

@@ -131,12 +131,12 @@ def test_recorded_batches_are_billed_alike_on_every_device(policy: str) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_host_waits_for_verdicts_alone(policy: str) -> None:
     network, (x, y) = deep_network(), images(8)
-    engine, blocks = capturing(network, Schedule(policy, 1e-15, 1e-15))
+    engine, blocks = capturing(network, Schedule(policy, 1e-18, 1e-18))
     free = free_phase(network, x, 40, engine=engine)
     with Waits() as waits:
         engine.relax(
             network.input_drive(x)[0], network.initial_states(8, "zeros"), 40, (Phase.FREE,),
-            stop=StoppingCriterion.free_phase(1e-15), senders=engine.senders(free.states),
+            stop=StoppingCriterion.free_phase(1e-18), senders=engine.senders(free.states),
         )  # fmt: skip
         assert not waits.found
     with Waits() as waits:

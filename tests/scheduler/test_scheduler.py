@@ -240,6 +240,18 @@ def test_the_error_reaches_the_first_layer_in_as_many_ticks_as_there_are_layers(
         assert bool(moved > 1e-9) is reached
 
 
+@pytest.mark.parametrize("tolerance", [1e-5, 2e-6])
+def test_rounding_keeps_no_sample_from_being_found_at_rest(tolerance: float) -> None:
+    """Near the end of float32 changes shrink no more; the states are those of phases that were never stopped."""
+    network = build_network(custom(conv(128), conv(128, pool="max"), linear(16), weight_scale=1.0), 10, (3, 8, 8), 0)
+    x = channels_last(torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
+    found = free_phase(network, x, 100, feedback=0.3, schedule=Schedule(tolerance=tolerance))
+    assert found.ticks.max() <= 32 and not found.motion.any()
+    whole = free_phase(network, x, 100, feedback=0.3)
+    for state, end in zip(found.states, whole.states, strict=True):
+        torch.testing.assert_close(state, end, rtol=0, atol=10 * tolerance)
+
+
 def test_a_vanishing_error_is_not_cut_off_by_the_tolerance() -> None:
     """Whatever its size, the displacement reaches the first layer and is measured to a part of itself."""
     network, (x, y) = deep_network("avg", scale=0.05), images(3)

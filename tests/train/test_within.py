@@ -207,3 +207,27 @@ def test_writing_takes_a_small_part_of_the_time(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(within.time, "perf_counter", lambda: now[0])
     run(scenario("training.epochs=1", "training.batch_size=2"), tmp_path / "out", device="cpu", reporter=Later())
     assert written == [20.0, 122.0, 224.0]
+
+
+def test_what_changes_no_number_keeps_what_is_done(tmp_path: Path, whole: Path) -> None:
+    out = stopped(tmp_path / "out")
+    heard = Heard()
+    resume(out, device="cpu", reporter=heard, overrides=["telemetry.plots=false", "telemetry.report=false"])
+    assert "going on in epoch 2 after 1 of 5 batches" in heard.notes
+    assert outcome(out) == outcome(whole)
+
+
+@pytest.mark.parametrize(("key", "value"), [("epoch", 2), ("done", 99), ("parts", [b"junk"])])
+def test_what_this_version_does_not_leave_is_refused_with_a_way_on(tmp_path: Path, key: str, value: Any) -> None:
+    out = stopped(tmp_path / "out", "telemetry.traffic_every=0")
+    path = out / "checkpoints/within.pt"
+    save_checkpoint(path.parent, {**torch.load(path, weights_only=True), key: value}, path.name)
+    with pytest.raises(CheckpointError, match=r"within\.pt: not what this version leaves there .*; remove within\.pt"):
+        resume(out, device="cpu")
+
+
+def test_half_a_checkpoint_is_cleared_away(tmp_path: Path) -> None:
+    out = stopped(tmp_path / "out", "telemetry.traffic_every=0")
+    (out / "checkpoints/.within.pt.tmp").write_bytes(b"half")
+    went_on(out)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.pt"]
