@@ -25,10 +25,9 @@ from neurosim_ep.ep.network import channels_last
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.rows import memory_rows
 
-
 ROUNDING = 4
-"""Units in the last place by which states of 1 may change in a tick and be at rest: with any arrangement of weights they
-do by 3."""
+"""Units in the last place by which states of 1 may change in a tick and be at rest: whatever the arrangement of the
+weights, they do by 3."""
 
 
 class Motion(IntEnum):

@@ -50,8 +50,9 @@ def test_what_this_machine_lacks_is_said(tmp_path, monkeypatch: pytest.MonkeyPat
 def test_a_difference_of_chips_has_units_and_meanings() -> None:
     rows = {row["key"]: row for row in diff_rows("rram_32nm", "pcm_90nm")}
     assert rows["array.levels"]["rram_32nm"] == "128" and "pulses" in rows["array.levels"]["what it is"]
-    assert rows["cell.on_conductance"]["rram_32nm"] == "10.00 µS"
-    assert rows["adc.table.9.energy"]["rram_32nm"] == "1.970 pJ (191.0 fJ - 4.700 pJ)"
+    assert rows["cell.on_conductance"]["rram_32nm"] == "10 µS"
+    assert rows["adc.table.9.energy"]["rram_32nm"] == "1.97 pJ (0.191 to 4.7)"
+    assert rows["adc.table.9.area"]["rram_32nm"] == "1828 µm^2 (1828 to 8070)"
     assert all(row["what it is"] for row in rows.values())
 
 
