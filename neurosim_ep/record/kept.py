@@ -29,7 +29,7 @@ def require_kept(folder: Path, scenario: Scenario, known: Mapping[str, Any], ove
     """Raise :class:`CheckpointError` unless the run directory ``folder`` is as its checkpoint ``known`` it, those keys
     of ``scenario`` apart that ``overrides`` (``section.key=value``) name.
     """
-    found, allowed = kept(folder, scenario), {override.partition("=")[0].strip() for override in overrides}
+    found, allowed = kept(folder, scenario), keys_of(overrides)
     for name, digest in known["files"].items():
         if found["files"].get(name) != digest:
             what = "damaged or edited" if name in found["files"] else "missing"
@@ -43,6 +43,11 @@ def require_kept(folder: Path, scenario: Scenario, known: Mapping[str, Any], ove
             f"{folder / SCENARIO}: is not what the run was last saved with: {'; '.join(each)}; put back what it was, "
             f"or change it for the epochs to come with `{remedy}`"
         )
+
+
+def keys_of(overrides: Sequence[str]) -> set[str]:
+    """The keys that ``overrides`` (``section.key=value``) name."""
+    return {override.partition("=")[0].strip() for override in overrides}
 
 
 def dotted(scenario: Scenario) -> dict[str, Any]:

@@ -58,12 +58,9 @@ def pack_groups(weights: Tensor, rows: int = 16) -> Tensor:
 
 
 def multiply_groups(rows: Tensor, packed: Tensor) -> Tensor:
-    """``rows[:, g] · weights[g]ᵀ`` with weights from :func:`pack_groups`: (R, G, in) -> (R, G, out)."""
-    parts = [_multiply_groups(some, packed) for some in rows.split(MOST_ROWS)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _multiply_groups(rows: Tensor, packed: Tensor) -> Tensor:
+    """``rows[:, g] · weights[g]ᵀ`` with weights from :func:`pack_groups`: (R, G, in) -> (R, G, out); with more than
+    :data:`MOST_ROWS` rows another layout may be the best.
+    """
     summed = convolve(_along_a_map(rows), packed, None, 0, groups=rows.shape[1])
     return summed.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
 

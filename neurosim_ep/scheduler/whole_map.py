@@ -84,7 +84,7 @@ class Transform(NamedTuple):
         """With (H, p) and (W, q)."""
         return Transform(self.down.T.contiguous(), self.across.T.contiguous())
 
-    def apply(self, value: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    def apply(self, value: Tensor, out: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """To values (R, H, W, C), with ``bias`` (C,) added at the end: (R, p, q, C), in ``out`` if given."""
         rows, _, width, channels = value.shape
         lines = (self.down @ value.flatten(2)).view(-1, width, channels)
@@ -125,18 +125,18 @@ class WholeMapWeights:
     values = torch.float32
 
     def __init__(self, weight: Tensor, map_shape: tuple[int, int], dtype: torch.dtype) -> None:
-        self.matrices, self.dtype = matrices(*map_shape), dtype
+        self.matrices, self.dtype, self.channels = matrices(*map_shape), dtype, weight.shape[:2]
         taps = weight.permute(2, 3, 0, 1).reshape(9, -1)
         products = torch.mm(self.matrices.weights, taps).view(-1, *weight.shape[:2])  # G w, product by product
         self.products = products.to(dtype)
 
     def forward(self, pre: Tensor, bias: Tensor | None) -> Tensor:
         """``w ⋆ pre + b``: (R, C_in, H, W) -> (R, C_out, H, W)."""
-        return _read(pre, self.matrices.values, self._forwards, self.matrices.mirrored_back, bias)
+        return _read(pre, self.matrices.values, self._forwards, self.matrices.mirrored_back, self.channels[0], bias)
 
     def feedback(self, routed: Tensor) -> Tensor:
         """``w ⋆ᵀ routed``: (R, C_out, H, W) -> (R, C_in, H, W)."""
-        return _read(routed, self.matrices.mirrored, self._backwards, self.matrices.back, None)
+        return _read(routed, self.matrices.mirrored, self._backwards, self.matrices.back, self.channels[1], None)
 
     def _forwards(self, inputs: Tensor) -> Tensor:
         """Sums over the input channels, product by product: (R, G, C_in) -> (R, G, C_out)."""
@@ -176,16 +176,20 @@ def _multiply(inputs: Tensor, weights: Tensor) -> Tensor:
 
 
 def _read(
-    value: Tensor, inside: Transform, multiply: Callable[[Tensor], Tensor], outside: Transform, bias: Tensor | None
+    value: Tensor,
+    inside: Transform,
+    multiply: Callable[[Tensor], Tensor],
+    outside: Transform,
+    channels: int,
+    bias: Tensor | None,
 ) -> Tensor:
-    """``outside [weights ⊙ (inside value)] + bias``, some rows after the others, to stay in the cache."""
-    parts = value.permute(0, 2, 3, 1).split(MOST_ROWS)
-    result = None
-    for part, first in zip(parts, range(0, len(value), MOST_ROWS), strict=True):
+    """``outside [weights ⊙ (inside value)] + bias`` with so many ``channels``, some rows after the others, to stay in
+    the cache.
+    """
+    images = value.permute(0, 2, 3, 1)
+    result = value.new_empty(*images.shape[:3], channels)
+    for part, end in zip(images.split(MOST_ROWS), result.split(MOST_ROWS), strict=True):
         inputs = inside.apply(part)
         summed = multiply(inputs.flatten(1, 2)).to(value.dtype)
-        if result is None:
-            result = value.new_empty(*value.permute(0, 2, 3, 1).shape[:3], summed.shape[-1])
-        outside.apply(summed.view(*inputs.shape[:3], -1), bias, result[first : first + MOST_ROWS])
-    assert result is not None
+        outside.apply(summed.view(*inputs.shape[:3], -1), end, bias)
     return result.permute(0, 3, 1, 2)

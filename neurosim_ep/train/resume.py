@@ -15,7 +15,7 @@ from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.progress import Reporter, default_reporter
 from neurosim_ep.ranks import joined
 from neurosim_ep.record.atomic import write_atomic
-from neurosim_ep.record.kept import PLACES, SCENARIO, kept
+from neurosim_ep.record.kept import PLACES, SCENARIO, kept, keys_of
 from neurosim_ep.record.lock import locked
 from neurosim_ep.record.rundir import RunDirectory, iso_time, versions
 from neurosim_ep.scenario.load import dump_scenario, load_scenario
@@ -95,7 +95,7 @@ def _go_on(
     directory, ranks = experiment.run, experiment.ranks
     lost: list[str] = []
     within = read_within(directory.checkpoints, experiment.epoch, ranks, experiment.device, lost.append)
-    if within is not None and _change(overrides):
+    if within is not None and keys_of(overrides) - PLACES:
         lost.append(f"{again(within.epoch, within.place.done)}, as changes hold for whole epochs")
         within = None
     if within is not None:
@@ -159,11 +159,6 @@ def _go_on(
                 running.save(epoch, metrics)
 
     return train(running, begin, epoch, metrics)
-
-
-def _change(overrides: Sequence[str]) -> bool:
-    """Whether any of ``overrides`` can change what is computed."""
-    return any(override.partition("=")[0].strip() not in PLACES for override in overrides)
 
 
 def _threads(info: Mapping[str, Any]) -> int | None:

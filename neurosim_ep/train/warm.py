@@ -172,8 +172,7 @@ class WarmStates:
         for chosen in self._new.left:
             self._new.saved(chosen)
         self._new.left.clear()
-        for dataset in self._new.datasets[:1]:
-            dataset.file.flush()
+        self._new.datasets[0].file.flush()
         fsync(self._new.path)
         return self._new.digest.hexdigest()
 
