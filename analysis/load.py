@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -48,9 +49,41 @@ class DoesNotConcern(NothingToDraw):
     """The picture is of something this run does not have by its scenario; nobody needs to be told."""
 
 
+Found = TypeVar("Found")
+
+
+def read_once(read: Callable[[Path], Found]) -> Callable[[Path], Found]:
+    """``read``, which keeps what it found in a file for as long as that file stays as it is. Nobody may change it."""
+
+    @lru_cache(maxsize=32)
+    def kept(path: Path, *_: int) -> Found:
+        return read(path)
+
+    def once(path: Path) -> Found:
+        try:
+            file = path.stat()
+        except OSError:
+            return read(path)
+        return kept(path, file.st_ino, file.st_size, file.st_mtime_ns)
+
+    return once
+
+
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The CSV file at ``path``. Raises :class:`CheckpointError` when it is broken or lacks one of ``columns``."""
+    return _having(read_csv(path), path, columns)
+
+
+@read_once
+def _with_gaps(path: Path) -> pd.DataFrame:
+    """The CSV file at ``path``, in which nothing stands for what is infinite."""
     frame = read_csv(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise CheckpointError(f"{path}: has a row with more cells than the header; was it edited?")
+    return frame.replace([np.inf, -np.inf], np.nan)
+
+
+def _having(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise CheckpointError(f"{path}: lacks the columns {', '.join(missing)}; was it edited?")
@@ -118,10 +151,7 @@ class Run:
         is broken, lacks one of ``columns``, holds text for a number or two rows with the same values of ``unique``.
         """
         path = self.existing(file)
-        frame = read_table(path, columns)
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise CheckpointError(f"{path}: has a row with more cells than the header; was it edited?")
-        frame = frame.replace([np.inf, -np.inf], np.nan).dropna(subset=list(columns))
+        frame = _having(_with_gaps(path), path, columns).dropna(subset=list(columns))
         if frame.empty:
             raise NothingToDraw(f"{path} has no values of {columns[-1]}; it is filled at the end of an epoch")
         words = [name for name in columns if name not in TEXT_COLUMNS and not is_numeric_dtype(frame[name])]

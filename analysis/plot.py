@@ -29,11 +29,12 @@ from neurosim_ep.analysis import (
     tradeoff,
     utilisation,
 )
+from neurosim_ep.analysis.files import File, write
 from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import DoesNotConcern, NothingToDraw, Run, directory_names, open_runs
 from neurosim_ep.analysis.points import points_of_sweep
 from neurosim_ep.analysis.shares import do_all
-from neurosim_ep.analysis.style import SCREEN, STYLE, Output, render, write
+from neurosim_ep.analysis.style import SCREEN, STYLE, Output, render
 from neurosim_ep.errors import UsageError, nearest
 
 PICTURES: dict[str, Callable[[Run], Figure]] = {
@@ -51,6 +52,9 @@ PICTURES: dict[str, Callable[[Run], Figure]] = {
     "resolution": resolution.draw,
     "pulses": pulses.draw,
 }
+
+Drawing = tuple[Callable[[], Figure], Path]
+"""What draws a picture, and its path without the ending."""
 
 
 def picture(run: Run, name: str) -> Figure:
@@ -91,11 +95,7 @@ def plot_runs(
     directory is not a run directory or one of its files is broken, :class:`UsageError` for a name of no picture.
     """
     runs = open_runs(run_dirs)
-    jobs = [
-        (partial(draw, run), folder / name)
-        for run, folder in zip(runs, _folders(runs, out), strict=True)
-        for name, draw in PICTURES.items()
-    ]
+    jobs = [job for run, folder in zip(runs, _folders(runs, out), strict=True) for job in _jobs(run, folder)]
     if len(runs) > 1:
         together = out or runs[0].path / "plots"
         jobs.append((partial(gradients.draw, alone(runs)), together / "gradients_compared"))
@@ -103,7 +103,16 @@ def plot_runs(
             jobs.append((partial(tradeoff.draw, runs), together / "cost_compared"))
         if sweep.varied(runs):
             jobs.append((partial(sweep.draw, runs), together / "accuracy_swept"))
-    return draw_all(jobs, only, output, say)
+    return write(draw_all(jobs, only, output, say))
+
+
+def draw_run(path: Path) -> tuple[list[File], list[str]]:
+    """The pictures of the run in ``path`` for its ``plots/``, and what :func:`plot_runs` would say; nothing is written.
+    Raises :class:`CheckpointError` when the directory or one of its files is broken.
+    """
+    said: list[str] = []
+    (run,) = open_runs([path])
+    return draw_all(_jobs(run, *_folders([run], None)), (), SCREEN, said.append), said
 
 
 def plot_sweep(
@@ -133,30 +142,35 @@ def plot_sweep(
         jobs.append((partial(tradeoff.draw_points, points, key), folder / f"cost_against_{name}"))
     jobs.append((partial(heatmap.draw, points), folder / "heatmap"))
     jobs.append((partial(pareto.draw, points), folder / "pareto"))
-    return draw_all(jobs, only, output, say)
+    return write(draw_all(jobs, only, output, say))
 
 
 def draw_all(
-    jobs: Sequence[tuple[Callable[[], Figure], Path]],
+    jobs: Sequence[Drawing],
     only: Sequence[str],
     output: Output,
     say: Callable[[str], None],
-) -> list[Path]:
-    """Draw each of ``jobs``, or ``only`` those of these names, and then write them; the files of all."""
+) -> list[File]:
+    """The files of each of ``jobs``, or ``only`` of those of these names; nothing is written."""
     names = list(dict.fromkeys(stem.name for _, stem in jobs))
     for asked in only:
         if asked not in names:
             raise UsageError(f"--only {asked}: no such picture here; {nearest(asked, names)}")
     jobs = [job for job in jobs if not only or job[1].name in only]
-    drawn: list[tuple[Path, bytes]] = []
+    drawn: list[File] = []
     for (_, stem), (files, reason) in zip(jobs, do_all([partial(_drawn, *job, output) for job in jobs]), strict=True):
         drawn += files
         if reason:
             say(f"no picture {stem.name}: {reason}")
-    return write(drawn)
+    return drawn
 
 
-def _drawn(draw: Callable[[], Figure], stem: Path, output: Output) -> tuple[list[tuple[Path, bytes]], str]:
+def _jobs(run: Run, folder: Path) -> list[Drawing]:
+    """All pictures of ``run``."""
+    return [(partial(draw, run), folder / name) for name, draw in PICTURES.items()]
+
+
+def _drawn(draw: Callable[[], Figure], stem: Path, output: Output) -> tuple[list[File], str]:
     """The files of a picture, or none and why nobody could draw it; no reason where it does not concern the run."""
     try:
         return render(draw, stem, output), ""

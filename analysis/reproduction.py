@@ -16,6 +16,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from neurosim_ep.analysis import gradients, learning, memory, states
+from neurosim_ep.analysis.files import write
 from neurosim_ep.analysis.groups import grouped
 from neurosim_ep.analysis.load import open_runs
 from neurosim_ep.analysis.plot import draw_all, say_on_stderr
@@ -48,4 +49,4 @@ def reproduce_runs(
         "alpha": partial(learning.draw_alpha, groups),
         "memory_compared": partial(memory.compare, groups),
     }
-    return draw_all([(draw, out / name) for name, draw in figures.items()], only, output, say)
+    return write(draw_all([(draw, out / name) for name, draw in figures.items()], only, output, say))

@@ -10,10 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import Formatter, LogLocator, MaxNLocator
 
+from neurosim_ep.analysis.style import on_paper
+
 FEW = 4.0
 """Ratio of the ends of an axis below which 2 and 5 between powers of ten are too few ticks."""
 PLAIN = 1e-3, 1e4
 """What is written out between these, rather than as a power of ten."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+"""Exponents as letters."""
 
 
 class _Between(LogLocator):
@@ -30,10 +34,13 @@ class _Between(LogLocator):
 
 
 class _Label(Formatter):
-    """Powers of ten; where fewer than two of them are in view, the ``minor`` ticks have labels, too."""
+    """Powers of ten; where fewer than two of them are in view, the ``minor`` ticks have labels, too.
+
+    On paper they are formulas, whose exponents are larger; to set one takes ten times as long as plain text.
+    """
 
     def __init__(self, *, minor: bool) -> None:
-        self._minor = minor
+        self._minor, self._formula = minor, on_paper()
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         assert self.axis is not None
@@ -45,8 +52,11 @@ class _Label(Formatter):
             return f"{x:g}"
         power = math.floor(math.log10(x) + 1e-9)
         head = f"{x / 10.0**power:g}"
-        factor = "" if head == "1" else rf"{head}\times"
-        return rf"$\mathdefault{{{factor}10^{{{power}}}}}$"
+        factor = "" if head == "1" else f"{head}×"
+        if self._formula:
+            factor = factor.replace("×", r"\times")
+            return rf"$\mathdefault{{{factor}10^{{{power}}}}}$"
+        return f"{factor}10{str(power).translate(RAISED)}"
 
 
 def log_axis(axis: Axis) -> None:

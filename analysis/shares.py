@@ -7,7 +7,8 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,19 +29,19 @@ def do_all(jobs: Sequence[Job]) -> list[Any]:
     in files and in a result that can be pickled. What a process that fails had taken is done again here, and errors are
     raised here.
     """
-    count = max(1, min(free_cores(), len(jobs) // SMALLEST)) if sys.platform == "linux" else 1
+    count = max(1, min(_cores(), len(jobs) // SMALLEST))
     if count == 1:
         return [job() for job in jobs]
     reading, writing = os.pipe()
     for number in range(count, len(jobs)):
         os.write(writing, number.to_bytes(TICKET_BYTES, "little"))
     os.close(writing)
-    helpers: list[_Helper] = []
+    helpers: list[_Copy] = []
     try:
-        helpers += [_Helper(jobs, first, reading) for first in range(1, count)]
+        helpers += [_Copy(partial(_do, jobs, first, reading)) for first in range(1, count)]
         found = _do(jobs, 0, reading)
         for helper in helpers:
-            found |= helper.results()
+            found |= helper.result(dict)
     finally:
         os.close(reading)
         for helper in helpers:
@@ -59,34 +60,69 @@ def _numbers(first: int, tickets: int) -> Iterator[int]:
         yield int.from_bytes(ticket, "little")
 
 
-class _Helper:
-    """A copy of this process that does a part of ``jobs``."""
+@contextmanager
+def ahead(ready: Callable[[], object], job: Job) -> Iterator[Job]:
+    """Do ``job`` by calling what this gives, later; until then a copy of this process makes ``ready`` for it, where a
+    core is free for that. Jobs and errors are as those of :func:`do_all`.
+    """
+    if _cores() == 1:
+        yield job
+        return
+    told, tell = os.pipe()
 
-    def __init__(self, jobs: Sequence[Job], first: int, tickets: int) -> None:
+    def work() -> Any:
+        os.close(tell)  # or this copy would wait for itself when the others have ended
+        ready()
+        if not os.read(told, 1):
+            raise EOFError
+        return job()
+
+    def later() -> Any:
+        os.write(tell, b"!")
+        return copy.result(job)
+
+    copy = _Copy(work, daemon=False)
+    try:
+        yield later
+    finally:
+        copy.stop()
+        os.close(told)
+        os.close(tell)
+
+
+def _cores() -> int:
+    """How many processes can work at once."""
+    return free_cores() if sys.platform == "linux" else 1
+
+
+class _Copy:
+    """A copy of this process that does ``work``; one that is no ``daemon`` may make copies of its own."""
+
+    def __init__(self, work: Job, *, daemon: bool = True) -> None:
         context = get_context("fork")
         self.receiver, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(jobs, first, tickets, sender), daemon=True)
+        self.process = context.Process(target=_work, args=(work, sender), daemon=daemon)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a copy has none of the threads, and needs none
             self.process.start()
         sender.close()
 
-    def results(self) -> Found:
-        """What it did; nothing where it failed."""
+    def result(self, otherwise: Job) -> Any:
+        """What its work gave; where it failed, what ``otherwise`` gives."""
         try:
-            found: Found = self.receiver.recv()
-            return found
+            return self.receiver.recv()
         except EOFError:
-            return {}
+            return otherwise()
 
     def stop(self) -> None:
+        """End it; copies that it has made end when nobody takes what they have done."""
         self.process.kill()
         self.process.join()
         self.receiver.close()
 
 
-def _work(jobs: Sequence[Job], first: int, tickets: int, sender: Connection) -> None:
+def _work(work: Job, sender: Connection) -> None:
     """What a copy does: Ctrl-C is for the process it was made from, which stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BaseException):  # what it took is done again
-        sender.send(_do(jobs, first, tickets))
+        sender.send(work())

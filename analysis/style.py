@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator, NullLocator
 from PIL import Image
 
-from neurosim_ep.errors import UsageError
-from neurosim_ep.record.atomic import write_atomic
+from neurosim_ep.analysis.files import File, write
 
 # Okabe & Ito, "Color Universal Design" (2008), without black and yellow.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5F5F5F")
@@ -47,6 +45,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#777777",
     "axes.spines.top": False,
@@ -210,7 +209,7 @@ def save(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> lis
     return write(render(draw, stem, output))
 
 
-def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> list[tuple[Path, bytes]]:
+def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> list[File]:
     """The files of :func:`save` and their contents, on paper with the words of the caption; nothing is written."""
     paths = [stem.with_name(f"{stem.name}.{form}") for form in output.formats]
     with matplotlib.rc_context(STYLE | (PAPER if output.paper else {})):
@@ -228,19 +227,6 @@ def render(draw: Callable[[], Figure], stem: Path, output: Output = SCREEN) -> l
         paths.append(stem.with_name(f"{stem.name}.txt"))
         drawn.append(f"{figure.caption}\n".encode())
     return list(zip(paths, drawn, strict=True))
-
-
-def write(pictures: Sequence[tuple[Path, bytes]]) -> list[Path]:
-    """Write the files that :func:`render` gave; returns their paths. Raises :class:`UsageError` where it cannot."""
-    for path, content in pictures:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, content, path.with_name(f".{path.name}.{os.getpid()}.tmp"))
-        except OSError as problem:
-            raise UsageError(
-                f"{path.parent}: pictures cannot be written there ({problem.strerror}); choose another --out"
-            ) from problem
-    return [path for path, _ in pictures]
 
 
 def _rendered(figure: Figure, canvas: FigureCanvasAgg, form: str) -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neurosim_ep.analysis.load import NothingToDraw, Run
+from neurosim_ep.analysis.load import NothingToDraw, Run, read_once
 from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.report.figure import Figure
 from neurosim_ep.report.grids import links, mesh
@@ -28,8 +29,14 @@ class Mesh:
 
 
 def read_mesh(run: Run) -> Mesh:
-    """Places, energies and traffic of the tiles, and bits over the links, from traffic.h5."""
-    with open_traffic(run.existing("traffic.h5")) as file:
+    """Places, energies and traffic of the tiles, and bits over the links."""
+    return _read(run.existing("traffic.h5"))
+
+
+@read_once
+def _read(path: Path) -> Mesh:
+    """See :func:`read_mesh`; from the file at ``path``."""
+    with open_traffic(path) as file:
         samples = int(file["batches/samples"][:].sum())
         if not samples:
             raise NothingToDraw("no batch has been recorded yet")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import InitVar, asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -210,8 +212,10 @@ def train(running: Running, begin: Callable[[], None], first: int, metrics: Metr
                         seconds=before + time.perf_counter() - started, peak_memory=peak_memory(running.trainer.device),
                     )  # fmt: skip
                     ranks.agree()
-            directory.update_run_json(verdict=running.tables.decide(), learning=asdict(running.judged()))
-            plots = _draw(directory, running.reporter) if running.scenario.telemetry.plots else []
+            drawing = _drawing(directory, running.reporter) if running.scenario.telemetry.plots else nullcontext(list)
+            with drawing as draw:
+                directory.update_run_json(verdict=running.tables.decide(), learning=asdict(running.judged()))
+                plots = draw()
             running.tables.check()
         except BaseException as problem:
             with closing():
@@ -304,8 +308,24 @@ def _write_report(directory: RunDirectory, reporter: Reporter) -> None:
             directory.log(reason)
 
 
-def _draw(directory: RunDirectory, reporter: Reporter) -> list[Path]:
-    from neurosim_ep.analysis.plot import plot_runs
+@contextmanager
+def _drawing(directory: RunDirectory, reporter: Reporter) -> Iterator[Callable[[], list[Path]]]:
+    """What draws the pictures, which another process loads matplotlib for from now on."""
+    from neurosim_ep.analysis.files import write
+    from neurosim_ep.analysis.shares import ahead
 
-    reporter.stage("drawing the pictures")
-    return plot_runs([directory.path], say=reporter.note)
+    def drawn() -> Any:
+        from neurosim_ep.analysis.plot import draw_run
+
+        return draw_run(directory.path)
+
+    with ahead(partial(import_module, "neurosim_ep.analysis.plot"), drawn) as later:
+
+        def draw() -> list[Path]:
+            reporter.stage("drawing the pictures")
+            files, said = later()
+            for reason in said:
+                reporter.note(reason)
+            return write(files)
+
+        yield draw

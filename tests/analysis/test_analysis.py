@@ -34,11 +34,12 @@ from neurosim_ep.analysis import (
     utilisation,
 )
 from neurosim_ep.analysis.groups import alone
-from neurosim_ep.analysis.load import NothingToDraw, Run, open_run
+from neurosim_ep.analysis.load import NothingToDraw, Run, open_run, read_once
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
 from neurosim_ep.analysis.scales import log_axis
-from neurosim_ep.analysis.style import PALETTE, REST, STYLE, Output, fill, log_floor, save
+from neurosim_ep.analysis.style import PALETTE, REST, STYLE, Output, canvas, fill, log_floor, render, save
 from neurosim_ep.errors import CheckpointError, UsageError
+from neurosim_ep.record.atomic import write_atomic
 
 
 @pytest.fixture(scope="module")
@@ -446,6 +447,31 @@ def test_a_row_with_too_many_cells_is_refused(own_run: Run, damaged: int) -> Non
         plot_runs([own_run.path])
 
 
+def test_a_file_is_read_again_once_it_has_changed(tmp_path: Path) -> None:
+    path, read = tmp_path / "table.csv", []
+
+    @read_once
+    def content(file: Path) -> str:
+        read.append(file)
+        return file.read_text()
+
+    with pytest.raises(FileNotFoundError):
+        content(path)
+    for rows, times in (("1", 2), ("2", 3)):
+        write_atomic(path, rows.encode())
+        assert [content(path), content(path)] == [rows, rows]
+        assert len(read) == times
+
+
+def test_a_table_in_which_one_column_has_gaps_keeps_its_rows_for_others(own_run: Run) -> None:
+    path = own_run.path / "epochs.csv"
+    frame = pd.read_csv(path)
+    frame.loc[0, "loss"] = np.inf
+    frame.to_csv(path, index=False)
+    rows = [len(own_run.table("epochs.csv", (column,))) for column in ("loss", "test_accuracy", "loss")]
+    assert rows == [len(frame) - 1, len(frame), len(frame) - 1]
+
+
 def test_broken_traffic_is_refused(own_run: Run) -> None:
     (own_run.path / "traffic.h5").write_bytes(b"not HDF5")
     with pytest.raises(CheckpointError, match="cannot be read as recorded traffic"):
@@ -516,15 +542,32 @@ def test_small_values_of_a_heat_map_are_not_shown_as_zero() -> None:
     [
         ((5.5, 9.2), ["6", "7", "8", "9"]),
         ((6.0, 40.0), ["10", "20"]),
-        ((2e-5, 9e-5), [r"$\mathdefault{2\times10^{-5}}$", r"$\mathdefault{5\times10^{-5}}$"]),
+        ((2e-5, 9e-5), ["2×10⁻⁵", "5×10⁻⁵"]),
         ((0.97, 1.04), ["0.98", "1", "1.02", "1.04"]),
-        ((0.5, 300.0), [rf"$\mathdefault{{10^{{{power}}}}}$" for power in range(3)]),
+        ((0.5, 300.0), ["10⁰", "10¹", "10²"]),
     ],
 )
 def test_a_log_axis_has_labels_whatever_it_spans(ends: tuple[float, float], labels: list[str]) -> None:
+    assert log_labels(*ends) == labels
+
+
+def log_labels(low: float, high: float) -> list[str]:
     axes = Figure().add_subplot()
     log_axis(axes.yaxis)
-    axes.set_ylim(*ends)
+    axes.set_ylim(low, high)
     shown = [text for minor in (False, True) for text in axes.yaxis.get_ticklabels(minor=minor)]
-    seen = {text.get_text(): text.get_position()[1] for text in shown if ends[0] <= text.get_position()[1] <= ends[1]}
-    assert sorted(filter(None, seen), key=seen.__getitem__) == labels
+    seen = {text.get_text(): text.get_position()[1] for text in shown if low <= text.get_position()[1] <= high}
+    return sorted(filter(None, seen), key=seen.__getitem__)
+
+
+def test_exponents_on_paper_are_those_of_formulas() -> None:
+    seen: list[str] = []
+
+    def draw() -> Figure:
+        seen.extend(log_labels(2e-5, 9e-5))
+        figure = canvas("title", "run", "explanation")
+        figure.add_subplot()
+        return figure
+
+    render(draw, Path("picture"), Output(("png",), paper=True))
+    assert seen == [r"$\mathdefault{2\times10^{-5}}$", r"$\mathdefault{5\times10^{-5}}$"]

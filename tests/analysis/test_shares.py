@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from neurosim_ep.analysis import shares
-from neurosim_ep.analysis.shares import do_all
+from neurosim_ep.analysis.shares import ahead, do_all
 
 HERE = os.getpid()
 
@@ -57,3 +60,73 @@ def test_an_error_in_any_share_is_raised_and_leaves_nobody_behind(problem: BaseE
 
     with pytest.raises(type(problem)):
         do_all([answers(0), raises, *(answers(number) for number in range(10))])
+
+
+def elsewhere(cores: int) -> bool:
+    return cores > 1 and sys.platform == "linux"
+
+
+def test_a_copy_makes_ready_and_does_the_job_when_it_is_asked_to(cores: int) -> None:
+    made: list[int] = []
+    with ahead(lambda: made.append(os.getpid()), lambda: (os.getpid(), list(made))) as later:
+        process, ready = later()
+    assert not made
+    assert (process != HERE, ready) == ((True, [process]) if elsewhere(cores) else (False, []))
+
+
+def test_a_job_that_nobody_asks_for_is_not_done(tmp_path: Path) -> None:
+    with ahead(lambda: None, (tmp_path / "done").touch):
+        pass
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_copy_of_its_own_shares_the_job_out(cores: int) -> None:
+    with ahead(lambda: None, lambda: do_all([answers(number) for number in range(13)])) as later:
+        found = later()
+    assert [number for number, _ in found] == list(range(13))
+    assert len({process for _, process in found}) == (cores if elsewhere(cores) else 1)
+
+
+def _end() -> None:
+    if os.getpid() != HERE:
+        os._exit(1)
+
+
+@pytest.mark.parametrize("ready", [lambda: None, _end, lambda: 1 / 0])
+def test_a_job_that_the_copy_fails_at_is_done_here(
+    ready: Callable[[], object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def job() -> int:
+        _end()
+        return os.getpid()
+
+    with ahead(ready, job) as later:
+        assert later() == HERE
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_of_a_job_is_raised_and_leaves_nobody_behind() -> None:
+    def raises() -> None:
+        raise ValueError("no picture")
+
+    with pytest.raises(ValueError, match="no picture"), ahead(lambda: None, raises) as later:
+        later()
+    with pytest.raises(ZeroDivisionError), ahead(lambda: None, raises):
+        1 / 0  # noqa: B018
+
+
+ENDS_AT_ONCE = """
+import os, signal
+from neurosim_ep.analysis import shares
+shares.free_cores = lambda: 3
+with shares.ahead(lambda: print("ready", flush=True), lambda: print("done", flush=True)):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no copies of a process elsewhere")
+def test_a_copy_ends_with_its_process() -> None:
+    """The pipe that all of them write to is closed by the last one that ends."""
+    ended = subprocess.run([sys.executable, "-c", ENDS_AT_ONCE], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ended.stdout in (b"", b"ready\n")

@@ -153,9 +153,11 @@ def test_other_commands_take_signed_states(
     assert capsys.readouterr().out
 
 
-def test_a_signed_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neurosim_ep.train.run._draw", lambda directory, reporter: [])
-    sets = (*SHORT, "training.epochs=2", "relaxation.nudge_steps=3", "relaxation.state_init=uniform")
+def test_a_signed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    sets = (
+        *SHORT, "telemetry.plots=false", "training.epochs=2", "relaxation.nudge_steps=3",
+        "relaxation.state_init=uniform",
+    )  # fmt: skip
     scenario = load_scenario("smoke", sets)
     whole = run(scenario, tmp_path / "whole", device="cpu").out
     with pytest.raises(RunInterrupted):

@@ -138,7 +138,7 @@ def test_a_table_that_is_deleted_after_the_last_epoch_is_not_done_either(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "neurosim_ep.train.run._draw", lambda directory, reporter: (directory.path / "epochs.csv").unlink() or []
+        "neurosim_ep.analysis.files.write", lambda files: (files[0][0].parents[1] / "epochs.csv").unlink() or []
     )
     with pytest.raises(CheckpointError, match="was moved or deleted"):
         run(load_scenario("smoke", [*SMALL, "telemetry.plots=true"]), tmp_path / "out")
