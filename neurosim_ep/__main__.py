@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import sys
+from contextlib import suppress
 
 from neurosim_ep.interrupts import EXIT_CODE, ignore_from_now_on, listen
 
 
 def program() -> int:
-    """Run :func:`~neurosim_ep.cli.main` and return its exit code; a signal that comes at any moment makes it 130.
+    """Run :func:`~neurosim_ep.cli.main` and return its exit code, with which the process ends; a signal that comes at
+    any moment makes it 130.
 
     PyTorch and matplotlib are a million objects that stay: the garbage collector looks at them less often than it
-    would, and not once more when the process ends.
+    would, and when all that waits for the end of the process has had its turn, nobody takes them apart one by one.
     """
     gc.set_threshold(10_000)
+    code = 1
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(end)  # the first to be registered is the last to be called
     try:
         listen(patient=False)
         from neurosim_ep.cli.streams import prepare_streams
@@ -22,12 +35,12 @@ def program() -> int:
         prepare_streams()
         from neurosim_ep.cli import main
 
-        return main()
+        code = main()
     except KeyboardInterrupt:
-        return EXIT_CODE
+        code = EXIT_CODE
     finally:
         ignore_from_now_on()
-        gc.freeze()
+    return code
 
 
 if __name__ == "__main__":

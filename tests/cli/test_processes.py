@@ -144,6 +144,19 @@ def test_an_encoding_that_lacks_a_sign_spoils_no_output() -> None:
     assert done.stdout == b"\\u03b2 = 0.5\n"
 
 
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["walk"], 2)])
+def test_what_waits_for_the_end_of_a_process_has_its_turn(words: list[str], code: int) -> None:
+    """And is heard, though nobody asked for it to be flushed; the code stays what it was."""
+    program = (
+        "import atexit, sys; from neurosim_ep.__main__ import program; sys.argv[0] = 'neurosim-ep'; "
+        "code = program(); atexit.register(print, 'the end'); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (code, "the end")
+
+
 class Meddling(QuietReporter):
     """Does something to a run in its second epoch."""
 
