@@ -8,10 +8,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from neurosim_ep.analysis.load import Run
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import RoundNumbers, log_axis
 from neurosim_ep.analysis.style import PHASES, SEQUENTIAL, canvas, log_floor, tick_axis
 
 
@@ -66,6 +66,6 @@ def _share_axis(axes: Axes, floor: float) -> None:
     """A log scale in percent from 0, which stands at ``floor``, to 100."""
     log_axis(axes.yaxis)
     axes.set_ylim(floor, 1.15)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if floor >= 0.01 else (1,)))
+    axes.yaxis.set_major_locator(RoundNumbers())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%" if share > 1.01 * floor else "0"))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from neurosim_ep.analysis.load import NothingToDraw, Run
+from neurosim_ep.analysis.scales import RoundNumbers
 from neurosim_ep.analysis.style import INK, PALETTE, SEQUENTIAL, canvas
 from neurosim_ep.record.traffic import open_traffic
 from neurosim_ep.units import format_si
@@ -18,7 +19,6 @@ from neurosim_ep.units import format_si
 STEPS = {"east": (1, 0), "west": (-1, 0), "south": (0, 1), "north": (0, -1)}
 ASIDE = 0.12  # how far the two directions of a link are drawn apart
 DECADES = 1e4  # range of the colours of links at most: what carries less has the darkest
-MANY = 1000  # ratio of the ends of a scale from which on powers of ten alone have a label
 SCALE = (1.03, 0.0, 0.03, 1.0)  # place of a scale of colours, in parts of its panel, which is as high
 NAMED = 40  # routers up to which each has the names of its layers
 
@@ -117,6 +117,6 @@ def _draw_links(figure: Figure, axes: Axes, places: pd.DataFrame, links: pd.Data
     axes.plot([x], [y], marker="o", markersize=12, markerfacecolor="none", markeredgecolor=PALETTE[1], zorder=3)
     scale = figure.colorbar(lines, cax=axes.inset_axes(SCALE), format=EngFormatter(unit="bit"))
     if wide:
-        scale.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if bits.max() < MANY * bits.min() else (1,)))
+        scale.ax.yaxis.set_major_locator(RoundNumbers())
         scale.ax.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title(f"bits over each link (ringed: {format_si(float(bits[hottest]), 'bit')})")

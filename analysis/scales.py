@@ -16,6 +16,8 @@ FEW = 4.0
 """Ratio of the ends of an axis below which 2 and 5 between powers of ten are too few ticks."""
 PLAIN = 1e-3, 1e4
 """What is written out between these, rather than as a power of ten."""
+ACROSS, UP = 6, 10
+"""Labels that an x and a y axis have room for."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 """Exponents as letters."""
 
@@ -31,6 +33,24 @@ class _Between(LogLocator):
             return super().tick_values(vmin, vmax)
         ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
         return np.array([tick for tick in ticks if tick > 0 and math.log10(tick) % 1])
+
+
+class RoundNumbers(LogLocator):
+    """Ticks at 1, 2 and 5 of every decade, at 1 and 3, or at 1: as many as there is room for labels. On an axis of less
+    than :data:`FEW` they are at round numbers.
+    """
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        assert self.axis is not None
+        if 0 < vmax < FEW * vmin:
+            return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        most = ACROSS if self.axis.axis_name == "x" else UP
+        for subs in ((1, 2, 5), (1, 3), (1,)):
+            self.set_params(subs=subs)
+            ticks = super().tick_values(vmin, vmax)
+            if sum(vmin <= tick <= vmax for tick in ticks) <= most:
+                break
+        return ticks
 
 
 class _Label(Formatter):

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from neurosim_ep.analysis.energy import STYLES
 from neurosim_ep.analysis.load import NothingToDraw, Run
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import RoundNumbers, log_axis
 from neurosim_ep.analysis.style import CLEAR, INK, PALETTE, canvas, legend_columns, on_paper
 from neurosim_ep.units import format_si
 
@@ -24,8 +24,6 @@ SHOWN = 10
 """Numbers of each panel."""
 NAMED = 0.1
 """Bars above this share of the widest have their figure beside them."""
-MANY = 30
-"""Ratio of the ends of an axis from which on 1 and 3 have a label, and from its square on powers of ten alone."""
 PREFIXED = ("J", "s", "W", "F", "J/bit", "J/bit/m", "W/bit", "W/m^2", "V", "S")
 
 
@@ -83,9 +81,7 @@ def _draw_bars(axes: Axes, frame: pd.DataFrame, low: str, middle: str, high: str
     axes.margins(x=0.3 if on_paper() else 0.17)
     log_axis(axes.xaxis)
     axes.xaxis.set_minor_locator(NullLocator())
-    left, right = axes.get_xlim()
-    subs = (1, 2, 5) if right < MANY * left else (1, 3) if right < MANY**2 * left else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_locator(RoundNumbers())
     axes.grid(axis="x")
 
 

@@ -36,7 +36,7 @@ from neurosim_ep.analysis import (
 from neurosim_ep.analysis.groups import alone
 from neurosim_ep.analysis.load import NothingToDraw, Run, open_run, read_once
 from neurosim_ep.analysis.plot import PICTURES, plot_runs
-from neurosim_ep.analysis.scales import log_axis
+from neurosim_ep.analysis.scales import RoundNumbers, log_axis
 from neurosim_ep.analysis.style import PALETTE, REST, STYLE, Output, canvas, fill, log_floor, render, save
 from neurosim_ep.errors import CheckpointError, UsageError
 from neurosim_ep.record.atomic import write_atomic
@@ -549,6 +549,27 @@ def test_small_values_of_a_heat_map_are_not_shown_as_zero() -> None:
 )
 def test_a_log_axis_has_labels_whatever_it_spans(ends: tuple[float, float], labels: list[str]) -> None:
     assert log_labels(*ends) == labels
+
+
+@pytest.mark.parametrize(
+    ("ends", "across", "up"),
+    [
+        ((2.03, 2.9), [2.2, 2.4, 2.6, 2.8], [2.2, 2.4, 2.6, 2.8]),
+        ((1.5, 11.0), [2, 5, 10], [2, 5, 10]),
+        ((0.8, 150.0), [1, 3, 10, 30, 100], [1, 2, 5, 10, 20, 50, 100]),
+        ((0.5, 12000.0), [1, 10, 100, 1000, 10000], [1, 3, 10, 30, 100, 300, 1000, 3000, 10000]),
+    ],
+)
+def test_a_log_axis_of_round_numbers_has_as_many_as_there_is_room_for(
+    ends: tuple[float, float], across: list[float], up: list[float]
+) -> None:
+    axes = Figure().add_subplot()
+    for axis, expected in ((axes.xaxis, across), (axes.yaxis, up)):
+        log_axis(axis)
+        axis.set_major_locator(RoundNumbers())
+        axis.set_view_interval(*ends, ignore=True)
+        inside = [tick for tick in axis.get_majorticklocs() if ends[0] <= tick <= ends[1]]
+        np.testing.assert_allclose(inside, expected)
 
 
 def log_labels(low: float, high: float) -> list[str]:
