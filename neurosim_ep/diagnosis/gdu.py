@@ -15,8 +15,8 @@ rule in one tick and have no course to compare.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.network import Network, channels_last
 from neurosim_ep.ep.nudge import Nudge, per_row
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
-from neurosim_ep.ep.signals import Objective, Signals
+from neurosim_ep.ep.signals import NO_ERRORS, Errors, Objective
 from neurosim_ep.hardware.chip.phases import Phase
 from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.engine import Engine
@@ -48,17 +48,15 @@ States = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is checked: T and K ticks, β > 0, the signals with their weight α, the seed of the sampled synapses, a
-    teacher's activations by layer, and the gains of the feedback (None: 1).
+    """What is checked: T and K ticks, β > 0, the errors below the output, the seed of the sampled synapses, and the
+    gains of the feedback (None: 1).
     """
 
     free_steps: int
     nudge_steps: int
     beta: float
-    signals: Signals | None = None
-    alpha: float = 1.0
+    errors: Errors = NO_ERRORS
     seed: int = 0
-    teacher: Mapping[int, Tensor] = field(default_factory=dict)
     gains: Feedback | None = None
 
 
@@ -142,7 +140,7 @@ def check_updates(network: Network, x: Tensor, y: Tensor, setting: Setting, star
     gains = setting.gains or Feedback(network)
     gains.check_nudge()
     engine, onehot = Engine(network, Schedule(), gains), one_hot(y, network.num_classes, x)
-    objective = Objective(onehot, setting.signals, setting.alpha, setting.teacher)
+    objective = Objective(onehot, setting.errors)
     free, trajectory = recorded_free_phase(engine, x, setting.free_steps, setting.nudge_steps, start)
     plus, minus = _nudged(engine, x, objective, free.states, setting)
     adjoint, _ = bptt.loss_gradients(network, free.states, objective)

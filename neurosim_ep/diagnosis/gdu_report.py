@@ -15,6 +15,7 @@ from neurosim_ep.analysis.gdu import draw_gdu
 from neurosim_ep.analysis.style import SCREEN, Output
 from neurosim_ep.diagnosis.gdu import REST_SHARE, SIDES, Gdu, Setting, check_updates
 from neurosim_ep.diagnosis.samples import training_samples
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.errors import DivergenceError, UsageError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.record.atomic import write_json
@@ -110,8 +111,8 @@ def gdu(
     teacher = {layer: shown.double() for layer, shown in experiment.plain_targets(chosen.places).items()}
     sweep = model.network.layers if _sweeps(scenario) else 1
     setting = Setting(
-        sweep * relaxation.free_steps, sweep * relaxation.nudge_steps, relaxation.beta, model.signals, experiment.alpha,
-        scenario.scenario.seed, teacher, experiment.model.feedback,
+        sweep * relaxation.free_steps, sweep * relaxation.nudge_steps, relaxation.beta,
+        Errors(model.signals, experiment.alpha, teacher), scenario.scenario.seed, experiment.model.feedback,
     )  # fmt: skip
     found = check_updates(model.network, chosen.x, chosen.labels, setting, chosen.start)
     if not all(_finite(row["ep_norm"]) and _finite(row["bptt_norm"]) for row in found.ticks):

@@ -14,7 +14,7 @@ from neurosim_ep.diagnosis.samples import Samples
 from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
 from neurosim_ep.ep.losses import one_hot
-from neurosim_ep.ep.signals import Objective
+from neurosim_ep.ep.signals import Errors, Objective
 from neurosim_ep.errors import DivergenceError
 from neurosim_ep.experiment.opening import Experiment
 from neurosim_ep.scenario.schema import RelaxationSection
@@ -74,7 +74,7 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
     say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
     beta, steps, onehot = relaxation.beta, relaxation.nudge_steps, one_hot(chosen.labels, network.num_classes, chosen.x)
     teacher = run.ask_teacher(run.data.test_images[chosen.places])
-    objective = Objective(onehot, run.model.signals, run.alpha, teacher)
+    objective = Objective(onehot, Errors(run.model.signals, run.alpha, teacher))
     with counting(run.model.tiles) as nudged:
         ends = nudge_both(engine, free, objective, steps, beta)
     apart = engine.feedback.apart and run.model.tiles is None

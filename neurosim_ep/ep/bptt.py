@@ -50,7 +50,7 @@ def loss_gradients(
     and to the parameters outside of the dynamics, which are the readout and learned matrices of signals.
     """
     outside = {f"readout.{name}": value for name, value in _parameters(network.readout)}
-    if (signals := objective.signals) is not None:
+    if (signals := objective.errors.signals) is not None:
         outside |= {f"signals.{signals.matrix_name(layer)}": signals.matrices[layer] for layer in signals.learned}
     with torch.enable_grad(), _tracked(outside.values()):
         leaves = [state.detach().requires_grad_() for state in states]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -24,13 +25,13 @@ class Nudge:
     def __init__(
         self, network: Network, objective: Objective, signed_beta: Tensor, feedback: Feedback | None = None
     ) -> None:
-        onehot, signals = objective.onehot, objective.signals
-        self.network, self.beta, self.signals = network, signed_beta, signals
+        onehot, errors = objective.onehot, objective.errors
+        self.network, self.beta, self.signals = network, signed_beta, errors.signals
         self.feedback = feedback or Feedback(network)
-        self.alpha, self.signal_beta = objective.alpha, signed_beta * objective.alpha
+        self.alpha, self.signal_beta = errors.alpha, signed_beta * errors.alpha
         copies = len(signed_beta) // len(onehot)
         self.onehot = onehot.repeat_interleave(copies, 0)
-        targets = {} if signals is None else signals.targets(onehot, objective.teacher or {})
+        targets = {} if errors.signals is None else errors.signals.targets(onehot, errors.teacher or {})
         self.targets = {layer: channels_last(q.repeat_interleave(copies, 0)) for layer, q in targets.items()}
 
     def add_(self, layer: int, drive: Tensor, state: Tensor) -> None:
@@ -57,8 +58,8 @@ class Nudge:
 
     def twin(self) -> Nudge:
         """The same nudge with tensors of its own."""
-        twin = Nudge(self.network, Objective(self.onehot.clone()), self.beta.clone(), self.feedback)
-        twin.signals, twin.signal_beta = self.signals, self.signal_beta.clone()
+        twin = copy(self)
+        twin.beta, twin.signal_beta, twin.onehot = self.beta.clone(), self.signal_beta.clone(), self.onehot.clone()
         twin.targets = {layer: q.clone() for layer, q in self.targets.items()}
         return twin
 

@@ -133,7 +133,7 @@ class Errors:
 
     def objective(self, network: Network, x: Tensor, y: Tensor) -> Objective:
         """The loss of images x (B, C, H, W) with class indices y (B,)."""
-        return Objective(one_hot(y, network.num_classes, x), self.signals, self.alpha, self.teacher)
+        return Objective(one_hot(y, network.num_classes, x), self)
 
 
 NO_ERRORS = Errors()
@@ -141,21 +141,17 @@ NO_ERRORS = Errors()
 
 @dataclass(frozen=True)
 class Objective:
-    """The augmented loss of a batch with labels ``onehot`` (B, C): the ``signals`` have the weight ``alpha``, and a
-    ``teacher`` shows activations (B, *shape) by layer.
-    """
+    """The augmented loss of a batch: that of the output, with labels ``onehot`` (B, C), and of the ``errors``."""
 
     onehot: Tensor
-    signals: Signals | None = None
-    alpha: float = 1.0
-    teacher: Mapping[int, Tensor] | None = None
+    errors: Errors = NO_ERRORS
 
     def loss(self, network: Network, states: Sequence[Tensor]) -> Tensor:
         """``l_out + α Σ_l l_l`` of each sample, (B,), at ``states`` (Eq 9)."""
-        loss = output_loss(network, network.logits(states), self.onehot)
-        return (
-            loss if self.signals is None else loss + self.alpha * self.signals.loss(states, self.onehot, self.teacher)
-        )
+        loss, errors = output_loss(network, network.logits(states), self.onehot), self.errors
+        if errors.signals is None:
+            return loss
+        return loss + errors.alpha * errors.signals.loss(states, self.onehot, errors.teacher)
 
 
 def build_signals(section: SignalsSection, network: Network, seed: int) -> Signals | None:

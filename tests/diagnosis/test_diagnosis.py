@@ -195,7 +195,7 @@ def test_nudges_and_gradients_are_those_of_whole_presentations(policy: str) -> N
     schedule = Schedule(policy, thresholds=1e-3)
     engine = Engine(network, schedule)
     free = observe_free_phase(engine, x, network.initial_states(4, "zeros"), 12, 1e-4)
-    objective = Objective(one_hot(y, network.num_classes, x), signals, alpha=0.7)
+    objective = Objective(one_hot(y, network.num_classes, x), Errors(signals, alpha=0.7))
     ends = nudge_both(engine, free, objective, 6, 0.3)
     found = biases(engine, x, free, ends, 0.3)
     whole = {

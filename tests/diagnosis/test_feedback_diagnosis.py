@@ -54,7 +54,7 @@ def test_updates_descend_the_gradient_with_one_gain_and_not_with_two() -> None:
     network = signed_network(residual_section(), "tanh", 3)
     signals, (x, y) = double_signals(network, [1, 3]), batch(network, 3, 1)
     one, two = (
-        check_updates(network, x, y, Setting(300, 40, 0.002, signals, 0.5, gains=Feedback(network, 0.3, own)))
+        check_updates(network, x, y, Setting(300, 40, 0.002, Errors(signals, 0.5), gains=Feedback(network, 0.3, own)))
         for own in (None, 1.0)
     )
     assert one.restless == [] and two.restless == []

@@ -14,6 +14,7 @@ from nets import batch, conv, custom, double_network, double_signals, linear, ra
 from neurosim_ep.cli import main
 from neurosim_ep.diagnosis.gdu import SIDES, Gdu, Setting, check_updates, relative_rmse, sign_errors
 from neurosim_ep.ep.network import Network
+from neurosim_ep.ep.signals import Errors
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.scheduler.presentation import Phases, ep_gradients
 from neurosim_ep.scheduler.unrolled import Unrolling, bptt_gradients
@@ -54,7 +55,7 @@ def test_updates_descend_the_gradient_in_a_smooth_network(loss: str, kinds: list
     signals = double_signals(network, [0, 2][: len(kinds)], kinds, **options)
     x, y = batch(network, 3, 1)
     found = check_updates(
-        network, x, y, Setting(300, 12, 0.002, signals, 0.5, teacher=random_teacher(signals, 3, seed=1))
+        network, x, y, Setting(300, 12, 0.002, Errors(signals, 0.5, random_teacher(signals, 3, seed=1)))
     )
     assert found.restless == [] and found.residual < 1e-12
     assert max(errors(found, "right") + errors(found, "left")) < 1e-2

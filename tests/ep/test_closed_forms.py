@@ -29,7 +29,7 @@ from neurosim_ep.ep.losses import one_hot, readout_gradient
 from neurosim_ep.ep.nudge import Nudge
 from neurosim_ep.ep.plasticity import contrastive, gradient_names
 from neurosim_ep.ep.primitive import primitive
-from neurosim_ep.ep.signals import Objective, matrix_gradient
+from neurosim_ep.ep.signals import Errors, Objective, matrix_gradient
 from neurosim_ep.registry import POLICIES
 from neurosim_ep.scenario.schema import NetworkSection
 from neurosim_ep.scenario.topology import two_colours
@@ -56,7 +56,7 @@ def test_drives_equal_autograd(section: NetworkSection, seed: int, samples: int,
     phi = augmented_primitive(network, x, states, onehot, beta, signals, alpha, teacher)
     oracle = torch.autograd.grad(phi, states)
 
-    nudge = Nudge(network, Objective(onehot, signals, alpha, teacher), beta)
+    nudge = Nudge(network, Objective(onehot, Errors(signals, alpha, teacher)), beta)
     held = [state.detach() for state in states]
     edges = [(edge.source, edge.target) for edge in network.edges]
     policies = ("synchronous", "alternating") if two_colours(edges, network.layers) else ("synchronous",)
