@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hardware_models import load_hardware_model
 from leveled import BASE, COUNTS, PLAN, model_with, recording
 from neurosim_chip import vgg8_plan
 
@@ -19,7 +20,6 @@ from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.adc import AdcPoint
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.train.estimate import given_counts
 

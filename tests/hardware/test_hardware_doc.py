@@ -17,10 +17,11 @@ from hardware_example import (
     Change,
     Line,
 )
+from hardware_models import tile_area_m2
 from paths import DOCS
 
 from neurosim_ep.hardware.bill.latency import latencies_s, stages
-from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
+from neurosim_ep.hardware.chip.area import area_items
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.chip.memory import LINES as LINES_OF
 from neurosim_ep.hardware.chip.memory import RESULTS

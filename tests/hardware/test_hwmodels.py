@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hardware_models import load_hardware_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from neurosim_ep.errors import HardwareModelError
 from neurosim_ep.hardware.chip.components import Part
 from neurosim_ep.hardware.model.adc import AdcFit, AdcPoint, signal_to_noise_dB
 from neurosim_ep.hardware.model.curves import Curve
-from neurosim_ep.hardware.model.file import load_hardware_model, merged, numbers, parse_hardware_model, read_model
+from neurosim_ep.hardware.model.file import merged, numbers, parse_hardware_model, read_model
 from neurosim_ep.hardware.model.quantities import Key
 from neurosim_ep.hardware.model.sections import RULES, HardwareModel
 from neurosim_ep.registry import CONVERTERS

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, idle_counts, random_counts
+from hardware_models import load_hardware_model, tile_area_m2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from neurosim_ep.hardware.bill.latency import latencies_s, stages
 from neurosim_ep.hardware.bill.reads import read_time_s
 from neurosim_ep.hardware.bill.settling import settling_time_s, tile_copies
 from neurosim_ep.hardware.bill.writing import endurance_table, write_time_s
-from neurosim_ep.hardware.chip.area import area_table, tile_area_m2
+from neurosim_ep.hardware.chip.area import area_table
 from neurosim_ep.hardware.chip.counts import DIRECTIONS, READ_QUANTITIES, TileCounts
 from neurosim_ep.hardware.chip.memory import BUFFERED, CELLS, ep_memory
 from neurosim_ep.hardware.chip.phases import READ_PHASES
@@ -26,7 +27,6 @@ from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.model.adc import AdcSerial
 from neurosim_ep.hardware.model.curves import Curve
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.quantities import BOUNDS, Quantity, Strict
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.record.recost import SHAPE, on_array

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
 from hardware_example import FLAT, MODEL, RECORDING, changed, example_counts
+from hardware_models import load_hardware_model, tile_area_m2
 from hypothesis import given
 from hypothesis import strategies as st
 from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording, spent
@@ -19,7 +20,6 @@ from neurosim_ep.hardware.bill.sanity import sanity
 from neurosim_ep.hardware.bill.settling import tile_copies
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.bill.writing import write_time_s
-from neurosim_ep.hardware.chip.area import tile_area_m2
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS
 from neurosim_ep.hardware.chip.levels import Levels, instances
 from neurosim_ep.hardware.chip.memory import BUFFERED
@@ -28,7 +28,7 @@ from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
 from neurosim_ep.hardware.chip.sums import forward_groups, steps_to, transposed_groups
-from neurosim_ep.hardware.model.file import load_hardware_model, parse_hardware_model
+from neurosim_ep.hardware.model.file import parse_hardware_model
 from neurosim_ep.tiles.mapping import plan_tiles
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from chips import CONV, GEOMETRIES, LINEAR, READOUT, SIGNALS
+from hardware_models import load_hardware_model
 
 from neurosim_ep.hardware.chip.memory import memory_table
 from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Chip
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 

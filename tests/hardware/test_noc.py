@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from chips import GEOMETRIES, random_counts
+from hardware_models import load_hardware_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from neurosim_ep.hardware.chip.projections import Projection
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.routes import PORT, Route, Routes
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.tiles.mapping import ArrayGeometry, TilePlan, plan_tiles
 
 RRAM = load_hardware_model("rram_32nm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from hardware_models import load_hardware_model
 from paths import DOCS
 from published_chips import FIGURES, HEADER, Figure
 
@@ -12,7 +13,6 @@ from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import stages
 from neurosim_ep.hardware.bill.oneread import one_read, one_read_recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.resources import shipped_files
 
 PAGE = (DOCS / "validation.md").read_text(encoding="utf-8")

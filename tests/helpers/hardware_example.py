@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from hardware_models import load_hardware_model
 
 from neurosim_ep.hardware.bill.backprop import backprop_bill, for_backprop
 from neurosim_ep.hardware.bill.cost import bill
@@ -20,7 +21,6 @@ from neurosim_ep.hardware.chip.packets import packed
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.units import format_si

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from functools import cache
 
+from hardware_models import load_hardware_model
+
 from neurosim_ep.hardware.bill.backprop import backprop_counts
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.latency import latencies_s
@@ -15,7 +17,6 @@ from neurosim_ep.hardware.chip.counts import TICK_TABLES
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.tiles.mapping import ArrayGeometry, ConnectionGeometry, TilePlan, plan_tiles
 from neurosim_ep.train.estimate import given_counts

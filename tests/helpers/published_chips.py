@@ -14,18 +14,19 @@ from typing import NamedTuple
 
 import neurosim_chip
 import numpy as np
+from hardware_models import load_hardware_model, tile_area_m2
 
 from neurosim_ep.hardware.bill.cost import bill
 from neurosim_ep.hardware.bill.oneread import OneRead, one_read, one_read_recording
 from neurosim_ep.hardware.bill.writing import write_time_s, writing_actions
-from neurosim_ep.hardware.chip.area import area_items, tile_area_m2
+from neurosim_ep.hardware.chip.area import area_items
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TileCounts
 from neurosim_ep.hardware.chip.memory import INPUTS, LINES, RESULTS, MemoryItem
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.static import static_power
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model, merged, parse_hardware_model
+from neurosim_ep.hardware.model.file import merged, parse_hardware_model
 from neurosim_ep.hardware.model.sections import HardwareModel
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hardware_models import load_hardware_model
 
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.resources import shipped_files
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.devices.file import load_device

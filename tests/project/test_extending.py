@@ -11,6 +11,7 @@ import pytest
 import torch
 from examples import example, installed
 from hardware_example import MODEL, RECORDING
+from hardware_models import load_hardware_model
 from nets import conv, custom, linear
 from synthetic_run import synthetic_run
 from tiny_run import tiny_run
@@ -23,7 +24,6 @@ from neurosim_ep.ep.network import build_network
 from neurosim_ep.errors import HardwareModelError, ScenarioError, UsageError
 from neurosim_ep.hardware.bill.comparison import compare
 from neurosim_ep.hardware.bill.cost import bill
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.registry import ACTIONS
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.devices.file import load_device

@@ -12,6 +12,7 @@ import pytest
 import torch
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
 from crossbars import COLUMNS, MADE, ROWS, read, relative, results, seeded, tile_array
+from hardware_models import load_hardware_model
 from tiny_run import tiny_run
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from neurosim_ep.hardware.chip.counts import DIRECTIONS
 from neurosim_ep.hardware.chip.memory import ep_memory
 from neurosim_ep.hardware.chip.recording import Chip, Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model, read_model
+from neurosim_ep.hardware.model.file import read_model
 from neurosim_ep.record.recost import recost
 from neurosim_ep.record.traffic import read_traffic
 from neurosim_ep.scenario.schema import HardwareSection, NetworkSection

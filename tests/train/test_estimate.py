@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from chips import GEOMETRIES, READOUT, SIGNALS, random_counts
+from hardware_models import load_hardware_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS, TICK_TABLE
 from neurosim_ep.hardware.chip.phases import READ_PHASES
 from neurosim_ep.hardware.chip.recording import Recording
 from neurosim_ep.hardware.chip.styles import Style
-from neurosim_ep.hardware.model.file import load_hardware_model
 from neurosim_ep.scenario.load import load_scenario
 from neurosim_ep.tiles.mapping import ConnectionGeometry, plan_tiles
 from neurosim_ep.train.estimate import estimate_given, estimate_measured, given_counts

@@ -59,11 +59,6 @@ def tile_areas(model: HardwareModel) -> dict[str, Term]:
     return {part: area.named(f"{part} area", "m^2") for part, area in found.items()}
 
 
-def tile_area_m2(model: HardwareModel) -> dict[str, float]:
-    """Values of :func:`tile_areas`."""
-    return {part: float(area.value) for part, area in tile_areas(model).items()}
-
-
 def own_and_shared(model: HardwareModel) -> tuple[dict[str, Term], dict[str, Term]]:
     """The parts of :func:`tile_areas` that every tile has, and those that a core has once."""
     own: dict[str, Term] = {}

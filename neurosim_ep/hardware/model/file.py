@@ -78,11 +78,6 @@ class ModelFile:
         return part
 
 
-def load_hardware_model(name: str) -> HardwareModel:
-    """The hardware model of a TOML file or of a shipped name, at its node; see :func:`read_model`."""
-    return read_model(name).model
-
-
 def read_model(name: str) -> ModelFile:
     """The hardware model of a TOML file or of a shipped name.
 
