@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from neurosim_ep.threads import free_cores
 
 SMALLEST = 4  # jobs that are worth a process
 TICKET_BYTES = 4
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: the signal that a process gets when its parent has ended
 
 Job = Callable[[], Any]
 Found = dict[int, Any]
@@ -101,7 +103,7 @@ class _Copy:
     def __init__(self, work: Job, *, daemon: bool = True) -> None:
         context = get_context("fork")
         self.receiver, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(work, sender), daemon=daemon)
+        self.process = context.Process(target=_work, args=(work, self.receiver, sender, os.getpid()), daemon=daemon)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a copy has none of the threads, and needs none
             self.process.start()
@@ -115,14 +117,19 @@ class _Copy:
             return otherwise()
 
     def stop(self) -> None:
-        """End it; copies that it has made end when nobody takes what they have done."""
         self.process.kill()
         self.process.join()
         self.receiver.close()
 
 
-def _work(work: Job, sender: Connection) -> None:
-    """What a copy does: Ctrl-C is for the process it was made from, which stops it."""
+def _work(work: Job, receiver: Connection, sender: Connection, maker: int) -> None:
+    """What a copy does. Ctrl-C is for its ``maker``, the process it was made from, and with that it ends, or it would
+    keep the lock of the run directory.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != maker:
+        os._exit(1)
+    receiver.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BaseException):  # what it took is done again
         sender.send(work())

@@ -115,18 +115,24 @@ def test_an_error_of_a_job_is_raised_and_leaves_nobody_behind() -> None:
         1 / 0  # noqa: B018
 
 
-ENDS_AT_ONCE = """
-import os, signal
-from neurosim_ep.analysis import shares
-shares.free_cores = lambda: 3
-with shares.ahead(lambda: print("ready", flush=True), lambda: print("done", flush=True)):
+# Processes that are killed while copies of theirs wait for ever: for a word to begin, or in the middle of a job.
+WAITING = """
+with shares.ahead(lambda: None, lambda: None):
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+AT_WORK = """
+def kill_maker():
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+with shares.ahead(lambda: None, lambda: shares.do_all([kill_maker, *12 * [signal.pause]])) as later:
+    later()
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no copies of a process elsewhere")
-def test_a_copy_ends_with_its_process() -> None:
+@pytest.mark.parametrize("program", [WAITING, AT_WORK])
+def test_copies_and_their_copies_end_with_their_process(program: str) -> None:
     """The pipe that all of them write to is closed by the last one that ends."""
-    ended = subprocess.run([sys.executable, "-c", ENDS_AT_ONCE], stdout=subprocess.PIPE, timeout=60, check=False)
-    assert ended.returncode == -signal.SIGKILL
-    assert ended.stdout in (b"", b"ready\n")
+    begun = "import os, signal; from neurosim_ep.analysis import shares; shares.free_cores = lambda: 3\n"
+    ended = subprocess.run([sys.executable, "-c", begun + program], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, b"")
