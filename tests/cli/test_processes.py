@@ -102,6 +102,19 @@ def test_a_signal_that_the_process_was_told_to_ignore_stays_ignored() -> None:
     assert done.returncode == 1 and "SystemError" in done.stderr
 
 
+def test_a_run_killed_while_its_pictures_are_drawn_goes_on_at_once(tmp_path: Path) -> None:
+    """No process that drew them keeps its directory."""
+    out = tmp_path / "out"
+    process = started("run", "smoke", "--out", str(out), *SETS, "--set", "telemetry.plots=true", stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert any("drawing the pictures" in line for line in process.stderr)
+    process.kill()
+    assert process.stderr.read() == ""  # whoever has it open has ended
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL
+    assert resume(out, reporter=QuietReporter()).plots
+
+
 @pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr", "all"])
 def test_closed_streams_change_nothing(tmp_path: Path, closed: str) -> None:
     """And no file of the run takes the number of one, which libraries print to."""
