@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -40,7 +40,8 @@ def do_all(jobs: Sequence[Job]) -> list[Any]:
     os.close(writing)
     helpers: list[_Copy] = []
     try:
-        helpers += [_Copy(partial(_do, jobs, first, reading)) for first in range(1, count)]
+        for first in range(1, count):
+            helpers.append(_Copy(partial(_do, jobs, first, reading)))
         found = _do(jobs, 0, reading)
         for helper in helpers:
             found |= helper.result(dict)
@@ -93,8 +94,8 @@ def ahead(ready: Callable[[], object], job: Job) -> Iterator[Job]:
 
 
 def _cores() -> int:
-    """How many processes can work at once."""
-    return free_cores() if sys.platform == "linux" else 1
+    """How many processes can work at once: this one alone where it may make no others."""
+    return 1 if sys.platform != "linux" or current_process().daemon else free_cores()
 
 
 class _Copy:
@@ -104,7 +105,7 @@ class _Copy:
         context = get_context("fork")
         self.receiver, sender = context.Pipe(duplex=False)
         self.process = context.Process(target=_work, args=(work, self.receiver, sender, os.getpid()), daemon=daemon)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), suppress(OSError):  # of a system that allows no more processes
             warnings.simplefilter("ignore", DeprecationWarning)  # a copy has none of the threads, and needs none
             self.process.start()
         sender.close()
@@ -117,8 +118,9 @@ class _Copy:
             return otherwise()
 
     def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
         self.receiver.close()
 
 

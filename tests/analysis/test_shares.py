@@ -62,6 +62,24 @@ def test_an_error_in_any_share_is_raised_and_leaves_nobody_behind(problem: BaseE
         do_all([answers(0), raises, *(answers(number) for number in range(10))])
 
 
+@pytest.mark.parametrize("forbidden", [OSError("no more processes"), None])
+def test_a_process_that_may_make_no_others_works_alone(
+    forbidden: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system refuses more, and in one of a pool, which must have no children."""
+
+    def fork() -> int:
+        assert forbidden is not None
+        raise forbidden
+
+    monkeypatch.setattr(os, "fork", fork)
+    if forbidden is None:
+        monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    assert do_all([answers(number) for number in range(13)]) == [(number, HERE) for number in range(13)]
+    with ahead(lambda: None, os.getpid) as later:
+        assert later() == HERE
+
+
 def elsewhere(cores: int) -> bool:
     return cores > 1 and sys.platform == "linux"
 
