@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import h5py
 
 INFLATED = 1100  # bytes that one compressed byte can become: Deflate's most, rounded up
@@ -16,9 +18,9 @@ def image(content: bytes, *, writable: bool = False) -> h5py.File:
     return h5py.File(h5py.h5f.open_file_image(content, int(writable)))
 
 
-def new_image(name: str) -> h5py.File:
-    """An empty file in memory."""
-    return h5py.File(name, "w", driver="core", backing_store=False)
+def new_image() -> h5py.File:
+    """An empty file in memory, by a name that no other open file of the process has."""
+    return h5py.File(uuid.uuid4().hex, "w", driver="core", backing_store=False)
 
 
 def require_plain(file: h5py.File) -> h5py.File:

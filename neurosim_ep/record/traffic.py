@@ -151,7 +151,7 @@ class TrafficWriter:
     @contextmanager
     def _editing(self) -> Iterator[h5py.File]:
         """The file in memory; what was changed of it is written when the block ends without an exception."""
-        with image(read_through(self.path, RESTORE), writable=True) if self.length else new_image("traffic") as file:
+        with image(read_through(self.path, RESTORE), writable=True) if self.length else new_image() as file:
             yield file
             file.flush()
             content = file.id.get_file_image()

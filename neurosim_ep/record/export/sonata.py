@@ -42,7 +42,7 @@ class Sonata(TrafficExporter):
         """Write the file into ``folder``, one entry per (source, destination, tick) with messages; returns what
         export.json says of it.
         """
-        with new_image(FILE) as file:  # a full disk is no matter for HDF5
+        with new_image() as file:  # a full disk is no matter for HDF5
             file.attrs["magic"] = np.uint32(MAGIC)
             file.attrs["version"] = np.array(VERSION, np.uint32)
             group = file.create_group(f"spikes/{POPULATION}")
