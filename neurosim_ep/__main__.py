@@ -23,7 +23,7 @@ def program() -> int:
 
     def end() -> None:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # it may be closed
                 stream.flush()
         os._exit(code)
 
