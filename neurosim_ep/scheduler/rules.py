@@ -158,7 +158,7 @@ class Stdp(LocalRule):
 
     def gradients(self, ends: Ends, scale: float) -> dict[str, Tensor]:
         """Of all ticks that were watched."""
-        return self._watching.gradients(list(ends.nudged), scale)
+        return self._watching.gradients(ends.nudged, ends.free, scale)
 
 
 class Bptt(Rule):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.network import Network
 from neurosim_ep.ep.plasticity import OuterProduct, gradient_names, synaptic_activity
+from neurosim_ep.scenario.topology import IMAGE
 from neurosim_ep.scheduler.observers import Observer
 from neurosim_ep.scheduler.relaxation_state import RelaxationState
 from neurosim_ep.scheduler.sigma_delta import repeat_rows
@@ -20,8 +23,8 @@ class StdpObserver(Observer):
     ``Δw_t = (v_{t+1} − v_t) u_t + v_{t+1} (u_{t+1} − u_t)``: a post-synaptic change times the pre-synaptic state
     plus a pre-synaptic change times the post-synaptic state. The sum over a phase telescopes to the end-point
     difference, so it equals :func:`~neurosim_ep.ep.plasticity.contrastive` in exact arithmetic. Where the displacement
-    has a gain of its own in ``feedback``, u is the free state's and the second term is left out. ``sign`` (rows,) is
-    each row's sign of β; ``on_product`` is told of every outer product.
+    has a gain of its own in ``feedback``, u and the argmax that routes v are the free state's, and the second term is
+    left out. ``sign`` (rows,) is each row's sign of β; ``on_product`` is told of every outer product.
     """
 
     def __init__(
@@ -56,21 +59,24 @@ class StdpObserver(Observer):
         routing = [] if self.input_routing is None else [self.input_routing]
         return [self.x, *routing, *(value for pair in self.previous.values() for value in pair)]
 
-    def gradients(self, states: list[Tensor], scale: float) -> dict[str, Tensor]:
-        """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection, once the phases have ended at
-        ``states``.
+    def gradients(self, states: Sequence[Tensor], free: Sequence[Tensor], scale: float) -> dict[str, Tensor]:
+        """``−scale · Σ_t Δw_t`` summed over batch and phases, for every connection, once the phases that began at the
+        ``free`` states (B, *shape) have ended at ``states`` (rows, *shape).
         """
-        self._see_all(states)
+        self._see_all(states, free if self.feedback.apart else None)
         grads: dict[str, Tensor] = {}
         for n, (names, sums) in enumerate(zip(gradient_names(self.network), self.sums, strict=True)):
             factor = scale * self.feedback.of_gradient(n)
             grads |= {name: total.mul_(-factor) for name, total in zip(names, sums, strict=True)}
         return grads
 
-    def _see_all(self, states: list[Tensor]) -> None:
-        """Every synapse at ``states`` of all rows."""
-        for n in range(len(self.network.connections)):
-            self._see(n, *synaptic_activity(self.network, n, self.x, states))
+    def _see_all(self, states: Sequence[Tensor], free: Sequence[Tensor] | None = None) -> None:
+        """Every synapse at ``states`` of all rows, routed by the argmax at the ``free`` states where they are given."""
+        for n, connection in enumerate(self.network.connections):
+            pre = None
+            if free is not None and (source := connection.source) != IMAGE:
+                pre = {source: repeat_rows(free[source], len(self.sign) // len(free[source]))}
+            self._see(n, *synaptic_activity(self.network, n, self.x, states, pre))
 
     def _see(self, n: int, pre: Tensor, routed: Tensor) -> None:
         """Integrate the change of connection ``n`` since it was last seen, over the first rows of all.

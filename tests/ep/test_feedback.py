@@ -140,6 +140,28 @@ def test_orders_of_update_and_forms_of_the_rule_agree_at_rest(
         assert float((results[1].grads[name] - grad).norm()) <= 1e-8 * float(grad.norm()) + 1e-10, name
 
 
+@pytest.mark.parametrize("nudging", ["three_phase", "one_sided_plus", "one_sided_minus"])
+@pytest.mark.parametrize("policy", ["synchronous", "alternating", "sweep", "event"])
+def test_forms_of_the_rule_agree_where_a_nudge_moves_the_argmax(policy: str, nudging: str) -> None:
+    """With a gain of its own both route by the argmax of the free state, far from rest and at a large β too."""
+    section = custom(conv(3), conv(4, pool="max"), linear(5)).model_copy(
+        update={"activation": "hard_tanh", "weight_scale": 1.2}
+    )
+    network = double_network(section, image=(2, 8, 8))
+    x, y = batch(network, 8, 3)
+    options = {"free_steps": 6, "nudge_steps": 4, "beta": 0.5, "nudging": nudging, "feedback": 0.1}
+    found = [
+        by_name(network, x, y, schedule=Schedule(policy), nudge_feedback=1.0, rule=rule, **options)
+        for rule in ("contrastive", "stdp")
+    ]
+    nudged = found[0].plus or found[0].minus
+    assert nudged is not None
+    free, moved = (network.connections[1](states[0])[1] for states in (found[0].free, nudged))
+    assert free is not None and moved is not None and not torch.equal(free, moved)
+    for name, grad in found[0].grads.items():
+        torch.testing.assert_close(found[1].grads[name], grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
 @pytest.mark.parametrize("policy", ["synchronous", "alternating", "sweep", "event"])
 @pytest.mark.parametrize("rule", ["contrastive", "stdp"])
 def test_gains_of_one_change_no_bit(policy: str, rule: str) -> None:
