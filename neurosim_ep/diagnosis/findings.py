@@ -83,7 +83,9 @@ def _theorem(samples: Sequence[Row], scalars: Mapping[str, Any]) -> Iterator[str
 
 
 def _iterations(scalars: Mapping[str, Any]) -> Iterator[str]:
-    for name, title in (("L_phi", "L_Φ"), ("spectral_radius", "the spectral radius")):
+    for name, title in (
+        ("L_phi", "L_Φ"), ("L_phi_nudge", "L_Φ of the displacement"), ("spectral_radius", "the spectral radius"),
+    ):  # fmt: skip
         figure = scalars[name]
         if figure["unconverged"]:
             yield (

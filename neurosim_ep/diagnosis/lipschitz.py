@@ -165,16 +165,23 @@ class Bounds:
     L_2: float
 
     def margin(self, L_phi: Tensor, beta: float, alpha: float) -> Tensor:
-        """``1 − c (L_Φ + β (L_1 + α L_2))``: above 0 the augmented map contracts everywhere κ stays as it is."""
+        """``1 − c (L_Φ + β (L_1 + α L_2))``: above 0 the augmented map contracts everywhere the argmax of pooling stays
+        as it is. L_Φ is that of the gains of the displacement.
+        """
         return 1 - self.c * (L_phi + beta * (self.L_1 + alpha * self.L_2))
 
 
 @torch.no_grad()
-def bounds(network: Network, signals: Signals | None) -> Bounds:
-    """The :class:`Bounds` of a network: L_1 of its readout (1 for squared error), L_2 the largest of its signals'."""
-    squares = []
+def bounds(network: Network, signals: Signals | None, feedback: Feedback | None = None) -> Bounds:
+    """The :class:`Bounds` of a network: L_1 of its readout (1 for squared error), L_2 the largest of its signals', each
+    times what the ``feedback`` makes of an error at its layer.
+    """
+    squares, gains = [], feedback or Feedback(network)
     if signals is not None:  # a direct signal's matrix is the identity
-        squares = [_squared_norm(signals.matrices[n]) if n in signals.matrices else 1.0 for n in signals.layers]
+        squares = [
+            gains.of_error(n) * (_squared_norm(signals.matrices[n]) if n in signals.matrices else 1.0)
+            for n in signals.layers
+        ]
     scale = 0.0 if signals is None else 0.5 * signals.temperature ** (signals.exponent - 2)
     return Bounds(
         c=max(activation.largest_slope for activation in network.activations),

@@ -13,6 +13,7 @@ from neurosim_ep.diagnosis.rest import FreePhase, observe_free_phase
 from neurosim_ep.diagnosis.samples import Samples
 from neurosim_ep.diagnosis.saturation import saturation
 from neurosim_ep.diagnosis.tiles import TileFigures, counting, tile_figures
+from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.losses import one_hot
 from neurosim_ep.ep.signals import Errors, Objective
 from neurosim_ep.errors import DivergenceError
@@ -26,7 +27,8 @@ class Figures:
     """``tolerance`` judged the rest of the ``free`` phase, computed in ``precision``; ``logits`` (B, C) are its end's.
 
     ``loss_cosines``: per connection, where the displacement has a gain of its own and tiles are ideal, else nothing.
-    ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius``, ``margin``: per sample; the lists: per layer.
+    ``nudge_ticks``: length of the nudge phases. ``L_phi``, ``radius``, ``margin``: per sample, and ``L_phi_nudge``, L_Φ
+    with the gains of the displacement; the lists: per layer.
     """
 
     tolerance: float
@@ -34,6 +36,7 @@ class Figures:
     free: FreePhase
     logits: Tensor
     L_phi: PowerIteration
+    L_phi_nudge: PowerIteration
     radius: PowerIteration
     bounds: Bounds
     margin: Tensor
@@ -67,9 +70,13 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
 
     say("power iterations")
     around = Linearisation(network, free.input_drive, free.end.states, engine.feedback)
-    L_phi = power_iteration(around.hessian, free.end.states)
+    L_phi = L_phi_nudge = power_iteration(around.hessian, free.end.states)
+    if engine.feedback.apart:
+        gains = Feedback(network, engine.feedback.nudge_feedback)
+        displaced = Linearisation(network, free.input_drive, free.end.states, gains)
+        L_phi_nudge = power_iteration(displaced.hessian, free.end.states)
     radius = power_iteration(around.map_hessian, free.end.states)
-    constants = bounds(network, run.model.signals)
+    constants = bounds(network, run.model.signals, engine.feedback)
 
     say(f"nudge phases of {relaxation.nudge_steps} ticks with 0, ±β/2, ±β and ±2β")
     beta, steps, onehot = relaxation.beta, relaxation.nudge_steps, one_hot(chosen.labels, network.num_classes, chosen.x)
@@ -86,9 +93,10 @@ def measure(run: Experiment, chosen: Samples, say: Callable[[str], None]) -> Fig
         free=free,
         logits=network.logits(free.end.received),
         L_phi=L_phi,
+        L_phi_nudge=L_phi_nudge,
         radius=radius,
         bounds=constants,
-        margin=constants.margin(L_phi.value, beta, run.alpha),
+        margin=constants.margin(L_phi_nudge.value, beta, run.alpha),
         nudge_ticks=-(-relaxation.nudge_steps // engine.policy.ticks) * engine.policy.ticks,
         saturation=saturation(network.activations, free.end.states, around.slopes),
         responses=responses(free.end.states, ends, half, twice, alone),

@@ -195,6 +195,7 @@ def _document(run: Experiment, chosen: Samples, figures: Figures, residual: Tens
             "kinds": {kind: free.kinds.count(kind) for kind in KINDS.values()},
         },
         "L_phi": _figures(figures.L_phi),
+        "L_phi_nudge": _figures(figures.L_phi_nudge),
         "spectral_radius": {**_figures(figures.radius), "above_1": int((figures.radius.value > 1).sum())},
         "theorem": {
             **asdict(figures.bounds),
@@ -247,6 +248,7 @@ def _sample_rows(chosen: Samples, figures: Figures) -> Rows:
         "residual": figures.free.residuals[-1].amax(1).tolist(),
         "L_phi": figures.L_phi.value.tolist(),
         "L_phi_change": figures.L_phi.change.tolist(),
+        "L_phi_nudge": figures.L_phi_nudge.value.tolist(),
         "spectral_radius": figures.radius.value.tolist(),
         "spectral_radius_change": figures.radius.change.tolist(),
         "margin": figures.margin.tolist(),

@@ -294,6 +294,7 @@ SCALARS = {
     "theorem": {"c": 1.0},
     "feedback": {"note": "", "loss_cosines": {}},
     "L_phi": {"unconverged": 0, "iterations": 30, "largest_change": 1e-6},
+    "L_phi_nudge": {"unconverged": 0, "iterations": 30, "largest_change": 1e-6},
     "spectral_radius": {"unconverged": 0, "iterations": 30, "largest_change": 1e-6},
 }
 

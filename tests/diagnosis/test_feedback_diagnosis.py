@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gains import CHAINS, energy_tick, exact_gradients, residual_section, signed_network
@@ -15,7 +17,7 @@ from tiny_run import tiny_run
 
 from neurosim_ep.cli import main
 from neurosim_ep.diagnosis.gdu import Setting, check_updates
-from neurosim_ep.diagnosis.lipschitz import Linearisation, power_iteration
+from neurosim_ep.diagnosis.lipschitz import Linearisation, bounds, power_iteration
 from neurosim_ep.ep import bptt
 from neurosim_ep.ep.feedback import Feedback
 from neurosim_ep.ep.signals import Errors
@@ -85,6 +87,17 @@ def test_the_spectral_radius_is_that_of_the_map(gain: float) -> None:
     torch.testing.assert_close(radius[0], expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("gain", [0.3, 5.0])
+def test_the_bound_of_a_signal_has_the_factor_of_its_errors(gain: float) -> None:
+    """Against the Hessian of what a signal adds to the drives of its layer, at its largest."""
+    network = signed_network(CHAINS["linear"], "tanh", 1)
+    signals = double_signals(network, [0])
+    assert signals is not None
+    alone, with_gain = bounds(network, signals), bounds(network, signals, Feedback(network, gain))
+    assert pytest.approx(alone.L_2 * gain ** (network.layers - 1)) == with_gain.L_2
+    assert with_gain.L_1 == alone.L_1
+
+
 def test_run_diagnosis_and_gradient_check_say_how_far_updates_are_from_the_gradient(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +106,10 @@ def test_run_diagnosis_and_gradient_check_say_how_far_updates_are_from_the_gradi
     assert said in (out / "run.log").read_text()
     assert main(["diagnose", str(out), "--samples", "10", "--device", "cpu"]) == 0
     document = json.loads((out / "diagnosis" / "diagnosis.json").read_text())
+    theorem, samples = document["theorem"], pd.read_csv(out / "diagnosis" / "samples.csv")
+    assert (samples["L_phi_nudge"] > samples["L_phi"]).all()  # κ = 1, γ = 0.1
+    losses = theorem["beta"] * (theorem["L_1"] + theorem["alpha"] * theorem["L_2"])
+    np.testing.assert_allclose(samples["margin"], 1 - theorem["c"] * (samples["L_phi_nudge"] + losses), rtol=1e-5)
     cosines = document["feedback"]["loss_cosines"]
     assert min(cosines.values()) > 0.9
     assert (

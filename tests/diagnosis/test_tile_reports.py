@@ -154,7 +154,11 @@ def said(**columns: float) -> str:
     power = {"unconverged": 0, "iterations": 30, "largest_change": 1e-6}
     scalars = {"free_phase": {"ticks": 20, "tolerance": 1e-4}, "theorem": {"c": 1.0}}
     scalars |= {"feedback": {"note": "", "loss_cosines": {}}}
-    return "\n".join(findings([sample], [layer | columns], scalars | {"L_phi": power, "spectral_radius": power})[3:])
+    return "\n".join(
+        findings(
+            [sample], [layer | columns], scalars | {"L_phi": power, "L_phi_nudge": power, "spectral_radius": power}
+        )[3:]
+    )
 
 
 @pytest.mark.parametrize(
