@@ -17,7 +17,7 @@ from neurosim_ep.scenario.schema import Scenario
 from neurosim_ep.scheduler.policies import layer_by_layer
 from neurosim_ep.telemetry import rest
 from neurosim_ep.telemetry.evidence import SIGMAS, Evidence
-from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT
+from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT, KINDS, unresolved
 from neurosim_ep.telemetry.resolution import RESOLVED
 
 ALIKE = 1.0
@@ -197,6 +197,21 @@ def vanishing_gradient(found: Evidence) -> Finding | None:
     )
 
 
+def rounding_noise(found: Evidence) -> Finding | None:
+    """Errors so small that states in float32 do not show them. What converters swallow is another matter."""
+    nudges, sizes = found.of_layers("mean_abs_nudge_difference"), found.of_layers("mean_abs_state")
+    converted = found.of_layers("adc_step_nudge")
+    noise = {name: nudge / sizes[name] for name, nudge in nudges.items() if unresolved(nudge, sizes[name])}
+    named = [f"{name} ({share:.1e} of |s|)" for name, share in noise.items() if name not in converted]
+    if not named:
+        return None
+    return Finding(
+        f"gradients of rounding noise, as the nudge moves states by less than float32 tells apart: {_names(named)}",
+        KINDS["rounding"][1],
+        stops=2 * len(named) > len(nudges),
+    )
+
+
 def no_gradient(found: Evidence) -> Finding | None:
     """No layer has a gradient at all."""
     gradients = found.of_layers("mean_abs_dW")
@@ -272,7 +287,8 @@ def too_short(found: Evidence) -> Finding | None:
 
 CAUSES: tuple[Cause, ...] = (
     diverged, same_images, wrong_teacher, too_few_ticks, rate_too_high, rate_too_low, dead_layer, coarse_converters,
-    no_gradient, vanishing_gradient, dying_layer, input_independent, saturated, far_from_rest, too_short,
+    no_gradient, vanishing_gradient, rounding_noise, dying_layer, input_independent, saturated, far_from_rest,
+    too_short,
 )  # fmt: skip
 """The most decisive first: what is wrong with the images explains all that follows, and so on."""
 

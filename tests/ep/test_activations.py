@@ -120,7 +120,7 @@ def test_signed_states_are_dead_at_a_bound_and_not_at_zero() -> None:
     assert (found["at_lower"], found["at_upper"], found["dead"]) == pytest.approx((3 / 10, 3 / 10, 2 / 5))
     assert found["linear"] == pytest.approx(4 / 10)
     health = LayerHealth(["fc1"], 10, fresh=False)
-    held = state_statistics(state[:, :2], TANH)
+    held = torch.cat([state_statistics(state[:, :2], TANH), torch.tensor([math.nan])])
     warnings = [text for batch in range(1, WINDOW + 1) for text in health.add([held], batch, 2)]
     assert "layer fc1 is dead: all its states are held at a bound for every sample (seen by batch 5)" in warnings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from neurosim_ep.progress import QuietReporter
 from neurosim_ep.reader import open_run
 from neurosim_ep.registry import ACTIVATIONS
 from neurosim_ep.scenario.load import load_scenario
-from neurosim_ep.telemetry.health import DYING, INPUT_INDEPENDENT, WINDOW, LayerHealth
+from neurosim_ep.telemetry.health import COLUMNS, DYING, INPUT_INDEPENDENT, UNRESOLVED, WINDOW, LayerHealth
 from neurosim_ep.telemetry.layers import STATE_COLUMNS, state_statistics
 from neurosim_ep.train.run import run
 from neurosim_ep.train.trainer import Trainer
@@ -27,7 +28,7 @@ SILENT = {
 
 
 def row(**values: float) -> torch.Tensor:
-    return torch.tensor([values.get(name, 0.0) for name in STATE_COLUMNS])
+    return torch.tensor([values.get(name, math.nan if name == COLUMNS[-1] else 0.0) for name in COLUMNS])
 
 
 def watch(
@@ -64,6 +65,9 @@ def test_dying_and_input_independent_layers_are_two_causes() -> None:
         ("dead_fraction", DYING + 0.01, True),
         ("std_across_samples", 0.2 * INPUT_INDEPENDENT * 1.01, False),
         ("std_across_samples", 0.2 * INPUT_INDEPENDENT * 0.99, True),
+        ("mean_abs_nudge_difference", 0.2 * UNRESOLVED * 1.01, False),
+        ("mean_abs_nudge_difference", 0.2 * UNRESOLVED * 0.99, True),
+        ("mean_abs_nudge_difference", 0.0, False),
     ],
 )
 def test_the_thresholds(column: str, value: float, sick: bool) -> None:
@@ -99,6 +103,7 @@ def test_what_is_left_at_the_end_of_the_epoch_is_judged_too() -> None:
 
 def test_one_sample_says_nothing_about_others() -> None:
     state = state_statistics(torch.rand(1, 20) + 0.1, ACTIVATIONS["hard_sigmoid"])
+    state = torch.cat([state, torch.tensor([math.nan])])
     health = LayerHealth(["fc1"], 10, fresh=False)
     assert [health.add([state], batch, samples=1) for batch in range(1, 6)] == 5 * [[]]
 
@@ -108,7 +113,7 @@ def test_a_window_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read = torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: reads.append(tensor.shape) or read(tensor))
     watch([WELL, WELL, WELL], 1, 3 * WINDOW + 1, LayerHealth(["a", "b", "c"], 100, fresh=False))
-    assert reads == 3 * [(3, len(STATE_COLUMNS))]
+    assert reads == 3 * [(3, len(COLUMNS))]
 
 
 OVERRIDES = (

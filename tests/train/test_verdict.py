@@ -66,6 +66,14 @@ def test_the_verdict_names_what_is_wrong(tmp_path: Path, name: str, capsys: pyte
     assert not healthy or "warning" not in capsys.readouterr().err, "a run that learns alarms nobody"
 
 
+def test_gradients_of_rounding_noise_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a tiny nudge is lost among the roundings of float32, whether the readout learns or not."""
+    found = learning(tmp_path / "run", PLAIN, "relaxation.beta=1e-6")
+    (noise,) = (one for one in found["findings"] if "rounding noise" in one)  # type: ignore[attr-defined]
+    assert "less than float32 tells apart: conv1 (" in noise and "raise relaxation.beta" in noise
+    assert "layer conv1 has a gradient of rounding noise" in capsys.readouterr().err
+
+
 def test_each_kind_of_warning_is_shown_once_and_told_once_at_the_end() -> None:
     shown, logged = list[str](), list[str]()
     alerts = Alerts(shown.append, logged.append)
