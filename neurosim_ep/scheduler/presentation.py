@@ -39,7 +39,7 @@ NUDGES: dict[str, tuple[tuple[Phase, float], ...]] = {
 class Phases:
     """The phases of equilibrium propagation, and what the synapses make of them.
 
-    ``free_steps``: ticks of the free phase. ``nudge_steps``: ticks of the nudge phases, which start at its end and run
+    ``free_steps``: ticks of the free phase, up to a whole step of the policy. ``nudge_steps``: ticks of the nudge phases, which start at its end and run
     side by side. ``beta``: β > 0, how strongly the errors push. ``nudging``: a key of :data:`NUDGES`. ``rule``: name of
     a :class:`~neurosim_ep.scheduler.rules.LocalRule`, "contrastive", "stdp" or another package's. ``feedback``: γ, gain
     of what layers pass down, or one per depth, 0 to 10. ``nudge_feedback``: κ > 0, gain of what the nudge displaces, or
@@ -149,7 +149,7 @@ def free_phase(
     Args:
         network: what :func:`~neurosim_ep.build_network` gives.
         x: images (B, C, H, W), normalised, in the number format and on the device of the network.
-        steps: ticks, at most.
+        steps: ticks, at most; policies whose steps have several, as "alternating" has 2, go on to the end of a step.
         states: states (B, *shape) to start from, one for each layer; zeros by default.
         feedback: γ, gain of what layers pass down, or one per depth (:mod:`~neurosim_ep.ep.feedback`).
         schedule: how the ticks are computed; every sample, every tick, all layers at once by default.

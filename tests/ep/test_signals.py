@@ -34,7 +34,8 @@ def signals_section(**options: object) -> SignalsSection:
 )
 def test_alpha_follows_its_schedule(schedule: str, expected: list[float]) -> None:
     """Eq 16 at epochs 0, 5 and 9 of 10; the exponential one stops at its minimum."""
-    section = signals_section(alpha=0.8, alpha_min=0.1, alpha_schedule=schedule, alpha_decay=0.5)
+    ends = {"constant": {}, "exponential": {"alpha_min": 0.1, "alpha_decay": 0.5}}.get(schedule, {"alpha_min": 0.1})
+    section = signals_section(alpha=0.8, alpha_schedule=schedule, **ends)
     found = [alpha_at(section, epoch, 10) for epoch in (0, 5, 9)]
     if schedule == "exponential":
         expected[1] = 0.1  # 0.8 / 32 lies below the minimum

@@ -158,7 +158,7 @@ BAD_FILES = {
         "signals.layers[0] = -1: must be an integer >= 0",
     ),
     "alpha_min above alpha": (
-        '[signals]\nkind = "le"\nlayers = [0]\nalpha_min = 2',
+        '[signals]\nkind = "le"\nlayers = [0]\nalpha_min = 2\nalpha_schedule = "linear"',
         "signals.alpha_min = 2: must not exceed alpha (1)",
     ),
     "signal layer beyond the network": (

@@ -164,6 +164,17 @@ def test_all_problems_are_reported_at_once() -> None:
         assert message.count(f"\n  {key}") == 1
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("alpha_min = 0.1", "signals.alpha_min = 0.1: is where a schedule ends; remove it, or set alpha_schedule"),
+        ('alpha_schedule = "linear"\nalpha_decay = 0.5', 'is for alpha_schedule = "exponential"; remove it'),
+    ],
+)
+def test_the_end_of_a_schedule_that_there_is_not_is_refused(lines: str, said: str) -> None:
+    assert said in message_of(f'[signals]\nkind = "le"\nlayers = [0]\n{lines}')
+
+
 def test_several_broken_rules_of_one_section_are_reported_at_once() -> None:
     message = message_of('[signals]\nkind = "le"\nalpha_min = 2.0')
     assert "signals.layers = []" in message

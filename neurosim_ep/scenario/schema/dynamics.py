@@ -49,7 +49,7 @@ class RelaxationSection(Section):
         1e-4,
         "a sample leaves the free phase when no state changed by more than this; 0: every sample runs all T ticks",
         ge=0,
-        le=LARGEST,
+        lt=1,
     )
     nudge_tolerance: float = described(
         1e-2,

@@ -67,6 +67,10 @@ class SignalsSection(Section):
             yield "layers", "names a layer twice"
         if self.alpha_min > self.alpha:
             yield "alpha_min", f"must not exceed alpha ({self.alpha:g})"
+        if self.changed("alpha_min") and self.alpha_schedule == "constant":
+            yield "alpha_min", "is where a schedule ends; remove it, or set alpha_schedule"
+        if self.changed("alpha_decay") and self.alpha_schedule != "exponential":
+            yield "alpha_decay", 'is for alpha_schedule = "exponential"; remove it'
         kinds = [SIGNALS[name] for name in self.kind_of_layers().values()]
         for key in self.changed("softmax", "teacher", "live", "targets", "learned"):
             if not any(key in kind.keys for kind in kinds):
