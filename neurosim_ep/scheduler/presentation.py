@@ -39,12 +39,12 @@ NUDGES: dict[str, tuple[tuple[Phase, float], ...]] = {
 class Phases:
     """The phases of equilibrium propagation, and what the synapses make of them.
 
-    ``free_steps``: ticks of the free phase, up to a whole step of the policy. ``nudge_steps``: ticks of the nudge phases, which start at its end and run
-    side by side. ``beta``: β > 0, how strongly the errors push. ``nudging``: a key of :data:`NUDGES`. ``rule``: name of
-    a :class:`~neurosim_ep.scheduler.rules.LocalRule`, "contrastive", "stdp" or another package's. ``feedback``: γ, gain
-    of what layers pass down, or one per depth, 0 to 10. ``nudge_feedback``: κ > 0, gain of what the nudge displaces, or
-    one per depth; None: γ. ``schedule``: how the ticks are computed; None: as the engine that is given does, or every
-    sample in every tick, all layers at once.
+    ``free_steps``: ticks of the free phase, up to a whole step of the policy. ``nudge_steps``: likewise of the nudge
+    phases, which start at its end and run side by side. ``beta``: β > 0, how strongly the errors push. ``nudging``: a
+    key of :data:`NUDGES`. ``rule``: name of a :class:`~neurosim_ep.scheduler.rules.LocalRule`, "contrastive", "stdp" or
+    another package's. ``feedback``: γ, gain of what layers pass down, or one per depth, 0 to 10. ``nudge_feedback``:
+    κ > 0, gain of what the nudge displaces, or one per depth; None: γ. ``schedule``: how the ticks are computed; None:
+    as the engine that is given does, or every sample in every tick, all layers at once.
 
     Raises :class:`UsageError` for another rule or nudging, β <= 0, and phases without a tick.
     """

@@ -211,8 +211,8 @@ def test_latency_is_that_of_the_slowest(counts: TileCounts) -> None:
         expected += max(apart)
     assert found.read_s == pytest.approx(expected)
     assert found.neuron_s <= stages(recording, "free", Style.CLOCKED).neuron_s
-    units = [len(np.unique(PLAN.home_tiles(layer))) for layer in range(3)]
-    busiest = max(28 * -(-g.neurons // n) for g, n in zip(GEOMETRIES, units, strict=True))
+    homes = [np.unique(PLAN.home_tiles(layer), return_counts=True)[1] for layer in range(3)]
+    busiest = max(28 * g.neurons * n.max() // n.sum() for g, n in zip(GEOMETRIES, homes, strict=True))
     assert stages(recording, "free", Style.CLOCKED).neuron_s == pytest.approx(busiest * 1e-9)
     assert latencies_s(recording, Style.EVENT)["free"] == pytest.approx(sum(found))
     written_s = counts.updates("write_steps") * 50e-9 + counts.updates("accumulate_adds") * 1e-9 / 16
@@ -263,6 +263,8 @@ def test_duplicated_periphery_costs_area_and_slices_side_by_side_cost_time(count
     assert dac == [4 * forward + 4 * transposed, forward + 4 * transposed]  # arrays of their own have their own drivers
     driver = [tile_area_m2(model)["driver"] / sliced.dac.area.value for model in (sliced, beside)]
     assert driver == pytest.approx([4 * (128 + 128), 128 + 4 * 128])
+    held = [tile_area_m2(model)["sample_hold"] / sliced.sample_hold.area.value for model in (sliced, beside)]
+    assert held == pytest.approx([4 * 128, 4 * 128])
 
 
 def test_results_converted_after_each_pulse(counts: TileCounts) -> None:

@@ -13,11 +13,11 @@ from leveled import BASE, COUNTS, DOCUMENT, PLAN, model_with, number, recording,
 
 from neurosim_ep.errors import HardwareModelError
 from neurosim_ep.hardware.bill.cost import bill
-from neurosim_ep.hardware.bill.latency import latencies_s, stages
+from neurosim_ep.hardware.bill.latency import latencies_s, neuron_times_s, read_times_s, stages
 from neurosim_ep.hardware.bill.network import carried_bits
 from neurosim_ep.hardware.bill.reads import busy_s, read_time_s
 from neurosim_ep.hardware.bill.sanity import sanity
-from neurosim_ep.hardware.bill.settling import tile_copies
+from neurosim_ep.hardware.bill.settling import conversion_time_s, tile_copies
 from neurosim_ep.hardware.bill.summary import Summary
 from neurosim_ep.hardware.bill.writing import write_time_s
 from neurosim_ep.hardware.chip.counts import ACCOUNTINGS, DIRECTIONS
@@ -209,6 +209,49 @@ def test_what_a_core_shares_is_there_once() -> None:
     assert spent(shared, "core_transfer") > 0
     turns = [write_time_s(recording(model_with(core__tiles=2, core__shares=s))) for s in ([], ["multiply_adds"])]
     assert turns[0] < turns[1] <= 2 * turns[0]
+
+
+@pytest.mark.parametrize("shares", [["neurons"], ["converters"], ["drivers"], ["converters", "neurons"]])
+def test_all_layers_of_a_core_take_turns(shares: list[str]) -> None:
+    """With all tiles in one core: the sum over tiles and layers of what they take, tick by tick."""
+    one = recording(model_with(core__tiles=len(PLAN.tiles), core__shares=shares))
+    worked, ticks = COUNTS.presentations["free"], len(COUNTS.presentations["free"])
+    found = stages(one, "free", Style.CLOCKED)
+    layers = np.array([layer.neurons for layer in PLAN.layers])
+    unit_s = one.chip.model.digital.neuron_time.value / one.chip.model.digital.neuron_units.value
+    if "neurons" in shares:
+        assert found.neuron_s == pytest.approx((worked * layers).sum() * unit_s, rel=1e-3)
+    else:
+        assert found.neuron_s < (worked * layers).sum() * unit_s
+    if shares != ["neurons"]:
+        assert read_times_s(one, "free", Style.CLOCKED).shape == (ticks, 1)
+        busy = busy_s(one, "free", Style.CLOCKED).copy()
+        busy[1, PLAN.tile_range(0)] = 0.0  # the image's are never read backwards
+        assert found.read_s == pytest.approx(busy.sum())
+
+
+def test_states_that_settle_are_converted_in_turn_where_a_core_shares_converters() -> None:
+    """Every core has the converters of one tile for all states that live beside its tiles."""
+    base = recording(model_with()).chip
+    each, copies, states = model_with().converters_per_tile(), tile_copies(base), base.neurons_beside.sum(1)
+    slowest = max(-(-n // (c * each)) for n, c in zip(states, copies, strict=True))
+    assert conversion_time_s(base) == pytest.approx(slowest * base.model.adc.time_s)
+    one = recording(model_with(core__tiles=int(copies.sum()), core__shares=["converters"])).chip
+    loads = (-(-states // copies) * copies).sum()
+    assert conversion_time_s(one) == pytest.approx(-(-loads // each) * base.model.adc.time_s)
+
+
+def test_the_unit_of_a_full_tile_takes_as_long_whatever_lives_beside_the_next() -> None:
+    """Neurons live where their channel is gathered; the fullest tile is what a tick waits for."""
+    one = recording(model_with())
+    digital, times = one.chip.model.digital, neuron_times_s(one, "free")
+    for place, layer in enumerate(PLAN.layers):
+        homes, channels = np.unique(PLAN.home_tiles(place), return_counts=True)
+        expected = np.zeros(len(PLAN.tiles))
+        expected[homes] = channels * layer.neurons / channels.sum()
+        np.testing.assert_array_equal(one.chip.neurons_beside[:, place], expected)
+        fullest_s = np.ceil(expected.max() / digital.neuron_units.value) * digital.neuron_time.value
+        assert times[:, place].max() == pytest.approx(fullest_s)
 
 
 def test_rows_are_programmed_in_turn_where_a_core_shares_drivers() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from neurosim_ep.hardware.bill.action import Action
 from neurosim_ep.hardware.bill.cost import acting, priced_actions
-from neurosim_ep.hardware.bill.latency import latencies_s, neuron_time_s, read_times_s, stages
+from neurosim_ep.hardware.bill.latency import latencies_s, neuron_times_s, read_times_s, reads_take_turns, stages
 from neurosim_ep.hardware.bill.network import ways_s
 from neurosim_ep.hardware.chip.phases import READ_PHASES, UPDATE
 from neurosim_ep.hardware.chip.recording import Recording
@@ -169,9 +169,16 @@ def _about_stages(recording: Recording, phase: str, style: Style) -> dict[str, s
     else:
         ends = int(recording.counts.presentations[phase].max(1).sum())
         slowest = int(read_times_s(recording, phase, style).sum(0).argmax())
-        about["read_s"] = f"in every tick the slowest tile, most of all of {plan.geometries[slowest].name}"
+        about["read_s"] = (
+            f"in every tick the busiest core, its tiles in turn, most of all core {slowest}"
+            if reads_take_turns(recording)
+            else f"in every tick the slowest tile, most of all of {plan.geometries[slowest].name}"
+        )
+        times_s = neuron_times_s(recording, phase)
         about["neuron_s"] = (
-            f"in every tick the slowest layer, {plan.layers[int(neuron_time_s(recording, phase).argmax())].name}"
+            f"in every tick the busiest core, its layers in turn, most of all core {int(times_s.sum(1).argmax())}"
+            if recording.chip.model.shared("neurons")
+            else f"in every tick the slowest layer, {plan.layers[int(times_s.max(0).argmax())].name}"
         )
     ways = ways_s(recording, phase, style, ends)
     busiest = max(("mesh_s", "core_s", "cluster_s"), key=lambda way: getattr(ways, way)).removesuffix("_s")

@@ -42,10 +42,11 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
     """Time of the stages of a read phase.
 
     - read: tick by tick the slowest tile, its positions and directions in turn, tiles at the same time, but for those
-      of a core that share drivers or converters; settling: the settling time;
+      of a core that share drivers or converters, whatever layers they drive; settling: the settling time;
     - network: see :func:`~neurosim_ep.hardware.bill.network.ways_s`; in every tick the way across the mesh, by
       which the tick ends everywhere;
-    - neuron: the slowest layer, the neurons of a unit in turn; settling: the conversion of all states;
+    - neuron: the slowest unit, the neurons beside it in turn, of all layers that are updated in the tick where the
+      tiles of a core share it; settling: the conversion of all states;
     - projection: the multiply-adds of the slowest readout or signal.
 
     In event style the reads of a tile are spread evenly over the ticks in which it may be read, which is a lower bound.
@@ -63,13 +64,14 @@ def stages(recording: Recording, phase: str, style: Style) -> Stages:
         )
     ticks = int(counts.presentations[phase].max(1).sum())
     worked = (counts.needed if style is Style.EVENT else counts.presentations)[phase]
-    neuron_s = float((worked * neuron_time_s(recording, phase)).max(1).sum())
+    neuron_s = float((worked @ neuron_times_s(recording, phase).T).max(1).sum())
     read_s = float(read_times_s(recording, phase, style).max(1).sum())
     return Stages(read_s, ways_s(recording, phase, style, ticks).total_s, neuron_s, projection_s)
 
 
 def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
-    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, connections].
+    """Time that the slowest tile of each connection is read in each tick, float64 [ticks, connections], or where the
+    tiles of a core share drivers or converters, that each core is, float64 [ticks, cores].
 
     A connection is read forwards when the layer it drives is updated (connection 0 once, at first) and backwards when
     the layer that drives it is. Its reads are spread over the ticks as these updates are, which is exact where every
@@ -86,22 +88,19 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
             np.stack([np.zeros(ticks), *(updated[:, geometry.ends[0]] for geometry in above)]),
         ]
     )
-    shares = when / np.maximum(when.sum(2, keepdims=True), 1.0)
-    return np.asarray((shares * _slowest_s(recording, phase, style)[:, :, None]).sum(0).T)
+    shares, tiles_s = when / np.maximum(when.sum(2, keepdims=True), 1.0), busy_s(recording, phase, style)
+    if not reads_take_turns(recording):
+        slowest = np.maximum.reduceat(tiles_s, np.array(plan.starts[:-1]), axis=1)
+        return np.asarray((shares * slowest[:, :, None]).sum(0).T)
+    cores_s = np.zeros((*shares.shape[:2], recording.chip.levels.cores))
+    connection = np.repeat(np.arange(len(plan.geometries)), np.diff(plan.starts))
+    np.add.at(cores_s, (slice(None), connection, recording.chip.levels.core_of), tiles_s)
+    return np.einsum("dct,dck->tk", shares, cores_s)
 
 
-def _slowest_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
-    """Time that the slowest tile of each connection is read in a phase, or all tiles of a core in turn where these
-    share what that takes, float64 [direction, connections].
-    """
-    plan, model, tiles_s = recording.chip.plan, recording.chip.model, busy_s(recording, phase, style)
-    starts = np.array(plan.starts[:-1])
-    if not (model.shared("drivers") or model.shared("converters")):
-        return np.maximum.reduceat(tiles_s, starts, axis=1)
-    core = recording.chip.levels.core_of
-    groups = np.union1d(starts, np.flatnonzero(np.diff(core, prepend=-1)))
-    sums = np.add.reduceat(tiles_s, groups, axis=1)
-    return np.maximum.reduceat(sums, np.searchsorted(groups, starts), axis=1)
+def reads_take_turns(recording: Recording) -> bool:
+    """Whether the tiles of a core share what a read takes."""
+    return recording.chip.model.shared("drivers") or recording.chip.model.shared("converters")
 
 
 def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
@@ -111,11 +110,12 @@ def projection_time_s(recording: Recording, phase: str, style: Style) -> float:
     return int(macs) * digital.multiply_add_time.value / digital.multiply_add_units.value
 
 
-def neuron_time_s(recording: Recording, phase: str) -> np.ndarray:
-    """Time the neurons of each layer take in a tick, float64 [layers]: those of a unit in turn, each once, and again
-    for every further drive; the units are those of the tiles beside which the layer lives, or of the cores of these
-    where they are shared.
+def neuron_times_s(recording: Recording, phase: str) -> np.ndarray:
+    """Time the neurons of a layer that live beside a tile take in a tick, those of a unit in turn, each once, and again
+    for every further drive, float64 [tiles, layers]; of all tiles of a core where these share them, [cores, layers].
     """
-    chip, digital = recording.chip, recording.chip.model.digital
-    turns = (chip.neurons * (1 + further_drives(recording, phase)))[:-1]
-    return np.ceil(turns / (chip.neuron_homes * digital.neuron_units.value)) * digital.neuron_time.value
+    chip, digital, beside = recording.chip, recording.chip.model.digital, recording.chip.neurons_beside
+    if chip.model.shared("neurons"):
+        beside = np.add.reduceat(beside, np.flatnonzero(np.diff(chip.levels.core_of, prepend=-1)), axis=0)
+    turns = beside * (1 + further_drives(recording, phase)[:-1])
+    return np.ceil(turns / digital.neuron_units.value) * digital.neuron_time.value

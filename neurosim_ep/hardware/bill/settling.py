@@ -95,12 +95,11 @@ def settling_actions(recording: Recording, phase: str) -> Iterator[Action]:
 
 
 def conversion_time_s(chip: Chip) -> float:
-    """Time the states of one sample take to be converted, layer by layer at the same time, by the converters of the
-    tiles beside which they live.
+    """Time the states of one sample take to be converted, all layers at the same time, by the converters of the tiles
+    beside which they live, evenly by all copies of a tile; those of a core in turn where its tiles share converters.
     """
-    copies, slowest = tile_copies(chip), 0.0
-    for number, layer in enumerate(chip.plan.layers):
-        homes = np.unique(chip.plan.home_tiles(number))
-        converters = int(copies[homes].sum()) * chip.model.converters_per_tile()
-        slowest = max(slowest, -(-layer.neurons // converters) * chip.model.adc.time_s)
-    return slowest
+    copies = tile_copies(chip)
+    loads = np.repeat(np.ceil(chip.neurons_beside.sum(1) / copies), copies)
+    if chip.model.shared("converters"):
+        loads = np.bincount(np.arange(len(loads)) // chip.levels.per_core, weights=loads)
+    return float(np.ceil(loads.max() / chip.model.converters_per_tile()) * chip.model.adc.time_s)

@@ -36,8 +36,9 @@ def tile_areas(model: HardwareModel) -> dict[str, Term]:
     """Area of one tile by component [m^2], whole arrays as made, whatever of them is used, memories and network apart.
 
     - array: ``rows x columns x slices`` cells;
-    - driver: one per row and column of every array, as both read directions drive; sample_hold: one per line of the
-      longer side, or of both sides where the periphery is duplicated; adc and add: those of a tile, or twice that;
+    - driver: one per row and column of every array, as both read directions drive, slices lying in arrays of their own
+      or side by side in one; sample_hold: one per line of the longer side, or of both where the periphery is
+      duplicated; adc and add: those of a tile, or twice that;
     - neuron: ``neuron_units`` with a comparator for pooling each; multiply_add: ``multiply_add_units`` of the update
       accumulator, where there is one.
     """
@@ -45,12 +46,13 @@ def tile_areas(model: HardwareModel) -> dict[str, Term]:
     rows, columns, slices = term("array.rows"), term("array.columns"), term("array.slices")
     duplicated = array.periphery == "duplicated"
     converters = of_chip("converters of a tile", model.converters_per_tile() * (2 if duplicated else 1))
-    lines = (rows + columns) * slices if array.slice_reads == "arrays" else rows + columns * slices
-    sensed = rows + columns if duplicated else (rows if array.rows.value >= array.columns.value else columns)
+    across, arrays = (columns, slices) if array.slice_reads == "arrays" else (columns * slices, 1)
+    lines = (rows + across) * arrays
+    sensed = lines if duplicated else (rows if np.all(rows.value >= across.value) else across) * arrays
     found = {
         "array": rows * columns * slices * term("cell.area"),
         "driver": lines * term("dac.area") * model.widening(),
-        "sample_hold": sensed * slices * term("sample_hold.area"),
+        "sample_hold": sensed * term("sample_hold.area"),
         "adc": converters * model.converter_area(),
         "add": converters * term("digital.add_area"),
         "neuron": term("digital.neuron_units") * (term("digital.neuron_area") + term("digital.compare_area")),

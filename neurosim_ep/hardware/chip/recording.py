@@ -113,11 +113,13 @@ class Chip:
         return self.levels.summed(own, shared=self.model.shared("accumulators")).astype(np.int64)
 
     @cached_property
-    def neuron_homes(self) -> np.ndarray:
-        """Tiles, or cores that share neurons, beside which each layer lives, int64 [layers]."""
-        place = self.levels.core_of if self.model.shared("neurons") else np.arange(len(self.plan.tiles))
-        homes = [place[self.plan.home_tiles(layer)] for layer in range(len(self.plan.layers))]
-        return np.array([len(np.unique(tiles)) for tiles in homes], np.int64)
+    def neurons_beside(self) -> np.ndarray:
+        """Neurons of each layer that live beside each tile, int64 [tiles, layers]."""
+        found = np.zeros((len(self.plan.tiles), len(self.plan.layers)), np.int64)
+        for number, layer in enumerate(self.plan.layers):
+            homes = self.plan.home_tiles(number)  # one per channel, which all have as many neurons
+            np.add.at(found[:, number], homes, layer.neurons // len(homes))
+        return found
 
     @cached_property
     def input_buffer_bits(self) -> np.ndarray:
@@ -172,7 +174,7 @@ class Chip:
         """The same with other numbers, not of what it consists of: its routes and memories are kept."""
         found = replace(self, model=model)
         kept = (
-            "routes", "serpentine", "transfers", "memory", "accumulator_bits", "input_buffer_bits", "neuron_homes",
+            "routes", "serpentine", "transfers", "memory", "accumulator_bits", "input_buffer_bits", "neurons_beside",
             "passes", "neurons", "levels",
         )  # fmt: skip
         found.__dict__.update({name: getattr(self, name) for name in kept})

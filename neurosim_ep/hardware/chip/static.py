@@ -53,8 +53,8 @@ def static_power(chip: Chip, memory: Sequence[MemoryItem], copies: np.ndarray | 
         of_chip("bits in registers", bits["registers"]) * term("registers.leakage"),
         buffered * term("buffer.leakage"),
     ]
-    if projections := [*chip.signals, *([chip.readout] if chip.readout is not None else [])]:
-        units = np.bincount([projection.layer for projection in projections], minlength=width)
+    if places := [signal.layer for signal in chip.signals] + ([width - 1] if chip.readout is not None else []):
+        units = np.bincount(places, minlength=width)
         parts.append(of_chip("readouts and signals", units) * density * multiply_add_area(model))
     if model.port is not None:
         parts.append(of_chip("links to the outside", np.eye(1, width)[0]) * term("port.power"))
