@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from multiprocessing import current_process, get_context
-from multiprocessing.connection import Connection
-from typing import Any
+from multiprocessing.connection import Connection, Pipe
+from pickle import UnpicklingError
+from typing import Any, NoReturn
 
+from neurosim_ep.interrupts import NUMBERS
 from neurosim_ep.threads import free_cores
 
 SMALLEST = 4  # jobs that are worth a process
 TICKET_BYTES = 4
+PATIENCE_S = 60.0  # for which a copy waits to be told, whatever has become of who should
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>: the signal that a process gets when its parent has ended
 
 Job = Callable[[], Any]
@@ -76,7 +80,7 @@ def ahead(ready: Callable[[], object], job: Job) -> Iterator[Job]:
     def work() -> Any:
         os.close(tell)  # or this copy would wait for itself when the others have ended
         ready()
-        if not os.read(told, 1):
+        if not select.select([told], [], [], PATIENCE_S)[0] or not os.read(told, 1):
             raise EOFError
         return job()
 
@@ -84,7 +88,7 @@ def ahead(ready: Callable[[], object], job: Job) -> Iterator[Job]:
         os.write(tell, b"!")
         return copy.result(job)
 
-    copy = _Copy(work, daemon=False)
+    copy = _Copy(work)
     try:
         yield later
     finally:
@@ -94,44 +98,56 @@ def ahead(ready: Callable[[], object], job: Job) -> Iterator[Job]:
 
 
 def _cores() -> int:
-    """How many processes can work at once: this one alone where it may make no others."""
-    return 1 if sys.platform != "linux" or current_process().daemon else free_cores()
+    """How many processes can work at once; this one alone where it has other threads: a copy has none of them, but what
+    they have locked, as a library that they are loading, is locked in it for ever.
+    """
+    return free_cores() if sys.platform == "linux" and threading.active_count() == 1 else 1
 
 
 class _Copy:
-    """A copy of this process that does ``work``; one that is no ``daemon`` may make copies of its own."""
+    """A copy of this process that does ``work``; it may make copies of its own."""
 
-    def __init__(self, work: Job, *, daemon: bool = True) -> None:
-        context = get_context("fork")
-        self.receiver, sender = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(work, self.receiver, sender, os.getpid()), daemon=daemon)
+    def __init__(self, work: Job) -> None:
+        self.receiver, sender = Pipe(duplex=False)
+        self.number = 0
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # until both know which of the two they are
+        maker = os.getpid()
         with warnings.catch_warnings(), suppress(OSError):  # of a system that allows no more processes
-            warnings.simplefilter("ignore", DeprecationWarning)  # a copy has none of the threads, and needs none
-            self.process.start()
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads of libraries are at rest
+            self.number = os.fork()
+            if not self.number:
+                _work(work, self.receiver, sender, maker, before)
         sender.close()
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        except BaseException:
+            self.stop()
+            raise
 
     def result(self, otherwise: Job) -> Any:
         """What its work gave; where it failed, what ``otherwise`` gives."""
         try:
             return self.receiver.recv()
-        except EOFError:
+        except (EOFError, OSError, UnpicklingError):
             return otherwise()
 
     def stop(self) -> None:
-        if self.process.pid is not None:
-            self.process.kill()
-            self.process.join()
+        if self.number:
+            os.kill(self.number, signal.SIGKILL)
+            os.waitpid(self.number, 0)
         self.receiver.close()
 
 
-def _work(work: Job, receiver: Connection, sender: Connection, maker: int) -> None:
-    """What a copy does. Ctrl-C is for its ``maker``, the process it was made from, and with that it ends, or it would
-    keep the lock of the run directory.
+def _work(work: Job, receiver: Connection, sender: Connection, maker: int, mask: Iterable[int]) -> NoReturn:
+    """All that a copy does. Ctrl-C is for its ``maker``, the process it was made from, and with that it ends, or it
+    would keep the lock of the run directory.
     """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != maker:
-        os._exit(1)
-    receiver.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BaseException):  # what it took is done again
-        sender.send(work())
+        for number in NUMBERS:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        receiver.close()
+        if os.getppid() == maker:
+            sender.send(work())
+    os._exit(0)

@@ -45,7 +45,6 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titley": 1.0,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#777777",
     "axes.spines.top": False,

@@ -16,7 +16,8 @@ def program() -> int:
     any moment makes it 130.
 
     PyTorch and matplotlib are a million objects that stay: the garbage collector looks at them less often than it
-    would, and when all that waits for the end of the process has had its turn, nobody takes them apart one by one.
+    would, and when all that waits for the end of the process has had its turn, nobody takes them apart one by one. (But
+    where somebody waits for it already, whose turn would come after ours.)
     """
     gc.set_threshold(10_000)
     code = 1
@@ -27,7 +28,8 @@ def program() -> int:
                 stream.flush()
         os._exit(code)
 
-    atexit.register(end)  # the first to be registered is the last to be called
+    if not atexit._ncallbacks():  # the first to be registered is the last to be called
+        atexit.register(end)
     try:
         listen(patient=False)
         from neurosim_ep.cli.streams import prepare_streams

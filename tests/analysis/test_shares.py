@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
+from pickle import UnpicklingError
 
 import pytest
+from paths import ROOT
 
 from neurosim_ep.analysis import shares
 from neurosim_ep.analysis.shares import ahead, do_all
@@ -21,8 +24,10 @@ HERE = os.getpid()
 @pytest.fixture(autouse=True, params=[1, 3])
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(shares, "free_cores", lambda: request.param)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
     yield request.param
-    assert not multiprocessing.active_children()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def answers(number: int) -> Callable[[], tuple[int, int]]:
@@ -62,19 +67,21 @@ def test_an_error_in_any_share_is_raised_and_leaves_nobody_behind(problem: BaseE
         do_all([answers(0), raises, *(answers(number) for number in range(10))])
 
 
-@pytest.mark.parametrize("forbidden", [OSError("no more processes"), None])
-def test_a_process_that_may_make_no_others_works_alone(
-    forbidden: OSError | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the system refuses more, and in one of a pool, which must have no children."""
-
+def test_a_process_that_may_make_no_others_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
-        assert forbidden is not None
-        raise forbidden
+        raise OSError("no more processes")
 
     monkeypatch.setattr(os, "fork", fork)
-    if forbidden is None:
-        monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    works_alone()
+
+
+def test_a_process_with_other_threads_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they have locked, as a library that one of them loads, would be locked in a copy for ever."""
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    works_alone()
+
+
+def works_alone() -> None:
     assert do_all([answers(number) for number in range(13)]) == [(number, HERE) for number in range(13)]
     with ahead(lambda: None, os.getpid) as later:
         assert later() == HERE
@@ -121,6 +128,46 @@ def test_a_job_that_the_copy_fails_at_is_done_here(
     with ahead(ready, job) as later:
         assert later() == HERE
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("problem", [EOFError(), OSError("got end of file during message"), UnpicklingError()])
+def test_half_a_message_is_none(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a copy that is killed while it sends."""
+
+    def recv(connection: Connection) -> object:
+        raise problem
+
+    monkeypatch.setattr(Connection, "recv", recv)
+    with ahead(lambda: None, os.getpid) as later:
+        assert later() == HERE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no copies of a process elsewhere")
+def test_two_signals_at_once_end_a_process_with_a_copy() -> None:
+    """The second may come where the copy is being stopped: nothing waits for it when the process ends."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TWO_SIGNALS], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (130, b"")
+
+
+# As a command that is interrupted while its copy waits, and once more before it has stopped that.
+TWO_SIGNALS = """
+import os, sys
+from neurosim_ep import __main__
+from neurosim_ep.analysis import shares
+from neurosim_ep.cli import main
+shares.free_cores = lambda: 3
+def interrupted(copy):
+    raise KeyboardInterrupt
+shares._Copy.stop = interrupted
+def command():
+    with shares.ahead(lambda: None, lambda: None):
+        raise KeyboardInterrupt
+import neurosim_ep.cli
+neurosim_ep.cli.main = command
+sys.exit(__main__.program())
+"""
 
 
 def test_an_error_of_a_job_is_raised_and_leaves_nobody_behind() -> None:
