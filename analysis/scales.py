@@ -41,10 +41,11 @@ class RoundNumbers(LogLocator):
     """
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        assert self.axis is not None
+        axis = self.axis
+        assert isinstance(axis, Axis)
         if 0 < vmax < FEW * vmin:
             return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
-        most = ACROSS if self.axis.axis_name == "x" else UP
+        most = ACROSS if axis is axis.axes.xaxis else UP
         for subs in ((1, 2, 5), (1, 3), (1,)):
             self.set_params(subs=subs)
             ticks = super().tick_values(vmin, vmax)

@@ -9,14 +9,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
 from pickle import UnpicklingError
 from typing import Any, NoReturn
 
-from neurosim_ep.interrupts import NUMBERS
+from neurosim_ep.interrupts import NUMBERS, held
 from neurosim_ep.threads import free_cores
 
 SMALLEST = 4  # jobs that are worth a process
@@ -109,17 +109,14 @@ class _Copy:
 
     def __init__(self, work: Job) -> None:
         self.receiver, sender = Pipe(duplex=False)
-        self.number = 0
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # until both know which of the two they are
-        maker = os.getpid()
-        with warnings.catch_warnings(), suppress(OSError):  # of a system that allows no more processes
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads of libraries are at rest
-            self.number = os.fork()
-            if not self.number:
-                _work(work, self.receiver, sender, maker, before)
-        sender.close()
+        self.number, maker = 0, os.getpid()
         try:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            with held(), warnings.catch_warnings(), suppress(OSError):  # of a system that allows no more processes
+                warnings.simplefilter("ignore", DeprecationWarning)  # threads of libraries are at rest
+                self.number = os.fork()
+                if not self.number:
+                    _work(work, self.receiver, sender, maker)
+            sender.close()
         except BaseException:
             self.stop()
             raise
@@ -138,14 +135,13 @@ class _Copy:
         self.receiver.close()
 
 
-def _work(work: Job, receiver: Connection, sender: Connection, maker: int, mask: Iterable[int]) -> NoReturn:
+def _work(work: Job, receiver: Connection, sender: Connection, maker: int) -> NoReturn:
     """All that a copy does. Ctrl-C is for its ``maker``, the process it was made from, and with that it ends, or it
     would keep the lock of the run directory.
     """
     with suppress(BaseException):  # what it took is done again
         for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         receiver.close()
         if os.getppid() == maker:

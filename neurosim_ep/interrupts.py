@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 ALARMS = [signal.SIGALRM] if hasattr(signal, "setitimer") else []
@@ -93,6 +94,22 @@ def closing() -> Iterator[None]:
         yield
     finally:
         _seen.closing = before
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Inside the block, in the main thread, signals wait; they come when it has been left."""
+    before: dict[int, Any] = {}
+    came: list[int] = []
+    try:
+        for number in NUMBERS:
+            before[number] = signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def interrupted() -> bool:

@@ -130,6 +130,23 @@ def test_a_job_that_the_copy_fails_at_is_done_here(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_signal_while_a_copy_is_made_leaves_none_behind(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until there is something to stop."""
+    if not elsewhere(cores):
+        return
+    fork = os.fork
+
+    def hit() -> int:
+        number = fork()
+        if number:
+            os.kill(HERE, signal.SIGINT)
+        return number
+
+    monkeypatch.setattr(os, "fork", hit)
+    with pytest.raises(KeyboardInterrupt), ahead(lambda: None, lambda: None):
+        raise AssertionError("not interrupted")
+
+
 @pytest.mark.parametrize("problem", [EOFError(), OSError("got end of file during message"), UnpicklingError()])
 def test_half_a_message_is_none(problem: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a copy that is killed while it sends."""

@@ -92,9 +92,10 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
     if not reads_take_turns(recording):
         slowest = np.maximum.reduceat(tiles_s, np.array(plan.starts[:-1]), axis=1)
         return np.asarray((shares * slowest[:, :, None]).sum(0).T)
-    cores_s = np.zeros((*shares.shape[:2], recording.chip.levels.cores))
-    connection = np.repeat(np.arange(len(plan.geometries)), np.diff(plan.starts))
-    np.add.at(cores_s, (slice(None), connection, recording.chip.levels.core_of), tiles_s)
+    levels, connection = recording.chip.levels, np.repeat(np.arange(len(plan.geometries)), np.diff(plan.starts))
+    places, width = connection * levels.cores + levels.core_of, len(plan.geometries) * levels.cores
+    cores_s = np.stack([np.bincount(places, weights=each, minlength=width) for each in tiles_s])
+    cores_s = cores_s.reshape(*shares.shape[:2], levels.cores)
     return np.einsum("dct,dck->tk", shares, cores_s)
 
 
