@@ -126,6 +126,16 @@ def test_every_problem_of_a_model_file_is_named_at_once(document: dict[str, Any]
 def test_rules_between_numbers(document: dict[str, Any]) -> None:
     for change, said in (
         (lambda d: d["cell"]["off_conductance"].update(value=1.0), r"cell: off_conductance \(1 S\) must not exceed"),
+        (lambda d: d["cell"]["on_conductance"].update(low=0.0, high=1.0), "greater than 0 S, at the low end of its"),
+        (
+            lambda d: d["cell"]["off_conductance"].update(low=0.0, high=1.0),
+            "nor the high end of its interval the low end there",
+        ),
+        (lambda d: d["array"]["levels"].update(value=1), r"array: levels \(1\) must be at least 2"),
+        (
+            lambda d: d["array"].update(rows_per_read=d["array"]["rows"] | {"value": 1000}),
+            r"rows_per_read \(1000\) must not exceed the longer side of an array \(128\)",
+        ),
         (
             lambda d: d["adc"].update(kind="bits"),
             'adc.kind = "bits": must be one of table, walden, schreier, fit, serial',

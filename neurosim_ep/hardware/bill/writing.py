@@ -100,8 +100,9 @@ def _accumulation_s(recording: Recording) -> np.ndarray:
 
 
 def endurance_table(recording: Recording, samples: float) -> pd.DataFrame:
-    """Wear of each tile: tile, layer, name, pulses_per_cell over ``samples`` training samples (mean over used cells),
-    and endurance_used, its share of what a cell endures (NaN where the model gives no endurance).
+    """Wear of each tile: tile, layer, name, pulses_per_cell over ``samples`` training samples (mean over the used
+    cells of a slice, as if all pulses of a weight of several slices went to one of them), and endurance_used, its share
+    of what a cell endures (NaN where the model gives no endurance).
     """
     chip, endures = recording.chip, recording.chip.model.cell.endurance
     cells = chip.plan.rows * chip.plan.columns

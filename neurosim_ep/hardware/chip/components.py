@@ -56,7 +56,7 @@ class Part(Component):
         READ,
     )
     DRIVE_REGISTER = (
-        "drive_register", "bits of the sums of a tile, read and written for each result that is added", READ,
+        "drive_register", "bits of the sums of a tile, read and written once for each line of a read", READ,
     )  # fmt: skip
     INPUT_BUFFER = "input_buffer", "bits of states that arrive at tiles, and that their lines take", READ
     CORE_TRANSFER = "core_transfer", "bits x transfers over the networks inside cores", Follows.EVENTS

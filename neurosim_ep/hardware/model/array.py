@@ -113,6 +113,18 @@ class ArraySection(Strict):
         return self
 
     @model_validator(mode="after")
+    def _lines_and_levels_are_those_there_are(self) -> Self:
+        longer = max(self.rows.value, self.columns.value)
+        if self.rows_per_read is not None and self.rows_per_read.value > longer:
+            raise ValueError(
+                f"rows_per_read ({self.rows_per_read.value}) must not exceed the longer side of an array ({longer}); "
+                "leave it out where all lines may be active"
+            )
+        if self.levels.value < 2:
+            raise ValueError("levels (1) must be at least 2: with one pulse there is nothing between the ends")
+        return self
+
+    @model_validator(mode="after")
     def _merged_columns_are_of_one_weight(self) -> Self:
         cells, slices = self.merged
         if self.merged_columns is None:
@@ -169,11 +181,12 @@ class CellSection(Strict):
 
     @model_validator(mode="after")
     def _off_is_below_on(self) -> Self:
-        on, off = self.on_conductance.value, self.off_conductance.value
-        if not on > 0:
-            raise ValueError("on_conductance must be greater than 0 S")
-        if off > on:
-            raise ValueError(f"off_conductance ({off:g} S) must not exceed on_conductance ({on:g} S)")
+        on, off = self.on_conductance, self.off_conductance
+        if not on.at("low") > 0:
+            raise ValueError("on_conductance must be greater than 0 S, at the low end of its interval too")
+        if off.value > on.value or off.at("high") > on.at("low"):
+            ends = "" if off.value > on.value else ", nor the high end of its interval the low end there"
+            raise ValueError(f"off_conductance ({off.value:g} S) must not exceed on_conductance ({on.value:g} S){ends}")
         return self
 
 
