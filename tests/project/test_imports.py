@@ -47,7 +47,7 @@ ALLOWED = {
     "train": COMPUTING | {"experiment", "telemetry", "progress", "interrupts", "analysis", "report"},
     "diagnosis": COMPUTING | {"experiment", "telemetry", "analysis"},
     "sweep": FILES | {"record", "threads", "experiment", "train", "interrupts"},
-    "analysis": BASE | {"record", "threads"},
+    "analysis": BASE | {"record", "threads", "interrupts"},
     "reader": COMPUTING | {"experiment", "analysis"},
     "report": FILES | {"hardware", "record", "analysis", "sweep", "progress", "telemetry"},
 }
