@@ -11,7 +11,7 @@ measured in runs that learned and in runs that did not (VGG-11 at widths 0.125 a
 - :data:`INPUT_INDEPENDENT`. In runs that learned, the deviation of a state across samples was a quarter to the whole
   of the mean |s|, in every layer. In runs without signals it was some hundredths in the middle layers and a millionth
   in the last ones.
-- :data:`UNRESOLVED`. Of 150 layers (VGG-7, VGG-11, VGG-13 and a small network, β of 1e-6 to 0.5, gains of 0.02 to 1)
+- :data:`UNRESOLVED`. Of 138 layers (VGG-7, VGG-11, VGG-13 and a small network, β of 1e-6 to 0.5, gains of 0.02 to 1)
   those whose states the nudge moved by less than 2 ε |s| on average, ε = 2⁻²³ being the spacing of float32 at 1, had
   gradients with a cosine of −0.2 to 0.97 and 1.03 to 6e6 times the norm of those in float64, and no others had one
   below 0.85; from 5 ε |s| on it was above 0.93.
