@@ -22,6 +22,16 @@ RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 """Exponents as letters."""
 
 
+def _narrow(low: float, high: float) -> bool:
+    """Whether an axis is of less than :data:`FEW`."""
+    return 0 < high < FEW * low
+
+
+def _round_numbers(low: float, high: float) -> Any:
+    """The ticks of a narrow axis."""
+    return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high)
+
+
 class _Between(LogLocator):
     """Ticks between powers of ten: at 2 and 5, or, on an axis of less than :data:`FEW`, at round numbers."""
 
@@ -29,10 +39,9 @@ class _Between(LogLocator):
         super().__init__(subs=(2, 5))
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        if vmin <= 0 or vmax >= FEW * vmin:
+        if not _narrow(vmin, vmax):
             return super().tick_values(vmin, vmax)
-        ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
-        return np.array([tick for tick in ticks if tick > 0 and math.log10(tick) % 1])
+        return np.array([tick for tick in _round_numbers(vmin, vmax) if tick > 0 and math.log10(tick) % 1])
 
 
 class RoundNumbers(LogLocator):
@@ -43,8 +52,8 @@ class RoundNumbers(LogLocator):
     def tick_values(self, vmin: float, vmax: float) -> Any:
         axis = self.axis
         assert isinstance(axis, Axis)
-        if 0 < vmax < FEW * vmin:
-            return MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+        if _narrow(vmin, vmax):
+            return _round_numbers(vmin, vmax)
         most = ACROSS if axis is axis.axes.xaxis else UP
         for subs in ((1, 2, 5), (1, 3), (1,)):
             self.set_params(subs=subs)

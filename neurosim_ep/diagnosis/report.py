@@ -48,6 +48,7 @@ class Diagnosis:
         doc = self.document
         free, theorem, kinds = doc["free_phase"], doc["theorem"], doc["free_phase"]["kinds"]
         residual = free["residual"]
+        apart = [("L_Φ of the displacement", _spread(doc["L_phi_nudge"]))] if doc["L_phi_nudge"] != doc["L_phi"] else []
         return [
             ("verdict", doc["learning"]["verdict"]),
             ("run", f"{doc['run']['name']}, after epoch {doc['run']['epoch']} of {doc['run']['epochs']}"),
@@ -57,6 +58,7 @@ class Diagnosis:
             ("residual at its end", ", ".join(f"{name} {residual[name]:.2e}" for name in QUANTILES)),
             ("motion at its end", ", ".join(f"{count} {kind}" for kind, count in kinds.items())),
             ("L_Φ", _spread(doc["L_phi"])),
+            *apart,
             ("spectral radius of the free map", _spread(doc["spectral_radius"])),
             ("margin of Theorem 3.1", _range(theorem["margin"])),
             (

@@ -201,8 +201,11 @@ def rounding_noise(found: Evidence) -> Finding | None:
     """Errors so small that states in float32 do not show them. What converters swallow is another matter."""
     nudges, sizes = found.of_layers("mean_abs_nudge_difference"), found.of_layers("mean_abs_state")
     converted = found.of_layers("adc_step_nudge")
-    noise = {name: nudge / sizes[name] for name, nudge in nudges.items() if unresolved(nudge, sizes[name])}
-    named = [f"{name} ({share:.1e} of |s|)" for name, share in noise.items() if name not in converted]
+    named = [
+        f"{name} ({nudge / sizes[name]:.1e} of |s|)"
+        for name, nudge in nudges.items()
+        if unresolved(nudge, sizes[name]) and name not in converted
+    ]
     if not named:
         return None
     return Finding(

@@ -340,6 +340,11 @@ def test_findings_follow_their_rules() -> None:
     assert "L_Φ of 3 samples had not converged after 500 power iterations (last relative change up to 2.0e-03)" in said(
         [SAMPLE], cut
     )
+    assert "L_Φ of the displacement of 3 samples had not converged" in said(
+        [SAMPLE], SCALARS | {"L_phi_nudge": cut["L_phi"]}
+    )
+    once = said([SAMPLE], cut | {"L_phi_nudge": cut["L_phi"]})
+    assert once.count("had not converged") == 1, "the displacement has no gain of its own"
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

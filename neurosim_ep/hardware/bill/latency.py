@@ -92,7 +92,7 @@ def read_times_s(recording: Recording, phase: str, style: Style) -> np.ndarray:
     if not reads_take_turns(recording):
         slowest = np.maximum.reduceat(tiles_s, np.array(plan.starts[:-1]), axis=1)
         return np.asarray((shares * slowest[:, :, None]).sum(0).T)
-    levels, connection = recording.chip.levels, np.repeat(np.arange(len(plan.geometries)), np.diff(plan.starts))
+    levels, connection = recording.chip.levels, np.array([tile.connection for tile in plan.tiles])
     places, width = connection * levels.cores + levels.core_of, len(plan.geometries) * levels.cores
     cores_s = np.stack([np.bincount(places, weights=each, minlength=width) for each in tiles_s])
     cores_s = cores_s.reshape(*shares.shape[:2], levels.cores)
@@ -115,8 +115,7 @@ def neuron_times_s(recording: Recording, phase: str) -> np.ndarray:
     """Time the neurons of a layer that live beside a tile take in a tick, those of a unit in turn, each once, and again
     for every further drive, float64 [tiles, layers]; of all tiles of a core where these share them, [cores, layers].
     """
-    chip, digital, beside = recording.chip, recording.chip.model.digital, recording.chip.neurons_beside
-    if chip.model.shared("neurons"):
-        beside = np.add.reduceat(beside, np.flatnonzero(np.diff(chip.levels.core_of, prepend=-1)), axis=0)
-    turns = beside * (1 + further_drives(recording, phase)[:-1])
+    chip, digital = recording.chip, recording.chip.model.digital
+    owners = chip.levels.owners(shared=chip.model.shared("neurons"))
+    turns = np.add.reduceat(chip.neurons_beside, owners, axis=0) * (1 + further_drives(recording, phase)[:-1])
     return np.ceil(turns / digital.neuron_units.value) * digital.neuron_time.value

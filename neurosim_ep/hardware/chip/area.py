@@ -87,10 +87,10 @@ def area_items(chip: Chip, memory: Sequence[MemoryItem], copies: np.ndarray | No
     ``copies`` (int64 [tiles]): how often each tile is there, as in the settling style; default once.
     """
     model, names = chip.model, [*(layer.name for layer in chip.plan.layers), "readout"]
-    units = [signal.layer for signal in chip.signals] + ([len(names) - 1] if chip.readout is not None else [])
     count = model.digital.multiply_add_units.value
     items = [
-        AreaItem(layer, names[layer], "multiply_add", count, float(multiply_add_area(model).value)) for layer in units
+        AreaItem(layer, names[layer], "multiply_add", count, float(multiply_add_area(model).value))
+        for layer in chip.projecting_layers
     ]
     items += _level_items(chip, copies)
     items += _memory_items(chip, memory)

@@ -112,6 +112,11 @@ class Chip:
         own = self.plan.rows * self.plan.outputs * self.model.digital.accumulator_bits.value
         return self.levels.summed(own, shared=self.model.shared("accumulators")).astype(np.int64)
 
+    @property
+    def projecting_layers(self) -> list[int]:
+        """The layer of the multiply-add units of each signal, and, last, of the readout: the layer N."""
+        return [signal.layer for signal in self.signals] + ([len(self.plan.layers)] if self.readout is not None else [])
+
     @cached_property
     def neurons_beside(self) -> np.ndarray:
         """Neurons of each layer that live beside each tile, int64 [tiles, layers]."""

@@ -53,8 +53,8 @@ def static_power(chip: Chip, memory: Sequence[MemoryItem], copies: np.ndarray | 
         of_chip("bits in registers", bits["registers"]) * term("registers.leakage"),
         buffered * term("buffer.leakage"),
     ]
-    if places := [signal.layer for signal in chip.signals] + ([width - 1] if chip.readout is not None else []):
-        units = np.bincount(places, minlength=width)
+    if chip.projecting_layers:
+        units = np.bincount(chip.projecting_layers, minlength=width)
         parts.append(of_chip("readouts and signals", units) * density * multiply_add_area(model))
     if model.port is not None:
         parts.append(of_chip("links to the outside", np.eye(1, width)[0]) * term("port.power"))
